@@ -1,0 +1,155 @@
+"""Checks of single values: every public argument passes through one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+from odekit.errors import ProblemError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    Number = float | xr.DataArray
+    Array = np.ndarray[Any, np.dtype[np.float64]] | xr.DataArray
+
+MAX_UNITS = 1024
+"""Most student units or fixed vectors: (2·1024)² doubles already fill 32 MiB per moment matrix."""
+
+
+def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
+    """Whether a value is an `xarray.DataArray`, without importing xarray."""
+    return hasattr(value, "dims") and hasattr(value, "coords") and hasattr(value, "transpose")
+
+
+def as_floats(argument: str, value: object, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Turn a value into a float64 array of finite numbers, or raise naming the argument."""
+    raw = getattr(value, "values", value) if is_labelled(value) else value
+    try:
+        given = np.asarray(raw)
+        if given.dtype.kind not in "iuf":
+            raise TypeError
+        array = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ProblemError(
+            argument, f"must be {what}", _short(value), "Give plain real numbers."
+        ) from None
+    if not np.isfinite(array).all():
+        raise ProblemError(
+            argument, "must be finite", _short(array), "Replace the NaN or infinite entries."
+        )
+    return array
+
+
+def number(
+    argument: str,
+    value: object,
+    rule: str = "be a number",
+    valid: Callable[[Any], Any] | None = None,
+    remedy: str = "",
+) -> Number:
+    """A finite number, or a labelled array of them, that satisfies `valid`."""
+    array = as_floats(argument, value, "a number or a labelled array of numbers")
+    if array.ndim and not is_labelled(value):
+        raise ProblemError(
+            argument,
+            "must be one number",
+            f"an array of shape {array.shape}",
+            "To sweep over it, give an xarray.DataArray with named dims.",
+        )
+    if valid is not None and not np.all(valid(array)):
+        worst = array[~np.asarray(valid(array))].ravel()[0] if array.ndim else array
+        raise ProblemError(argument, f"must {rule}", f"{float(worst):g}", remedy)
+    return _relabel(value, array, ()) if is_labelled(value) else float(array)
+
+
+def nonnegative(argument: str, value: object, remedy: str = "") -> Number:
+    """A number >= 0."""
+    return number(argument, value, "be >= 0", lambda x: x >= 0, remedy or "Drop the sign.")
+
+
+def positive(argument: str, value: object, remedy: str = "") -> Number:
+    """A number > 0."""
+    return number(argument, value, "be > 0", lambda x: x > 0, remedy or "Give a number above zero.")
+
+
+def count(argument: str, value: object, most: int = MAX_UNITS, least: int = 1) -> int:
+    """An integer between `least` and `most`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise ProblemError(argument, "must be an integer", _short(value), "Give a whole number.")
+    if not least <= value <= most:
+        raise ProblemError(
+            argument,
+            f"must be between {least} and {most}",
+            str(value),
+            "The equations are for few units; the input dimension is a separate argument."
+            if value > most
+            else "Give a larger number.",
+        )
+    return int(value)
+
+
+def array(
+    argument: str,
+    value: object,
+    dims: Sequence[str],
+    shape: Sequence[int | None],
+    remedy: str = "",
+) -> Array:
+    """An array over the core `dims`, or a labelled array that has them and sweep dims before.
+
+    A None in `shape` leaves that length free.
+    """
+    floats = as_floats(argument, value, f"an array over {tuple(dims)}")
+    if is_labelled(value):
+        missing = [d for d in dims if d not in value.dims]
+        if missing:
+            raise ProblemError(
+                argument,
+                f"must have the dims {tuple(dims)}",
+                f"dims {value.dims}",
+                f"Rename or add {missing}; every other dim is a sweep axis.",
+            )
+        sweep = [d for d in value.dims if d not in dims]
+        value = value.transpose(*sweep, *dims)
+        floats = np.asarray(value.values, dtype=np.float64)
+    core = floats.shape[floats.ndim - len(dims) :]
+    wrong_rank = floats.ndim != len(dims) and not is_labelled(value)
+    if wrong_rank or any(s is not None and s != c for s, c in zip(shape, core, strict=False)):
+        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+        raise ProblemError(
+            argument, f"must have shape {wanted} over {tuple(dims)}", str(floats.shape), remedy
+        )
+    if is_labelled(value):
+        return _relabel(value, floats, tuple(dims))
+    return readonly(floats)
+
+
+def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Mark an array read-only, so that a frozen problem stays what it was."""
+    array.setflags(write=False)
+    return array
+
+
+def choice(argument: str, value: object, allowed: Sequence[str]) -> str:
+    """One of a set of words."""
+    if not isinstance(value, str) or value not in allowed:
+        listed = ", ".join(repr(a) for a in allowed)
+        raise ProblemError(argument, f"must be one of {listed}", repr(value), "")
+    return value
+
+
+def _relabel(value: xr.DataArray, floats: np.ndarray[Any, Any], core: tuple[str, ...]) -> Any:
+    """A read-only copy that keeps the sweep dims' coordinates and drops those of core dims."""
+    import xarray as xr
+
+    coords = {d: value.coords[d] for d in value.dims if d in value.coords and d not in core}
+    return xr.DataArray(readonly(floats), dims=value.dims, coords=coords)
+
+
+def _short(value: object) -> str:
+    """A value for an error message, cut to one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."

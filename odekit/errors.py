@@ -1,0 +1,102 @@
+"""What odekit raises: each error names the value at fault and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["CheckpointError", "OdekitError", "ProblemError", "ScenarioError", "StoreError"]
+
+
+class OdekitError(Exception):
+    """Base of all errors that odekit raises on purpose."""
+
+
+class ProblemError(OdekitError, ValueError):
+    """A problem, or an argument of a function, breaks a rule.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the value at fault, as the user wrote it: ``"R"``, ``"phases[1].duration"``.
+    rule : str
+        What it must be, as the end of a sentence: ``"must have shape (K, P) = (3, 2)"``.
+    given : str
+        What it is instead: ``"(2, 3)"``.
+    remedy : str, optional
+        One sentence: what to do.
+
+    Examples
+    --------
+    >>> print(ProblemError("R", "must have shape (K, P) = (3, 2)", "(2, 3)",
+    ...                    "Rows are student units; did you pass R transposed?"))
+    `R` must have shape (K, P) = (3, 2), got (2, 3). Rows are student units; did you pass R
+    transposed?
+    """
+
+    def __init__(self, argument: str, rule: str, given: object, remedy: str = "") -> None:
+        self.argument = argument
+        self.rule = rule
+        self.given = str(given)
+        self.remedy = remedy
+        super().__init__(argument, rule, given, remedy)
+
+    def __str__(self) -> str:
+        """Say it in one or two sentences."""
+        sentence = f"`{self.argument}` {self.rule}, got {self.given}."
+        return f"{sentence} {self.remedy}".rstrip()
+
+
+class ScenarioError(OdekitError, ValueError):
+    """All the mistakes of one scenario at once.
+
+    Parameters
+    ----------
+    problems : iterable of (key, message)
+        Each mistake with the key at which it stands, such as ``"phases[0].duration"``.
+
+    Examples
+    --------
+    >>> print(ScenarioError([("phases[0].duration", "must be positive, got -1"),
+    ...                      ("activation", "must be one of erf, linear, relu, got 'tanh'")]))
+    2 mistakes in the scenario:
+      phases[0].duration: must be positive, got -1
+      activation: must be one of erf, linear, relu, got 'tanh'
+    """
+
+    def __init__(self, problems: Iterable[tuple[str, str]]) -> None:
+        self.problems = [(str(key), str(message)) for key, message in problems]
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        """List the mistakes, one a line."""
+        count = len(self.problems)
+        head = f"{count} mistake{'' if count == 1 else 's'} in the scenario:"
+        return "\n".join([head, *(f"  {key}: {message}" for key, message in self.problems)])
+
+
+class StoreError(OdekitError, OSError):
+    """A file cannot be written, or is not one that odekit may read.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    reason : str
+        What is wrong, as the end of a sentence that starts with the path.
+    remedy : str, optional
+        One sentence: what to do.
+    """
+
+    def __init__(self, path: object, reason: str, remedy: str = "") -> None:
+        self.path = str(path)
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(self.path, reason, remedy)
+
+    def __str__(self) -> str:
+        """Say it in one or two sentences."""
+        return f"{self.path}: {self.reason}. {self.remedy}".rstrip()
+
+
+class CheckpointError(OdekitError):
+    """A checkpoint is damaged, or belongs to another problem."""

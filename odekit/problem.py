@@ -1,0 +1,370 @@
+"""What a user writes down: tasks, phases and the problem that they make up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odekit.checks import array, choice, count, is_labelled, nonnegative, number, positive
+from odekit.errors import ProblemError
+from odekit.schedule import Schedule
+from odekit.state import OrderParameters
+
+ACTIVATIONS = ("erf", "linear", "relu")
+"""Activations whose moments have closed forms: g(x) = erf(x/√2), x, max(x, 0)."""
+GRADIENT_FLOW_ONLY = ("relu",)
+CONSOLIDATIONS = ("fisher", "node", "quadratic")
+PROBABILITY_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A target y = Σ_n u_n g(ρ_n) + σ ζ over the fixed vectors.
+
+    Parameters
+    ----------
+    readout : array_like, shape (P,)
+        u, over *all* fixed vectors of the problem: zero for those outside the task.
+    noise_std : float
+        σ, standard deviation of the label noise, >= 0.
+    head : str, optional
+        Name of the student's head that answers this task; its own name by default. Tasks that name
+        the same head share it.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.Task(readout=[1.0, 0.0], noise_std=0.1).head is None
+    True
+    """
+
+    readout: Any
+    noise_std: Any = 0.0
+    head: str | None = None
+
+    def __post_init__(self) -> None:
+        readout = array(
+            "readout", self.readout, ("teacher",), (None,), "One number for each fixed vector."
+        )
+        object.__setattr__(self, "readout", readout)
+        object.__setattr__(self, "noise_std", nonnegative("noise_std", self.noise_std))
+        if self.head is not None:
+            object.__setattr__(self, "head", _label("head", self.head))
+
+
+@dataclass(frozen=True, eq=False)
+class Consolidation:
+    """A penalty that holds every student unit near the copy taken as a phase begins.
+
+    The penalty (strength/2N) Σ_k F_k |w_k − a_k|² is part of the loss ½δ² + …, so that the learning
+    rate multiplies it as it does the error: dR gains −η_w·strength·F_k (R_kn − T_(a_k)n). It stays
+    in force until the last phase; consolidations of later phases add to it. A head that the
+    consolidated task shares with later tasks is held by (strength/2) Σ_k I2(k,k) (v_k − v*_k)²,
+    at the values of the copy. In Lee, Goldt & Saxe (2021) the penalty is not multiplied by ½: their
+    strength is half of this one.
+
+    Parameters
+    ----------
+    kind : {"fisher", "node", "quadratic"}
+        F_k = v_k² E[g'(λ_k)²] (elastic weight consolidation), v_k², or 1; v is the head of `task`.
+    strength : float
+        λ >= 0.
+    task : str, optional
+        The task to protect; by default the only one trained in the phase before.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.Consolidation("fisher", strength=10.0, task="first").kind
+    'fisher'
+    """
+
+    kind: str
+    strength: Any
+    task: str | None = None
+
+    def __post_init__(self) -> None:
+        choice("kind", self.kind, CONSOLIDATIONS)
+        object.__setattr__(self, "strength", nonnegative("strength", self.strength))
+        if self.task is not None:
+            _label("task", self.task)
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """A stretch of training on one task or on a mixture of tasks.
+
+    Parameters
+    ----------
+    tasks : str or dict of str to float
+        Name of the task, or the probability with which a sample comes from each task.
+    duration : float
+        Length in units of steps/N, > 0; with `until`, the longest the phase may last.
+    learning_rate : float, callable or Schedule
+        η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
+        tabulated once (`Schedule.from_function`).
+    readout_learning_rate : float, callable or Schedule
+        η_v of the head, >= 0; zero keeps it fixed.
+    until : float or dict of str to float, optional
+        End the phase when the generalization error of its task (of every task named) is at most
+        this.
+    weight_decay, readout_weight_decay : float
+        κ_w and κ_v of the penalties (κ_w/2N) Σ|w_k|² and (κ_v/2) Σ v_k².
+    batch_size : int
+        Samples averaged in each step.
+    gradient_flow : bool
+        Take the limit of small learning rates at fixed η·t: the η² line is dropped.
+    frozen : sequence of bool, shape (K,), optional
+        True for units whose first-layer weights do not move; their readouts still train.
+    consolidation : Consolidation, optional
+        A penalty from the start of this phase on.
+    copy_heads : dict of str to str, optional
+        ``{"b": "a"}``: as the phase begins head b takes the value of head a.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.Phase({"a": 0.7, "b": 0.3}, duration=100.0, learning_rate=0.5).mixture
+    {'a': 0.7, 'b': 0.3}
+    """
+
+    tasks: str | Mapping[str, Any]
+    duration: Any
+    learning_rate: Any
+    readout_learning_rate: Any = 0.0
+    until: Any = None
+    weight_decay: Any = 0.0
+    readout_weight_decay: Any = 0.0
+    batch_size: Any = 1
+    gradient_flow: bool = False
+    frozen: Sequence[bool] | None = None
+    consolidation: Consolidation | None = None
+    copy_heads: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        put("duration", positive("duration", self.duration))
+        if not isinstance(self.tasks, str):
+            put("tasks", _probabilities(self.tasks))
+        for name in ("learning_rate", "readout_learning_rate"):
+            put(name, _rate(name, getattr(self, name), self.duration))
+        for name in ("weight_decay", "readout_weight_decay"):
+            put(name, nonnegative(name, getattr(self, name)))
+        put("until", _thresholds(self.until))
+        put("batch_size", count("batch_size", self.batch_size, most=2**53))
+        put("gradient_flow", _flag("gradient_flow", self.gradient_flow))
+        if self.frozen is not None:
+            put("frozen", _mask(self.frozen))
+        if self.consolidation is not None and not isinstance(self.consolidation, Consolidation):
+            raise ProblemError(
+                "consolidation", "must be a Consolidation", repr(self.consolidation), ""
+            )
+        if self.copy_heads is not None:
+            copies = {
+                _label("copy_heads", k): _label("copy_heads", v)
+                for k, v in _mapping("copy_heads", self.copy_heads).items()
+            }
+            put("copy_heads", copies or None)
+
+    @property
+    def mixture(self) -> dict[str, Any]:
+        """Probability of every task that the phase samples."""
+        return {self.tasks: 1.0} if isinstance(self.tasks, str) else dict(self.tasks)
+
+    @property
+    def thresholds(self) -> dict[str, Any]:
+        """Error at or below which each task must be for the phase to end early."""
+        if self.until is None:
+            return {}
+        return (
+            dict(self.until)
+            if isinstance(self.until, dict)
+            else dict.fromkeys(self.mixture, self.until)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything that decides a run: initial state, heads, tasks and the phases of training.
+
+    Parameters
+    ----------
+    state : OrderParameters
+        Overlaps at time 0.
+    heads : dict of str to array_like, shape (K,)
+        Readout vectors of the student at time 0, by name.
+    tasks : dict of str to Task
+    phases : sequence of Phase
+        Run one after the other.
+    activation : {"erf", "linear", "relu"}
+        Of students and teachers. ReLU needs ``gradient_flow=True`` in every phase.
+
+    Raises
+    ------
+    ProblemError
+        If a name is unknown, a length does not fit, or a value breaks its rule; the message names
+        the argument, the rule, what was given and the remedy.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> problem = ok.Problem(
+    ...     state=ok.OrderParameters.draw(
+    ...         student=2, teacher=2, weight_std=1e-3, input_dim=10_000, seed=7),
+    ...     heads={"main": [1.0, 1.0]},
+    ...     tasks={"main": ok.Task(readout=[1.0, 1.0])},
+    ...     phases=[ok.Phase("main", duration=1e3, learning_rate=0.5)],
+    ... )
+    >>> problem.replace_phase(0, learning_rate=0.1).phases[0].learning_rate
+    0.1
+    """
+
+    state: OrderParameters
+    heads: Mapping[str, Any]
+    tasks: Mapping[str, Task]
+    phases: Sequence[Phase]
+    activation: str = "erf"
+
+    def __post_init__(self) -> None:
+        from odekit.crosscheck import check_problem
+
+        if not isinstance(self.state, OrderParameters):
+            raise ProblemError("state", "must be an OrderParameters", repr(self.state)[:80], "")
+        K = self.state.student
+        heads = {
+            _label("heads", name): array(
+                f"heads[{name!r}]", v, ("student",), (K,), "One number for each student unit."
+            )
+            for name, v in _mapping("heads", self.heads).items()
+        }
+        object.__setattr__(self, "heads", heads)
+        tasks = {_label("tasks", k): t for k, t in _mapping("tasks", self.tasks).items()}
+        object.__setattr__(self, "tasks", tasks)
+        phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
+        object.__setattr__(self, "phases", phases)
+        choice("activation", self.activation, ACTIVATIONS)
+        check_problem(self)
+
+    def replace(self, **changes: Any) -> Problem:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def replace_phase(self, index: int, **changes: Any) -> Problem:
+        """A copy with some fields of one phase changed."""
+        phases = list(self.phases)
+        try:
+            phases[index] = dataclasses.replace(phases[index], **changes)
+        except IndexError:
+            raise ProblemError(
+                "index", f"must be a phase, 0 to {len(phases) - 1}", str(index), ""
+            ) from None
+        return self.replace(phases=phases)
+
+    def head_of(self, task: str) -> str:
+        """Name of the head that answers a task."""
+        return self.tasks[task].head or task
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole problem as plain data (JSON), without rounding."""
+        from odekit.serialize import problem_to_dict
+
+        return problem_to_dict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Problem:
+        """The problem that `to_dict` wrote down."""
+        from odekit.serialize import problem_from_dict
+
+        return problem_from_dict(data)
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_dict() == other.to_dict() if isinstance(other, Problem) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _label(argument: str, value: object) -> str:
+    """A name: it becomes a label in the dataset, hence ASCII and not empty."""
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise ProblemError(
+            argument, "must be named by non-empty printable ASCII text", repr(value), "Rename it."
+        )
+    if len(value) > 128:
+        raise ProblemError(argument, "must have a name of at most 128 letters", value[:40], "")
+    return value
+
+
+def _mapping(argument: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        raise ProblemError(
+            argument,
+            "must be a non-empty mapping from names",
+            repr(value)[:80],
+            f'Write {argument}={{"main": ...}}.',
+        )
+    return value
+
+
+def _probabilities(tasks: Any) -> dict[str, Any]:
+    names = _mapping("tasks", tasks)
+    p = {
+        _label("tasks", k): number(
+            f"tasks[{k!r}]",
+            v,
+            "be > 0 and <= 1",
+            lambda x: (x > 0) & (x <= 1),
+            "Leave out a task never sampled.",
+        )
+        for k, v in names.items()
+    }
+    total: Any = sum(p.values())
+    if np.any(np.abs(total - 1.0) > PROBABILITY_TOLERANCE):
+        worst = float(np.asarray(total).ravel()[np.abs(np.asarray(total) - 1).argmax()])
+        raise ProblemError(
+            "tasks", "must have probabilities that sum to 1", f"{worst:.12g}", "Rescale them."
+        )
+    return p
+
+
+def _rate(argument: str, value: Any, duration: Any) -> Any:
+    if isinstance(value, Schedule):
+        return value
+    if callable(value) and not is_labelled(value):
+        function: Callable[[float], float] = value
+        return Schedule.from_function(function, float(np.max(np.asarray(duration))))
+    return nonnegative(argument, value, "Learning rates have no sign; the update descends.")
+
+
+def _thresholds(until: Any) -> Any:
+    if until is None:
+        return None
+    if isinstance(until, Mapping):
+        return {
+            _label("until", k): positive(f"until[{k!r}]", v)
+            for k, v in _mapping("until", until).items()
+        }
+    return positive("until", until)
+
+
+def _flag(argument: str, value: object) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ProblemError(argument, "must be True or False", repr(value), "")
+    return bool(value)
+
+
+def _mask(frozen: Any) -> tuple[bool, ...]:
+    given = np.asarray(frozen)
+    if given.ndim != 1 or given.dtype != bool:
+        raise ProblemError(
+            "frozen",
+            "must be one True or False for each student unit",
+            repr(frozen)[:80],
+            "For unit 0 of two write frozen=[True, False].",
+        )
+    return tuple(bool(x) for x in given)

@@ -1,0 +1,262 @@
+"""The order parameters that a run starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odekit.checks import MAX_UNITS, array, as_floats, count, is_labelled, positive
+from odekit.errors import ProblemError
+from odekit.initial import draw_overlaps
+
+PSD_TOLERANCE = 1e-9
+"""Most negative eigenvalue allowed, relative to the largest: overlaps given to nine digits pass."""
+SYMMETRY_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class OrderParameters:
+    """Overlaps of the student's weights and the fixed vectors: the state of the first layer.
+
+    Parameters
+    ----------
+    Q : array_like, shape (K, K)
+        Student-student overlaps w_k·w_l/N.
+    R : array_like, shape (K, P)
+        Student-fixed-vector overlaps w_k·B_n/N. Rows are student units.
+    T : array_like, shape (P, P)
+        Overlaps of the fixed vectors B_n·B_m/N: the units of every teacher.
+
+    Each may be an `xarray.DataArray` with the dims ``(student, student_other)``,
+    ``(student, teacher)``, ``(teacher, teacher_other)`` and any sweep dims besides.
+
+    Raises
+    ------
+    ProblemError
+        If shapes do not fit, an entry is not finite, Q or T is not symmetric, or no vectors have
+        these overlaps (the joint matrix [[Q, R], [Rᵀ, T]] is not positive semidefinite).
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> start = ok.OrderParameters(Q=[[0.5]], R=[[0.1]], T=[[1.0]])
+    >>> start.student, start.teacher
+    (1, 1)
+    """
+
+    Q: Any
+    R: Any
+    T: Any
+
+    def __post_init__(self) -> None:
+        T = _square("T", self.T, ("teacher", "teacher_other"))
+        Q = _square("Q", self.Q, ("student", "student_other"))
+        K, P = Q.shape[-1], T.shape[-1]
+        R = array(
+            "R",
+            self.R,
+            ("student", "teacher"),
+            (K, P),
+            f"Here (K, P) = ({K}, {P}). Rows are student units; did you pass R transposed?",
+        )
+        _check_joint(Q, R, T)
+        for name, value in (("Q", Q), ("R", R), ("T", T)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def student(self) -> int:
+        """Number of student units K."""
+        return int(self.Q.shape[-1])
+
+    @property
+    def teacher(self) -> int:
+        """Number of fixed vectors P."""
+        return int(self.T.shape[-1])
+
+    @classmethod
+    def from_weights(cls, W: Any, B: Any) -> OrderParameters:
+        """Overlaps of given weight vectors.
+
+        Parameters
+        ----------
+        W : array_like, shape (K, N)
+            First-layer weights of the student.
+        B : array_like, shape (P, N)
+            Fixed vectors.
+
+        Examples
+        --------
+        >>> import odekit as ok
+        >>> ok.OrderParameters.from_weights([[2.0, 0.0]], [[0.0, 1.0]]).Q
+        array([[2.]])
+        """
+        w = as_floats("W", W, "an array over (student, input)")
+        b = as_floats("B", B, "an array over (teacher, input)")
+        if w.ndim != 2 or b.ndim != 2 or w.shape[1] != b.shape[1] or not w.size or not b.size:
+            raise ProblemError(
+                "W",
+                "must have shape (K, N) and `B` shape (P, N) with the same N",
+                f"{w.shape} and {b.shape}",
+                "Rows are weight vectors.",
+            )
+        N = w.shape[1]
+        return cls(Q=w @ w.T / N, R=w @ b.T / N, T=b @ b.T / N)
+
+    @classmethod
+    def draw(
+        cls,
+        student: int,
+        teacher: Any,
+        *,
+        weight_std: Any,
+        input_dim: int,
+        seed: int,
+        draws: int | None = None,
+    ) -> OrderParameters:
+        """Overlaps of random Gaussian weights w_ki ~ N(0, weight_std²) with given fixed vectors.
+
+        Only the overlaps are drawn (Bartlett's decomposition of their Wishart matrix), so that the
+        input dimension costs nothing.
+
+        Parameters
+        ----------
+        student : int
+            Number of student units K.
+        teacher : int or array_like, shape (P, P)
+            Number of orthonormal fixed vectors, or their overlaps T (see `odekit.teachers`).
+        weight_std : float or array_like, shape (K,)
+            Standard deviation σ_w of the weights, of each unit if given as an array.
+        input_dim : int
+            Input dimension N, at least the rank of T.
+        seed : int
+        draws : int, optional
+            Number of independent draws; they become the sweep dim ``draw``.
+
+        Returns
+        -------
+        OrderParameters
+
+        Examples
+        --------
+        >>> import odekit as ok
+        >>> start = ok.OrderParameters.draw(
+        ...     student=2, teacher=2, weight_std=1e-3, input_dim=10_000, seed=7)
+        >>> start.Q.shape, start.R.shape
+        ((2, 2), (2, 2))
+        """
+        K = count("student", student)
+        if isinstance(teacher, int | np.integer):
+            T = np.eye(count("teacher", teacher))
+        elif is_labelled(teacher):
+            raise ProblemError(
+                "teacher",
+                "must be a number of units or one plain matrix T",
+                "a labelled array",
+                "Draw for each T, or give Q, R and T as labelled arrays yourself.",
+            )
+        else:
+            T = np.array(_square("teacher", teacher, ("teacher", "teacher_other")))
+        N = count("input_dim", input_dim, most=2**53)
+        std = as_floats("weight_std", weight_std, "a number, or one for each unit")
+        positive("weight_std", std.min() if std.size else 0.0)
+        if std.shape not in ((), (K,)):
+            raise ProblemError(
+                "weight_std", f"must be a number or have shape ({K},)", str(std.shape), ""
+            )
+        rank = np.linalg.matrix_rank(T, hermitian=True)
+        if rank > N:
+            raise ProblemError(
+                "input_dim",
+                "must be at least the rank of the fixed vectors",
+                f"{N} for rank {rank}",
+                "Raise input_dim.",
+            )
+        many = None if draws is None else count("draws", draws, most=10**9)
+        _check_memory("draws", (many or 1) * K * (K + len(T)))
+        Q, R = draw_overlaps(K, T, np.broadcast_to(std, (K,)), N, many, _seed(seed))
+        if many is None:
+            return cls(Q=Q, R=R, T=T)
+        import xarray as xr
+
+        coords = {"draw": np.arange(many)}
+        return cls(
+            Q=xr.DataArray(Q, dims=("draw", "student", "student_other"), coords=coords),
+            R=xr.DataArray(R, dims=("draw", "student", "teacher"), coords=coords),
+            T=T,
+        )
+
+
+def _seed(seed: object) -> int:
+    return count("seed", seed, most=2**64 - 1, least=0)
+
+
+def _check_memory(argument: str, doubles: int) -> None:
+    if doubles > 2**31:
+        raise ProblemError(
+            argument, "must fit in memory", f"{8 * doubles / 2**30:.0f} GiB", "Draw in parts."
+        )
+
+
+def _square(argument: str, value: Any, dims: tuple[str, str]) -> Any:
+    """A symmetric square matrix, symmetrised to the last bit."""
+    rough = np.shape(value)[-2:] if is_labelled(value) else np.shape(value)
+    if len(rough) == 2 and max(rough) > MAX_UNITS:
+        raise ProblemError(argument, f"must have at most {MAX_UNITS} units", str(rough), "")
+    matrix = array(argument, value, dims, (None, None), "A matrix of overlaps is square.")
+    floats = np.asarray(matrix)
+    if floats.shape[-1] != floats.shape[-2] or not floats.size:
+        raise ProblemError(argument, "must be a square matrix", str(floats.shape), "")
+    mirror = np.swapaxes(floats, -1, -2)
+    scale = np.abs(floats).max(initial=0.0)
+    if np.abs(floats - mirror).max(initial=0.0) > SYMMETRY_TOLERANCE * scale:
+        raise ProblemError(
+            argument,
+            "must be symmetric",
+            f"entries that differ by {np.abs(floats - mirror).max():.3g}",
+            "An overlap does not depend on the order of its two vectors.",
+        )
+    symmetric = 0.5 * (floats + mirror)
+    symmetric.setflags(write=False)
+    return matrix.copy(data=symmetric) if is_labelled(matrix) else symmetric
+
+
+def _check_joint(Q: Any, R: Any, T: Any) -> None:
+    """Refuse overlaps that no vectors have."""
+    C = joint(Q, R, T)
+    eigenvalues = np.linalg.eigvalsh(C)
+    bad = eigenvalues[..., 0] < -PSD_TOLERANCE * np.abs(eigenvalues[..., -1])
+    if bad.any():
+        raise ProblemError(
+            "Q, R, T",
+            "must be jointly positive semidefinite, as overlaps of real vectors are",
+            f"[[Q, R], [Rᵀ, T]] with lowest eigenvalue {eigenvalues[..., 0].min():.3g}",
+            "By Cauchy–Schwarz |R_kn| <= √(Q_kk T_nn): check scales and the 1/N of each overlap.",
+        )
+
+
+def joint(Q: Any, R: Any, T: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The joint covariance [[Q, R], [Rᵀ, T]] of all local fields, sweep dims first."""
+    if any(is_labelled(x) for x in (Q, R, T)):
+        Q, R, T = _broadcast(Q, R, T)
+    else:
+        Q, R, T = np.asarray(Q), np.asarray(R), np.asarray(T)
+    upper = np.concatenate([Q, R], axis=-1)
+    lower = np.concatenate([np.swapaxes(R, -1, -2), T], axis=-1)
+    return np.concatenate([upper, lower], axis=-2)
+
+
+def _broadcast(Q: Any, R: Any, T: Any) -> list[np.ndarray[Any, Any]]:
+    """Labelled and plain matrices brought to common sweep dims."""
+    import xarray as xr
+
+    core = (("student", "student_other"), ("student", "teacher"), ("teacher", "teacher_other"))
+    labelled = [
+        x if is_labelled(x) else xr.DataArray(x, dims=d)
+        for x, d in zip((Q, R, T), core, strict=True)
+    ]
+    exclude = {d for pair in core for d in pair}
+    spread = xr.broadcast(*labelled, exclude=exclude)
+    sweep = [d for d in spread[0].dims if d not in exclude]
+    return [x.transpose(*sweep, *d).values for x, d in zip(spread, core, strict=True)]

@@ -1,0 +1,199 @@
+"""Overlap matrices of fixed vectors: single teachers and families of related ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from odekit.checks import as_floats, count, positive
+from odekit.errors import ProblemError
+from odekit.initial import factor
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def orthonormal(units: int) -> Floats:
+    """T of one teacher with orthonormal units, the identity of shape (units, units).
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.teachers.orthonormal(2)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    return np.eye(count("units", units))
+
+
+def random(units: int, *, input_dim: int, seed: int, norm: float = 1.0) -> Floats:
+    """T of one teacher with independent Gaussian units in `input_dim` dimensions.
+
+    Parameters
+    ----------
+    units, input_dim : int
+        Number of units M and input dimension N.
+    seed : int
+    norm : float
+        Expected T_nn; the off-diagonal entries are of order norm/√N.
+
+    Returns
+    -------
+    ndarray, shape (units, units)
+    """
+    from odekit.initial import draw_overlaps
+
+    M, N = count("units", units), count("input_dim", input_dim, most=2**53)
+    std = np.full(M, np.sqrt(float(positive("norm", norm))))
+    return draw_overlaps(M, np.zeros((0, 0)), std, N, None, seed)[0]
+
+
+def rotated(units: int, overlap: Any, *, tasks: int = 2) -> Floats:
+    """T of several orthonormal teachers, each unit rotated against its counterparts.
+
+    Parameters
+    ----------
+    units : int
+        Units M of each teacher.
+    overlap : float or array_like, shape (tasks, tasks)
+        V = B_n·B'_n/N = cos α between the n-th units of every two teachers (feature similarity),
+        or the whole matrix of these overlaps, with ones on its diagonal.
+    tasks : int
+        Number of teachers.
+
+    Returns
+    -------
+    ndarray, shape (tasks * units, tasks * units)
+        Fixed vectors in the order of their teachers.
+
+    Raises
+    ------
+    ProblemError
+        If no vectors have these overlaps (not positive semidefinite): for n teachers of one common
+        V that means V < −1/(n − 1).
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.teachers.rotated(1, 0.5)
+    array([[1. , 0.5],
+           [0.5, 1. ]])
+    """
+    S = _similarities("overlap", overlap, count("tasks", tasks, least=1))
+    return np.kron(S, np.eye(count("units", units)))
+
+
+def shared(units: int, common: int, *, tasks: int = 2) -> Floats:
+    """T of several orthonormal teachers that have their first `common` units in common.
+
+    Returns
+    -------
+    ndarray, shape (tasks * units, tasks * units)
+        Rank-deficient when units are shared: copies are fixed vectors of their own.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.teachers.shared(2, 1)[:, 2]
+    array([1., 0., 1., 0.])
+    """
+    M, n = count("units", units), count("tasks", tasks)
+    s = count("common", common, most=M, least=0)
+    between = np.diag((np.arange(M) < s).astype(float))
+    return np.kron(np.ones((n, n)) - np.eye(n), between) + np.eye(n * M)
+
+
+def readouts(units: int, similarity: Any, *, tasks: int = 2, scale: float = 1.0) -> Floats:
+    """Readout vectors of several teachers with given angles between them.
+
+    Parameters
+    ----------
+    units : int
+        Units M of each teacher.
+    similarity : float or array_like, shape (tasks, tasks)
+        Cosine of the angle between every two readouts, or the matrix of them. The first readout
+        is the even one, (1, …, 1)·scale.
+    tasks : int
+    scale : float
+        Root mean square of a readout's entries.
+
+    Returns
+    -------
+    ndarray, shape (tasks, units)
+
+    Raises
+    ------
+    ProblemError
+        If M dimensions cannot hold these angles (M = 1 has only ±1).
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.teachers.readouts(2, 0.0).round(12)
+    array([[ 1.,  1.],
+           [ 1., -1.]])
+    """
+    M, n = count("units", units), count("tasks", tasks)
+    S = _similarities("similarity", similarity, n)
+    L = factor(S)
+    if L.shape[1] > M:
+        raise ProblemError(
+            "similarity",
+            f"must be realisable in {M} dimensions, one for each unit",
+            f"a matrix of rank {L.shape[1]}",
+            "Use more units, or ±1 between readouts of one unit.",
+        )
+    frame = np.zeros((n, M))
+    frame[:, : L.shape[1]] = L
+    return float(positive("scale", scale)) * np.sqrt(M) * frame @ _onto_even(frame[0])
+
+
+def embed(readout: Any, task: int, *, tasks: int = 2) -> Floats:
+    """One teacher's readout written over the fixed vectors of all teachers.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.teachers.embed([1.0, 1.0], 1)
+    array([0., 0., 1., 1.])
+    """
+    own = np.atleast_1d(as_floats("readout", readout, "an axis of numbers"))
+    n = count("tasks", tasks)
+    place = count("task", task, most=n - 1, least=0)
+    full = np.zeros((n, own.size))
+    full[place] = own
+    return full.ravel()
+
+
+def _similarities(argument: str, value: Any, n: int) -> Floats:
+    S = as_floats(argument, value, "a number or a square matrix")
+    if S.ndim == 0:
+        S = np.where(np.eye(n, dtype=bool), 1.0, S)
+    bad = S.shape != (n, n) or not np.allclose(S, S.T, rtol=0, atol=1e-12)
+    if bad or not np.allclose(np.diag(S), 1.0, rtol=0, atol=1e-12):
+        raise ProblemError(
+            argument,
+            f"must be a number or a symmetric ({n}, {n}) matrix with unit diagonal",
+            f"shape {S.shape}" if S.shape != (n, n) else "another matrix",
+            "Give the cosine between every two teachers.",
+        )
+    lowest = float(np.linalg.eigvalsh(S).min())
+    if lowest < -1e-12 * n:
+        raise ProblemError(
+            argument,
+            "must be positive semidefinite",
+            f"lowest eigenvalue {lowest:.3g}",
+            f"For {n} teachers of one common similarity it must be >= {-1 / max(n - 1, 1):.3g}.",
+        )
+    return S
+
+
+def _onto_even(first: Floats) -> Floats:
+    """An orthogonal matrix (M, M) that turns a unit row vector onto the even direction."""
+    M = first.size
+    even = np.full(M, 1 / np.sqrt(M))
+    axis = even - first
+    if np.linalg.norm(axis) < 1e-12:
+        return np.eye(M)
+    axis /= np.linalg.norm(axis)
+    return np.asarray(np.eye(M) - 2 * np.outer(axis, axis))
