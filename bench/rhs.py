@@ -1,0 +1,179 @@
+"""µs per right-hand side: vectorised numpy, the literal formulas in Numba, odekit.
+
+erf, online learning with label noise, second layer fixed, K = M. Every implementation is timed once
+in each repeat, in turn, so that a disturbance of the machine meets all of them; a row gives medians,
+quartiles and the ratio within repeats. Before any timing all must agree to rounding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numba
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import literal
+import numpy_reference
+from odekit_kernels import simd
+from odekit_kernels.committee import Committee, jacobian, make_work, rhs
+
+SIZES = (2, 4, 8, 16)
+ETA, SIGMA = 0.7, 0.1
+SECONDS = 0.02  # of one timing
+
+
+@numba.njit(nogil=True)
+def loop_literal(n, y, T, u, scratch, dy):
+    for _ in range(n):
+        literal.rhs(y, ETA, T, u, SIGMA, scratch[0], scratch[1], scratch[2], dy)
+
+
+@numba.njit(nogil=True)
+def loop_odekit(n, y, system, work, dy):
+    for _ in range(n):
+        rhs(y, ETA, 0.0, system, work, dy)
+
+
+@numba.njit(nogil=True)
+def loop_jacobian(n, y, system, work, J):
+    for _ in range(n):
+        jacobian(y, ETA, 0.0, system, work, J)
+
+
+@numba.njit(nogil=True)
+def loop_asin(n, x, out):
+    for _ in range(n):
+        for i in range(0, x.size, 8):
+            simd.store(out, i, simd.asin(simd.load(x, i)))
+
+
+def problem(K, seed=0):
+    rng = np.random.default_rng(seed)
+    W = rng.standard_normal((2 * K, 2 * K + 3))
+    C = W @ W.T / W.shape[1]
+    T, u = np.ascontiguousarray(C[K:, K:]), rng.normal(size=K)
+    none = np.zeros((0, K))
+    system = Committee(
+        activation=0,
+        T=T,
+        u=u[None].copy(),
+        sigma=np.array([SIGMA]),
+        p=np.ones(1),
+        head=np.zeros(1, dtype=np.int64),
+        move=np.ones(K),
+        inverse_batch=1.0,
+        kappa_w=0.0,
+        kappa_v=0.0,
+        F=none,
+        anchor=none.astype(np.int64),
+        F_v=none,
+        v_anchor=none,
+        v_head=np.zeros(0, dtype=np.int64),
+    )
+    Q = C[:K, :K][np.triu_indices(K)]
+    return np.concatenate([Q, C[:K, K:].ravel(), rng.normal(size=K)]), system
+
+
+def implementations(K):
+    """Name -> function of a count that evaluates so many times."""
+    y, system = problem(K)
+    work, scratch = make_work(K, K, 1, 1), literal.make_scratch(K, K)
+    u = system.u[0].copy()
+    a, b = np.empty_like(y), np.empty_like(y)
+    J = np.empty((len(y), len(y)))
+
+    def loop_numpy(n):
+        for _ in range(n):
+            numpy_reference.rhs(y, ETA, system.T, u, SIGMA)
+
+    loop_literal(1, y, system.T, u, scratch, a)
+    loop_odekit(1, y, system, work, b)
+    loop_jacobian(1, y, system, work, J)
+    for other in (b, numpy_reference.rhs(y, ETA, system.T, u, SIGMA)):
+        np.testing.assert_allclose(other, a, rtol=0, atol=1e-12)
+    return {
+        "numpy": loop_numpy,
+        "literal": lambda n: loop_literal(n, y, system.T, u, scratch, a),
+        "odekit": lambda n: loop_odekit(n, y, system, work, b),
+        "jacobian": lambda n: loop_jacobian(n, y, system, work, J),
+    }
+
+
+def seconds(function, n):
+    start = time.perf_counter()
+    function(n)
+    return (time.perf_counter() - start) / n
+
+
+def asin_throughput(repeats):
+    """Seconds per asin, in vectors, from and to the first-level cache."""
+    x = np.random.default_rng(0).uniform(-1, 1, 800)
+    out = np.empty_like(x)
+    loop_asin(1, x, out)
+    return float(np.median([seconds(lambda n: loop_asin(n, x, out), 500) for _ in range(repeats)]))
+
+
+def floor(K, per_800):
+    """One asin for each pair of fields and each pair of units, and nothing else."""
+    return K * (K + 1) // 2 * (2 * K) * (2 * K + 1) // 2 * per_800 / 800
+
+
+def run(repeats=15):
+    """Time all sizes.
+
+    Returns
+    -------
+    list of dict
+        Keys K, M, implementation, median_us, q1_us, q3_us, ratio (time over odekit's in the same
+        repeat, median).
+    """
+    rows = []
+    per_800 = asin_throughput(repeats)
+    for K in SIZES:
+        functions = implementations(K)
+        counts = {name: max(1, int(SECONDS / seconds(f, 1))) for name, f in functions.items()}
+        times = {name: [] for name in functions}
+        for _ in range(repeats):
+            for name, function in functions.items():
+                times[name].append(1e6 * seconds(function, counts[name]))
+        ours = np.array(times["odekit"])
+        for name, values in times.items():
+            q1, median, q3 = np.percentile(values, [25, 50, 75])
+            ratio = float(np.median(np.array(values) / ours))
+            rows.append(row(K, name, median, q1, q3, ratio))
+        bound = 1e6 * floor(K, per_800)
+        rows.append(row(K, "asin floor", bound, bound, bound, bound / float(np.median(ours))))
+    return rows
+
+
+def row(K, name, median, q1, q3, ratio):
+    return {
+        "K": K,
+        "M": K,
+        "implementation": name,
+        "median_us": float(median),
+        "q1_us": float(q1),
+        "q3_us": float(q3),
+        "ratio": float(ratio),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=15)
+    print(f"{'K=M':>4} {'implementation':<14} {'µs median':>10} {'quartiles':>19} {'/ odekit':>9}")
+    for r in run(parser.parse_args().repeats):
+        spread = f"{r['q1_us']:.3f} – {r['q3_us']:.3f}"
+        print(
+            f"{r['K']:>4} {r['implementation']:<14} {r['median_us']:>10.3f} {spread:>19}"
+            f" {r['ratio']:>9.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The command line: run, show, plot and validate.
+
+Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odekit import __version__
+from odekit.errors import OdekitError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from odekit.scenario import Scenario
+
+DONE, FAILED, BAD_INPUT, IO_ERROR = 0, 1, 2, 3
+SIGNATURES = (b"CDF", b"\x89HDF")
+"""First bytes of netCDF files."""
+METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+
+OUT = click.Path(dir_okay=False, path_type=Path)
+RESULT = click.argument("file", metavar="FILE.nc", type=OUT)
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        0 done; 1 numerical failure or interruption, with the partial result kept; 2 bad arguments
+        or scenario; 3 a file could not be read or written.
+    """
+    try:
+        return int(cli.main(arguments, prog_name="odekit", standalone_mode=False) or DONE)
+    except click.ClickException as error:
+        error.show()
+        return BAD_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OdekitError as error:
+        return _complain(str(error), IO_ERROR if isinstance(error, OSError) else BAD_INPUT)
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _complain(named, IO_ERROR)
+    except MemoryError as error:
+        return _complain(f"out of memory: {error}", FAILED)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"odekit: {message}", err=True)
+    return code
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Order-parameter equations of online learning: solve, look at and check runs.
+
+    Exit codes: 0 done, 1 numerical failure or interruption (what was computed is kept), 2 bad
+    arguments or scenario, 3 a file cannot be read or written.
+    """
+
+
+@cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@OVERWRITE
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+@click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
+@click.option(
+    "--checkpoint",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder from which a killed run resumes.",
+)
+@click.option(
+    "--checkpoint-every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time between two states kept there (30).",
+)
+@click.option("--method", type=click.Choice(METHODS), help="Integrator; by default by the case.")
+@click.option("--rtol", type=float, help="Relative tolerance (1e-8).")
+@click.option("--atol", type=float, help="Absolute tolerance (1e-11).")
+def run(
+    scenario: Path,
+    output: Path,
+    overwrite: bool,
+    picture: Path | None,
+    progress: bool | None,
+    checkpoint: Path | None,
+    checkpoint_every: float | None,
+    **options: Any,
+) -> int:
+    """Solve a scenario, or the problem of a result file once more."""
+    if checkpoint_every is not None and checkpoint is None:
+        raise click.UsageError("--checkpoint-every needs --checkpoint")
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
+    if checkpoint is not None:
+        from odekit.checkpoint import Checkpoint
+
+        every = {} if checkpoint_every is None else {"seconds": checkpoint_every}
+        keywords["checkpoint"] = Checkpoint(checkpoint, **every)
+    return _solve(todo, keywords, output, overwrite, picture, progress)
+
+
+@cli.command()
+@RESULT
+def show(file: Path) -> int:
+    """Describe a result: problem, phases, last values, and how it ended."""
+    from odekit.store import open as open_result
+    from odekit.summary import summary
+
+    click.echo(summary(open_result(file)))
+    return DONE
+
+
+@cli.command()
+@RESULT
+@click.option("-o", "--output", metavar="FIG.png", type=OUT, required=True, help="Picture.")
+@click.option(
+    "--time",
+    type=click.Choice(["auto", "log", "linear", "phases"]),
+    default="auto",
+    help="Time axis; phases: a logarithmic one for each.",
+)
+@OVERWRITE
+def plot(file: Path, output: Path, time: str, overwrite: bool) -> int:
+    """Draw a result: .png, .pdf or .svg."""
+    _check_targets(None, output, overwrite)
+    from odekit.plot import plot_run
+    from odekit.store import open as open_result
+
+    plot_run(open_result(file), output, time=time, overwrite=overwrite)
+    click.echo(output)
+    return DONE
+
+
+@cli.command()
+@RESULT
+def validate(file: Path) -> int:
+    """Check a result against its schema and the laws that it must obey."""
+    from odekit.store import open as open_result
+    from odekit.validate import validate as check
+
+    verdicts = check(open_result(file))
+    width = max(len(v.law) for v in verdicts)
+    for v in verdicts:
+        click.echo(f"{'ok  ' if v.holds else 'FAIL'}  {v.law:<{width}}  {v.found}")
+    return DONE if all(v.holds for v in verdicts) else FAILED
+
+
+def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
+    """Refuse before anything is computed what could not be written after."""
+    from odekit.files import check_target
+
+    targets = [] if output is None else [check_target(output, overwrite)]
+    if picture is not None:
+        from odekit.plot import check_picture
+
+        targets.append(check_picture(picture, overwrite))
+    if len(set(targets)) < len(targets):
+        raise click.UsageError("the result and its picture need different files")
+
+
+def _load(path: Path) -> Scenario:
+    """Read a scenario, or the problem that a result file holds."""
+    with path.open("rb") as file:
+        stored = file.read(4).startswith(SIGNATURES)
+    if stored:
+        from odekit.scenario import scenario_of
+
+        return scenario_of(path)
+    from odekit.scenario import load_scenario
+
+    return load_scenario(path)
+
+
+def _solve(
+    todo: Scenario,
+    keywords: dict[str, Any],
+    output: Path,
+    overwrite: bool,
+    picture: Path | None,
+    progress: bool | None,
+) -> int:
+    from odekit.solve import solve
+    from odekit.store import save
+    from odekit.summary import failed, summary
+
+    shown = sys.stderr.isatty() if progress is None else progress
+    ds = _titled(solve(todo.problem, progress=shown, **keywords), todo)
+    save(ds, output, overwrite=overwrite)
+    click.echo(summary(ds))
+    click.echo(f"{'Result':<11}{output}")
+    if picture is not None:
+        from odekit.plot import plot_run
+
+        plot_run(ds, picture, overwrite=overwrite)
+        click.echo(f"{'Picture':<11}{picture}")
+    return FAILED if failed(ds) else DONE
+
+
+def _titled(ds: xr.Dataset, todo: Scenario) -> xr.Dataset:
+    """The result with the words of its scenario."""
+    words = {"title": todo.title, "comment": todo.description}
+    words["references"] = "; ".join(todo.references)
+    return ds.assign_attrs({k: " ".join(v.split()) for k, v in words.items() if v})

@@ -1,0 +1,209 @@
+"""Advance one phase of any system of equations through scipy, and keep what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from scipy.optimize import brentq
+
+from odekit.options import SolverOptions
+from odekit.policy import Policy, spectrum
+from odekit.status import Outcome, Status
+from odekit.stepper import Budget, Floats, Guarded, Halt, NotFinite, Stepper
+
+
+class System(Protocol):
+    """What integration needs to know of the equations of one phase."""
+
+    breaks: list[float]
+    has_event: bool
+
+    def rhs(self, t: float, y: Floats) -> Floats:
+        """Time derivative, shape (n,)."""
+
+    def jac(self, t: float, y: Floats) -> Floats:
+        """Jacobian, shape (n, n)."""
+
+    def event(self, y: Floats) -> float:
+        """A number that is <= 0 once the phase may end."""
+
+
+@dataclass
+class Position:
+    """Where integration stands: enough to go on as if it had never stopped."""
+
+    t: float
+    y: Floats
+    h: float | None = None
+    f: Floats | None = None
+    policy: Policy = field(default_factory=Policy)
+    used: list[str] = field(default_factory=list)
+
+
+@dataclass
+class End:
+    """How a phase ended."""
+
+    status: Status
+    outcome: Outcome
+
+
+class Integrator:
+    """Steps one phase from a `Position` to its end.
+
+    Parameters
+    ----------
+    system : System
+    position : Position
+        Changed in place; after an exception it holds the last accepted step.
+    end : float
+        Time at which the phase ends at the latest.
+    targets : array
+        Times after ``position.t`` at which rows are wanted, increasing.
+    emit : callable
+        Takes (t, y) of each row.
+    after_step : callable
+        Called after every accepted step, rows included; may raise `Halt`.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        position: Position,
+        end: float,
+        targets: Floats,
+        options: SolverOptions,
+        budget: Budget,
+        emit: Callable[[float, Floats], None],
+        after_step: Callable[[Position], None],
+    ) -> None:
+        self.system, self.position, self.end = system, position, end
+        self.targets, self.next_target = targets, 0
+        self.options, self.budget = options, budget
+        self.emit, self.after_step = emit, after_step
+        self.rhs = Guarded(system.rhs, budget)
+
+    def run(self) -> End:
+        """Integrate to the end of the phase, or to what stops it before."""
+        try:
+            outcome = self._advance()
+        except Halt as halt:
+            return End(halt.status, Outcome.FAILED)
+        except NotFinite:
+            return End(Status.NONFINITE, Outcome.FAILED)
+        return End(Status.COMPLETED, outcome)
+
+    def _jac(self, t: float, y: Floats) -> Floats:
+        self.budget.jacobians += 1
+        return self.system.jac(t, y)
+
+    def _advance(self) -> Outcome:
+        if self.system.has_event and self.system.event(self.position.y) <= 0:
+            return Outcome.THRESHOLD
+        for bound in self._bounds():
+            outcome = self._to_bound(bound)
+            if outcome is not None:
+                return outcome
+        return Outcome.THRESHOLD_MISSED if self.system.has_event else Outcome.DURATION
+
+    def _bounds(self) -> Iterator[float]:
+        """Times to land on: kinks of a schedule, then the end."""
+        yield from (b for b in self.system.breaks if self.position.t < b < self.end)
+        if self.position.t < self.end:
+            yield self.end
+
+    def _to_bound(self, bound: float) -> Outcome | None:
+        while self.position.t < bound:
+            stepper = self._stepper(bound)
+            kind = stepper.kind
+            while stepper.kind == kind and self.position.t < bound:
+                outcome = self._one_step(stepper, bound)
+                if outcome is not None:
+                    return outcome
+                kind = self._kind(stepper)
+        return None
+
+    def _stepper(self, bound: float) -> Stepper:
+        p = self.position
+        kind = self.options.method or p.policy.kind
+        if not p.used or p.used[-1] != kind:
+            p.used.append(kind)
+        landing = self._landing(kind, bound)
+        h = self.options.first_step if p.h is None else p.h
+        stepper = Stepper(kind, self.rhs, self._jac, p.t, p.y, landing, self.options, h, p.f)
+        if self.options.method is None:
+            stepper.limit(p.policy.longest)
+        return stepper
+
+    def _landing(self, kind: str, bound: float) -> float:
+        """Radau steps onto every row, since its interpolant is less accurate than its steps."""
+        if kind != "Radau" or self.next_target >= len(self.targets):
+            return bound
+        return min(bound, float(self.targets[self.next_target]))
+
+    def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
+        t_old, y_old = stepper.step()
+        self.budget.spend_step()
+        if self.system.has_event and self.system.event(stepper.y) <= 0:
+            self._stop_at_event(stepper, t_old, y_old)
+            return Outcome.THRESHOLD
+        self._emit_rows(stepper, t_old, y_old)
+        p = self.position
+        p.t, p.y, p.h, p.f = stepper.t, stepper.y.copy(), stepper.h, stepper.f
+        if stepper.finished and stepper.bound < bound:
+            stepper.extend(self._landing(stepper.kind, bound))
+            p.h = stepper.h
+        steady = self._is_steady(stepper)
+        self.after_step(p)
+        return Outcome.STEADY if steady else None
+
+    def _emit_rows(self, stepper: Stepper, t_old: float, y_old: Floats) -> None:
+        upto = int(np.searchsorted(self.targets, stepper.t, side="right"))
+        inner = self.targets[self.next_target : upto]
+        if inner.size:
+            solution = stepper.within_step(t_old, y_old)
+            for t in inner:
+                self.emit(float(t), stepper.y.copy() if t == stepper.t else solution(float(t)))
+        self.next_target = max(upto, self.next_target)
+
+    def _stop_at_event(self, stepper: Stepper, t_old: float, y_old: Floats) -> None:
+        """Find where in the step just taken the phase may end, and stand there."""
+        solution = stepper.within_step(t_old, y_old)
+        width = stepper.t - t_old
+
+        def error(x: float) -> float:
+            return self.system.event(solution(t_old + x * width))
+
+        # At the very end of the step interpolation and step may differ by rounding.
+        x = brentq(error, 0.0, 1.0, xtol=1e-14) if error(1.0) < 0 else 1.0
+        t = t_old + x * width
+        for target in self.targets[self.next_target :]:
+            if target >= t:
+                break
+            self.emit(float(target), solution(float(target)))
+        p = self.position
+        p.t, p.y, p.h, p.f = t, np.array(solution(t)), None, None
+
+    def _is_steady(self, stepper: Stepper) -> bool:
+        rate = self.options.steady_state
+        if rate is None:
+            return False
+        f = stepper.f if stepper.f is not None else self.rhs(stepper.t, stepper.y)
+        if np.abs(f).max() > rate * np.abs(stepper.y).max():
+            return False
+        # On a plateau everything stands still too, but some mode grows.
+        return spectrum(self._jac(stepper.t, stepper.y))[1] <= rate
+
+    def _kind(self, stepper: Stepper) -> str:
+        """The method for the next step."""
+        if self.options.method is not None:
+            return stepper.kind
+        policy, left = self.position.policy, self.end - stepper.t
+        h = stepper.h or left
+        if left > 0 and policy.due(stepper.y.size) and policy.worth_a_look(h, left):
+            policy.judge(h, left, self._jac(stepper.t, stepper.y))
+            stepper.limit(policy.longest)
+        return policy.kind

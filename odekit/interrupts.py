@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM end a run between two steps, so that nothing computed is lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+class Interrupts:
+    """While active, SIGINT and SIGTERM set `asked` instead of killing; a second one kills.
+
+    Signals reach the main thread only; in any other thread nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            self._restore()
+            signal.raise_signal(number)
+        self.asked = True
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()

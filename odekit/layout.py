@@ -1,0 +1,251 @@
+"""How a problem's blocks pack into the flat vector of the kernels, and back to labelled arrays.
+
+This is the only place that knows both. The vector of one phase is Q's upper triangle row by row,
+R row by row over *all* fixed vectors (copies made by consolidation after the original ones), then
+the heads row by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.crosscheck import protected_task
+from odekit.schedule import Schedule
+from odekit_kernels import moments
+from odekit_kernels.committee import Committee, errors, jacobian, make_work, rhs
+
+if TYPE_CHECKING:
+    from odekit.problem import Phase, Problem
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+CODES = {"erf": moments.ERF, "linear": moments.LINEAR, "relu": moments.RELU}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is constant in a phase but may change at a switch.
+
+    Attributes
+    ----------
+    T : ndarray, shape (P, P)
+        Overlaps of the fixed vectors, copies included.
+    F, F_v, v_anchor : ndarray, shape (c, K)
+        λ F_k of each consolidation in force; its readout penalties and the values these hold.
+    anchor : ndarray of int64, shape (c, K)
+        Fixed vectors that are the copies.
+    v_head : ndarray of int64, shape (c,)
+        The head that each readout penalty holds.
+    """
+
+    T: Floats
+    F: Floats
+    F_v: Floats
+    v_anchor: Floats
+    anchor: np.ndarray[Any, np.dtype[np.int64]]
+    v_head: np.ndarray[Any, np.dtype[np.int64]]
+
+
+class CommitteeLayout:
+    """Packing of a committee's order parameters, and what happens to them at a switch.
+
+    Parameters
+    ----------
+    problem : Problem
+        With plain numbers (no sweep dims).
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.heads, self.tasks = list(problem.heads), list(problem.tasks)
+        self.K, self.P = problem.state.student, problem.state.teacher
+        self.upper = np.triu_indices(self.K)
+        self.code = CODES[problem.activation]
+        self.u = np.array([problem.tasks[name].readout for name in self.tasks])
+        self.head_index = np.array(
+            [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
+        )
+
+    def start(self) -> tuple[Frame, Floats]:
+        """Frame and state at time 0, before the first phase."""
+        empty = np.zeros((0, self.K))
+        frame = Frame(
+            T=np.array(self.problem.state.T),
+            F=empty,
+            F_v=empty,
+            v_anchor=empty,
+            anchor=np.zeros((0, self.K), dtype=np.int64),
+            v_head=np.zeros(0, dtype=np.int64),
+        )
+        state = self.problem.state
+        v = np.array([self.problem.heads[name] for name in self.heads])
+        return frame, self.pack(np.asarray(state.Q), np.asarray(state.R), v)
+
+    def pack(self, Q: Floats, R: Floats, v: Floats) -> Floats:
+        """Flat vector of the blocks Q (K, K), R (K, P) and v (H, K)."""
+        return np.concatenate([Q[self.upper], R.ravel(), v.ravel()])
+
+    def unpack(self, y: Floats) -> tuple[Floats, Floats, Floats]:
+        """Blocks of flat vectors, shape (..., n); the leading axes stay."""
+        K, triangle, heads = self.K, len(self.upper[0]), len(self.heads)
+        lead = y.shape[:-1]
+        Q = np.empty((*lead, K, K))
+        Q[..., self.upper[0], self.upper[1]] = y[..., :triangle]
+        Q[..., self.upper[1], self.upper[0]] = y[..., :triangle]
+        R = y[..., triangle : y.shape[-1] - heads * K].reshape(*lead, K, -1)
+        return Q, R, y[..., y.shape[-1] - heads * K :].reshape(*lead, heads, K)
+
+    def visible(self, y: Floats) -> Floats:
+        """The vector without the overlaps with copies: what the dataset shows."""
+        Q, R, v = self.unpack(y)
+        return self.pack(Q, R[:, : self.P], v)
+
+    def enter(self, index: int, frame: Frame, y: Floats) -> tuple[Frame, Floats]:
+        """Frame and state as a phase begins: copies of heads and of units are made."""
+        phase = self.problem.phases[index]
+        if phase.consolidation is not None:
+            frame, y = self._consolidate(index, frame, y)
+        if phase.copy_heads:
+            Q, R, v = self.unpack(y)
+            changed = v.copy()
+            for target, source in phase.copy_heads.items():
+                changed[self.heads.index(target)] = v[self.heads.index(source)]
+            y = self.pack(Q, R, changed)
+        return frame, y
+
+    def _consolidate(self, index: int, frame: Frame, y: Floats) -> tuple[Frame, Floats]:
+        """Freeze copies a_k of all units: T gains Q* and R*, R gains Q* (theory section 2)."""
+        consolidation = self.problem.phases[index].consolidation
+        assert consolidation is not None
+        Q, R, v = self.unpack(y)
+        head = self.head_index[self.tasks.index(protected_task(self.problem, index))]
+        J2, I2 = self._self_moments(frame, y)
+        importance = {
+            "fisher": v[head] ** 2 * J2,
+            "node": v[head] ** 2,
+            "quadratic": np.ones(self.K),
+        }[consolidation.kind]
+        anchor = len(frame.T) + np.arange(self.K)
+        grown = replace(
+            frame,
+            T=np.block([[frame.T, R.T], [R, Q]]),
+            F=np.vstack([frame.F, consolidation.strength * importance]),
+            F_v=np.vstack([frame.F_v, consolidation.strength * I2]),
+            v_anchor=np.vstack([frame.v_anchor, v[head]]),
+            anchor=np.vstack([frame.anchor, anchor]),
+            v_head=np.append(frame.v_head, head),
+        )
+        return grown, self.pack(Q, np.hstack([R, Q]), v)
+
+    def _self_moments(self, frame: Frame, y: Floats) -> tuple[Floats, Floats]:
+        """J2(k, k) and I2(k, k) of every unit, shape (K,) each."""
+        system = self.committee(self.problem.phases[0], frame)._replace(inverse_batch=1.0)
+        work = make_work(self.K, len(frame.T), len(self.heads), len(system.p))
+        rhs(y, 1.0, 1.0, system, work, np.empty_like(y))
+        return np.diag(work.J2).copy(), np.diag(work.I2[: self.K, : self.K]).copy()
+
+    def committee(self, phase: Phase, frame: Frame) -> Committee:
+        """The kernel's view of a phase."""
+        names = list(phase.mixture)
+        places = [self.tasks.index(name) for name in names]
+        copies = np.zeros((len(names), len(frame.T) - self.P))
+        frozen = np.zeros(self.K) if phase.frozen is None else np.array(phase.frozen, dtype=float)
+        p = np.array(list(phase.mixture.values()), dtype=float)
+        return Committee(
+            activation=self.code,
+            T=np.ascontiguousarray(frame.T),
+            u=np.ascontiguousarray(np.hstack([self.u[places], copies])),
+            sigma=np.array([self.problem.tasks[n].noise_std for n in names], dtype=float),
+            # Given to nine digits they sum to one only roughly.
+            p=p / p.sum(),
+            head=self.head_index[places],
+            move=1.0 - frozen,
+            inverse_batch=0.0 if phase.gradient_flow else 1.0 / phase.batch_size,
+            kappa_w=float(phase.weight_decay),
+            kappa_v=float(phase.readout_weight_decay),
+            F=frame.F,
+            anchor=frame.anchor,
+            F_v=frame.F_v,
+            v_anchor=frame.v_anchor,
+            v_head=frame.v_head,
+        )
+
+    def system(self, index: int, frame: Frame, begin: float) -> CommitteePhase:
+        """The equations of a phase that begins at a time."""
+        return CommitteePhase(self, self.problem.phases[index], frame, begin)
+
+    def errors(self, y: Floats) -> Floats:
+        """Generalization error of every task, shape (rows, tasks), of visible states (rows, n)."""
+        work = make_work(self.K, self.P, len(self.heads), 1)
+        out = np.empty((len(y), len(self.tasks)))
+        T = np.array(self.problem.state.T)
+        for row, errors_of_row in zip(y, out, strict=True):
+            errors(row, self.code, T, self.u, self.head_index, work, errors_of_row)
+        return out
+
+    def arrays(self, rows: Floats) -> dict[str, Any]:
+        """Variables of the dataset by name, from visible states (rows, n)."""
+        Q, R, v = self.unpack(rows)
+        return {
+            "Q": Q,
+            "R": R,
+            "readout": v,
+            "T": np.array(self.problem.state.T),
+            "generalization_error": self.errors(rows),
+        }
+
+
+class CommitteePhase:
+    """Equations of one phase as functions of time and state (`odekit.integrate.System`)."""
+
+    def __init__(self, layout: CommitteeLayout, phase: Phase, frame: Frame, begin: float) -> None:
+        self.begin = begin
+        self.rates = (phase.learning_rate, phase.readout_learning_rate)
+        self.committee = layout.committee(phase, frame)
+        P, heads = len(frame.T), len(layout.heads)
+        self.work = make_work(layout.K, P, heads, max(len(layout.tasks), len(self.committee.p)))
+        self.breaks = self._breaks(float(phase.duration))
+        self._prepare_event(layout, phase, frame)
+
+    def _breaks(self, duration: float) -> list[float]:
+        tables = [rate for rate in self.rates if isinstance(rate, Schedule)]
+        return sorted({self.begin + b for table in tables for b in table.breaks(duration)})
+
+    def _prepare_event(self, layout: CommitteeLayout, phase: Phase, frame: Frame) -> None:
+        names = list(phase.thresholds)
+        places = [layout.tasks.index(name) for name in names]
+        self.has_event = bool(names)
+        self.levels = np.array([phase.thresholds[name] for name in names], dtype=float)
+        copies = np.zeros((len(names), len(frame.T) - layout.P))
+        self.watched = np.ascontiguousarray(np.hstack([layout.u[places], copies]))
+        self.watched_heads = layout.head_index[places]
+        self.event_errors = np.empty(len(names))
+
+    def _at(self, t: float) -> tuple[float, float]:
+        eta_w, eta_v = self.rates
+        since = t - self.begin
+        return (
+            eta_w(since) if isinstance(eta_w, Schedule) else eta_w,
+            eta_v(since) if isinstance(eta_v, Schedule) else eta_v,
+        )
+
+    def rhs(self, t: float, y: Floats) -> Floats:
+        """Time derivative, shape (n,)."""
+        dy = np.empty_like(y)
+        rhs(y, *self._at(t), self.committee, self.work, dy)
+        return dy
+
+    def jac(self, t: float, y: Floats) -> Floats:
+        """Jacobian, shape (n, n)."""
+        J = np.empty((y.size, y.size))
+        jacobian(y, *self._at(t), self.committee, self.work, J)
+        return J
+
+    def event(self, y: Floats) -> float:
+        """Largest error of a watched task over its threshold, less one."""
+        c = self.committee
+        errors(y, c.activation, c.T, self.watched, self.watched_heads, self.work, self.event_errors)
+        return float((self.event_errors / self.levels).max()) - 1.0

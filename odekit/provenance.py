@@ -1,0 +1,135 @@
+"""Where a dataset comes from: the attributes that say so, and the problem that they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit import __version__
+from odekit.errors import ProblemError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["SCHEMA_VERSION", "canonical_json", "problem_of", "provenance"]
+
+SCHEMA_VERSION = 1
+"""Version of the dataset's layout; a file of a newer one is refused."""
+
+REFERENCES = (
+    "Saad & Solla 1995, doi:10.1103/PhysRevE.52.4225; "
+    "Goldt et al. 2019, arXiv:1906.08632; "
+    "Lee, Goldt & Saxe 2021, arXiv:2107.04384"
+)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def canonical_json(data: Any) -> str:
+    """One text for equal data: sorted keys, no blanks, shortest exact floats, ASCII, no NaN.
+
+    Examples
+    --------
+    >>> canonical_json({"b": 0.1, "a": np.arange(2)})
+    '{"a":[0,1],"b":0.1}'
+    """
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def _versions() -> dict[str, str]:
+    found = {
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+    }
+    for name in ("numpy", "numba", "llvmlite", "scipy", "xarray", "netCDF4"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def provenance(
+    problem: Mapping[str, Any], title: str = "", source_text: str = ""
+) -> dict[str, Any]:
+    """Global attributes that say what a dataset is, how it came about and how to make it again.
+
+    Parameters
+    ----------
+    problem : mapping
+        The problem as plain data, enough to solve it again.
+    title : str
+        A line for people.
+    source_text : str
+        What made the data: the method of integration or simulation.
+
+    Returns
+    -------
+    dict
+    """
+    try:
+        text = canonical_json(problem)
+    except (TypeError, ValueError) as error:
+        raise ProblemError("problem", "must be finite numbers, text and lists", error) from error
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    title = title or "Order parameters of online learning"
+    return {
+        "Conventions": "CF-1.11",
+        "title": title,
+        "history": f"{now}: created by odekit {__version__}",
+        "source": source_text or f"odekit {__version__}, ordinary differential equations",
+        "references": REFERENCES,
+        "creation_library": "odekit",
+        "creation_library_version": __version__,
+        "created_at": now,
+        "odekit_schema_version": SCHEMA_VERSION,
+        "odekit_problem": text,
+        "odekit_problem_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "environment": canonical_json(_versions()),
+    }
+
+
+def problem_of(ds: xr.Dataset) -> dict[str, Any]:
+    """Read the problem that a dataset solves, and check that it is unchanged.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A result of odekit.
+
+    Returns
+    -------
+    dict
+        The problem as plain data.
+
+    Raises
+    ------
+    ProblemError
+        If there is none, or its checksum is wrong.
+    """
+    text = ds.attrs.get("odekit_problem")
+    if not isinstance(text, str):
+        raise ProblemError("odekit_problem", "must be an attribute of the dataset", "none")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if digest != ds.attrs.get("odekit_problem_sha256"):
+        remedy = "It was edited or damaged."
+        raise ProblemError("odekit_problem", "must match its checksum", "another text", remedy)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError("odekit_problem", "must be JSON", error) from error
+    if not isinstance(data, dict):
+        raise ProblemError("odekit_problem", "must be a JSON object", type(data).__name__)
+    return data

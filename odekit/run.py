@@ -1,0 +1,270 @@
+"""One run: its phases, its rows, and the record from which it resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.checkpoint import Checkpoint, CheckpointFolder, Record
+from odekit.errors import ProblemError
+from odekit.integrate import Integrator, Position
+from odekit.interrupts import Interrupts
+from odekit.layout import CommitteeLayout, Frame
+from odekit.options import SolverOptions, default_times
+from odekit.policy import Policy
+from odekit.status import Outcome, Status
+from odekit.stepper import Budget, Floats, Halt
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from odekit.problem import Problem
+
+MOST_NUMBERS = 2**28
+"""Largest number of doubles (2 GiB) that the rows of one run may take."""
+SHOW_EVERY = 20
+
+
+class Run:
+    """Advance a problem through its phases and keep rows.
+
+    Parameters
+    ----------
+    problem : Problem
+    options : SolverOptions
+    times : array or None
+        Output times that were asked for.
+    checkpoint : Checkpoint or None
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        options: SolverOptions,
+        times: Floats | None,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.problem, self.options, self.times = problem, options, times
+        self.layout = CommitteeLayout(problem)
+        self.budget = Budget(options)
+        self.t: list[float] = []
+        self.y: list[Floats] = []
+        self.saved_rows = 0
+        # What a resumed run is rebuilt from: the state at the end of every phase so far.
+        self.ends: list[Floats] = []
+        self.end_times: list[float] = []
+        self.outcomes: list[Outcome] = []
+        self.methods: list[list[str]] = []
+        self.status = Status.COMPLETED
+        self.position: Position | None = None
+        self.folder = CheckpointFolder(checkpoint, self._identity()) if checkpoint else None
+        self._check_memory()
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be this run's; budgets may differ."""
+        solver = self.options.to_dict()
+        for budget in ("max_steps", "max_seconds"):
+            solver.pop(budget, None)
+        times = None if self.times is None else self.times.tolist()
+        return {**self.problem.to_dict(), "solver": {**solver, "t_eval": times}}
+
+    def _check_memory(self) -> None:
+        rows = len(self.times) if self.times is not None else 501 * len(self.problem.phases)
+        size = self.layout.start()[1].size
+        if rows * size > MOST_NUMBERS:
+            raise ProblemError(
+                "t_eval",
+                f"must give at most {MOST_NUMBERS} numbers",
+                f"{rows} rows of {size}",
+                "Ask for fewer rows.",
+            )
+
+    def to_dataset(self, show: Callable[[float], None] | None = None) -> xr.Dataset:
+        """Integrate, and return the labelled result."""
+        with Interrupts() as interrupts:
+            self.interrupts, self.show = interrupts, show
+            self._run()
+        if show is not None:
+            show(np.inf if self.status == Status.COMPLETED else self.t_last)
+        return self._dataset()
+
+    @property
+    def t_last(self) -> float:
+        """Last time reached."""
+        return self.position.t if self.position is not None else 0.0
+
+    # ------------------------------------------------------------------------------- the phases
+
+    def _run(self) -> None:
+        frame, y = self.layout.start()
+        found = self.folder.open() if self.folder is not None else None
+        if found is not None:
+            self._restore(*found)
+        elif self.times is None or self.times[0] == 0.0:
+            self._emit(0.0, y)
+        begin = 0.0
+        for i in range(len(self.problem.phases)):
+            frame, y = self.layout.enter(i, frame, y)
+            if i >= len(self.outcomes):
+                self._run_phase(i, frame, y, begin)
+            if self.status != Status.COMPLETED:
+                break
+            begin, y = self.end_times[i], self.ends[i]
+        self._finish()
+
+    def _run_phase(self, i: int, frame: Frame, y: Floats, begin: float) -> None:
+        duration = float(self.problem.phases[i].duration)
+        if self.position is None:
+            self.position = Position(begin, y)
+        end = begin + duration
+        integrator = Integrator(
+            self.layout.system(i, frame, begin),
+            self.position,
+            end,
+            self._targets(begin, end, duration),
+            self.options,
+            self.budget,
+            self._emit,
+            self._after_step,
+        )
+        result = integrator.run()
+        position = self.position
+        self.status = result.status
+        self.outcomes.append(result.outcome)
+        self.methods.append(position.used)
+        self.end_times.append(position.t)
+        self.ends.append(position.y)
+        if result.status == Status.COMPLETED:
+            if self.times is None and self.t[-1] < position.t:
+                self._emit(position.t, position.y)
+            self.position = None if i + 1 < len(self.problem.phases) else position
+
+    def _targets(self, begin: float, end: float, duration: float) -> Floats:
+        """Times of the rows still to come in a phase."""
+        assert self.position is not None
+        if self.times is None:
+            wanted = np.unique(begin + default_times(duration))
+            wanted[-1] = end
+        else:
+            wanted = self.times
+        return wanted[(wanted > self.position.t) & (wanted <= end)]
+
+    def _emit(self, t: float, y: Floats) -> None:
+        self.t.append(t)
+        self.y.append(self.layout.visible(y))
+
+    def _after_step(self, position: Position) -> None:
+        if self.show is not None and self.budget.steps % SHOW_EVERY == 0:
+            self.show(position.t)
+        if self.interrupts.asked:
+            raise Halt(Status.INTERRUPTED)
+        if self.folder is not None and self.folder.due:
+            self._save()
+
+    def _finish(self) -> None:
+        """Keep the last point reached of a run that stopped early, and what it can resume from."""
+        if self.folder is not None:
+            if self.status == Status.COMPLETED:
+                self._save()
+            elif self.status in (Status.INTERRUPTED, Status.TIME_BUDGET, Status.STEP_BUDGET):
+                self._forget_failed_phase()
+                self._save()
+        if self.status != Status.COMPLETED and self.position is not None:
+            reached = self.position
+            if not self.t or self.t[-1] < reached.t:
+                self._emit(reached.t, reached.y)
+
+    # ------------------------------------------------------------------------------ the record
+
+    def _forget_failed_phase(self) -> None:
+        """A phase that was only interrupted is not over: a resumed run goes on inside it."""
+        for part in (self.outcomes, self.methods, self.end_times, self.ends):
+            part.pop()
+
+    def _save(self) -> None:
+        assert self.folder is not None
+        arrays = {f"end_{i}": y for i, y in enumerate(self.ends)}
+        words: dict[str, Any] = {
+            "end_times": self.end_times,
+            "outcomes": [int(o) for o in self.outcomes],
+            "methods": self.methods,
+            "counts": [self.budget.steps, self.budget.calls, self.budget.jacobians],
+        }
+        p = self.position
+        if p is not None:
+            arrays["y"] = p.y
+            if p.f is not None:
+                arrays["f"] = p.f
+            longest = p.policy.longest
+            policy = {**asdict(p.policy), "longest": longest if np.isfinite(longest) else None}
+            words["position"] = {"t": p.t, "h": p.h, "used": p.used, "policy": policy}
+        new = slice(self.saved_rows, len(self.t))
+        rows = np.array(self.y[new]).reshape(len(self.t[new]), -1)
+        self.folder.write(Record(arrays, words), np.array(self.t[new]), rows)
+        self.saved_rows = len(self.t)
+
+    def _restore(self, record: Record, t: Floats, y: Floats) -> None:
+        words = record.words
+        self.t, self.y, self.saved_rows = t.tolist(), list(y), t.size
+        self.end_times = words["end_times"]
+        self.outcomes = [Outcome(o) for o in words["outcomes"]]
+        self.methods = words["methods"]
+        self.ends = [record.arrays[f"end_{i}"] for i in range(len(self.outcomes))]
+        self.budget.steps, self.budget.calls, self.budget.jacobians = words["counts"]
+        position = words.get("position")
+        if position is None:
+            return
+        policy = position["policy"]
+        policy["longest"] = np.inf if policy["longest"] is None else policy["longest"]
+        self.position = Position(
+            t=position["t"],
+            y=record.arrays["y"],
+            h=position["h"],
+            f=record.arrays.get("f"),
+            policy=Policy(**policy),
+            used=position["used"],
+        )
+
+    # ----------------------------------------------------------------------------- the dataset
+
+    def _dataset(self) -> xr.Dataset:
+        from odekit.dataset import assemble, provenance
+
+        t = np.array(self.t)
+        rows = np.array(self.y).reshape(t.size, -1)
+        count = len(self.problem.phases)
+        missing = count - len(self.outcomes)
+        arrays = self.layout.arrays(rows)
+        arrays |= {
+            # The row at a switch holds the state that the old phase ended with.
+            "phase": np.minimum(
+                np.searchsorted(np.array(self.end_times[: count - 1]), t, side="left"), count - 1
+            ),
+            "status": np.int8(self.status),
+            "t_last": self.t_last,
+            "n_steps": self.budget.steps,
+            "n_rhs": self.budget.calls,
+            "n_jac": self.budget.jacobians,
+            "phase_end": np.array([*self.end_times, *[np.nan] * missing]),
+            "phase_outcome": np.array(
+                [*self.outcomes, *[Outcome.NOT_STARTED] * missing], dtype=np.int8
+            ),
+            "method": np.array([*map(self._method, self.methods), *["none"] * missing]),
+        }
+        coords = {"time": t, "head": self.layout.heads, "task": self.layout.tasks}
+        attrs = provenance(self.problem.to_dict())
+        solver = self.options.to_dict()
+        if self.times is not None:
+            solver["t_eval"] = self.times.tolist()
+        attrs["odekit_solver"] = json.dumps(solver, sort_keys=True)
+        return assemble(arrays, coords, attrs)
+
+    @staticmethod
+    def _method(used: list[str]) -> str:
+        """Integrators in the order of their use, e.g. "DOP853 -> Radau"."""
+        shown = used if len(used) <= 6 else [*used[:5], "..."]
+        return " -> ".join(shown) or "none"

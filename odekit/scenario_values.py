@@ -1,0 +1,342 @@
+"""Values of a scenario's tables: numbers, sweeps and the builders of teachers and readouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from odekit import scenario_schema as schema
+from odekit import teachers
+from odekit.checks import MAX_UNITS, count, is_labelled
+from odekit.errors import ProblemError
+from odekit.initial import imbalance, polar
+from odekit.schedule import Schedule
+from odekit.state import OrderParameters
+
+CORE = ("student", "student_other", "teacher", "teacher_other")
+MAX_POINTS = 10_000_000
+"""Most values on a sweep's axis."""
+MAX_COMBINATIONS = 10_000
+"""Most combinations for which a builder (a draw, a teacher) is evaluated one by one."""
+
+Axes = dict[str, Any]
+
+
+def value(given: Any, axes: Axes) -> Any:
+    """What a number, a table or a list of a scenario stands for.
+
+    Parameters
+    ----------
+    given : object
+        A validated value of the schema.
+    axes : dict
+        The sweep axes met so far, by name; a new one is added.
+
+    Raises
+    ------
+    ProblemError
+        Naming the key below `given` that is at fault.
+    """
+    build = _BUILDERS.get(type(given))
+    if build is not None:
+        return build(given, axes)
+    if isinstance(given, Mapping):
+        return {name: value(v, axes) for name, v in given.items()}
+    return given
+
+
+def vector(given: Any, core: str, axes: Axes) -> Any:
+    """A list whose entries may be swept, as an array over the dim `core`; or what builds it."""
+    if not isinstance(given, list):
+        return value(given, axes)
+    named = {}
+    for i, item in enumerate(given):
+        with within(f"[{i}]"):
+            named[f"entry{i}"] = value(item, axes)
+    return spread(lambda **v: [np.array(list(v.values()), dtype=float)], [(core,)], **named)[0]
+
+
+def state(table: schema.State, axes: Axes) -> OrderParameters:
+    """The initial state, given or drawn."""
+    given = {name: getattr(table, name) for name in ("Q", "R", "T")}
+    if table.draw is not None:
+        if any(v is not None for v in given.values()):
+            raise ProblemError("", "must be either Q, R and T, or `draw`", "both", "Remove one.")
+        with within("draw"):
+            return _draw(table.draw, axes)
+    for name, v in given.items():
+        if v is None:
+            raise ProblemError(
+                name, "must be given with the other two of Q, R, T", "nothing", "Or use `draw`."
+            )
+    dims = {"Q": ("student", "student_other"), "R": ("student", "teacher")}
+    matrices = {name: _matrix(name, given[name], core, axes) for name, core in dims.items()}
+    return OrderParameters(**matrices, T=_teacher("T", given["T"], axes))
+
+
+def output_times(given: list[float] | schema.Times) -> Any:
+    """Output times of the solver."""
+    if isinstance(given, list):
+        return np.asarray(given)
+    times = _points({"linspace": given.linspace, "geomspace": given.geomspace})
+    return times if given.start is None else np.concatenate([[given.start], times])
+
+
+@contextmanager
+def within(key: str) -> Iterator[None]:
+    """Put a key before the argument that an error names."""
+    try:
+        yield
+    except ProblemError as error:
+        raise ProblemError(
+            join(key, error.argument), error.rule, error.given, error.remedy
+        ) from None
+
+
+def join(key: str, argument: str) -> str:
+    """Two keys in a row.
+
+    Examples
+    --------
+    >>> join("phases", "[0]"), join("state", "Q"), join("state", "")
+    ('phases[0]', 'state.Q', 'state')
+    """
+    return f"{key}{'' if not argument or argument[0] == '[' or not key else '.'}{argument}"
+
+
+def spread(
+    function: Callable[..., Any], cores: Sequence[tuple[str, ...]], **given: Any
+) -> list[Any]:
+    """Evaluate a builder of arrays for every combination of its swept arguments.
+
+    Parameters
+    ----------
+    function : callable
+        Takes `given` without labels and returns one array for each of `cores`.
+    cores : sequence of tuples of str
+        Names of the dims of every array.
+    **given : object
+        Arguments; labelled arrays among them make the results labelled.
+    """
+    swept = {name: v for name, v in given.items() if is_labelled(v)}
+    if not swept:
+        return list(function(**given))
+    import xarray as xr
+
+    aligned = xr.broadcast(*swept.values(), exclude=CORE)
+    dims = tuple(d for d in aligned[0].dims if d not in CORE)
+    arrays = dict(zip(swept, (a.transpose(*dims, ...) for a in aligned), strict=True))
+    shape = tuple(aligned[0].sizes[d] for d in dims)
+    if np.prod(shape) > MAX_COMBINATIONS:
+        raise ProblemError(
+            "",
+            f"must be built for at most {MAX_COMBINATIONS} combinations",
+            str(int(np.prod(shape))),
+            "Use fewer points, or build the arrays in Python.",
+        )
+    points = [
+        function(**{**given, **{name: a.values[i] for name, a in arrays.items()}})
+        for i in np.ndindex(*shape)
+    ]
+    coords = {d: aligned[0].coords[d] for d in dims if d in aligned[0].coords}
+    return [
+        xr.DataArray(
+            np.reshape(many, (*shape, *np.shape(many[0]))), dims=(*dims, *core), coords=coords
+        )
+        for many, core in zip(zip(*points, strict=True), cores, strict=True)
+    ]
+
+
+def _axis(table: schema.Axis, axes: Axes) -> Any:
+    import xarray as xr
+
+    from odekit.dataset import REGISTRY
+
+    plain = table.over.isidentifier() and table.over.isascii()
+    if not plain or table.over in REGISTRY or table.over == "draw":
+        raise ProblemError(
+            "over",
+            "must be a plain name that no variable of the result has",
+            repr(table.over),
+            f"Not one of draw, {', '.join(REGISTRY)}.",
+        )
+    points = _points({n: getattr(table, n) for n in ("values", "linspace", "geomspace")})
+    if not np.array_equal(axes.setdefault(table.over, points), points):
+        raise ProblemError(
+            "over",
+            f"must have the same values wherever it names the axis {table.over!r}",
+            "other values",
+            "Copy them, or name another axis.",
+        )
+    return xr.DataArray(points, dims=(table.over,), coords={table.over: points})
+
+
+def _points(forms: dict[str, list[float] | None]) -> Any:
+    """The numbers of exactly one of values, linspace and geomspace."""
+    used = {name: v for name, v in forms.items() if v is not None}
+    if len(used) != 1:
+        raise ProblemError("", f"must have exactly one of {', '.join(forms)}", str(len(used)), "")
+    ((name, numbers),) = used.items()
+    if name == "values":
+        if not numbers or len(numbers) != len(set(numbers)):
+            raise ProblemError(name, "must hold different numbers, at least one", str(numbers), "")
+        return np.asarray(numbers)
+    good = len(numbers) == 3 and np.isfinite(numbers).all() and numbers[2] == int(numbers[2])
+    if not good or not 1 <= numbers[2] <= MAX_POINTS:
+        raise ProblemError(
+            name,
+            f"must be [first, last, count] with a whole count of 1 to {MAX_POINTS}",
+            str(numbers),
+            "",
+        )
+    first, last, count = numbers
+    if name == "linspace":
+        return np.linspace(first, last, int(count))
+    if first <= 0 or last <= 0:
+        raise ProblemError(name, "must go from one number > 0 to another", str(numbers), "")
+    return np.geomspace(first, last, int(count))
+
+
+def _matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
+    """A list of rows whose entries may be swept."""
+    lengths = [len(row) for row in given]
+    if len(set(lengths)) != 1:
+        raise ProblemError(name, "must have rows of one length", f"lengths {lengths}", "")
+    with within(name):
+        named = {
+            f"entry{i}_{j}": value(v, axes)
+            for i, row in enumerate(given)
+            for j, v in enumerate(row)
+        }
+
+    def fill(**v: Any) -> list[Any]:
+        return [np.array(list(v.values()), dtype=float).reshape(len(lengths), -1)]
+
+    return spread(fill, [core], **named)[0]
+
+
+def _teacher(name: str, given: Any, axes: Axes) -> Any:
+    """The overlaps T of the fixed vectors."""
+    if isinstance(given, list):
+        return _matrix(name, given, ("teacher", "teacher_other"), axes)
+    if isinstance(given, int):
+        return teachers.orthonormal(count(name, given))
+    with within(name):
+        return value(given, axes)
+
+
+def _draw(table: schema.Draw, axes: Axes) -> OrderParameters:
+    with within("weight_std"):
+        std = vector(table.weight_std, "student", axes)
+    T = table.teacher
+    T = T if isinstance(T, int) else _teacher("teacher", T, axes)
+    plain = table.model_dump(include={"student", "input_dim", "seed", "draws"})
+    if not is_labelled(std) and not is_labelled(T):
+        return OrderParameters.draw(teacher=T, weight_std=std, **plain)
+
+    def draw(**swept: Any) -> tuple[Any, Any]:
+        one = OrderParameters.draw(**swept, **plain)
+        return np.asarray(one.Q), np.asarray(one.R)
+
+    lead = () if table.draws is None else ("draw",)
+    cores = [(*lead, "student", "student_other"), (*lead, "student", "teacher")]
+    Q, R = spread(draw, cores, teacher=T, weight_std=std)
+    if lead:
+        Q, R = (x.assign_coords(draw=np.arange(x.sizes["draw"])) for x in (Q, R))
+    return OrderParameters(Q=Q, R=R, T=teachers.orthonormal(T) if isinstance(T, int) else T)
+
+
+def _polar(table: schema.Polar, axes: Axes) -> Any:
+    args = table.polar
+    with within("polar.radius"):
+        is_scale = isinstance(args.radius, schema.Imbalance)
+        radius = _imbalance(args.radius, axes, 1) if is_scale else value(args.radius, axes)
+    angles = args.angles if isinstance(args.angles, list) else [args.angles]
+    with within("polar.angles"):
+        named = {f"angle{i}": value(v, axes) for i, v in enumerate(angles)}
+
+    def build(radius: Any, **angles: Any) -> list[Any]:
+        return [polar(float(radius), [float(a) for a in angles.values()])]
+
+    with within("polar"):
+        return spread(build, [("student",)], radius=radius, **named)[0]
+
+
+def _imbalance(table: Any, axes: Axes, layer: int = 0) -> Any:
+    def build(scale: Any, gain: Any) -> list[Any]:
+        return [imbalance(float(scale), float(gain))[layer]]
+
+    with within("imbalance"):
+        args = {name: _argument(table.imbalance, name, axes) for name in ("scale", "gain")}
+        return spread(build, [()], **args)[0]
+
+
+def _argument(args: schema.Table, name: str, axes: Axes) -> Any:
+    with within(name):
+        return value(getattr(args, name), axes)
+
+
+def _embed(table: schema.Embed, axes: Axes) -> Any:
+    args = table.embed
+
+    def build(readout: Any) -> list[Any]:
+        return [teachers.embed(readout, args.task, tasks=args.tasks)]
+
+    with within("embed"):
+        count("tasks", args.tasks)
+        own = vector(args.readout, "teacher", axes)
+        return spread(build, [("teacher",)], readout=own)[0]
+
+
+def _rotated(table: schema.Rotated, axes: Axes) -> Any:
+    args = table.rotated
+
+    def build(overlap: Any) -> list[Any]:
+        return [teachers.rotated(args.units, overlap, tasks=args.tasks)]
+
+    with within("rotated"):
+        _check_size(args)
+        overlap = _argument(args, "overlap", axes)
+        return spread(build, [("teacher", "teacher_other")], overlap=overlap)[0]
+
+
+def _random(table: schema.Random, axes: Axes) -> Any:
+    args = table.random.model_dump(exclude={"norm"})
+
+    def build(norm: Any) -> list[Any]:
+        return [teachers.random(**args, norm=float(norm))]
+
+    with within("random"):
+        norm = _argument(table.random, "norm", axes)
+        return spread(build, [("teacher", "teacher_other")], norm=norm)[0]
+
+
+def _shared(table: schema.Shared, _axes: Axes) -> Any:
+    with within("shared"):
+        _check_size(table.shared)
+        return teachers.shared(**table.shared.model_dump())
+
+
+def _check_size(args: schema.RotatedArgs | schema.SharedArgs) -> None:
+    """The tasks' units together are the fixed vectors."""
+    if 0 < args.units <= MAX_UNITS and args.tasks > 0:
+        count("tasks", args.tasks, most=max(MAX_UNITS // args.units, 1))
+
+
+def _schedule(table: schema.ScheduleTable, _axes: Axes) -> Schedule:
+    return Schedule(np.asarray(table.times), np.asarray(table.values), table.interpolation)
+
+
+_BUILDERS: dict[type, Callable[[Any, Axes], Any]] = {
+    schema.Axis: _axis,
+    schema.Polar: _polar,
+    schema.Imbalance: _imbalance,
+    schema.Embed: _embed,
+    schema.Rotated: _rotated,
+    schema.Shared: _shared,
+    schema.Random: _random,
+    schema.ScheduleTable: _schedule,
+}
