@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,6 @@ from odekit.status import Outcome, Status
 from odekit.stepper import Budget, Floats, Halt
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from odekit.problem import Problem
 
 MOST_NUMBERS = 2**28
@@ -83,14 +80,13 @@ class Run:
                 "Ask for fewer rows.",
             )
 
-    def to_dataset(self, show: Callable[[float], None] | None = None) -> xr.Dataset:
-        """Integrate, and return the labelled result."""
-        with Interrupts() as interrupts:
-            self.interrupts, self.show = interrupts, show
-            self._run()
-        if show is not None:
-            show(np.inf if self.status == Status.COMPLETED else self.t_last)
-        return self._dataset()
+    def integrate(
+        self, interrupts: Interrupts, show: Callable[[float], None] | None = None
+    ) -> dict[str, Any]:
+        """Integrate all phases, and return the variables of the dataset by name."""
+        self.interrupts, self.show = interrupts, show
+        self._run()
+        return self.arrays()
 
     @property
     def t_last(self) -> float:
@@ -229,21 +225,19 @@ class Run:
             used=position["used"],
         )
 
-    # ----------------------------------------------------------------------------- the dataset
+    # ----------------------------------------------------------------------------- the result
 
-    def _dataset(self) -> xr.Dataset:
-        from odekit.dataset import assemble, provenance
-
+    def arrays(self) -> dict[str, Any]:
+        """Variables of the dataset by name; ``time`` among them."""
         t = np.array(self.t)
-        rows = np.array(self.y).reshape(t.size, -1)
         count = len(self.problem.phases)
         missing = count - len(self.outcomes)
-        arrays = self.layout.arrays(rows)
-        arrays |= {
+        switches = np.array(self.end_times[: count - 1])
+        return {
+            **self.layout.arrays(np.array(self.y).reshape(t.size, -1)),
+            "time": t,
             # The row at a switch holds the state that the old phase ended with.
-            "phase": np.minimum(
-                np.searchsorted(np.array(self.end_times[: count - 1]), t, side="left"), count - 1
-            ),
+            "phase": np.searchsorted(switches, t, side="left"),
             "status": np.int8(self.status),
             "t_last": self.t_last,
             "n_steps": self.budget.steps,
@@ -253,18 +247,11 @@ class Run:
             "phase_outcome": np.array(
                 [*self.outcomes, *[Outcome.NOT_STARTED] * missing], dtype=np.int8
             ),
-            "method": np.array([*map(self._method, self.methods), *["none"] * missing]),
+            "method": np.array([*map(_method, self.methods), *["none"] * missing]),
         }
-        coords = {"time": t, "head": self.layout.heads, "task": self.layout.tasks}
-        attrs = provenance(self.problem.to_dict())
-        solver = self.options.to_dict()
-        if self.times is not None:
-            solver["t_eval"] = self.times.tolist()
-        attrs["odekit_solver"] = json.dumps(solver, sort_keys=True)
-        return assemble(arrays, coords, attrs)
 
-    @staticmethod
-    def _method(used: list[str]) -> str:
-        """Integrators in the order of their use, e.g. "DOP853 -> Radau"."""
-        shown = used if len(used) <= 6 else [*used[:5], "..."]
-        return " -> ".join(shown) or "none"
+
+def _method(used: list[str]) -> str:
+    """Integrators in the order of their use, e.g. "DOP853 -> Radau"."""
+    shown = used if len(used) <= 6 else [*used[:5], "..."]
+    return " -> ".join(shown) or "none"

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from odekit_kernels import moments, simd, state
 from odekit_kernels._jit import kernel
 from odekit_kernels.committee import make_work
+from odekit_kernels.work import unfold
 from scipy.special import erf
 
 EPS = np.finfo(float).eps
@@ -17,7 +18,8 @@ ACTIVATIONS = (moments.ERF, moments.LINEAR, moments.RELU)
 
 
 @kernel
-def compute(y, system, work):
+def compute(y, system, work, A, E, J2, I2):
+    work = unfold(work)
     K, P = system.move.shape[0], system.T.shape[0]
     state.prepare(y, system, K, P, work)
     state.fill_averages(system.p, K, K + P, work)
@@ -25,6 +27,8 @@ def compute(y, system, work):
     moments.drive(system.activation, work, K, K + P)
     moments.diffusion(system.activation, work, system.p, K, K + P)
     moments.second(system.activation, work, K + P, K + P)
+    for part, whole in ((A, work.A), (E, work.E), (J2, work.J2), (I2, work.I2)):
+        part[:] = whole[:, : part.shape[1]]
 
 
 @kernel
@@ -74,10 +78,12 @@ def moments_of(C, K, v, u, activation):
         T=np.ascontiguousarray(C[K:, K:]), u=np.array([u], dtype=float), p=np.ones(1)
     )
     work = make_work(K, P, 1, 1)
-    compute(transcription.pack(C[:K, :K], C[:K, K:], np.array([v])), system, work)
     D = K + P
+    A, E, J2, I2 = (np.zeros(shape) for shape in ((K, D), (K, K), (K, K), (D, D)))
+    state = transcription.pack(C[:K, :K], C[:K, K:], np.array([v]))
+    compute(state, system, work, A, E, J2, I2)
     upper = np.triu(np.ones((K, K), dtype=bool))
-    return work.A[:, :D], np.where(upper, work.E, 0.0), work.J2[upper], work.I2[:, :D]
+    return A, np.where(upper, E, 0.0), J2[upper], I2
 
 
 # -------------------------------------------------------------------------------------- functions

@@ -15,7 +15,7 @@ from . import moments
 from ._jit import kernel
 from .jacobian import jacobian
 from .state import fill_averages, fill_coefficients, fill_covariance, fill_pairs, prepare
-from .work import Work, inner, make_work
+from .work import Work, inner, make_work, unfold
 
 __all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs"]
 
@@ -182,6 +182,7 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
     """
     K, P = system.move.shape[0], system.T.shape[0]
     D = K + P
+    work = unfold(work)
     prepare(y, system, K, P, work)
     for i in range(dy.shape[0]):
         dy[i] = 0.0
@@ -223,8 +224,8 @@ def errors(y: Any, activation: int, T: Any, u: Any, head: Any, work: Any, out: A
         Receives the errors.
     """
     P = T.shape[0]
-    K = work.s.shape[0]
-    D = K + P
+    K, D = work.place.shape
+    work = unfold(work)
     fill_covariance(y, T, K, P, work)
     moments.second(activation, work, D, D)
     c, I2 = work.row, work.I2
