@@ -14,29 +14,38 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def factor(T: Floats) -> Floats:
-    """A factor L with L Lᵀ = T that exists for rank-deficient T, shape (P, rank)."""
-    eigenvalues, vectors = np.linalg.eigh(T)
-    keep = eigenvalues > max(eigenvalues.max(initial=0.0), 0.0) * 1e-14 * len(T)
-    return np.asarray(vectors[:, keep] * np.sqrt(eigenvalues[keep]))
+    """Lower triangular L with L Lᵀ = T, of the shape of T, also where T is rank-deficient.
+
+    A Cholesky factor whose vanishing pivots give columns of zeros. Unlike an eigenvector basis it
+    is continuous in T, so that draws with one seed are comparable along a sweep of T.
+    """
+    P = len(T)
+    rest, L = np.array(T, dtype=float), np.zeros((P, P))
+    least = 1e-13 * max(float(np.trace(T)), 0.0)
+    for n in range(P):
+        if rest[n, n] > least:
+            L[n:, n] = rest[n:, n] / np.sqrt(rest[n, n])
+            rest -= np.outer(L[:, n], L[:, n])
+    return L
 
 
 def draw_overlaps(
-    K: int, T: Floats, std: Floats, input_dim: int, draws: int | None, seed: int
+    K: int, L: Floats, std: Floats, input_dim: int, draws: int | None, seed: int
 ) -> tuple[Floats, Floats]:
     """Q and R of K random weight vectors of standard deviation `std`, without drawing them.
 
-    The components of w_k along the span of the fixed vectors are K × rank normals; the rest is a
-    Wishart matrix of N − rank degrees of freedom, drawn by Bartlett's decomposition.
+    The components of w_k along the span of the fixed vectors, whose overlaps are T = L Lᵀ, are
+    normal; what is left is a Wishart matrix of the remaining degrees of freedom, drawn by
+    Bartlett's decomposition. L may have leading sweep axes, which R then has first too.
     """
-    L = factor(T)
-    rank = L.shape[1]
+    P = L.shape[-1]
     shape = () if draws is None else (draws,)
     rng = np.random.default_rng(seed)
-    Z = rng.standard_normal((*shape, K, rank))
-    A = _bartlett(K, input_dim - rank, shape, rng)
-    G = np.concatenate([Z, A], axis=-1) * (std[:, None] / np.sqrt(input_dim))
-    Q = G @ np.swapaxes(G, -1, -2)
-    R = G[..., :rank] @ L.T
+    Z = rng.standard_normal((*shape, K, P)) * (std[:, None] / np.sqrt(input_dim))
+    A = _bartlett(K, input_dim - P, shape, rng) * (std[:, None] / np.sqrt(input_dim))
+    Q = Z @ np.swapaxes(Z, -1, -2) + A @ np.swapaxes(A, -1, -2)
+    lead = L.reshape(*L.shape[:-2], *(1 for _ in shape), P, P)
+    R = Z @ np.swapaxes(lead, -1, -2)
     return 0.5 * (Q + np.swapaxes(Q, -1, -2)), R
 
 

@@ -148,9 +148,9 @@ def sweep_dims(ds: xr.Dataset) -> list[str]:
 
 def _log_time(ds: xr.Dataset) -> bool:
     """Whether a log axis shows the run better: one phase, and a long one."""
-    times = ds.time.values
-    phases = np.unique(ds.phase.values[np.isfinite(ds.phase.values)]) if "phase" in ds else [0]
-    return len(phases) <= 1 and bool(times.size) and float(times[-1]) > LONG_SPAN
+    times, phase = ds.time.values, ds.phase.values
+    # Rows that a run of a sweep did not reach belong to no phase: -1.
+    return len(np.unique(phase[phase >= 0])) <= 1 and bool(times.size and times[-1] > LONG_SPAN)
 
 
 def _write(figure: Figure, path: Path) -> None:

@@ -236,14 +236,16 @@ def _onset(ds: xr.Dataset) -> float:
 
 def _phases(ds: xr.Dataset) -> list[tuple[float, float, str, dict[str, float]]]:
     """Start, end, label and thresholds of each phase that ran."""
-    phase, times = ds.phase.values, ds.time.values
+    # Of a sweep the phases of the first run: they may end at other times in the others.
+    phase = ds.phase.isel({d: 0 for d in ds.phase.dims if d != "time"}).values
+    times = ds.time.values
     try:
         written = problem_of(ds)["phases"]
     except (ProblemError, KeyError):
         written = []
     found = []
     start = float(times[0])
-    for i in np.unique(phase):
+    for i in np.unique(phase[phase >= 0]):
         # The row at a switch belongs to the phase that it ends.
         end = float(times[phase == i][-1])
         table = written[int(i)] if int(i) < len(written) else {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from odekit.checks import MAX_UNITS, array, as_floats, count, is_labelled, positive
 from odekit.errors import ProblemError
-from odekit.initial import draw_overlaps
+from odekit.initial import draw_overlaps, factor
 
 PSD_TOLERANCE = 1e-9
 """Most negative eigenvalue allowed, relative to the largest: overlaps given to nine digits pass."""
@@ -125,11 +125,12 @@ class OrderParameters:
         student : int
             Number of student units K.
         teacher : int or array_like, shape (P, P)
-            Number of orthonormal fixed vectors, or their overlaps T (see `odekit.teachers`).
+            Number of orthonormal fixed vectors, or their overlaps T (see `odekit.teachers`), which
+            may be swept: one draw of the weights then serves every T.
         weight_std : float or array_like, shape (K,)
             Standard deviation σ_w of the weights, of each unit if given as an array.
         input_dim : int
-            Input dimension N, at least the rank of T.
+            Input dimension N, at least P.
         seed : int
         draws : int, optional
             Number of independent draws; they become the sweep dim ``draw``.
@@ -148,44 +149,45 @@ class OrderParameters:
         """
         K = count("student", student)
         if isinstance(teacher, int | np.integer):
-            T = np.eye(count("teacher", teacher))
-        elif is_labelled(teacher):
-            raise ProblemError(
-                "teacher",
-                "must be a number of units or one plain matrix T",
-                "a labelled array",
-                "Draw for each T, or give Q, R and T as labelled arrays yourself.",
-            )
+            T: Any = np.eye(count("teacher", teacher))
         else:
-            T = np.array(_square("teacher", teacher, ("teacher", "teacher_other")))
+            T = _square("teacher", teacher, ("teacher", "teacher_other"))
+        P = T.shape[-1]
         N = count("input_dim", input_dim, most=2**53)
+        if N < P:
+            raise ProblemError(
+                "input_dim", f"must be at least the number of fixed vectors, {P}", str(N), ""
+            )
         std = as_floats("weight_std", weight_std, "a number, or one for each unit")
         positive("weight_std", std.min() if std.size else 0.0)
         if std.shape not in ((), (K,)):
             raise ProblemError(
                 "weight_std", f"must be a number or have shape ({K},)", str(std.shape), ""
             )
-        rank = np.linalg.matrix_rank(T, hermitian=True)
-        if rank > N:
-            raise ProblemError(
-                "input_dim",
-                "must be at least the rank of the fixed vectors",
-                f"{N} for rank {rank}",
-                "Raise input_dim.",
-            )
         many = None if draws is None else count("draws", draws, most=10**9)
-        _check_memory("draws", (many or 1) * K * (K + len(T)))
-        Q, R = draw_overlaps(K, T, np.broadcast_to(std, (K,)), N, many, _seed(seed))
-        if many is None:
-            return cls(Q=Q, R=R, T=T)
-        import xarray as xr
-
-        coords = {"draw": np.arange(many)}
+        _check_memory("draws", (many or 1) * K * (K + P))
+        L = np.array([factor(t) for t in np.reshape(T, (-1, P, P))]).reshape(np.shape(T))
+        Q, R = draw_overlaps(K, L, np.broadcast_to(std, (K,)), N, many, _seed(seed))
         return cls(
-            Q=xr.DataArray(Q, dims=("draw", "student", "student_other"), coords=coords),
-            R=xr.DataArray(R, dims=("draw", "student", "teacher"), coords=coords),
+            Q=_label_draws(Q, None, many, ("student", "student_other")),
+            R=_label_draws(R, T, many, ("student", "teacher")),
             T=T,
         )
+
+
+def _label_draws(values: Any, T: Any, draws: int | None, core: tuple[str, str]) -> Any:
+    """Drawn overlaps with the sweep dims of T and of the draws, if there are any."""
+    coords: dict[Any, Any] = {}
+    if is_labelled(T):
+        coords = {d: T.coords.get(d) for d in T.dims[:-2]}
+    if draws is not None:
+        coords["draw"] = np.arange(draws)
+    if not coords:
+        return values
+    import xarray as xr
+
+    known = {d: c for d, c in coords.items() if c is not None}
+    return xr.DataArray(values, dims=(*coords, *core), coords=known)
 
 
 def _seed(seed: object) -> int:

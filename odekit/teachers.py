@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from odekit.checks import as_floats, count, positive
+from odekit.checks import as_floats, count, is_labelled, positive
 from odekit.errors import ProblemError
 from odekit.initial import factor
 
@@ -48,7 +49,7 @@ def random(units: int, *, input_dim: int, seed: int, norm: float = 1.0) -> Float
     return draw_overlaps(M, np.zeros((0, 0)), std, N, None, seed)[0]
 
 
-def rotated(units: int, overlap: Any, *, tasks: int = 2) -> Floats:
+def rotated(units: int, overlap: Any, *, tasks: int = 2) -> Any:
     """T of several orthonormal teachers, each unit rotated against its counterparts.
 
     Parameters
@@ -57,7 +58,8 @@ def rotated(units: int, overlap: Any, *, tasks: int = 2) -> Floats:
         Units M of each teacher.
     overlap : float or array_like, shape (tasks, tasks)
         V = B_n·B'_n/N = cos α between the n-th units of every two teachers (feature similarity),
-        or the whole matrix of these overlaps, with ones on its diagonal.
+        or the whole matrix of these overlaps, with ones on its diagonal. A labelled array of V is
+        swept over: the result has its dims first.
     tasks : int
         Number of teachers.
 
@@ -79,8 +81,12 @@ def rotated(units: int, overlap: Any, *, tasks: int = 2) -> Floats:
     array([[1. , 0.5],
            [0.5, 1. ]])
     """
-    S = _similarities("overlap", overlap, count("tasks", tasks, least=1))
-    return np.kron(S, np.eye(count("units", units)))
+    n, M = count("tasks", tasks), count("units", units)
+
+    def one(overlap: Any) -> Floats:
+        return np.kron(_similarities("overlap", overlap, n), np.eye(M))
+
+    return _for_each(overlap, one, ("teacher", "teacher_other"))
 
 
 def shared(units: int, common: int, *, tasks: int = 2) -> Floats:
@@ -103,7 +109,7 @@ def shared(units: int, common: int, *, tasks: int = 2) -> Floats:
     return np.kron(np.ones((n, n)) - np.eye(n), between) + np.eye(n * M)
 
 
-def readouts(units: int, similarity: Any, *, tasks: int = 2, scale: float = 1.0) -> Floats:
+def readouts(units: int, similarity: Any, *, tasks: int = 2, scale: float = 1.0) -> Any:
     """Readout vectors of several teachers with given angles between them.
 
     Parameters
@@ -111,8 +117,8 @@ def readouts(units: int, similarity: Any, *, tasks: int = 2, scale: float = 1.0)
     units : int
         Units M of each teacher.
     similarity : float or array_like, shape (tasks, tasks)
-        Cosine of the angle between every two readouts, or the matrix of them. The first readout
-        is the even one, (1, …, 1)·scale.
+        Cosine of the angle between every two readouts, or the matrix of them; a labelled array of
+        cosines is swept over. The first readout is the even one, (1, …, 1)·scale.
     tasks : int
     scale : float
         Root mean square of a readout's entries.
@@ -134,18 +140,36 @@ def readouts(units: int, similarity: Any, *, tasks: int = 2, scale: float = 1.0)
            [ 1., -1.]])
     """
     M, n = count("units", units), count("tasks", tasks)
-    S = _similarities("similarity", similarity, n)
-    L = factor(S)
-    if L.shape[1] > M:
+    size = float(positive("scale", scale))
+    return _for_each(similarity, lambda s: size * _directions(s, n, M), ("task", "teacher"))
+
+
+def _directions(similarity: Any, n: int, M: int) -> Floats:
+    """n vectors of length √M at given angles, the first the even one."""
+    L = factor(_similarities("similarity", similarity, n))
+    used = L[:, np.any(L != 0, axis=0)]
+    if used.shape[1] > M:
         raise ProblemError(
             "similarity",
             f"must be realisable in {M} dimensions, one for each unit",
-            f"a matrix of rank {L.shape[1]}",
+            f"a matrix of rank {used.shape[1]}",
             "Use more units, or ±1 between readouts of one unit.",
         )
     frame = np.zeros((n, M))
-    frame[:, : L.shape[1]] = L
-    return float(positive("scale", scale)) * np.sqrt(M) * frame @ _onto_even(frame[0])
+    frame[:, : used.shape[1]] = used
+    return np.sqrt(M) * frame @ _onto_even(frame[0])
+
+
+def _for_each(value: Any, one: Callable[[Any], Floats], core: tuple[str, str]) -> Any:
+    """`one` of a value, or of every entry of a labelled array, which keeps its dims."""
+    if not is_labelled(value):
+        return one(value)
+    import xarray as xr
+
+    results = np.array([one(v) for v in np.ravel(value.values)])
+    coords = {d: value.coords[d] for d in value.dims if d in value.coords}
+    shape = (*value.shape, *results.shape[1:])
+    return xr.DataArray(results.reshape(shape), dims=(*value.dims, *core), coords=coords)
 
 
 def embed(readout: Any, task: int, *, tasks: int = 2) -> Floats:

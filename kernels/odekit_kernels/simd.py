@@ -5,15 +5,13 @@ LLVM leaves the loops of these kernels scalar; a vector type written out does no
 and mix with floats. The functions also take single floats, so that a formula is written once.
 
 The Python bodies are the same functions on numpy arrays of eight. They run when
-``NUMBA_DISABLE_JIT`` is set, and each `overload` gives the compiled counterpart of one.
+``NUMBA_DISABLE_JIT`` is set; `native` gives the compiled counterpart of each.
 """
-
-# ruff: noqa: ARG001 - an overload and an intrinsic have the arguments of what they stand for
 
 from __future__ import annotations
 
-import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.np import arrayobj
 
-from ._jit import FLAGS, kernel
+from ._jit import kernel
 
 __all__ = [
     "WIDTH",
@@ -46,7 +44,6 @@ __all__ = [
 _numba: Any = extending
 _cgutils: Any = cgutils
 _arrayobj: Any = arrayobj
-intrinsic = _numba.intrinsic
 
 WIDTH = 8
 """Doubles in a `Vec8`."""
@@ -63,30 +60,56 @@ vec8 = Vec8()
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 
 
-def _compiled(function: Any) -> Any:
-    """Give the compiled counterpart of a Python body."""
-    return _numba.overload(
-        function, jit_options={**FLAGS, "forceinline": True, "_nrt": False}, strict=False
-    )
-
-
 @_numba.register_model(Vec8)
 class _Vec8Model(extending.models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, _VECTOR)  # type: ignore[no-untyped-call]
 
 
-# --------------------------------------------------------------------------------------- arithmetic
+# ------------------------------------------------------------------------------- typing and lowering
 
 
-def _is_real(kind: Any) -> bool:
-    return bool(kind == types.float64)
+def native(function: Any, result: Callable[..., Any]) -> Any:
+    """Decorate the generator of the instructions that stand for `function`.
+
+    Parameters
+    ----------
+    function : callable
+        What kernels call.
+    result : callable
+        From numba's types of the arguments to that of the value, or None to refuse them.
+
+    Returns
+    -------
+    callable
+        Decorator of ``generate(context, builder, kinds, arguments)``.
+    """
+
+    def decorate(generate: Any) -> Any:
+        def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return generate(context, builder, signature.args, arguments)
+
+        _numba.type_callable(function)(lambda _context: result)
+        _numba.lower_builtin(function, types.VarArg(types.Any))(lower)
+        return generate
+
+    return decorate
 
 
-def _widen(builder: Any, value: Any, kind: Any) -> Any:
-    """Copy a double to all lanes; leave a vector alone."""
-    if isinstance(kind, Vec8):
-        return value
+def _wide(*kinds: Any) -> Any:
+    """Type of a lane-by-lane function: a vector if any argument is one."""
+    if not all(isinstance(kind, (Vec8, types.Float)) for kind in kinds):
+        return None
+    return vec8 if any(isinstance(kind, Vec8) for kind in kinds) else types.float64
+
+
+def _mixed(*kinds: Any) -> Any:
+    """As `_wide`, for functions that numba has on floats."""
+    return vec8 if _wide(*kinds) == vec8 else None
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """Copy a double to all lanes."""
     lane = ir.IntType(32)
     undefined = ir.Constant(_VECTOR, ir.Undefined)
     first = builder.insert_element(undefined, value, lane(0))
@@ -94,23 +117,32 @@ def _widen(builder: Any, value: Any, kind: Any) -> Any:
     return builder.shuffle_vector(first, undefined, mask)
 
 
+def _alike(builder: Any, kinds: Any, arguments: Any) -> list[Any]:
+    """Make all arguments vectors if one is."""
+    if _wide(*kinds) != vec8:
+        return list(arguments)
+    pairs = zip(kinds, arguments, strict=True)
+    return [x if isinstance(kind, Vec8) else _spread(builder, x) for kind, x in pairs]
+
+
+def _call(builder: Any, name: str, *arguments: Any) -> Any:
+    """LLVM's function `name` of doubles or of vectors, lane by lane."""
+    kind = arguments[0].type
+    suffix = "v8f64" if kind == _VECTOR else "f64"
+    declared = ir.FunctionType(kind, [kind] * len(arguments))
+    name = f"llvm.{name}.{suffix}"
+    function = _cgutils.get_or_insert_function(builder.module, declared, name)
+    return builder.call(function, arguments)
+
+
 def _define_operator(symbol: Any, instruction: str) -> None:
-    def typer(_context: Any) -> Any:
-        def result(a: Any, b: Any) -> Any:
-            vectors = isinstance(a, Vec8) + isinstance(b, Vec8)
-            if vectors == 2 or (vectors == 1 and (_is_real(a) or _is_real(b))):
-                return vec8
-            return None
-
-        return result
-
-    def lower(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, b = (_widen(builder, *pair) for pair in zip(arguments, signature.args, strict=True))
+    def generate(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+        a, b = _alike(builder, kinds, arguments)
         return getattr(builder, instruction)(a, b, flags=("contract",))
 
-    _numba.type_callable(symbol)(typer)
+    _numba.type_callable(symbol)(lambda _context: _mixed)
     for pair in ((Vec8, Vec8), (Vec8, types.Float), (types.Float, Vec8)):
-        _numba.lower_builtin(symbol, *pair)(lower)
+        _numba.lower_builtin(symbol, *pair)(lambda c, b, s, a: generate(c, b, s.args, a))
 
 
 for _symbol, _instruction in (
@@ -125,41 +157,6 @@ for _symbol, _instruction in (
 # ------------------------------------------------------------------------------------------- memory
 
 
-def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """Pointer to eight doubles from flat position `index` of a C-contiguous array."""
-    data = _arrayobj.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
-
-
-def _is_block(array: Any) -> bool:
-    return isinstance(array, types.Array) and array.layout == "C" and _is_real(array.dtype)
-
-
-@intrinsic
-def _load(_typing: Any, array: Any, index: Any) -> Any:
-    if not _is_block(array):
-        return None
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *arguments)
-        return builder.load(pointer, align=8)
-
-    return vec8(array, types.intp), generate
-
-
-@intrinsic
-def _store(_typing: Any, array: Any, index: Any, value: Any) -> Any:
-    if not _is_block(array):
-        return None
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *arguments[:2])
-        builder.store(arguments[2], pointer, align=8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vec8), generate
-
-
 def load(array: Any, index: int) -> Any:
     """Eight doubles of a C-contiguous array, whatever its shape, from flat position `index` on."""
     return array.reshape(-1)[index : index + WIDTH].copy()
@@ -170,154 +167,62 @@ def store(array: Any, index: int, value: Any) -> None:
     array.reshape(-1)[index : index + WIDTH] = value
 
 
-@_compiled(load)
-def _overload_load(array: Any, index: Any) -> Any:
-    return lambda array, index: _load(array, index)
-
-
-@_compiled(store)
-def _overload_store(array: Any, index: Any, value: Any) -> Any:
-    return lambda array, index, value: _store(array, index, value)
-
-
-def _view_of(context: Any, builder: Any, kind: Any, memory: Any, start: Any, shape: Any) -> Any:
-    """Array of `kind` on part of another's memory; owns nothing."""
-    size = context.get_constant(types.intp, 8)
-    strides = [size, builder.mul(size, shape[1])][::-1] if kind.ndim == 2 else [size]
-    array = _arrayobj.make_array(kind)(context, builder)
-    data = builder.gep(memory.data, [start])
-    values = {"shape": shape, "strides": strides, "itemsize": size, "meminfo": None}
-    _arrayobj.populate_array(array, data=data, **values)
-    return array._getvalue()
-
-
-@intrinsic
-def _view(_typing: Any, memory: Any, start: Any, columns: Any) -> Any:
-    kind = types.Array(types.float64, 1, "C")
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = _arrayobj.make_array(signature.args[0])(context, builder, arguments[0])
-        return _view_of(context, builder, kind, whole, arguments[1], arguments[2:])
-
-    return kind(memory, types.intp, types.intp), generate
-
-
-@intrinsic
-def _view2(_typing: Any, memory: Any, start: Any, rows: Any, columns: Any) -> Any:
-    kind = types.Array(types.float64, 2, "C")
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = _arrayobj.make_array(signature.args[0])(context, builder, arguments[0])
-        return _view_of(context, builder, kind, whole, arguments[1], arguments[2:])
-
-    return kind(memory, types.intp, types.intp, types.intp), generate
-
-
 def view(memory: Any, start: int, columns: int) -> Any:
     """Vector of `columns` doubles within `memory`, from `start` on."""
     return memory[start : start + columns]
 
 
 def view2(memory: Any, start: int, rows: int, columns: int) -> Any:
-    """Matrix within `memory`; a reshaped slice would cost 20 ns in compiled code."""
+    """Matrix within `memory`; compiled, a reshaped slice would cost 20 ns."""
     return memory[start : start + rows * columns].reshape(rows, columns)
 
 
-@_compiled(view)
-def _overload_view(memory: Any, start: Any, columns: Any) -> Any:
-    return lambda memory, start, columns: _view(memory, start, columns)
+def _is_block(array: Any) -> bool:
+    doubles = isinstance(array, types.Array) and array.dtype == types.float64
+    return bool(doubles and array.layout == "C")
 
 
-@_compiled(view2)
-def _overload_view2(memory: Any, start: Any, rows: Any, columns: Any) -> Any:
-    return lambda memory, start, rows, columns: _view2(memory, start, rows, columns)
+def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    data = _arrayobj.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
 
 
-# ----------------------------------------------------------------------------- elementary functions
+@native(load, lambda array, index: vec8 if _is_block(array) else None)  # noqa: ARG005
+def _load(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    return builder.load(_address(context, builder, kinds[0], *arguments), align=8)
 
 
-def _call(builder: Any, name: str, *arguments: Any) -> Any:
-    """LLVM's function `name` of doubles or of vectors, lane by lane."""
-    kind = arguments[0].type
-    suffix = "v8f64" if kind == _VECTOR else "f64"
-    declared = ir.FunctionType(kind, [kind] * len(arguments))
-    name = f"llvm.{name}.{suffix}"
-    function = _cgutils.get_or_insert_function(builder.module, declared, name)
-    return builder.call(function, arguments)
+@native(store, lambda array, index, value: types.none if _is_block(array) else None)  # noqa: ARG005
+def _store(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    array, index, value = arguments
+    builder.store(value, _address(context, builder, kinds[0], array, index), align=8)
+    return context.get_dummy_value()
 
 
-def _elementwise(name: str) -> Any:
-    return lambda _context, builder, _signature, arguments: _call(builder, name, *arguments)
+def _view(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    memory, start, *shape = arguments
+    kind = types.Array(types.float64, len(shape), "C")
+    double = context.get_constant(types.intp, 8)
+    strides = [double] if len(shape) == 1 else [builder.mul(double, shape[1]), double]
+    whole = _arrayobj.make_array(kinds[0])(context, builder, memory)
+    array = _arrayobj.make_array(kind)(context, builder)
+    # Without an owner: no references are counted.
+    _arrayobj.populate_array(
+        array,
+        data=builder.gep(whole.data, [start]),
+        shape=shape,
+        strides=strides,
+        itemsize=double,
+        meminfo=None,
+    )
+    return array._getvalue()
 
 
-@intrinsic
-def _root8(_typing: Any, x: Any) -> Any:
-    return vec8(vec8), _elementwise("sqrt")
+native(view, lambda *_: types.Array(types.float64, 1, "C"))(_view)
+native(view2, lambda *_: types.Array(types.float64, 2, "C"))(_view)
 
 
-@intrinsic
-def _absolute8(_typing: Any, x: Any) -> Any:
-    return vec8(vec8), _elementwise("fabs")
-
-
-@intrinsic
-def _with_sign8(_typing: Any, size: Any, sign: Any) -> Any:
-    return vec8(vec8, vec8), _elementwise("copysign")
-
-
-@intrinsic
-def _minor(_typing: Any, a: Any, b: Any, c: Any) -> Any:
-    vectors = [isinstance(kind, Vec8) for kind in (a, b, c)]
-
-    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if any(vectors):
-            pairs = zip(arguments, signature.args, strict=True)
-            arguments = [_widen(builder, *pair) for pair in pairs]
-        x, y, z = arguments
-        # Kahan's: explicit FMAs, so that no contraction elsewhere can undo it.
-        square = builder.fmul(z, z)
-        minus = builder.fneg(square)
-        lost = _call(builder, "fma", z, z, minus)
-        return builder.fsub(_call(builder, "fma", x, y, minus), lost)
-
-    return (vec8 if any(vectors) else types.float64)(a, b, c), generate
-
-
-@intrinsic
-def _splat8(_typing: Any, x: Any) -> Any:
-    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _widen(builder, arguments[0], signature.args[0])
-
-    return vec8(types.float64), generate
-
-
-@intrinsic
-def _choose_less8(_typing: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
-    if not any(isinstance(kind, Vec8) for kind in (a, b, yes, no)):
-        return None
-
-    def generate(_context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pairs = zip(arguments, signature.args, strict=True)
-        left, right, first, second = (_widen(builder, *pair) for pair in pairs)
-        return builder.select(builder.fcmp_ordered("<", left, right), first, second)
-
-    return vec8(a, b, yes, no), generate
-
-
-@intrinsic
-def _total8(_typing: Any, x: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        value, width, lane = arguments[0], WIDTH, ir.IntType(32)
-        while width > 1:
-            width //= 2
-            undefined = ir.Constant(value.type, ir.Undefined)
-            masks = (range(width), range(width, 2 * width))
-            constants = [ir.Constant(ir.VectorType(lane, width), list(mask)) for mask in masks]
-            halves = [builder.shuffle_vector(value, undefined, mask) for mask in constants]
-            value = builder.fadd(*halves)
-        return builder.extract_element(value, lane(0))
-
-    return types.float64(vec8), generate
+# ---------------------------------------------------------------------------------------- functions
 
 
 def splat(x: float) -> Any:
@@ -358,43 +263,48 @@ def choose_less(a: Any, b: Any, yes: Any, no: Any) -> Any:
     return np.where(a < b, yes, no)
 
 
-@_compiled(splat)
-def _overload_splat(x: Any) -> Any:
-    return lambda x: _splat8(x)
+@native(splat, lambda x: vec8 if isinstance(x, types.Float) else None)
+def _splat(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
+    return _spread(builder, arguments[0])
 
 
-@_compiled(total)
-def _overload_total(x: Any) -> Any:
-    return lambda x: _total8(x)
+@native(total, lambda x: types.float64 if isinstance(x, Vec8) else None)
+def _total(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
+    value, width, lane = arguments[0], WIDTH, ir.IntType(32)
+    while width > 1:
+        width //= 2
+        undefined = ir.Constant(value.type, ir.Undefined)
+        masks = (range(width), range(width, 2 * width))
+        constants = [ir.Constant(ir.VectorType(lane, width), list(mask)) for mask in masks]
+        value = builder.fadd(*[builder.shuffle_vector(value, undefined, m) for m in constants])
+    return builder.extract_element(value, lane(0))
 
 
-@_compiled(root)
-def _overload_root(x: Any) -> Any:
-    return (lambda x: _root8(x)) if isinstance(x, Vec8) else (lambda x: math.sqrt(x))
+def _define_elementwise(function: Any, name: str) -> None:
+    @native(function, _wide)
+    def _generate(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+        return _call(builder, name, *_alike(builder, kinds, arguments))
 
 
-@_compiled(absolute)
-def _overload_absolute(x: Any) -> Any:
-    return (lambda x: _absolute8(x)) if isinstance(x, Vec8) else (lambda x: math.fabs(x))
+_define_elementwise(root, "sqrt")
+_define_elementwise(absolute, "fabs")
+_define_elementwise(with_sign, "copysign")
 
 
-@_compiled(with_sign)
-def _overload_with_sign(size: Any, sign: Any) -> Any:
-    if isinstance(size, Vec8):
-        return lambda size, sign: _with_sign8(size, sign)
-    return lambda size, sign: math.copysign(size, sign)
+@native(minor, _wide)
+def _minor(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    # Kahan's: explicit FMAs, so that no contraction elsewhere can undo it.
+    a, b, c = _alike(builder, kinds, arguments)
+    square = builder.fmul(c, c)
+    minus = builder.fneg(square)
+    lost = _call(builder, "fma", c, c, minus)
+    return builder.fsub(_call(builder, "fma", a, b, minus), lost)
 
 
-@_compiled(minor)
-def _overload_minor(a: Any, b: Any, c: Any) -> Any:
-    return lambda a, b, c: _minor(a, b, c)
-
-
-@_compiled(choose_less)
-def _overload_choose_less(a: Any, b: Any, yes: Any, no: Any) -> Any:
-    if any(isinstance(kind, Vec8) for kind in (a, b, yes, no)):
-        return lambda a, b, yes, no: _choose_less8(a, b, yes, no)
-    return lambda a, b, yes, no: yes if a < b else no
+@native(choose_less, _wide)
+def _choose_less(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    a, b, yes, no = _alike(builder, kinds, arguments)
+    return builder.select(builder.fcmp_ordered("<", a, b), yes, no)
 
 
 # --------------------------------------------------------------------------------------------- asin

@@ -26,7 +26,9 @@ inner = kernel(forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_w
 
 
 class Scratch(NamedTuple):
-    """Scratch arrays, views of one block: D = K + P fields, L = D and X = L + D // 2 rounded up to whole vectors.
+    """Scratch arrays, views of one block.
+
+    D = K + P fields; L = D and X = L + D // 2, rounded up to whole vectors.
 
     Attributes
     ----------
@@ -124,18 +126,18 @@ def upper_index(k: int, l: int, K: int) -> int:
     return k * (2 * K - k - 1) // 2 + l
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(inline="always", _nrt=False)
 def _rows(memory: Any, at: int, rows: int, columns: int) -> Any:
     """A matrix at `at`, and where the next array begins."""
     return view2(memory, at, rows, columns), at + rows * columns
 
 
-@kernel(forceinline=True, _nrt=False)
+@kernel(inline="always", _nrt=False)
 def _row(memory: Any, at: int, columns: int) -> Any:
     return view(memory, at, columns), at + columns
 
 
-@inner
+@kernel(inline="always", _nrt=False)
 def unfold(work: Any) -> Any:
     """Make the scratch arrays."""
     memory, place, S = work.memory, work.place, work.tasks
