@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import literal
 import numpy_reference
+
 from odekit_kernels import simd
 from odekit_kernels.committee import Committee, jacobian, make_work, rhs
 

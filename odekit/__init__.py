@@ -33,7 +33,8 @@ _HOME = {
     "plot": "",
     "polar": "initial",
     "save": "store",
-    "solve": "solve",
+    "solve": "solver",
+    "task_family": "families",
     "teachers": "",
 }
 
@@ -54,14 +55,28 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from odekit import measures, plot, teachers
-    from odekit.checkpoint import Checkpoint
-    from odekit.errors import CheckpointError, OdekitError, ProblemError, ScenarioError, StoreError
-    from odekit.initial import even_angles, imbalance, polar
-    from odekit.problem import Consolidation, Phase, Problem, Task
-    from odekit.scenario import load_scenario
-    from odekit.schedule import Schedule
-    from odekit.solve import solve
-    from odekit.state import OrderParameters
-    from odekit.status import Outcome, Status
-    from odekit.store import open, save
+    from odekit import measures as measures
+    from odekit import plot as plot
+    from odekit import teachers as teachers
+    from odekit.checkpoint import Checkpoint as Checkpoint
+    from odekit.errors import CheckpointError as CheckpointError
+    from odekit.errors import OdekitError as OdekitError
+    from odekit.errors import ProblemError as ProblemError
+    from odekit.errors import ScenarioError as ScenarioError
+    from odekit.errors import StoreError as StoreError
+    from odekit.families import task_family as task_family
+    from odekit.initial import even_angles as even_angles
+    from odekit.initial import imbalance as imbalance
+    from odekit.initial import polar as polar
+    from odekit.problem import Consolidation as Consolidation
+    from odekit.problem import Phase as Phase
+    from odekit.problem import Problem as Problem
+    from odekit.problem import Task as Task
+    from odekit.scenario import load_scenario as load_scenario
+    from odekit.schedule import Schedule as Schedule
+    from odekit.solver import solve as solve
+    from odekit.state import OrderParameters as OrderParameters
+    from odekit.status import Outcome as Outcome
+    from odekit.status import Status as Status
+    from odekit.store import open as open
+    from odekit.store import save as save

@@ -134,10 +134,9 @@ class CheckpointFolder:
                 parts.append(read_arrays(path))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise self._damaged(path, error) from None
-        width = max((part["y"].shape[1] for part in parts), default=0)
-        t = np.concatenate([np.empty(0), *(part["t"] for part in parts)])
-        y = np.concatenate([np.empty((0, width)), *(part["y"] for part in parts)])
-        return Record(arrays, words), t, y
+        t = [part["t"] for part in parts]
+        y = [part["y"] for part in parts]
+        return Record(arrays, words), np.concatenate([[], *t]), np.concatenate(y or [[]])
 
     def _segment(self, i: int) -> Path:
         return self.folder / f"rows-{i:06d}.npz"

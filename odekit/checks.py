@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_UNITS = 1024
 """Most student units or fixed vectors: (2·1024)² doubles already fill 32 MiB per moment matrix."""
 
+MAX_NUMBERS = 2**28
+"""Most numbers in one array: 2 GiB."""
+
 
 def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
     """Whether a value is an `xarray.DataArray`, without importing xarray."""
@@ -27,6 +30,9 @@ def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
 def as_floats(argument: str, value: object, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Turn a value into a float64 array of finite numbers, or raise naming the argument."""
     raw = getattr(value, "values", value) if is_labelled(value) else value
+    if getattr(raw, "size", 0) > MAX_NUMBERS:  # a broadcast view is small until it is copied
+        given = f"an array of shape {raw.shape}"
+        raise ProblemError(argument, f"must hold at most {MAX_NUMBERS} numbers", given, "")
     try:
         given = np.asarray(raw)
         if given.dtype.kind not in "iuf":
@@ -141,7 +147,9 @@ def choice(argument: str, value: object, allowed: Sequence[str]) -> str:
     return value
 
 
-def _relabel(value: xr.DataArray, floats: np.ndarray[Any, Any], core: tuple[str, ...]) -> Any:
+def _relabel(
+    value: xr.DataArray, floats: np.ndarray[Any, Any], core: tuple[str, ...]
+) -> xr.DataArray:
     """A read-only copy that keeps the sweep dims' coordinates and drops those of core dims."""
     import xarray as xr
 

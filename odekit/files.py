@@ -29,9 +29,11 @@ def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         raise StoreError(path, "is a folder", "Name a file in it, such as `run.nc`.")
     if not path.parent.is_dir():
         raise StoreError(path, "its folder does not exist", f"Create {path.parent} first.")
+    if not os.access(path.parent, os.W_OK):
+        raise StoreError(path, "its folder may not be written to", "Choose another folder.")
     if path.exists():
         if not overwrite:
-            remedy = "Choose another name, or replace it with `overwrite`."
+            remedy = "Choose another name, or replace it with `overwrite=True` (`--overwrite`)."
             raise StoreError(path, "exists already", remedy)
         if not path.is_file():
             raise StoreError(path, "is not a regular file", "Name an ordinary file.")

@@ -145,8 +145,9 @@ class Integrator:
         return min(bound, float(self.targets[self.next_target]))
 
     def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
+        self.budget.check()
         t_old, y_old = stepper.step()
-        self.budget.spend_step()
+        self.budget.steps += 1
         if self.system.has_event and self.system.event(stepper.y) <= 0:
             self._stop_at_event(stepper, t_old, y_old)
             return Outcome.THRESHOLD
@@ -156,9 +157,11 @@ class Integrator:
         if stepper.finished and stepper.bound < bound:
             stepper.extend(self._landing(stepper.kind, bound))
             p.h = stepper.h
-        steady = self._is_steady(stepper)
+        # Before a checkpoint can be written: a run resumed from it would take another step.
+        if self._is_steady(stepper):
+            return Outcome.STEADY
         self.after_step(p)
-        return Outcome.STEADY if steady else None
+        return None
 
     def _emit_rows(self, stepper: Stepper, t_old: float, y_old: Floats) -> None:
         upto = int(np.searchsorted(self.targets, stepper.t, side="right"))
@@ -177,8 +180,11 @@ class Integrator:
         def error(x: float) -> float:
             return self.system.event(solution(t_old + x * width))
 
-        # At the very end of the step interpolation and step may differ by rounding.
-        x = brentq(error, 0.0, 1.0, xtol=1e-14) if error(1.0) < 0 else 1.0
+        # At the ends of the step interpolant and step differ by rounding, or more (LSODA).
+        if error(1.0) >= 0:
+            x = 1.0
+        else:
+            x = brentq(error, 0.0, 1.0, xtol=1e-14) if error(0.0) > 0 else 0.0
         t = t_old + x * width
         for target in self.targets[self.next_target :]:
             if target >= t:

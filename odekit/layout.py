@@ -15,7 +15,7 @@ import numpy as np
 from odekit.crosscheck import protected_task
 from odekit.schedule import Schedule
 from odekit_kernels import moments
-from odekit_kernels.committee import Committee, errors, jacobian, make_work, rhs
+from odekit_kernels.committee import Committee, errors, jacobian, make_work, rhs, self_moments
 
 if TYPE_CHECKING:
     from odekit.problem import Phase, Problem
@@ -142,10 +142,11 @@ class CommitteeLayout:
 
     def _self_moments(self, frame: Frame, y: Floats) -> tuple[Floats, Floats]:
         """J2(k, k) and I2(k, k) of every unit, shape (K,) each."""
-        system = self.committee(self.problem.phases[0], frame)._replace(inverse_batch=1.0)
+        system = self.committee(self.problem.phases[0], frame)
         work = make_work(self.K, len(frame.T), len(self.heads), len(system.p))
-        rhs(y, 1.0, 1.0, system, work, np.empty_like(y))
-        return np.diag(work.J2).copy(), np.diag(work.I2[: self.K, : self.K]).copy()
+        I2, J2 = np.empty(self.K), np.empty(self.K)
+        self_moments(y, system, work, I2, J2)
+        return J2, I2
 
     def committee(self, phase: Phase, frame: Frame) -> Committee:
         """The kernel's view of a phase."""

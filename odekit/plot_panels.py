@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
@@ -64,11 +64,11 @@ def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
     tasks = ds.task.values.tolist()
     axes = _figure(ds, heights=[1.8] * len(tasks))
     values, norm = _scale(ds[dim].values)
-    colours = mpl.colormaps["viridis"]
+    colours = _colours()
     for ax, task in zip(axes, tasks, strict=True):
         errors = ds.generalization_error.sel(task=task)
         for i, v in enumerate(values):
-            ax.plot(ds.time, _positive(errors.isel({dim: i}).values), color=colours(norm(v) * 0.92))
+            ax.plot(ds.time, _positive(errors.isel({dim: i}).values), color=colours(norm(v)))
         _error_axis(
             ax, errors.values, r"$\epsilon_g$" + (f" ({_text(task)})" if len(tasks) > 1 else "")
         )
@@ -149,7 +149,12 @@ def _readouts(ax: Axes, ds: xr.Dataset) -> None:
 def _unit_colours(K: int) -> list[Any]:
     if len(UNITS) >= K:
         return list(UNITS[:K])
-    return [mpl.colormaps["viridis"](k / (K - 1) * 0.92) for k in range(K)]
+    return [_colours()(k / (K - 1)) for k in range(K)]
+
+
+def _colours() -> Colormap:
+    """Colours of a scale; its yellow end would not show on white."""
+    return ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
 
 
 def _dash(n: int, count: int) -> Any:
@@ -356,10 +361,8 @@ def _above(ax: Axes, keys: Sequence[tuple[str, Any, Any]], points: float = 0.0) 
 
 
 def _colourbar(axes: Sequence[Axes], K: int) -> None:
-    colours = mpl.colormaps["viridis"]
-    bar = mpl.cm.ScalarMappable(Normalize(0, (K - 1) / 0.92), colours)
-    shown = axes[0].figure.colorbar(bar, ax=list(axes), label="student unit $k$", pad=0.02)
-    shown.ax.set_ylim(0, K - 1)
+    bar = mpl.cm.ScalarMappable(Normalize(0, K - 1), _colours())
+    axes[0].figure.colorbar(bar, ax=list(axes), label="student unit $k$", pad=0.02)
 
 
 # ------------------------------------------------------------------------------------------ helpers
@@ -381,6 +384,6 @@ def _scale(values: Any) -> tuple[Any, Any]:
     if values.dtype.kind not in "iuf":
         values = np.arange(values.size, dtype=float)
     low, high = float(np.min(values)), float(np.max(values))
-    if low > 0 and high / low > 20:
+    if low > 0 and values.size > 2 and np.ptp(np.diff(np.log(values))) < 1e-6:
         return values, LogNorm(low, high)
     return values, Normalize(low, high if high > low else low + 1)

@@ -63,9 +63,14 @@ class Consolidation:
     The penalty (strength/2N) Σ_k F_k |w_k − a_k|² is part of the loss ½δ² + …, so that the learning
     rate multiplies it as it does the error: dR gains −η_w·strength·F_k (R_kn − T_(a_k)n). It stays
     in force until the last phase; consolidations of later phases add to it. A head that the
-    consolidated task shares with later tasks is held by (strength/2) Σ_k I2(k,k) (v_k − v*_k)²,
-    at the values of the copy. In Lee, Goldt & Saxe (2021) the penalty is not multiplied by ½: their
-    strength is half of this one.
+    consolidated task shares with later tasks is held by (strength/2) Σ_k I2(k,k) (v_k − v*_k)², for
+    every kind, at the values of the copy.
+
+    Other conventions: with a penalty λ' Σ_ki F_k (w_ki − a_ki)², without ½ and 1/N, as elastic
+    weight consolidation and the quadratic penalty are in the simulator of Lee, Goldt & Saxe (2021),
+    strength = 2Nλ'; with (λ'/2) Σ_ki v_k² (w_ki − a_ki)², as node consolidation is there,
+    strength = Nλ'. Their Fisher information is that of the squared error at the labels seen, with a
+    factor δ² that vanishes as the task is learnt; here it is that of the model, E[(∂f/∂w)²].
 
     Parameters
     ----------

@@ -47,6 +47,7 @@ class Run:
     ) -> None:
         self.problem, self.options, self.times = problem, options, times
         self.layout = CommitteeLayout(problem)
+        self.width = self.layout.start()[1].size
         self.budget = Budget(options)
         self.t: list[float] = []
         self.y: list[Floats] = []
@@ -71,12 +72,11 @@ class Run:
 
     def _check_memory(self) -> None:
         rows = len(self.times) if self.times is not None else 501 * len(self.problem.phases)
-        size = self.layout.start()[1].size
-        if rows * size > MOST_NUMBERS:
+        if rows * self.width > MOST_NUMBERS:
             raise ProblemError(
                 "t_eval",
                 f"must give at most {MOST_NUMBERS} numbers",
-                f"{rows} rows of {size}",
+                f"{rows} rows of {self.width}",
                 "Ask for fewer rows.",
             )
 
@@ -199,7 +199,7 @@ class Run:
             policy = {**asdict(p.policy), "longest": longest if np.isfinite(longest) else None}
             words["position"] = {"t": p.t, "h": p.h, "used": p.used, "policy": policy}
         new = slice(self.saved_rows, len(self.t))
-        rows = np.array(self.y[new]).reshape(len(self.t[new]), -1)
+        rows = np.array(self.y[new]).reshape(len(self.t[new]), self.width)
         self.folder.write(Record(arrays, words), np.array(self.t[new]), rows)
         self.saved_rows = len(self.t)
 
@@ -234,7 +234,7 @@ class Run:
         missing = count - len(self.outcomes)
         switches = np.array(self.end_times[: count - 1])
         return {
-            **self.layout.arrays(np.array(self.y).reshape(t.size, -1)),
+            **self.layout.arrays(np.array(self.y).reshape(t.size, self.width)),
             "time": t,
             # The row at a switch holds the state that the old phase ended with.
             "phase": np.searchsorted(switches, t, side="left"),

@@ -80,8 +80,15 @@ def _rich_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return {k: rich(v) for k, v in data.items()}
 
 
+# Mappings from names that the user chose: these must not be taken for a labelled array or a table.
+BY_NAME = ("tasks", "until", "copy_heads")
+
+
 def _phase(data: Mapping[str, Any]) -> Phase:
     fields = _rich_fields(data)
+    for key in BY_NAME:
+        if isinstance(data.get(key), Mapping):
+            fields[key] = _rich_fields(data[key])
     if "consolidation" in fields:
         fields["consolidation"] = Consolidation(**fields["consolidation"])
     return Phase(**fields)

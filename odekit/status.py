@@ -14,7 +14,7 @@ class _Flag(IntEnum):
     meaning: str
     remedy: str
 
-    def __new__(cls, value: int, meaning: str, remedy: str = "") -> Self:
+    def __new__(cls, value: int, meaning: str = "", remedy: str = "") -> Self:
         """Make a member that is an int and carries its words."""
         member = int.__new__(cls, value)
         member._value_ = value

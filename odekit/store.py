@@ -7,14 +7,10 @@ newer odekit, of absurd size, or that reaches for other files is refused.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import secrets
-import stat
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ import xarray as xr
 
 from odekit.encode import CHECKSUMS, Item, Plan, checksum, encode
 from odekit.errors import OdekitError, ProblemError, StoreError
+from odekit.files import check_target, write_atomic
 from odekit.h5scan import is_hdf5, references_to_other_files
 from odekit.provenance import SCHEMA_VERSION, problem_of
 
@@ -37,7 +34,6 @@ MAX_BYTES = 8 * 2**30
 
 # Below, compressing makes files larger; above, the checksum of each chunk is part of the file.
 _COMPRESS_FROM = 64 * 1024
-_STALE_SECONDS = 86_400.0
 
 
 # ------------------------------------------------------------------------------------------- save
@@ -68,7 +64,7 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         If the dataset cannot be represented, or the file not be written. There is then no new
         file, and an old one is unharmed.
     """
-    target = _target(Path(path), overwrite)
+    target = check_target(path, overwrite)
     if not isinstance(ds, xr.Dataset):
         given = type(ds).__name__
         raise StoreError(
@@ -83,65 +79,8 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         ) from None
     plan = encode(ds, lambda reason: StoreError(path, reason))
     with LOCK:
-        _write_atomically(plan, target)
+        write_atomic(target, lambda temporary: _write(plan, temporary))
     return target
-
-
-def _target(path: Path, overwrite: bool) -> Path:
-    """Resolve links, and refuse early what cannot work."""
-    path = Path(os.path.realpath(path))
-    if path.is_dir():
-        raise StoreError(path, "is a folder", "Name a file in it, such as `run.nc`.")
-    if not path.parent.is_dir():
-        raise StoreError(path, "its folder does not exist", f"Create {path.parent} first.")
-    if path.exists():
-        if not overwrite:
-            remedy = "Choose another name, or replace it with `overwrite=True`."
-            raise StoreError(path, "exists already", remedy)
-        if not path.is_file():
-            raise StoreError(path, "is not a regular file", "Name an ordinary file.")
-    return path
-
-
-def _write_atomically(plan: Plan, target: Path) -> None:
-    """Write beside the target, and put it there when it is on the disk."""
-    # Hidden and with a suffix of its own: nobody's *.nc finds a half-written file.
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.tmp")
-    try:
-        _remove_stale(target)
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        _write(plan, temporary)
-        _sync(temporary)
-        os.replace(temporary, target)  # noqa: PTH105
-        _sync(target.parent)
-    except (OSError, RuntimeError) as error:
-        remedy = "Is the folder writable, and is there space on the disk?"
-        raise StoreError(target, f"could not be written ({error})", remedy) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _remove_stale(target: Path) -> None:
-    """Remove what saves of this file left when they were killed, a day ago or more."""
-    for path in target.parent.iterdir():
-        ours = path.name.startswith(f".{target.name[:200]}.") and path.name.endswith(".tmp")
-        with contextlib.suppress(OSError):
-            if ours and path.stat().st_mtime < time.time() - _STALE_SECONDS:
-                path.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk; Windows cannot do so for folders."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write(plan: Plan, path: Path) -> None:

@@ -47,8 +47,8 @@ def summary(ds: xr.Dataset) -> str:
         blocks.append(("Phases", _phases(problem, ds)))
     sweep = _sweep(ds)
     if sweep:
-        axes = [f"{d}: {ds.sizes[d]} values{_range(ds, d)}" for d in sweep]
-        blocks.append(("Sweep", axes))
+        blocks.append(("Sweep", [f"{d}: {ds.sizes[d]} values{_range(ds, d)}" for d in sweep]))
+        blocks.append(("Final", _finals(ds)))
     else:
         blocks.append(("Final", _final(ds)))
     blocks.append(("Status", _status(ds)))
@@ -131,6 +131,17 @@ def _final(ds: xr.Dataset) -> Iterator[str]:
         yield f"head {str(head)!r}: {_say(last.readout.sel(head=head).values)}"
 
 
+def _finals(ds: xr.Dataset) -> Iterator[str]:
+    """Last errors of a sweep, as far as its runs came."""
+    for task in ds.task.values:
+        errors = ds.generalization_error.sel(task=task).transpose("time", ...).values
+        rows = np.isfinite(errors).cumsum(axis=0).argmax(axis=0)
+        last = np.take_along_axis(errors, rows[None], axis=0)
+        good = last[np.isfinite(last)]
+        said = _extent(good) if good.size else "nowhere finite"
+        yield f"generalization error of {str(task)!r}: {said}"
+
+
 def _matrix(name: str, values: Any) -> Iterator[str]:
     if max(values.shape) > MAX_UNITS:
         yield f"{name}: {values.shape[0]} x {values.shape[1]}, {_extent(values)}"
@@ -152,8 +163,8 @@ def _status(ds: xr.Dataset) -> Iterator[str]:
     if "n_jac" in ds:
         work += f", {int(np.sum(ds.n_jac))} Jacobians"
     if "method" in ds:
-        used = dict.fromkeys(str(m) for m in np.ravel(ds.method.values) if str(m))
-        work += f", {' then '.join(used)}" if used else ""
+        changes = [str(m).split(" -> ") for m in np.ravel(ds.method.values) if str(m) != "none"]
+        work += ", " + ", ".join(dict.fromkeys(name for names in changes for name in names))
     yield work
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit.checks import as_floats, count, is_labelled, positive
+from odekit.checks import MAX_UNITS, as_floats, count, is_labelled, positive
 from odekit.errors import ProblemError
 from odekit.initial import factor
 
@@ -81,10 +81,10 @@ def rotated(units: int, overlap: Any, *, tasks: int = 2) -> Any:
     array([[1. , 0.5],
            [0.5, 1. ]])
     """
-    n, M = count("tasks", tasks), count("units", units)
+    n, M = _family(tasks, units)
 
     def one(overlap: Any) -> Floats:
-        return np.kron(_similarities("overlap", overlap, n), np.eye(M))
+        return np.asarray(np.kron(_similarities("overlap", overlap, n), np.eye(M)), dtype=float)
 
     return _for_each(overlap, one, ("teacher", "teacher_other"))
 
@@ -103,10 +103,11 @@ def shared(units: int, common: int, *, tasks: int = 2) -> Floats:
     >>> ok.teachers.shared(2, 1)[:, 2]
     array([1., 0., 1., 0.])
     """
-    M, n = count("units", units), count("tasks", tasks)
+    n, M = _family(tasks, units)
     s = count("common", common, most=M, least=0)
     between = np.diag((np.arange(M) < s).astype(float))
-    return np.kron(np.ones((n, n)) - np.eye(n), between) + np.eye(n * M)
+    T: Floats = np.kron(np.ones((n, n)) - np.eye(n), between) + np.eye(n * M)
+    return T
 
 
 def readouts(units: int, similarity: Any, *, tasks: int = 2, scale: float = 1.0) -> Any:
@@ -139,7 +140,7 @@ def readouts(units: int, similarity: Any, *, tasks: int = 2, scale: float = 1.0)
     array([[ 1.,  1.],
            [ 1., -1.]])
     """
-    M, n = count("units", units), count("tasks", tasks)
+    n, M = _family(tasks, units)
     size = float(positive("scale", scale))
     return _for_each(similarity, lambda s: size * _directions(s, n, M), ("task", "teacher"))
 
@@ -157,7 +158,7 @@ def _directions(similarity: Any, n: int, M: int) -> Floats:
         )
     frame = np.zeros((n, M))
     frame[:, : used.shape[1]] = used
-    return np.sqrt(M) * frame @ _onto_even(frame[0])
+    return np.asarray(np.sqrt(M) * frame @ _onto_even(frame[0]))
 
 
 def _for_each(value: Any, one: Callable[[Any], Floats], core: tuple[str, str]) -> Any:
@@ -187,6 +188,19 @@ def embed(readout: Any, task: int, *, tasks: int = 2) -> Floats:
     full = np.zeros((n, own.size))
     full[place] = own
     return full.ravel()
+
+
+def _family(tasks: int, units: int) -> tuple[int, int]:
+    """Numbers of teachers and of their units, few enough together."""
+    n, M = count("tasks", tasks), count("units", units)
+    count("tasks * units", n * M)
+    return n, M
+
+
+def _sizes(units: int, tasks: int) -> tuple[int, int]:
+    """Units of each teacher and number of teachers; all their units together are bounded."""
+    M = count("units", units)
+    return M, count("tasks", tasks, most=MAX_UNITS // M)
 
 
 def _similarities(argument: str, value: Any, n: int) -> Floats:

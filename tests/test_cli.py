@@ -140,6 +140,20 @@ def test_existing_target_is_refused_before_computing(
     assert out.read_text() == picture.read_text() == "mine"
 
 
+def test_picture_without_matplotlib_is_refused_before_computing(
+    scenario: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("odekit.plot.find_spec", lambda name: None)
+    out = tmp_path / "out.nc"
+    picture = ["--plot", str(tmp_path / "out.png")]
+    assert main(["run", str(scenario), "-o", str(out), *picture]) == BAD_INPUT
+    assert "pip install 'odekit[plot]'" in stderr(capsys)
+    assert not out.exists()
+
+
 def test_mistakes_of_a_scenario_are_listed_with_code_2(
     scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +223,23 @@ def test_failure_keeps_what_was_computed_with_code_1(
     assert ok.Status(int(ds.status)) is ok.Status.BLOW_UP
     assert ds.sizes["time"] >= 1
     assert main(["show", str(out)]) == DONE
+
+
+def test_sweep(scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axis = 'learning_rate = { over = "eta", geomspace = [0.1, 1, 3] }'
+    scenario.write_text(SMALL.replace("learning_rate = 0.5", axis))
+    out, picture = tmp_path / "out.nc", tmp_path / "out.png"
+    assert main(["run", str(scenario), "-o", str(out), "--plot", str(picture)]) == DONE
+    said = " ".join(capsys.readouterr().out.split())
+    assert "eta: 3 values from 0.1 to 1" in said
+    assert "3 of 3 runs completed" in said
+    ds = ok.open(out)
+    last = [ds.generalization_error.isel(eta=i).dropna("time")[-1, 0].item() for i in range(3)]
+    assert f"generalization error of 'main': {min(last):.4g} to {max(last):.4g}" in said
+    assert main(["validate", str(out)]) == DONE
+    again = tmp_path / "again.nc"
+    assert main(["run", str(out), "-o", str(again)]) == DONE
+    np.testing.assert_array_equal(ok.open(again).Q, ds.Q)
 
 
 def test_plot_of_a_stored_result(scenario: Path, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import transcription
-from committees import gram, random_committee, upper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+
+import transcription
+from committees import gram, random_committee, upper
 from odekit_kernels.committee import errors, jacobian, make_work, rhs
 from odekit_kernels.moments import ERF, LINEAR, RELU
 

@@ -205,7 +205,12 @@ def test_sweep_is_drawn_with_a_colour_scale() -> None:
     figure = plot_run(swept(12))
     assert len(figure.axes[0].lines) == 12
     assert labels(figure) == [r"$\epsilon_g$", "eta"]
-    assert len({line.get_color() for line in figure.axes[0].lines}) == 12
+    colours = [line.get_color() for line in figure.axes[0].lines]
+    assert len(set(colours)) == 12
+    bar = figure.axes[-1]
+    assert bar.get_yscale() == "log"
+    mappable = bar._colorbar.mappable
+    assert [tuple(c) for c in mappable.to_rgba(np.geomspace(0.1, 10, 12))] == colours
 
 
 def test_sweep_of_one_is_drawn_as_a_run() -> None:

@@ -1,4 +1,4 @@
-"""Lint, format, types, layers and the no-JIT lane: part of the tests, so that one command is all."""
+"""Lint, format, types, layers and the no-JIT lane are tests, so that one command runs all."""
 
 from __future__ import annotations
 

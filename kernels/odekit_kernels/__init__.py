@@ -1,0 +1,1 @@
+"""What the machine runs: arrays in, arrays out."""

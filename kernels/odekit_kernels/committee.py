@@ -17,7 +17,7 @@ from .jacobian import jacobian
 from .state import fill_averages, fill_coefficients, fill_covariance, fill_pairs, prepare
 from .work import Work, inner, make_work, unfold
 
-__all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs"]
+__all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs", "self_moments"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -236,3 +236,32 @@ def errors(y: Any, activation: int, T: Any, u: Any, head: Any, work: Any, out: A
             for b in range(D):
                 twice += c[a] * c[b] * I2[a, b]
         out[s] = 0.5 * twice
+
+
+@kernel(_nrt=False)
+def self_moments(y: Any, system: Any, work: Any, I2: Any, J2: Any) -> None:
+    """E[g(λ_k)²] and E[g'(λ_k)²] of every student unit.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n,)
+        State.
+    system : Committee
+        Any phase of the problem.
+    work : Work
+        Scratch memory.
+    I2, J2 : ndarray, shape (K,)
+        Receive the moments.
+    """
+    K, P = system.move.shape[0], system.T.shape[0]
+    D = K + P
+    work = unfold(work)
+    prepare(y, system, K, P, work)
+    fill_averages(system.p, K, D, work)
+    fill_pairs(system.p.shape[0], D, work)
+    moments.second(system.activation, work, K, D)
+    moments.drive(system.activation, work, K, D)
+    moments.diffusion(system.activation, work, system.p, K, D)
+    for k in range(K):
+        I2[k] = work.I2[k, k]
+        J2[k] = work.J2[k, k]

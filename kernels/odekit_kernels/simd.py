@@ -8,6 +8,8 @@ The Python bodies are the same functions on numpy arrays of eight. They run when
 ``NUMBA_DISABLE_JIT`` is set; `native` gives the compiled counterpart of each.
 """
 
+# ruff: noqa: ARG005 - numba reads a function's arguments from its signature
+
 from __future__ import annotations
 
 import operator
@@ -66,7 +68,7 @@ class _Vec8Model(extending.models.PrimitiveModel):
         super().__init__(dmm, fe_type, _VECTOR)  # type: ignore[no-untyped-call]
 
 
-# ------------------------------------------------------------------------------- typing and lowering
+# ------------------------------------------------------------------------------ typing and lowering
 
 
 def native(function: Any, result: Callable[..., Any]) -> Any:
@@ -140,7 +142,7 @@ def _define_operator(symbol: Any, instruction: str) -> None:
         a, b = _alike(builder, kinds, arguments)
         return getattr(builder, instruction)(a, b, flags=("contract",))
 
-    _numba.type_callable(symbol)(lambda _context: _mixed)
+    _numba.type_callable(symbol)(lambda _context: lambda a, b: _mixed(a, b))
     for pair in ((Vec8, Vec8), (Vec8, types.Float), (types.Float, Vec8)):
         _numba.lower_builtin(symbol, *pair)(lambda c, b, s, a: generate(c, b, s.args, a))
 
@@ -187,12 +189,12 @@ def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> A
     return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
 
 
-@native(load, lambda array, index: vec8 if _is_block(array) else None)  # noqa: ARG005
+@native(load, lambda array, index: vec8 if _is_block(array) else None)
 def _load(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     return builder.load(_address(context, builder, kinds[0], *arguments), align=8)
 
 
-@native(store, lambda array, index, value: types.none if _is_block(array) else None)  # noqa: ARG005
+@native(store, lambda array, index, value: types.none if _is_block(array) else None)
 def _store(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     array, index, value = arguments
     builder.store(value, _address(context, builder, kinds[0], array, index), align=8)
@@ -218,8 +220,8 @@ def _view(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     return array._getvalue()
 
 
-native(view, lambda *_: types.Array(types.float64, 1, "C"))(_view)
-native(view2, lambda *_: types.Array(types.float64, 2, "C"))(_view)
+native(view, lambda memory, start, columns: types.Array(types.float64, 1, "C"))(_view)
+native(view2, lambda memory, start, rows, columns: types.Array(types.float64, 2, "C"))(_view)
 
 
 # ---------------------------------------------------------------------------------------- functions
@@ -280,18 +282,18 @@ def _total(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
     return builder.extract_element(value, lane(0))
 
 
-def _define_elementwise(function: Any, name: str) -> None:
-    @native(function, _wide)
+def _define_elementwise(function: Any, name: str, result: Any) -> None:
+    @native(function, result)
     def _generate(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
         return _call(builder, name, *_alike(builder, kinds, arguments))
 
 
-_define_elementwise(root, "sqrt")
-_define_elementwise(absolute, "fabs")
-_define_elementwise(with_sign, "copysign")
+_define_elementwise(root, "sqrt", lambda x: _wide(x))
+_define_elementwise(absolute, "fabs", lambda x: _wide(x))
+_define_elementwise(with_sign, "copysign", lambda size, sign: _wide(size, sign))
 
 
-@native(minor, _wide)
+@native(minor, lambda a, b, c: _wide(a, b, c))
 def _minor(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     # Kahan's: explicit FMAs, so that no contraction elsewhere can undo it.
     a, b, c = _alike(builder, kinds, arguments)
@@ -301,7 +303,7 @@ def _minor(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     return builder.fsub(_call(builder, "fma", a, b, minus), lost)
 
 
-@native(choose_less, _wide)
+@native(choose_less, lambda a, b, yes, no: _wide(a, b, yes, no))
 def _choose_less(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     a, b, yes, no = _alike(builder, kinds, arguments)
     return builder.select(builder.fcmp_ordered("<", a, b), yes, no)

@@ -1,0 +1,46 @@
+"""Measures of a result: labelled arrays from a dataset, for runs, sweeps and simulations alike.
+
+Every function takes the dataset and works along ``time``; all dims of a sweep stay in front, and
+rows or trajectories without values stay NaN.
+
+- after a switch of phases: `forgetting`, `transfer`, `initial_rate`, `maximum`, `final`;
+- what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
+  `contribution_entropy`, `imbalance`;
+- `plateau`: level, start and end.
+"""
+
+from odekit.measures.curves import (
+    final,
+    forgetting,
+    initial_rate,
+    maximum,
+    switch_row,
+    trained_task,
+    transfer,
+)
+from odekit.measures.plateaus import plateau
+from odekit.measures.specialisation import (
+    activation_entropy,
+    contribution_entropy,
+    imbalance,
+    overlap_cosine,
+    readout_entropy,
+    student_cosine,
+)
+
+__all__ = [
+    "activation_entropy",
+    "contribution_entropy",
+    "final",
+    "forgetting",
+    "imbalance",
+    "initial_rate",
+    "maximum",
+    "overlap_cosine",
+    "plateau",
+    "readout_entropy",
+    "student_cosine",
+    "switch_row",
+    "trained_task",
+    "transfer",
+]
