@@ -1,4 +1,7 @@
-"""The equations as printed, compiled by Numba: every quadruple, every Λ, libm's asin."""
+"""The equations as printed, compiled by Numba: every quadruple, every Λ, libm's asin.
+
+Nothing is made slow on purpose: the same compiler flags as odekit's, scratch arrays from outside.
+"""
 
 import math
 
@@ -66,8 +69,8 @@ def unpack(y, T, u, C, c):
 
 
 @numba.njit(**FLAGS)
-def rhs(y, eta, T, u, sigma, C, c, A, dy):
-    """One task, second layer fixed; `C`, `c`, `A` are scratch, so that nothing is allocated."""
+def rhs(y, eta, T, u, sigma, C, c, A, dQ, dy):
+    """One task, second layer fixed; C, c, A and dQ are scratch, so that nothing is allocated."""
     D, P = C.shape[0], T.shape[0]
     K = D - P
     unpack(y, T, u, C, c)
@@ -76,14 +79,17 @@ def rhs(y, eta, T, u, sigma, C, c, A, dy):
             A[k, b] = 0.0
             for a in range(D):
                 A[k, b] += c[a] * I3(C, k, b, a)
-    i = 0
     for k in range(K):
-        for l in range(k, K):
+        for l in range(K):
             power = sigma * sigma * J2(C, k, l)
             for a in range(D):
                 for b in range(D):
                     power += c[a] * c[b] * I4(C, k, l, a, b)
-            dy[i] = eta * (-c[k] * A[k, l] - c[l] * A[l, k]) + eta * eta * c[k] * c[l] * power
+            dQ[k, l] = eta * (-c[k] * A[k, l] - c[l] * A[l, k]) + eta * eta * c[k] * c[l] * power
+    i = 0
+    for k in range(K):
+        for l in range(k, K):
+            dy[i] = dQ[k, l]
             i += 1
     for k in range(K):
         for n in range(P):
@@ -94,4 +100,4 @@ def rhs(y, eta, T, u, sigma, C, c, A, dy):
 
 def make_scratch(K, P):
     D = K + P
-    return np.zeros((D, D)), np.zeros(D), np.zeros((K, D))
+    return np.zeros((D, D)), np.zeros(D), np.zeros((K, D)), np.zeros((K, K))

@@ -6,7 +6,7 @@ import numpy as np
 def covariance(y, T):
     P = len(T)
     # n = K (K + 1) / 2 + K P + K
-    K = int(round((-(3 + 2 * P) + np.sqrt((3 + 2 * P) ** 2 + 8 * len(y))) / 2))
+    K = round((-(3 + 2 * P) + np.sqrt((3 + 2 * P) ** 2 + 8 * len(y))) / 2)
     nq = K * (K + 1) // 2
     Q = np.zeros((K, K))
     Q[np.triu_indices(K)] = y[:nq]

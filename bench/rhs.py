@@ -1,7 +1,7 @@
 """µs per right-hand side: vectorised numpy, the literal formulas in Numba, odekit.
 
 erf, online learning with label noise, second layer fixed, K = M. Every implementation is timed once
-in each repeat, in turn, so that a disturbance of the machine meets all of them; a row gives medians,
+in each repeat, in turn, so that a disturbance of the machine meets all of them; a row has medians,
 quartiles and the ratio within repeats. Before any timing all must agree to rounding.
 """
 
@@ -28,25 +28,25 @@ ETA, SIGMA = 0.7, 0.1
 SECONDS = 0.02  # of one timing
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, _nrt=False)
 def loop_literal(n, y, T, u, scratch, dy):
     for _ in range(n):
-        literal.rhs(y, ETA, T, u, SIGMA, scratch[0], scratch[1], scratch[2], dy)
+        literal.rhs(y, ETA, T, u, SIGMA, *scratch, dy)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, _nrt=False)
 def loop_odekit(n, y, system, work, dy):
     for _ in range(n):
         rhs(y, ETA, 0.0, system, work, dy)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, _nrt=False)
 def loop_jacobian(n, y, system, work, J):
     for _ in range(n):
         jacobian(y, ETA, 0.0, system, work, J)
 
 
-@numba.njit(nogil=True)
+@numba.njit(nogil=True, _nrt=False)
 def loop_asin(n, x, out):
     for _ in range(n):
         for i in range(0, x.size, 8):

@@ -124,7 +124,8 @@ def array(
     core = floats.shape[floats.ndim - len(dims) :]
     wrong_rank = floats.ndim != len(dims) and not is_labelled(value)
     if wrong_rank or any(s is not None and s != c for s, c in zip(shape, core, strict=False)):
-        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+        lengths = ", ".join("any" if s is None else str(s) for s in shape)
+        wanted = f"({lengths},)" if len(shape) == 1 else f"({lengths})"
         raise ProblemError(
             argument, f"must have shape {wanted} over {tuple(dims)}", str(floats.shape), remedy
         )

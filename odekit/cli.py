@@ -224,7 +224,12 @@ def _solve(
 
 
 def _titled(ds: xr.Dataset, todo: Scenario) -> xr.Dataset:
-    """The result with the words of its scenario."""
+    """The result with the words and the figure of its scenario."""
     words = {"title": todo.title, "comment": todo.description}
     words["references"] = "; ".join(todo.references)
-    return ds.assign_attrs({k: " ".join(v.split()) for k, v in words.items() if v})
+    named = ds.assign_attrs({k: " ".join(v.split()) for k, v in words.items() if v})
+    if todo.figure is None:
+        return named
+    from odekit.figure import ATTRIBUTE
+
+    return named.assign_attrs({ATTRIBUTE: todo.figure.model_dump_json(exclude_defaults=True)})

@@ -36,7 +36,7 @@ class ProblemError(OdekitError, ValueError):
     def __init__(self, argument: str, rule: str, given: object, remedy: str = "") -> None:
         self.argument = argument
         self.rule = rule
-        self.given = str(given)
+        self.given = " ".join(str(given).split())
         self.remedy = remedy
         super().__init__(argument, rule, given, remedy)
 

@@ -98,7 +98,11 @@ class Integrator:
 
     def _jac(self, t: float, y: Floats) -> Floats:
         self.budget.jacobians += 1
-        return self.system.jac(t, y)
+        J = self.system.jac(t, y)
+        # LSODA swallows what its Jacobian raises, and fails on NaN as it should.
+        if self.options.method != "LSODA" and not np.isfinite(J).all():
+            raise NotFinite
+        return J
 
     def _advance(self) -> Outcome:
         if self.system.has_event and self.system.event(self.position.y) <= 0:
@@ -210,6 +214,7 @@ class Integrator:
         policy, left = self.position.policy, self.end - stepper.t
         h = stepper.h or left
         if left > 0 and policy.due(stepper.y.size) and policy.worth_a_look(h, left):
-            policy.judge(h, left, self._jac(stepper.t, stepper.y))
+            rows = len(self.targets) - self.next_target
+            policy.judge(h, left, rows, self._jac(stepper.t, stepper.y))
             stepper.limit(policy.longest)
         return policy.kind

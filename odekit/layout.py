@@ -15,7 +15,8 @@ import numpy as np
 from odekit.crosscheck import protected_task
 from odekit.schedule import Schedule
 from odekit_kernels import moments
-from odekit_kernels.committee import Committee, errors, jacobian, make_work, rhs, self_moments
+from odekit_kernels.committee import Committee, errors, jacobian, make_work, rhs
+from odekit_kernels.units import self_moments
 
 if TYPE_CHECKING:
     from odekit.problem import Phase, Problem

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from odekit.scenario_schema import FigureTable
+
 WIDTH = 3.4
 """Width of a journal's single column, inches."""
 DPI = 300
@@ -55,7 +57,8 @@ def plot_run(
     The error of every task stands on a logarithmic axis; below it the overlaps R and Q (colour:
     student unit, line style: fixed vector) and the readouts, if they move. Phases are marked where
     there are several. A dataset with one sweep dimension of at most 20 runs shows the error of all
-    of them.
+    of them; a larger one the last errors against the sweep's dimensions. A scenario's ``[figure]``
+    says what else to show.
 
     Parameters
     ----------
@@ -65,7 +68,8 @@ def plot_run(
         Picture to write: .png, .pdf or .svg.
     time : {"auto", "log", "linear", "phases"}
         Time axis; by default logarithmic for one long phase, linear otherwise. With "phases" every
-        phase has the same width and a logarithmic axis of its own.
+        phase has the same width and a logarithmic axis of its own. With all but "auto" the course
+        over time is drawn even if the dataset has a figure.
     overwrite : bool
         Whether an existing picture may be replaced.
 
@@ -76,7 +80,7 @@ def plot_run(
     Raises
     ------
     ProblemError
-        If the dataset holds more runs than a picture can tell apart.
+        If the dataset holds more runs than a picture over time can tell apart.
     StoreError
         If the picture cannot be written.
     """
@@ -84,19 +88,41 @@ def plot_run(
     _require_matplotlib()
     import matplotlib as mpl
 
-    from odekit import plot_panels as panels
-
     choice("time", time, TIMES)
     with mpl.rc_context(STYLE):
-        dims = sweep_dims(ds)
-        ds = ds.isel({d: 0 for d in dims if ds.sizes[d] == 1})
-        sweep = [d for d in dims if d in ds.dims]
-        if time == "auto":
-            time = "log" if _log_time(ds) else "linear"
-        figure = panels.sweep(ds, sweep[0], time) if sweep else panels.run(ds, time)
+        measures = _figure_of(ds) if time == "auto" else None
+        if measures is None:
+            figure = _over_time(ds, time)
+        else:
+            from odekit import plot_measures
+
+            figure = plot_measures.draw(ds, measures)
         if target is not None:
             _write(figure, target)
     return figure
+
+
+def _figure_of(ds: xr.Dataset) -> FigureTable | None:
+    """The measures that a sweep asks for, or that suit it; None to draw the course over time."""
+    _check_result(ds)
+    sizes = [ds.sizes[d] for d in _dims(ds) if ds.sizes[d] > 1]
+    large = len(sizes) > 1 or int(np.prod(sizes)) > MAX_LINES
+    if "odekit_figure" not in ds.attrs and not large:
+        return None
+    from odekit.figure import default_figure, figure_of
+
+    return figure_of(ds) or (default_figure(ds) if large else None)
+
+
+def _over_time(ds: xr.Dataset, time: str) -> Figure:
+    from odekit import plot_panels as panels
+
+    dims = sweep_dims(ds)
+    ds = ds.isel({d: 0 for d in dims if ds.sizes[d] == 1})
+    sweep = [d for d in dims if d in ds.dims]
+    if time == "auto":
+        time = "log" if _log_time(ds) else "linear"
+    return panels.sweep(ds, sweep[0], time) if sweep else panels.run(ds, time)
 
 
 def check_picture(path: str | PathLike[str], overwrite: bool = False) -> Path:
@@ -130,20 +156,28 @@ def sweep_dims(ds: xr.Dataset) -> list[str]:
     ProblemError
         If there are too many runs.
     """
-    if "generalization_error" not in ds.variables or "time" not in ds.coords:
-        raise ProblemError("ds", "must be a result of odekit", str(list(ds.variables)[:6]), "")
-    dims = [str(d) for d in ds.generalization_error.dims if d not in ("time", "task")]
+    _check_result(ds)
+    dims = _dims(ds)
     runs = int(np.prod([ds.sizes[d] for d in dims])) if dims else 1
     long = [d for d in dims if ds.sizes[d] > 1]
     if runs > MAX_LINES or len(long) > 1:
         listed = ", ".join(f"{d} ({ds.sizes[d]})" for d in dims)
         raise ProblemError(
             "ds",
-            f"must hold one run, or one sweep dimension of at most {MAX_LINES} runs, to be drawn",
+            f"must hold one run, or one sweep dimension of at most {MAX_LINES} runs, over time",
             f"sweep dimensions {listed}",
             f"Select some: ds.isel({dims[0]}=0), or ds.sel with a list of labels.",
         )
     return dims
+
+
+def _check_result(ds: xr.Dataset) -> None:
+    if "generalization_error" not in ds.variables or "time" not in ds.coords:
+        raise ProblemError("ds", "must be a result of odekit", str(list(ds.variables)[:6]), "")
+
+
+def _dims(ds: xr.Dataset) -> list[str]:
+    return [str(d) for d in ds.generalization_error.dims if d not in ("time", "task")]
 
 
 def _log_time(ds: xr.Dataset) -> bool:

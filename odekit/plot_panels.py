@@ -63,23 +63,23 @@ def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
     """The error of each task over one sweep dimension, colour for its value."""
     tasks = ds.task.values.tolist()
     axes = _figure(ds, heights=[1.8] * len(tasks))
-    values, norm = _scale(ds[dim].values)
-    colours = _colours()
+    values, norm = scale_of(ds[dim].values)
+    colours = colormap()
     for ax, task in zip(axes, tasks, strict=True):
         errors = ds.generalization_error.sel(task=task)
         for i, v in enumerate(values):
             ax.plot(ds.time, _positive(errors.isel({dim: i}).values), color=colours(norm(v)))
         _error_axis(
-            ax, errors.values, r"$\epsilon_g$" + (f" ({_text(task)})" if len(tasks) > 1 else "")
+            ax, errors.values, r"$\epsilon_g$" + (f" ({literal(task)})" if len(tasks) > 1 else "")
         )
     _time_axis(axes, ds, time, _phases(ds))
     bar = mpl.cm.ScalarMappable(norm, colours)
-    axes[0].figure.colorbar(bar, ax=list(axes), label=_text(dim), pad=0.02, aspect=25)
+    axes[0].figure.colorbar(bar, ax=list(axes), label=literal(dim), pad=0.02, aspect=25)
     return axes[0].figure  # type: ignore[return-value]
 
 
 def _figure(ds: xr.Dataset, heights: Sequence[float]) -> list[Axes]:
-    title = "\n".join(textwrap.wrap(_text(ds.attrs.get("title", "")), 50)[:3])
+    title = "\n".join(textwrap.wrap(literal(ds.attrs.get("title", "")), 50)[:3])
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.55), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(
@@ -149,10 +149,10 @@ def _readouts(ax: Axes, ds: xr.Dataset) -> None:
 def _unit_colours(K: int) -> list[Any]:
     if len(UNITS) >= K:
         return list(UNITS[:K])
-    return [_colours()(k / (K - 1)) for k in range(K)]
+    return [colormap()(k / (K - 1)) for k in range(K)]
 
 
-def _colours() -> Colormap:
+def colormap() -> Colormap:
     """Colours of a scale; its yellow end would not show on white."""
     return ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
 
@@ -290,7 +290,7 @@ def _label_phases(ax: Axes, phases: Sequence[tuple[float, float, str, Any]]) -> 
         if room < 2:
             continue
         ax.annotate(
-            _text(label if len(label) <= room else label[: room - 1] + "…"),
+            literal(label if len(label) <= room else label[: room - 1] + "…"),
             (0.5 * (left + right), 1.0),
             xycoords="axes fraction",
             xytext=(0, 2),
@@ -318,7 +318,7 @@ def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
     K, P, H = (ds.sizes[d] for d in ("student", "teacher", "head"))
     tasks = ds.task.values.tolist()
     if len(tasks) > 1:
-        _above(axes[0], [(_text(t), TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)], 12)
+        _above(axes[0], [(literal(t), TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)], 12)
     units, vectors = [], []
     if 1 < K <= len(UNITS):
         units = [(f"$k={k}$", c, "-") for k, c in zip(ds.student.values, UNITS, strict=False)]
@@ -336,7 +336,7 @@ def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
         _above(axes[2], [("$k=l$", diagonal, "-"), ("$k\\neq l$", OFF_DIAGONAL, _apart(K))])
     if len(axes) > 3 and 1 < H <= len(DASHES):
         heads = zip(ds["head"].values, DASHES, strict=False)
-        _above(axes[3], [(_text(h), "0.3", d) for h, d in heads])
+        _above(axes[3], [(literal(h), "0.3", d) for h, d in heads])
 
 
 def _above(ax: Axes, keys: Sequence[tuple[str, Any, Any]], points: float = 0.0) -> None:
@@ -361,14 +361,14 @@ def _above(ax: Axes, keys: Sequence[tuple[str, Any, Any]], points: float = 0.0) 
 
 
 def _colourbar(axes: Sequence[Axes], K: int) -> None:
-    bar = mpl.cm.ScalarMappable(Normalize(0, K - 1), _colours())
+    bar = mpl.cm.ScalarMappable(Normalize(0, K - 1), colormap())
     axes[0].figure.colorbar(bar, ax=list(axes), label="student unit $k$", pad=0.02)
 
 
 # ------------------------------------------------------------------------------------------ helpers
 
 
-def _text(name: Any) -> str:
+def literal(name: Any) -> str:
     """A name as it is: a dollar sign would start a formula."""
     return str(name).replace("$", r"\$")
 
@@ -379,7 +379,7 @@ def _positive(values: Any) -> Any:
     return np.where(values > noise, values, np.nan)
 
 
-def _scale(values: Any) -> tuple[Any, Any]:
+def scale_of(values: Any) -> tuple[Any, Any]:
     """Numbers for the colours of a sweep, and whether they go in equal ratios."""
     if values.dtype.kind not in "iuf":
         values = np.arange(values.size, dtype=float)

@@ -24,6 +24,8 @@ FIRST_WAIT = 50
 LAST_WAIT = 1600
 WORTH_STEPS = 400
 """Explicit steps left that a change of method must save: it costs some ten of them."""
+WORTH_ROW = 10
+"""Explicit steps to the row that make it worth landing there with an implicit one."""
 GROWTH_PER_STEP = 0.05
 """Largest λ₊·h of an implicit step: then 27 e-foldings out of rounding are followed to 1e-9."""
 SMALL = 64
@@ -70,13 +72,14 @@ class Policy:
         """Whether so many explicit steps are left that a change could pay."""
         return self.kind != EXPLICIT_KIND or left > WORTH_STEPS * h
 
-    def judge(self, h: float, left: float, J: Floats) -> None:
-        """Choose `kind` and `longest` from the spectrum."""
+    def judge(self, h: float, left: float, rows: int, J: Floats) -> None:
+        """Choose `kind` and `longest` from the spectrum, with so much time and rows to come."""
         radius, growth = spectrum(J)
         self.longest = GROWTH_PER_STEP / growth if growth > 0 else np.inf
         if self.kind == EXPLICIT_KIND:
             gain = min(self.longest, left) / h
-            if h * radius > AT_LIMIT and gain > WORTH_STEPS:
+            sparse = left > WORTH_ROW * rows * h
+            if h * radius > AT_LIMIT and gain > WORTH_STEPS and sparse:
                 self.kind = IMPLICIT_KIND
             else:
                 self.wait = min(2 * self.wait, LAST_WAIT)

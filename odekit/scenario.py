@@ -13,6 +13,7 @@ from odekit.errors import ProblemError, ScenarioError
 
 if TYPE_CHECKING:
     from odekit.problem import Problem
+    from odekit.scenario_schema import FigureTable
 
 MAX_BYTES = 16 * 2**20
 """Largest scenario file: far above any written by hand, far below what would fill the memory."""
@@ -32,6 +33,8 @@ class Scenario:
         Where the problem comes from.
     source : str
         Text of the file.
+    figure : FigureTable, optional
+        What the picture of a sweep shows.
     """
 
     problem: Problem
@@ -40,6 +43,7 @@ class Scenario:
     description: str = ""
     references: tuple[str, ...] = ()
     source: str = ""
+    figure: FigureTable | None = None
 
 
 def load_scenario(path: str | PathLike[str]) -> Scenario:
@@ -94,10 +98,12 @@ def parse_scenario(text: str) -> Scenario:
     table, mistakes = validate(raw)
     builder = Builder(mistakes)
     problem, solver = builder.problem(table), builder.solver(table)
+    figure = builder.figure(table, problem)
     if mistakes or problem is None:
         raise ScenarioError(mistakes.in_order())
-    words = {"title": table.title, "description": table.description.strip()}
-    return Scenario(problem, solver, **words, references=tuple(table.references), source=text)
+    words = {"title": table.title, "description": table.description.strip(), "source": text}
+    references = tuple(table.references)
+    return Scenario(problem, solver, **words, references=references, figure=figure)
 
 
 def scenario_of(path: str | PathLike[str]) -> Scenario:
@@ -117,6 +123,7 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
     StoreError, ProblemError
         If the file cannot be read, or holds no problem.
     """
+    from odekit.figure import figure_of
     from odekit.problem import Problem
     from odekit.provenance import problem_of
     from odekit.store import open as open_result
@@ -132,7 +139,8 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
         n: str(ds.attrs.get(a, "")) for n, a in (("title", "title"), ("description", "comment"))
     }
     references = tuple(filter(None, str(ds.attrs.get("references", "")).split("; ")))
-    return Scenario(problem, _options_of(ds.attrs), **words, references=references)
+    options, figure = _options_of(ds.attrs), figure_of(ds)
+    return Scenario(problem, options, **words, references=references, figure=figure)
 
 
 def _options_of(attrs: Any) -> dict[str, Any]:

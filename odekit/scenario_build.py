@@ -11,9 +11,16 @@ import numpy as np
 
 from odekit import options, scenario_values
 from odekit.errors import ProblemError
+from odekit.figure import check_figure
 from odekit.problem import Consolidation, Phase, Problem, Task
 from odekit.scenario_check import Key, Mistakes
-from odekit.scenario_schema import ConsolidationTable, PhaseTable, ScenarioTable, TaskTable
+from odekit.scenario_schema import (
+    ConsolidationTable,
+    FigureTable,
+    PhaseTable,
+    ScenarioTable,
+    TaskTable,
+)
 from odekit.scenario_values import Axes, value, vector
 from odekit.state import OrderParameters
 
@@ -49,6 +56,13 @@ class Builder:
         if state is None:
             return self._join(*self._without_sizes(heads, tasks, phases), table.activation)
         return self._join(state, heads, tasks, phases, table.activation)
+
+    def figure(self, table: ScenarioTable, problem: Problem | None) -> FigureTable | None:
+        """What the picture shows, if the scenario says so."""
+        if table.figure is not None and problem is not None and not self.mistakes:
+            with self._collect(("figure",)):
+                check_figure(table.figure, problem)
+        return table.figure
 
     def solver(self, table: ScenarioTable) -> dict[str, Any]:
         """Keyword arguments of `odekit.solve`."""

@@ -20,7 +20,7 @@ STATE = {"Q": [[1.0]], "R": [[0.0]], "T": [[1.0]]}
 TASK = {"readout": [0.0]}
 PHASE = {"tasks": "", "duration": 1.0, "learning_rate": 0.0}
 ROOT: dict[str, Any] = {"state": STATE, "heads": {}, "tasks": {}, "phases": []}
-SECTIONS = ("file", "title", "description", "references", "activation", *ROOT, "solver")
+SECTIONS = ("file", "title", "description", "references", "activation", *ROOT, "solver", "figure")
 
 WORDS = {
     "float_type": "a number",

@@ -64,6 +64,7 @@ class Axis(Table):
     values: list[float] | None = None
     linspace: list[float] | None = None
     geomspace: list[float] | None = None
+    labels: list[Any] | None = None
 
 
 class Times(Table):
@@ -305,6 +306,19 @@ class Solver(Table):
     first_step: float | None = None
 
 
+class FigureTable(Table):
+    """What the picture of a sweep shows: measures against the sweep's axes."""
+
+    measures: list[str]
+    x: str
+    y: str | None = None
+    hue: str | None = None
+    column: str | None = None
+    mean: list[str] = []
+    levels: list[float] = []
+    labels: dict[str, str] = {}
+
+
 class ScenarioTable(Table):
     """The whole file."""
 
@@ -317,6 +331,7 @@ class ScenarioTable(Table):
     tasks: dict[str, TaskTable]
     phases: list[PhaseTable]
     solver: Solver = Solver()
+    figure: FigureTable | None = None
 
 
 TABLES: dict[str, type[Table]] = {

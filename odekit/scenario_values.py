@@ -164,14 +164,28 @@ def _axis(table: schema.Axis, axes: Axes) -> Any:
             f"Not one of draw, {', '.join(REGISTRY)}.",
         )
     points = _points({n: getattr(table, n) for n in ("values", "linspace", "geomspace")})
-    if not np.array_equal(axes.setdefault(table.over, points), points):
+    if table.labels is None and len(set(points)) < len(points):
+        rule = "must hold different numbers"
+        raise ProblemError("values", rule, str(points[:8]), "Or name them: labels = [...].")
+    labels = points if table.labels is None else _labels(table.labels, len(points))
+    if not np.array_equal(axes.setdefault(table.over, labels), labels):
         raise ProblemError(
             "over",
             f"must have the same values wherever it names the axis {table.over!r}",
             "other values",
-            "Copy them, or name another axis.",
+            "Give them the same `labels`, or name another axis.",
         )
-    return xr.DataArray(points, dims=(table.over,), coords={table.over: points})
+    return xr.DataArray(points, dims=(table.over,), coords={table.over: labels})
+
+
+def _labels(given: list[Any], size: int) -> Any:
+    """Names or numbers under which the values of an axis are known in the result."""
+    text = all(isinstance(x, str) and x.isascii() and x.isprintable() and x for x in given)
+    numeric = all(type(x) in (int, float) and np.isfinite(x) for x in given)
+    if not (text or numeric) or not len(set(given)) == len(given) == size:
+        rule = f"must hold {size} different names in ASCII, or numbers"
+        raise ProblemError("labels", rule, str(given)[:80], "One for each value.")
+    return np.asarray(given, dtype=np.str_ if text else float)
 
 
 def _points(forms: dict[str, list[float] | None]) -> Any:
@@ -181,8 +195,8 @@ def _points(forms: dict[str, list[float] | None]) -> Any:
         raise ProblemError("", f"must have exactly one of {', '.join(forms)}", str(len(used)), "")
     ((name, numbers),) = used.items()
     if name == "values":
-        if not numbers or len(numbers) != len(set(numbers)):
-            raise ProblemError(name, "must hold different numbers, at least one", str(numbers), "")
+        if not numbers:
+            raise ProblemError(name, "must hold at least one number", "none", "")
         return np.asarray(numbers)
     good = len(numbers) == 3 and np.isfinite(numbers).all() and numbers[2] == int(numbers[2])
     if not good or not 1 <= numbers[2] <= MAX_POINTS:

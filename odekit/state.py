@@ -263,6 +263,15 @@ def _broadcast(Q: Any, R: Any, T: Any) -> list[np.ndarray[Any, Any]]:
         for x, d in zip((Q, R, T), core, strict=True)
     ]
     exclude = {d for pair in core for d in pair}
-    spread = xr.broadcast(*labelled, exclude=exclude)
+    try:
+        same = xr.align(*labelled, join="exact", copy=False, exclude=exclude)
+    except ValueError as error:
+        raise ProblemError(
+            "Q, R, T",
+            "must agree in the lengths and coordinates of the sweep axes that they share",
+            str(error),
+            "Align the arrays, or rename a dim that is another axis.",
+        ) from None
+    spread = xr.broadcast(*same, exclude=exclude)
     sweep = [d for d in spread[0].dims if d not in exclude]
     return [x.transpose(*sweep, *d).values for x, d in zip(spread, core, strict=True)]

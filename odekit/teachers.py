@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit.checks import MAX_UNITS, as_floats, count, is_labelled, positive
+from odekit.checks import as_floats, count, is_labelled, positive
 from odekit.errors import ProblemError
 from odekit.initial import factor
 
@@ -195,12 +195,6 @@ def _family(tasks: int, units: int) -> tuple[int, int]:
     n, M = count("tasks", tasks), count("units", units)
     count("tasks * units", n * M)
     return n, M
-
-
-def _sizes(units: int, tasks: int) -> tuple[int, int]:
-    """Units of each teacher and number of teachers; all their units together are bounded."""
-    M = count("units", units)
-    return M, count("tasks", tasks, most=MAX_UNITS // M)
 
 
 def _similarities(argument: str, value: Any, n: int) -> Floats:

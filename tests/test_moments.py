@@ -12,7 +12,6 @@ from committees import gram, random_committee
 from odekit_kernels import moments, simd, state
 from odekit_kernels._jit import kernel
 from odekit_kernels.committee import make_work
-from odekit_kernels.work import unfold
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = (moments.ERF, moments.LINEAR, moments.RELU)
@@ -20,7 +19,6 @@ ACTIVATIONS = (moments.ERF, moments.LINEAR, moments.RELU)
 
 @kernel
 def compute(y, system, work, A, E, J2, I2):
-    work = unfold(work)
     K, P = system.move.shape[0], system.T.shape[0]
     state.prepare(y, system, K, P, work)
     state.fill_averages(system.p, K, K + P, work)
@@ -155,7 +153,7 @@ def test_minor_of_coinciding_fields_is_exactly_zero():
         assert np.all(np.abs(out[3]) <= 1.5 * EPS * factor**2)
 
 
-# ---------------------------------------------------------------- independent integration of moments
+# --------------------------------------------------------------- independent integration of moments
 
 
 def hermite_nodes(count, L):

@@ -270,7 +270,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("odekit.store._sync", full)
+    monkeypatch.setattr("odekit.files._sync", full)
     with pytest.raises(StoreError, match=r"No space left.*space on the disk"):
         save(example(seed=1), path, overwrite=True)
     assert path.read_bytes() == old

@@ -15,9 +15,9 @@ from . import moments
 from ._jit import kernel
 from .jacobian import jacobian
 from .state import fill_averages, fill_coefficients, fill_covariance, fill_pairs, prepare
-from .work import Work, inner, make_work, unfold
+from .work import Work, inner, make_work
 
-__all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs", "self_moments"]
+__all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -163,7 +163,7 @@ def second_layer(eta_v: float, system: Any, K: int, P: int, y: Any, work: Any, d
 # --------------------------------------------------------------------------------- right-hand side
 
 
-@kernel(_nrt=False)
+@kernel(forceinline=True, _nrt=False)
 def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
     """Right-hand side of the order parameters' equations, averaged over the tasks of the phase.
 
@@ -182,16 +182,16 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
     """
     K, P = system.move.shape[0], system.T.shape[0]
     D = K + P
-    work = unfold(work)
     prepare(y, system, K, P, work)
-    for i in range(dy.shape[0]):
+    for i in range(0 if eta_w == 0.0 else K * (K + 1) // 2 + K * P, dy.shape[0]):
         dy[i] = 0.0
     if eta_w != 0.0:
         fill_averages(system.p, K, D, work)
+        if system.inverse_batch != 0.0:
+            fill_pairs(system.p.shape[0], D, work)
         moments.drive(system.activation, work, K, D)
         first_layer(eta_w, system.move, K, P, work.A, dy)
         if system.inverse_batch != 0.0:
-            fill_pairs(system.p.shape[0], D, work)
             moments.diffusion(system.activation, work, system.p, K, D)
             add_diffusion(eta_w, system, K, work, dy)
         if system.kappa_w != 0.0:
@@ -224,8 +224,8 @@ def errors(y: Any, activation: int, T: Any, u: Any, head: Any, work: Any, out: A
         Receives the errors.
     """
     P = T.shape[0]
-    K, D = work.place.shape
-    work = unfold(work)
+    K = work.s.shape[0]
+    D = K + P
     fill_covariance(y, T, K, P, work)
     moments.second(activation, work, D, D)
     c, I2 = work.row, work.I2
@@ -236,32 +236,3 @@ def errors(y: Any, activation: int, T: Any, u: Any, head: Any, work: Any, out: A
             for b in range(D):
                 twice += c[a] * c[b] * I2[a, b]
         out[s] = 0.5 * twice
-
-
-@kernel(_nrt=False)
-def self_moments(y: Any, system: Any, work: Any, I2: Any, J2: Any) -> None:
-    """E[g(λ_k)²] and E[g'(λ_k)²] of every student unit.
-
-    Parameters
-    ----------
-    y : ndarray, shape (n,)
-        State.
-    system : Committee
-        Any phase of the problem.
-    work : Work
-        Scratch memory.
-    I2, J2 : ndarray, shape (K,)
-        Receive the moments.
-    """
-    K, P = system.move.shape[0], system.T.shape[0]
-    D = K + P
-    work = unfold(work)
-    prepare(y, system, K, P, work)
-    fill_averages(system.p, K, D, work)
-    fill_pairs(system.p.shape[0], D, work)
-    moments.second(system.activation, work, K, D)
-    moments.drive(system.activation, work, K, D)
-    moments.diffusion(system.activation, work, system.p, K, D)
-    for k in range(K):
-        I2[k] = work.I2[k, k]
-        J2[k] = work.J2[k, k]

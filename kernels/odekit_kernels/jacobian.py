@@ -11,7 +11,7 @@ from typing import Any
 from . import moments
 from ._jit import kernel
 from .state import fill_averages, prepare
-from .work import inner, unfold
+from .work import inner
 
 __all__ = ["jacobian"]
 
@@ -174,7 +174,6 @@ def jacobian(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any)
     """
     K, P = system.move.shape[0], system.T.shape[0]
     D = K + P
-    work = unfold(work)
     prepare(y, system, K, P, work)
     J[:] = 0.0
     if eta_w != 0.0:

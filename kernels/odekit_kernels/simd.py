@@ -37,8 +37,6 @@ __all__ = [
     "splat",
     "store",
     "total",
-    "view",
-    "view2",
     "with_sign",
 ]
 
@@ -59,6 +57,7 @@ class Vec8(types.Type):
 
 
 vec8 = Vec8()
+_ANY: Any = types.VarArg(types.Any)  # type: ignore[no-untyped-call]
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 
 
@@ -92,7 +91,7 @@ def native(function: Any, result: Callable[..., Any]) -> Any:
             return generate(context, builder, signature.args, arguments)
 
         _numba.type_callable(function)(lambda _context: result)
-        _numba.lower_builtin(function, types.VarArg(types.Any))(lower)
+        _numba.lower_builtin(function, _ANY)(lower)
         return generate
 
     return decorate
@@ -169,16 +168,6 @@ def store(array: Any, index: int, value: Any) -> None:
     array.reshape(-1)[index : index + WIDTH] = value
 
 
-def view(memory: Any, start: int, columns: int) -> Any:
-    """Vector of `columns` doubles within `memory`, from `start` on."""
-    return memory[start : start + columns]
-
-
-def view2(memory: Any, start: int, rows: int, columns: int) -> Any:
-    """Matrix within `memory`; compiled, a reshaped slice would cost 20 ns."""
-    return memory[start : start + rows * columns].reshape(rows, columns)
-
-
 def _is_block(array: Any) -> bool:
     doubles = isinstance(array, types.Array) and array.dtype == types.float64
     return bool(doubles and array.layout == "C")
@@ -199,29 +188,6 @@ def _store(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     array, index, value = arguments
     builder.store(value, _address(context, builder, kinds[0], array, index), align=8)
     return context.get_dummy_value()
-
-
-def _view(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
-    memory, start, *shape = arguments
-    kind = types.Array(types.float64, len(shape), "C")
-    double = context.get_constant(types.intp, 8)
-    strides = [double] if len(shape) == 1 else [builder.mul(double, shape[1]), double]
-    whole = _arrayobj.make_array(kinds[0])(context, builder, memory)
-    array = _arrayobj.make_array(kind)(context, builder)
-    # Without an owner: no references are counted.
-    _arrayobj.populate_array(
-        array,
-        data=builder.gep(whole.data, [start]),
-        shape=shape,
-        strides=strides,
-        itemsize=double,
-        meminfo=None,
-    )
-    return array._getvalue()
-
-
-native(view, lambda memory, start, columns: types.Array(types.float64, 1, "C"))(_view)
-native(view2, lambda memory, start, rows, columns: types.Array(types.float64, 2, "C"))(_view)
 
 
 # ---------------------------------------------------------------------------------------- functions

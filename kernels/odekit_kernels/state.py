@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .simd import WIDTH, load, store
 from .work import inner
 
 __all__ = ["fill_averages", "fill_coefficients", "fill_covariance", "fill_pairs", "prepare"]
@@ -61,16 +62,24 @@ def fill_averages(p: Any, K: int, D: int, work: Any) -> None:
 @inner
 def fill_pairs(S: int, D: int, work: Any) -> None:
     """Write C and c_a c_b of every pair of fields, in the cyclic order of `Work.ring`."""
-    C, ring, c, cc = work.C, work.ring, work.c, work.cc
-    L = ring.shape[1]
+    C, ring, c, cyclic, cc = work.C, work.ring, work.c, work.cyclic, work.cc
+    L, X = c.shape[1], cyclic.shape[1]
     for j in range(D // 2 + 1):
-        # At j = 0 a pair is (a, a); at j = D/2 it comes twice, as (a, b) and as (b, a).
-        twice = 1.0 if j == 0 or 2 * j == D else 2.0
+        for a in range(D - j):
+            ring[j, a] = C[a, a + j]
+        for a in range(j):
+            ring[j, D - j + a] = C[a, D - j + a]
+    for s in range(S):
         for a in range(D):
-            b = a + j if a + j < D else a + j - D
-            ring[j, a] = C[a, b]
-            for s in range(S):
-                cc[s, j * L + a] = twice * c[s, a] * c[s, b]
+            cyclic[s, a] = c[s, a]
+        for a in range(D // 2):
+            cyclic[s, D + a] = c[s, a]
+        for j in range(D // 2 + 1):
+            # At j = 0 a pair is (a, a); at j = D/2 it comes twice, as (a, b) and as (b, a).
+            twice = 1.0 if j == 0 or 2 * j == D else 2.0
+            for a in range(0, D, WIDTH):
+                product = twice * load(c, s * L + a) * load(cyclic, s * X + a + j)
+                store(cc, (s * (D // 2 + 1) + j) * L + a, product)
 
 
 @inner

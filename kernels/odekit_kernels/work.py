@@ -12,23 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
-from .simd import round_up, view, view2
+from .simd import round_up
 
-__all__ = ["Scratch", "Work", "inner", "make_work", "unfold", "upper_index"]
+__all__ = ["Work", "inner", "make_work", "upper_index"]
 
 Array = NDArray[np.float64]
 
 # For every function of arrays that another kernel calls. Counting references and passing 30 arrays
-# through calls cost 2.1 µs of the first 2.3 µs per right-hand side at K = P = 2. Nothing is
-# allocated below `rhs`, so there is nothing to count; and the wrappers for Python took a third of
-# the compile time.
+# from call to call took 2.1 of 2.3 µs per right-hand side at K = P = 2. Nothing is allocated below
+# `rhs`, so there is nothing to count; and wrappers for Python took a third of the compile time.
 inner = kernel(forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-class Scratch(NamedTuple):
-    """Scratch arrays, views of one block.
-
-    D = K + P fields; L = D and X = L + D // 2, rounded up to whole vectors.
+class Work(NamedTuple):
+    """Scratch arrays; D = K + P fields, L = D and X = L + D // 2 rounded up to whole vectors.
 
     Attributes
     ----------
@@ -40,6 +37,8 @@ class Scratch(NamedTuple):
         Its cyclic diagonals, ring[j, a] = C[a, (a + j) % D]: every pair of fields once, in lanes.
     c : ndarray, shape (S, L)
         Coefficients of the error, (−v, u), for each task.
+    cyclic : ndarray, shape (S, X)
+        The same, cyclic.
     cc : ndarray, shape (S, (D // 2 + 1) L)
         c_a c_b of each pair, in the order of `ring`, twice where a pair stands for (a, b), (b, a).
     mixed : ndarray, shape (1, (D // 2 + 1) L)
@@ -52,7 +51,7 @@ class Scratch(NamedTuple):
         Σ_s p_s v_k A_kb.
     d : ndarray, shape (K (K + 1) / 2, X)
         1/√(1 + C̃_aa) of each tilted covariance.
-    E, J2 : ndarray, shape (K, L)
+    E, J2 : ndarray, shape (K, K)
         Σ_s p_s v_k v_l Σ_ab c_a c_b I4(k, l, a, b), and J2(k, l); upper triangles.
     I2 : ndarray, shape (D, L)
         Second moments.
@@ -73,10 +72,13 @@ class Scratch(NamedTuple):
         Σ_b c_b I4(k, l, a, b) and the whole power of each task, for one pair of units.
     """
 
-    place: NDArray[np.int64]
     C: Array
     diag: Array
     ring: Array
+    c: Array
+    cyclic: Array
+    cc: Array
+    mixed: Array
     cbar: Array
     s: Array
     t: Array
@@ -90,34 +92,13 @@ class Scratch(NamedTuple):
     by_b: Array
     by_a: Array
     by_c: Array
+    place: NDArray[np.int64]
     F: Array
     B: Array
     pqd: Array
     Bp: Array
-    mixed: Array
-    c: Array
-    cc: Array
     m: Array
     e: Array
-
-
-class Work(NamedTuple):
-    """Scratch memory of one trajectory: opaque, and not to be shared between threads.
-
-    Attributes
-    ----------
-    memory : ndarray
-        One block, of which `unfold` makes the arrays: as 24 arguments they would cost each call
-        more time than two units' equations take.
-    place : ndarray of int64, shape (K, D)
-        Where C_ka is in the state.
-    tasks : int
-        Most tasks that a phase may sample.
-    """
-
-    memory: Array
-    place: NDArray[np.int64]
-    tasks: int
 
 
 @kernel(forceinline=True)
@@ -126,81 +107,8 @@ def upper_index(k: int, l: int, K: int) -> int:
     return k * (2 * K - k - 1) // 2 + l
 
 
-@kernel(inline="always", _nrt=False)
-def _rows(memory: Any, at: int, rows: int, columns: int) -> Any:
-    """A matrix at `at`, and where the next array begins."""
-    return view2(memory, at, rows, columns), at + rows * columns
-
-
-@kernel(inline="always", _nrt=False)
-def _row(memory: Any, at: int, columns: int) -> Any:
-    return view(memory, at, columns), at + columns
-
-
-@kernel(inline="always", _nrt=False)
-def unfold(work: Any) -> Any:
-    """Make the scratch arrays."""
-    memory, place, S = work.memory, work.place, work.tasks
-    K, D = place.shape
-    L, X, J = (D + 7) // 8 * 8, (((D + 7) // 8 * 8) + D // 2 + 7) // 8 * 8, D // 2 + 1
-    at = 0
-    C, at = _rows(memory, at, D, X)
-    diag, at = _row(memory, at, X)
-    ring, at = _rows(memory, at, J, L)
-    cbar, at = _rows(memory, at, K, L)
-    s, at = _rows(memory, at, K, L)
-    t, at = _rows(memory, at, K, L)
-    A, at = _rows(memory, at, K, L)
-    d, at = _rows(memory, at, K * (K + 1) // 2, X)
-    E, at = _rows(memory, at, K, L)
-    J2, at = _rows(memory, at, K, L)
-    I2, at = _rows(memory, at, D, L)
-    row, at = _row(memory, at, L)
-    by_k, at = _row(memory, at, L)
-    by_b, at = _row(memory, at, L)
-    by_a, at = _row(memory, at, L)
-    by_c, at = _row(memory, at, L)
-    F, at = _rows(memory, at, D, L)
-    B, at = _rows(memory, at, D, L)
-    pqd, at = _rows(memory, at, 3, L)
-    Bp, at = _rows(memory, at, 2, L)
-    mixed, at = _rows(memory, at, 1, J * L)
-    c, at = _rows(memory, at, S, L)
-    cc, at = _rows(memory, at, S, J * L)
-    m, at = _rows(memory, at, S, L)
-    e, at = _row(memory, at, S)
-    return Scratch(
-        place,
-        C,
-        diag,
-        ring,
-        cbar,
-        s,
-        t,
-        A,
-        d,
-        E,
-        J2,
-        I2,
-        row,
-        by_k,
-        by_b,
-        by_a,
-        by_c,
-        F,
-        B,
-        pqd,
-        Bp,
-        mixed,
-        c,
-        cc,
-        m,
-        e,
-    )
-
-
 def make_work(K: int, P: int, H: int, S: int) -> Work:  # noqa: ARG001 - heads take none
-    """Allocate scratch memory for K units, P fixed vectors, H heads and up to S tasks of a phase.
+    """Allocate scratch memory for K units, P fixed vectors, H heads and S tasks of a phase.
 
     Parameters
     ----------
@@ -214,14 +122,38 @@ def make_work(K: int, P: int, H: int, S: int) -> Work:  # noqa: ARG001 - heads t
     """
     D = K + P
     L = round_up(D)
-    X, J = round_up(L + D // 2), D // 2 + 1
-    wide = D + 1 + K * (K + 1) // 2
-    rows = 3 * D + J * (2 + S) + 6 * K + 10 + 3 * S
-    memory = np.zeros(wide * X + rows * L + 8)
-    # From a cache line on: a vector across two of them takes two loads.
-    first = -(memory.ctypes.data // 8) % 8
+    X = round_up(L + D // 2)
+    J = D // 2 + 1
+    shapes: dict[str, Any] = {
+        "C": (D, X),
+        "diag": (X,),
+        "ring": (J, L),
+        "c": (S, L),
+        "cyclic": (S, X),
+        "cc": (S, J * L),
+        "mixed": (1, J * L),
+        "cbar": (K, L),
+        "s": (K, L),
+        "t": (K, L),
+        "A": (K, L),
+        "d": (K * (K + 1) // 2, X),
+        "E": (K, K),
+        "J2": (K, K),
+        "I2": (D, L),
+        "row": (L,),
+        "by_k": (L,),
+        "by_b": (L,),
+        "by_a": (L,),
+        "by_c": (L,),
+        "F": (D, L),
+        "B": (D, L),
+        "pqd": (3, L),
+        "Bp": (2, L),
+        "m": (S, L),
+        "e": (S,),
+    }
     place = np.zeros((K, D), dtype=np.int64)
     for k in range(K):
         place[k, :K] = [upper_index(min(k, l), max(k, l), K) for l in range(K)]
         place[k, K:] = K * (K + 1) // 2 + k * P + np.arange(P)
-    return Work(memory[first:], place, S)
+    return Work(place=place, **{name: np.zeros(shape) for name, shape in shapes.items()})

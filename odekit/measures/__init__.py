@@ -9,15 +9,7 @@ rows or trajectories without values stay NaN.
 - `plateau`: level, start and end.
 """
 
-from odekit.measures.curves import (
-    final,
-    forgetting,
-    initial_rate,
-    maximum,
-    switch_row,
-    trained_task,
-    transfer,
-)
+from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
 from odekit.measures.plateaus import plateau
 from odekit.measures.specialisation import (
     activation_entropy,
@@ -27,6 +19,7 @@ from odekit.measures.specialisation import (
     readout_entropy,
     student_cosine,
 )
+from odekit.measures.summaries import final, initial_rate, maximum
 
 __all__ = [
     "activation_entropy",

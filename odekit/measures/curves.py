@@ -1,4 +1,4 @@
-"""What happens to a task's error after a switch of phases: curves, and numbers taken from them."""
+"""What happens to a task's error after a switch of phases: forgetting and transfer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.checks import count, positive
 from odekit.errors import ProblemError
+from odekit.measures.labels import named
 from odekit.provenance import problem_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
-
-FIRST_ROWS = 4.0
-"""The initial rate is fitted to rows up to this many times the first one's time since the switch:
-some 30 rows of a default grid, on which a quartic is exact to 1e-7 at rates of order 1."""
-UNRESOLVED = 0.05
-"""Relative disagreement of two fits above which the rows do not resolve an initial rate."""
 
 
 def forgetting(
@@ -62,7 +56,7 @@ def forgetting(
     """
     chosen = trained_task(ds, switch - 1, "forgetting") if task is None else task
     change = _change(ds, chosen, switch, through)
-    return _named(change, "forgetting", "error gained since the switch, eps(t_s + t) - eps(t_s)")
+    return named(change, "forgetting", "error gained since the switch, eps(t_s + t) - eps(t_s)")
 
 
 def transfer(
@@ -87,68 +81,7 @@ def transfer(
     """
     chosen = trained_task(ds, switch, "transfer") if task is None else task
     change = -_change(ds, chosen, switch, through)
-    return _named(change, "transfer", "error lost since the switch, eps(t_s) - eps(t_s + t)")
-
-
-def initial_rate(curve: xr.DataArray, span: float | None = None, degree: int = 4) -> xr.DataArray:
-    """Slope of a curve just after the switch.
-
-    A polynomial is fitted to the rows with 0 < time_since_switch <= span, its constant free, so
-    that the jump of a copied head is no part of the slope.
-
-    Parameters
-    ----------
-    curve : DataArray
-        Of `forgetting` or `transfer`.
-    span : float, optional
-        By default four times the first row's time and at least five rows: on the default grid of a
-        run that is t <= 0.04, where the quartic has a relative error of about 1e-7. Give a longer
-        one for the noise of simulations.
-    degree : int
-        Of the polynomial; lower it to average over noise.
-
-    Returns
-    -------
-    DataArray
-        Without ``time``. NaN where the rows do not resolve it: with fewer than two of them and,
-        unless `span` is given, where a polynomial of one degree less disagrees by 5 %.
-    """
-    _check_curve(curve)
-    order = count("degree", degree, most=12)
-    wide = None if span is None else float(np.asarray(positive("span", span)))
-    slope = _along_time(lambda y, t: _slope(y, t, wide, order), curve)
-    return _named(slope, f"{curve.name}_initial_rate", f"initial rate of {curve.name}")
-
-
-def maximum(curve: xr.DataArray) -> xr.DataArray:
-    """Largest value of a curve; its coordinate ``time_since_switch`` says when.
-
-    Returns
-    -------
-    DataArray
-        Without ``time``; NaN for trajectories that never reached the switch.
-    """
-    _check_curve(curve)
-    best = curve.max("time")
-    time = _along_time(_time_of_maximum, curve).assign_attrs(curve.time_since_switch.attrs)
-    found = _named(best, f"{curve.name}_maximum", f"maximum of {curve.name}")
-    return found.assign_coords(time_since_switch=time)
-
-
-def final(curve: xr.DataArray) -> xr.DataArray:
-    """Last value of a curve.
-
-    For trajectories that stopped early it is the last value they reached: mask them by
-    ``ds.status == 0`` where that matters.
-
-    Returns
-    -------
-    DataArray
-        Without ``time``.
-    """
-    _check_curve(curve)
-    last = _along_time(_last_value, curve)
-    return _named(last, f"{curve.name}_final", f"final value of {curve.name}")
+    return named(change, "transfer", "error lost since the switch, eps(t_s) - eps(t_s + t)")
 
 
 def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
@@ -326,68 +259,3 @@ def _at_switch(error: Floats, time: Floats, begin: float) -> float:
         return float(error[-1])
     fraction = (begin - time[-1]) / (time[-1] - time[-2])
     return float(error[-1] * (error[-1] / error[-2]) ** fraction)
-
-
-def _check_curve(curve: xr.DataArray) -> None:
-    if "time_since_switch" not in curve.coords or "time" not in curve.dims:
-        raise ProblemError(
-            "curve",
-            "must have the dim `time` and the coordinate `time_since_switch`",
-            f"dims {curve.dims}, coordinates {list(curve.coords)}",
-            "Give what `forgetting` or `transfer` returned.",
-        )
-
-
-def _along_time(function: Any, curve: xr.DataArray) -> xr.DataArray:
-    """A number from each trajectory's values and times."""
-    import xarray as xr
-
-    number: xr.DataArray = xr.apply_ufunc(
-        function,
-        curve.drop_vars("time_since_switch"),
-        curve["time_since_switch"].drop_vars("time_since_switch"),
-        input_core_dims=[["time"], ["time"]],
-        vectorize=True,
-        output_dtypes=[np.float64],
-    )
-    return number.rename(None)
-
-
-def _slope(values: Floats, since: Floats, span: float | None, degree: int) -> float:
-    good = (since > 0) & np.isfinite(values)
-    values, since = values[good], since[good]
-    if not since.size:
-        return float("nan")
-    limit = max(FIRST_ROWS * since[0], since[min(5, since.size) - 1]) if span is None else span
-    near = since <= limit
-    if near.sum() < 2:
-        return float("nan")
-    values, since = values[near], since[near]
-    order = min(degree, since.size - 1)
-    slope = _fit(values, since, order)
-    if span is None and order > 1 and abs(_fit(values, since, order - 1) / slope - 1) > UNRESOLVED:
-        return float("nan")
-    return slope
-
-
-def _fit(values: Floats, since: Floats, degree: int) -> float:
-    """Slope at 0 of a polynomial fitted by least squares."""
-    scale = since[-1]
-    powers = np.vander(since / scale, degree + 1, increasing=True)
-    return float(np.linalg.lstsq(powers, values, rcond=None)[0][1] / scale)
-
-
-def _time_of_maximum(values: Floats, since: Floats) -> float:
-    return float(since[np.nanargmax(values)]) if np.isfinite(values).any() else float("nan")
-
-
-def _last_value(values: Floats, since: Floats) -> float:
-    good = values[np.isfinite(values) & np.isfinite(since)]
-    return float(good[-1]) if good.size else float("nan")
-
-
-def _named(array: xr.DataArray, name: str, text: str) -> xr.DataArray:
-    named = array.rename(name)
-    # Those of the variables it was made from say what it no longer is.
-    named.attrs = {"long_name": text, "units": "1"}
-    return named

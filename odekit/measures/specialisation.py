@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.errors import ProblemError
+from odekit.measures.labels import named
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -199,14 +200,11 @@ def _entropy(weights: xr.DataArray) -> xr.DataArray:
     terms = p * np.log(p.where(p > 0, 1.0))
     # K = 1 has log K = 0; the sum is 0 there.
     entropy: xr.DataArray = -terms.sum("student", skipna=False) / np.log(max(units, 2))
-    return entropy.clip(0.0, 1.0)
+    return entropy.clip(0.0, 1.0) + 0.0  # no -0.0
 
 
 def _labelled(array: xr.DataArray, core: tuple[str, ...], name: str, text: str) -> xr.DataArray:
     """Dims in the registry's order, with a name and the attributes of a dataset's variable."""
     present: list[Any] = [dim for dim in core if dim in array.dims]
     ordered = array.transpose(..., *present)
-    named = ordered.rename(name)
-    # Those of the variables it was made from say what it no longer is.
-    named.attrs = {"long_name": text, "units": "1"}
-    return named
+    return named(ordered, name, text)

@@ -61,12 +61,12 @@ def drive(work: Any, K: int, D: int) -> None:
             store(s, k * L + a, s_ka)
             store(t, k * L + a, t_ka)
             sums = sums + t_ka * C_ka
-        share = total(sums) / (1.0 + C_kk)
+        share = total(sums) * (TWO_OVER_PI / (1.0 + C_kk))
         for b in range(0, D, WIDTH):
-            A_kb = -share * load(C, k * X + b)
+            A_kb = splat(0.0)
             for a in range(D):
                 A_kb = A_kb + t[k, a] * load(C, a * X + b)
-            store(A, k * L + b, TWO_OVER_PI * A_kb)
+            store(A, k * L + b, TWO_OVER_PI * A_kb - share * load(C, k * X + b))
 
 
 @kernel(forceinline=True)
@@ -79,7 +79,7 @@ def inverse_block(C_kk: float, C_ll: float, C_kl: float, s_kl: float, same: bool
 
 
 @inner
-def tilted_norms(work: Any, K: int) -> None:
+def tilted_norms(work: Any, K: int, D: int) -> None:
     """Fill d_a = 1/√(1 + C̃_aa) of every pair k ≤ l."""
     C, diag, s, d = work.C, work.diag, work.s, work.d
     X = C.shape[1]
@@ -87,7 +87,7 @@ def tilted_norms(work: Any, K: int) -> None:
         for l in range(k, K):
             pair = upper_index(k, l, K)
             kk, ll, kl = inverse_block(diag[k], diag[l], C[k, l], s[k, l], k == l)
-            for a in range(0, X, WIDTH):
+            for a in range(0, D + D // 2, WIDTH):
                 x, y = load(C, k * X + a), load(C, l * X + a)
                 C_aa = load(diag, a) - (kk * x + kl * y) * x - (kl * x + ll * y) * y
                 C_aa = choose_less(C_aa, 0.0, 0.0, C_aa)
@@ -128,7 +128,7 @@ def mix(work: Any, p: Any, k: int, l: int) -> None:
 def diffusion(work: Any, p: Any, K: int, D: int) -> None:
     """Fill J2(k, l) and E_kl = Σ_s p_s v_k v_l Σ_ab c_a c_b I4(k, l, a, b), after `drive`."""
     c, s, E, J2 = work.c, work.s, work.E, work.J2
-    tilted_norms(work, K)
+    tilted_norms(work, K, D)
     for k in range(K):
         for l in range(k, K):
             pair = upper_index(k, l, K)

@@ -1,0 +1,24 @@
+"""All benchmarks, as Markdown tables: `python -m bench` from the project's folder."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from bench import rhs, runs, start
+
+
+def main():
+    packages = ", ".join(f"{p} {version(p)}" for p in ("odekit", "numpy", "numba", "scipy"))
+    print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {packages}\n")
+    for title, module in (
+        ("µs per right-hand side", rhs),
+        ("One run", runs),
+        ("Start", start),
+    ):
+        print(f"## {title}\n\n{module.table(module.run())}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

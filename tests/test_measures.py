@@ -1,0 +1,397 @@
+"""Measures against plain formulas, exact derivatives and published levels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import odekit as ok
+from odekit import measures as m
+from odekit.dataset import assemble
+from odekit.errors import ProblemError
+from odekit.layout import CommitteeLayout
+
+SIMILARITIES = [0.0, 0.5, 0.9]
+TOLERANCE = 1e-8
+"""Relative tolerance of the runs: what two runs of one problem may differ by, times ten or so."""
+
+
+def problem(similarity, **second):
+    family = ok.task_family(feature_similarity=similarity)
+    start = ok.OrderParameters.draw(2, family.T, weight_std=0.1, input_dim=10_000, seed=7)
+    return ok.Problem(
+        state=start,
+        heads=family.heads([[1.0, 0.6], [0.5, -0.2]]),
+        tasks=family.tasks,
+        phases=[ok.Phase("1", 40.0, 1.0, 1.0), ok.Phase("2", 40.0, 1.0, 1.0, **second)],
+    )
+
+
+def stack(runs, name, values):
+    """A sweep as it comes from one call: the same rows, one more dim in front."""
+    joined = xr.concat(
+        runs, dim=xr.DataArray(values, dims=name, name=name), data_vars="all", join="exact"
+    )
+    return joined.assign_attrs(runs[0].attrs)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [ok.solve(problem(v)) for v in SIMILARITIES]
+
+
+@pytest.fixture(scope="module")
+def sweep(runs):
+    return stack(runs, "similarity", SIMILARITIES)
+
+
+def made_up(error, phase, time=None, **more):
+    """A dataset with errors (…, time, task) of tasks a, b and phases of one's own."""
+    error = np.asarray(error, dtype=float)
+    time = np.arange(error.shape[-2], dtype=float) if time is None else time
+    lead = [f"sweep_{i}" for i in range(error.ndim - 2)]
+    variables = {"generalization_error": error, "phase": phase, **more}
+    labels = ["a", "b"][: error.shape[-1]]
+    return assemble(variables, {"time": time, "task": labels}, {}, lead)
+
+
+# ------------------------------------------------------------------------------------------ curves
+
+
+def test_curves_are_differences_to_the_row_at_the_switch(runs):
+    ds = runs[1]
+    row = int((ds.phase == 0).sum()) - 1
+    error = ds.generalization_error.values[row:]
+    F, gain = m.forgetting(ds), m.transfer(ds)
+    np.testing.assert_array_equal(F, error[:, 0] - error[0, 0])
+    np.testing.assert_array_equal(gain, error[0, 1] - error[:, 1])
+    assert F.dims == ("time",)
+    assert F[0] == 0
+    assert (F.name, gain.name) == ("forgetting", "transfer")
+    np.testing.assert_array_equal(F.time, ds.time[row:])
+    np.testing.assert_array_equal(F.time_since_switch, ds.time[row:] - 40.0)
+    assert (str(F.task.values), str(gain.task.values)) == ("1", "2")
+    assert int(m.switch_row(ds)) == row
+    assert set(F.attrs) == {"long_name", "units"}
+
+
+def test_default_tasks_are_those_before_and_after_the_switch(runs):
+    ds = runs[0]
+    xr.testing.assert_identical(m.forgetting(ds), m.forgetting(ds, "1"))
+    xr.testing.assert_identical(m.transfer(ds), m.transfer(ds, "2"))
+    both = m.forgetting(ds, ["1", "2"])
+    xr.testing.assert_identical(both.sel(task="2"), m.forgetting(ds, "2"))
+
+
+@pytest.mark.parametrize("curve", [m.forgetting, m.transfer])
+def test_a_sweep_is_its_runs(curve, runs, sweep):
+    whole = curve(sweep)
+    assert whole.dims == ("similarity", "time")
+    assert whole.time_since_switch.dims == ("time",)
+    for number in (m.initial_rate, m.maximum, m.final):
+        swept = number(whole)
+        assert swept.dims == ("similarity",)
+        alone = [float(number(curve(ds))) for ds in runs]
+        np.testing.assert_array_equal(swept, alone)
+
+
+def test_redundant_units_forget_less_the_more_alike_the_features():
+    similarity = xr.DataArray(SIMILARITIES, dims="similarity", coords={"similarity": SIMILARITIES})
+    family = ok.task_family(feature_similarity=similarity)
+    start = ok.OrderParameters.draw(2, family.T, weight_std=1e-3, input_dim=10_000, seed=7)
+    phases = [ok.Phase(task, 300.0, 1.0, 1.0) for task in family.tasks]
+    ds = ok.solve(ok.Problem(start, family.heads([1.0, 1.0]), family.tasks, phases))
+    assert (m.student_cosine(ds).isel(time=-1, student=0, student_other=1) > 0.999).all()
+    F = m.forgetting(ds)
+    for number in (m.initial_rate, m.maximum, m.final):
+        assert (number(F).diff("similarity") < 0).all()
+    assert float(m.final(F)[0]) > 0.3
+
+
+def exact_rates(ds, setting):
+    """dε/dt of every task just after the switch: the gradient along the right-hand side."""
+    layout = CommitteeLayout(setting)
+    row = ds.isel(time=int(m.switch_row(ds)))
+    frame, _ = layout.start()
+    y = layout.pack(row.Q.values, row.R.values, row.readout.values)
+    frame, y = layout.enter(1, frame, y)
+    slope = layout.system(1, frame, 0.0).rhs(0.0, y)
+    h = 1e-5
+    return np.subtract(*layout.errors(np.array([y + h * slope, y - h * slope]))) / (2 * h)
+
+
+@pytest.mark.parametrize("copied", [None, {"2": "1"}], ids=["own head", "copied head"])
+def test_initial_rate_is_the_slope_of_the_equations(copied):
+    # Fit of a quartic to t <= 0.04 at rates of order 1, errors to 1e-8: 1e-5 has room.
+    setting = problem(0.5, copy_heads=copied)
+    ds = ok.solve(setting)
+    expected = exact_rates(ds, setting)
+    found = [m.initial_rate(m.forgetting(ds)), -m.initial_rate(m.transfer(ds))]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [np.linspace(0, 2, 21), np.append(0, np.geomspace(1e-3, 2, 60))])
+def test_initial_rate_on_any_grid(rows):
+    # A quartic through rows h, …, 5h is off by h⁴ f⁽⁵⁾ (1 + 1/2 + … + 1/5): 3.7e-3 of the rate.
+    error = np.stack([np.exp(-rows), 1 - np.exp(-2 * rows)], -1)
+    curve = m.forgetting(made_up(error, [0] + [1] * (rows.size - 1), rows), ["a", "b"])
+    np.testing.assert_allclose(m.initial_rate(curve), [-1, 2], rtol=3.7e-3)
+
+
+def test_initial_rate_is_nan_where_the_rows_do_not_resolve_it():
+    rows = np.append(0, np.arange(10.0, 60.0, 10.0))
+    error = np.exp(-rows)[:, None] * [1, 2]
+    curve = m.forgetting(made_up(error, [0, 1, 1, 1, 1, 1], rows), "a")
+    assert np.isnan(m.initial_rate(curve))
+
+
+def test_initial_rate_of_a_flat_curve_is_zero():
+    rows = np.append(0, np.geomspace(1e-2, 10, 100))
+    error = 0.1 + 1e-13 * np.random.default_rng(0).standard_normal((101, 2)) * [0, 1]
+    curve = m.forgetting(made_up(error, [0] + [1] * 100, rows), ["a", "b"])
+    # A slope from values 1e-13 apart over 0.04, amplified some 100 times by the quartic.
+    np.testing.assert_allclose(m.initial_rate(curve), [0, 0], rtol=0, atol=1e-9)
+
+
+def test_initial_rate_averages_over_noise_of_a_simulation():
+    rng = np.random.default_rng(1)
+    t = np.linspace(0, 1, 1001)
+    error = np.stack([t, -t], -1) + 1e-2 * rng.standard_normal((1001, 2))
+    curve = m.forgetting(made_up(error, [0] + [1] * 1000, t), ["a", "b"])
+    # The slope of a straight line through 1000 points: 1e-2·√(12/1000) ≈ 1.1e-3; 5σ.
+    np.testing.assert_allclose(m.initial_rate(curve, span=1.0, degree=1), [1, -1], atol=5.5e-3)
+
+
+def test_maximum_and_final():
+    error = np.stack([[1.0, 2.0, 5.0, 4.0], [0.0, 0.0, -1.0, -2.0]], -1)
+    curve = m.forgetting(made_up(error, [0, 0, 1, 1]), ["a", "b"])
+    highest, last = m.maximum(curve), m.final(curve)
+    np.testing.assert_array_equal(highest, [3, 0])
+    np.testing.assert_array_equal(highest.time_since_switch, [1, 0])
+    np.testing.assert_array_equal(last, [2, -2])
+    assert (highest.name, last.name) == ("forgetting_maximum", "forgetting_final")
+
+
+def test_three_phases_and_the_last_phase_to_follow():
+    error = np.arange(14.0).reshape(7, 2) ** 2
+    ds = made_up(error, [0, 0, 1, 1, 2, 2, 2])
+    np.testing.assert_array_equal(m.forgetting(ds, "a", switch=2), error[3:, 0] - error[3, 0])
+    first = m.forgetting(ds, "a", through=1)
+    np.testing.assert_array_equal(first, error[1:4, 0] - error[1, 0])
+
+
+def test_switches_at_different_rows_and_one_never_reached():
+    error = np.arange(24.0).reshape(3, 4, 2) ** 2
+    error[2, 3] = np.nan
+    ds = made_up(error, [[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, -1]])
+    F = m.forgetting(ds, "a")
+    a, nan = error[..., 0], np.nan
+    np.testing.assert_array_equal(F[0], a[0] - a[0, 0])
+    np.testing.assert_array_equal(F[1], [nan, *(a[1, 1:] - a[1, 1])])
+    assert F[2].isnull().all()
+    np.testing.assert_array_equal(F.time_since_switch[:2], [[0, 1, 2, 3], [nan, 0, 1, 2]])
+    np.testing.assert_array_equal(m.switch_row(ds), [0, 1, -1])
+    np.testing.assert_array_equal(m.final(F), [a[0, 3] - a[0, 0], a[1, 3] - a[1, 1], nan])
+    assert np.isnan(m.maximum(F)[2])
+
+
+def test_a_trajectory_that_stops_after_the_switch_keeps_its_rows():
+    error = np.arange(16.0).reshape(2, 4, 2)
+    error[1, 3] = np.nan
+    F = m.forgetting(made_up(error, [[0, 1, 1, 1], [0, 1, 1, -1]]), "a")
+    np.testing.assert_array_equal(m.final(F), [6, 4])
+
+
+def test_without_a_row_at_the_switch_the_error_there_is_continued():
+    setting = problem(0.5)
+    exact = ok.solve(setting, t_eval=[0, 38, 39, 40, 41, 60])
+    coarse = ok.solve(setting, t_eval=[0, 38, 39, 41, 60])
+    F, G = m.forgetting(exact), m.forgetting(coarse)
+    np.testing.assert_array_equal(G.time_since_switch, [0, 1, 20])
+    # Continued over one unit of time by a geometric law: second order in what changes in it.
+    change = exact.generalization_error.sel(task="1", time=[38, 39, 40]).values
+    second = abs(change[2] - change[1] ** 2 / change[0])
+    assert second < 0.1 * abs(change[2] - change[1])
+    np.testing.assert_allclose(G[1:], F[1:], rtol=0, atol=1.01 * second)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    arrays(float, (2, 6, 2), elements=st.floats(0, 10)),
+    st.integers(1, 5),
+)
+def test_curves_start_at_zero_and_forgetting_is_minus_transfer(error, first):
+    ds = made_up(error, np.repeat([[0] * first + [1] * (6 - first)], 2, axis=0))
+    F, gain = m.forgetting(ds, "a"), m.transfer(ds, "a")
+    assert (F.isel(time=0) == 0).all()
+    np.testing.assert_array_equal(F, -gain)
+    assert (m.maximum(F) >= m.final(F)).all()
+    # ε(t) = F(t) + ε(t_s) gives the error back.
+    back = F + ds.generalization_error.sel(task="a").isel(time=first - 1, drop=True)
+    np.testing.assert_allclose(back, error[:, first - 1 :, 0], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "words"),
+    [
+        (lambda ds: m.forgetting(ds.isel(phase_index=[0]), "1"), "switch", "two phases"),
+        (lambda ds: m.forgetting(ds, switch=2), "switch", "1 to 1"),
+        (lambda ds: m.forgetting(ds, switch=0), "switch", "1 to 1"),
+        (lambda ds: m.forgetting(ds, switch=True), "switch", "index"),
+        (lambda ds: m.forgetting(ds, through=0), "through", "1 to 1"),
+        (lambda ds: m.forgetting(ds, "3"), "task", "'1', '2'"),
+        (lambda ds: m.transfer(ds.drop_attrs()), "task", "named"),
+        (lambda ds: m.forgetting(ds.isel(time=slice(0, 9))), "switch", "reached"),
+        (lambda ds: m.forgetting(ds.isel(time=slice(-9, None))), "switch", "reached"),
+        (lambda ds: m.maximum(ds.generalization_error), "curve", "forgetting"),
+        (lambda ds: m.initial_rate(m.forgetting(ds), span=-1.0), "span", "> 0"),
+        (lambda ds: m.plateau(ds, phase=2), "phase", "0 to 1"),
+        (lambda ds: m.plateau(ds, "3"), "task", "'1', '2'"),
+        (lambda ds: m.plateau(ds, shortest=1.0), "shortest", "> 1"),
+        (lambda ds: m.readout_entropy(ds, "3"), "head", "'1', '2'"),
+        (lambda ds: m.overlap_cosine(ds.drop_vars("T")), "ds", "'T'"),
+    ],
+)
+def test_mistakes_are_named(call, argument, words, runs):
+    with pytest.raises(ProblemError) as caught:
+        call(runs[0])
+    assert caught.value.argument == argument
+    assert words in str(caught.value)
+
+
+def test_a_mixture_before_the_switch_needs_the_task_named():
+    setting = problem(0.5).replace_phase(0, tasks={"1": 0.5, "2": 0.5}, duration=1.0)
+    ds = ok.solve(setting)
+    with pytest.raises(ProblemError, match=r"`task` must be named for forgetting"):
+        m.forgetting(ds)
+    assert m.trained_task(ds, 1) == "2"
+
+
+# ---------------------------------------------------------------------------------- specialisation
+
+
+def state(Q, R, T, v):
+    """A dataset of one row from a state; v has the shape (heads, K)."""
+    Q, R, v = (np.asarray(x, dtype=float)[None] for x in (Q, R, v))
+    labels = [f"h{i}" for i in range(v.shape[1])]
+    arrays_ = {"Q": Q, "R": R, "T": T, "readout": v}
+    return assemble(arrays_, {"time": [0.0], "head": labels}, {})
+
+
+@st.composite
+def states(draw):
+    K, P, H = (draw(st.integers(1, 4)) for _ in range(3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    W, B = rng.standard_normal((K, 6)), rng.standard_normal((P, 6))
+    v = rng.standard_normal((H, K)) * rng.integers(0, 2, (H, K))
+    W *= rng.integers(0, 5, (K, 1)) > 0
+    return W @ W.T, W @ B.T, B @ B.T, v
+
+
+def plain_entropy(weights):
+    total = sum(weights)
+    if total == 0:
+        return np.nan
+    p = [w / total for w in weights]
+    if len(p) == 1:
+        return 0.0
+    return -sum(x * np.log(x) for x in p if x > 0) / np.log(len(p))
+
+
+@settings(deadline=None, max_examples=40)
+@given(states())
+def test_entropies_follow_their_formula(given_state):
+    Q, R, _, v = given_state
+    ds = state(*given_state)
+    H, P = len(v), R.shape[1]
+    np.testing.assert_allclose(
+        m.readout_entropy(ds)[0], [plain_entropy(abs(v[h])) for h in range(H)], atol=1e-14
+    )
+    np.testing.assert_allclose(m.activation_entropy(ds)[0], plain_entropy(np.diag(Q)), atol=1e-14)
+    expected = [[plain_entropy(abs(v[h] * R[:, n])) for n in range(P)] for h in range(H)]
+    found = m.contribution_entropy(ds)
+    assert found.dims == ("time", "head", "teacher")
+    np.testing.assert_allclose(found[0], expected, atol=1e-14)
+    for entropy in (m.readout_entropy(ds), m.activation_entropy(ds), found):
+        values = entropy.values[np.isfinite(entropy.values)]
+        assert ((values >= 0) & (values <= 1)).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(states(), st.floats(1e-3, 1e3), st.randoms(use_true_random=False))
+def test_measures_know_neither_scale_nor_order_of_units(given_state, scale, random):
+    Q, R, T, v = given_state
+    order = random.sample(range(len(Q)), len(Q))
+    other = state(scale**2 * Q[order][:, order], scale * R[order], T, 7 * v[:, order])
+    ds = state(Q, R, T, v)
+    for entropy in (m.readout_entropy, m.activation_entropy, m.contribution_entropy):
+        np.testing.assert_allclose(entropy(other), entropy(ds), atol=1e-13)
+    cosine, own = m.overlap_cosine(ds)[0].values, m.student_cosine(ds)[0].values
+    np.testing.assert_allclose(m.overlap_cosine(other)[0], cosine[order], atol=1e-13)
+    np.testing.assert_allclose(m.student_cosine(other)[0], own[order][:, order], atol=1e-13)
+
+
+@settings(deadline=None, max_examples=40)
+@given(states())
+def test_cosines_are_cosines(given_state):
+    Q, R, T, _ = given_state
+    ds = state(*given_state)
+    rho, own = m.overlap_cosine(ds)[0].values, m.student_cosine(ds)[0].values
+    for k in range(len(Q)):
+        for n in range(len(T)):
+            expected = R[k, n] / np.sqrt(Q[k, k] * T[n, n]) if Q[k, k] > 0 else np.nan
+            np.testing.assert_allclose(rho[k, n], expected, rtol=1e-14)
+    dead = np.diag(Q) == 0
+    assert np.isnan(own[dead]).all()
+    assert np.isnan(own[:, dead]).all()
+    np.testing.assert_allclose(np.diag(own)[~dead], 1, rtol=1e-14)
+    assert (abs(np.append(rho, own)[np.isfinite(np.append(rho, own))]) <= 1 + 1e-12).all()
+
+
+def test_one_unit_alone_has_entropy_zero_and_nothing_at_all_has_none():
+    alone = state([[1.0]], [[1.0]], [[1.0]], [[2.0]])
+    assert m.readout_entropy(alone).item() == m.contribution_entropy(alone).item() == 0
+    nothing = state(np.zeros((2, 2)), np.zeros((2, 1)), [[1.0]], [[0.0, 0.0]])
+    for entropy in (m.readout_entropy, m.activation_entropy, m.contribution_entropy):
+        assert np.isnan(entropy(nothing)).all()
+
+
+def test_specialisation_measures_of_a_sweep(runs, sweep):
+    functions = {
+        m.overlap_cosine: ("student", "teacher"),
+        m.student_cosine: ("student", "student_other"),
+        m.readout_entropy: ("head",),
+        m.activation_entropy: (),
+        m.contribution_entropy: ("head", "teacher"),
+        m.imbalance: ("head", "student"),
+    }
+    for measure, core in functions.items():
+        swept = measure(sweep)
+        assert swept.dims == ("similarity", "time", *core)
+        assert swept.name == measure.__name__
+        assert set(swept.attrs) == {"long_name", "units"}
+        assert swept.time.equals(sweep.time)
+        for i, ds in enumerate(runs):
+            np.testing.assert_allclose(swept[i], measure(ds), rtol=1e-15, atol=0)
+
+
+def test_one_head_of_several(runs):
+    for measure in (m.readout_entropy, m.contribution_entropy, m.imbalance):
+        np.testing.assert_array_equal(measure(runs[0], "2"), measure(runs[0]).sel(head="2"))
+
+
+def test_imbalance_is_conserved_by_gradient_flow_of_relu_units():
+    setting = ok.Problem(
+        state=ok.OrderParameters.draw(3, 2, weight_std=0.7, input_dim=100, seed=1),
+        heads={"main": [0.8, -0.5, 0.3]},
+        tasks={"main": ok.Task([1.0, -1.0])},
+        phases=[ok.Phase("main", 20.0, 1.0, 1.0, gradient_flow=True)],
+        activation="relu",
+    )
+    balance = m.imbalance(ok.solve(setting), "main")
+    start = np.array([0.8, -0.5, 0.3]) ** 2 - np.diag(setting.state.Q)
+    np.testing.assert_allclose(balance, np.broadcast_to(start, balance.shape), atol=1e3 * TOLERANCE)

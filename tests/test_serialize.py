@@ -1,0 +1,137 @@
+"""A problem as plain data, and back without a bit lost."""
+
+import json
+import string
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import odekit as ok
+
+rates = st.floats(0, 1e6, allow_subnormal=False)
+positive = st.floats(1e-9, 1e9)
+# Names of the plain data's own keys among them: a task may be called "dims".
+names = st.one_of(
+    st.sampled_from(["dims", "values", "coords", "times", "interpolation", "head", "tasks"]),
+    st.text(string.ascii_letters + string.digits + " _-.,[]{}'\"", min_size=1, max_size=12),
+)
+
+
+@st.composite
+def schedules(draw):
+    steps = draw(st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=6))
+    values = draw(st.lists(rates, min_size=len(steps), max_size=len(steps)))
+    return ok.Schedule(np.cumsum(steps), values, draw(st.sampled_from(["linear", "cubic"])))
+
+
+@st.composite
+def labelled(draw, numbers=rates):
+    size = draw(st.integers(1, 3))
+    values = draw(st.lists(numbers, min_size=size, max_size=size))
+    dim = draw(st.sampled_from(["eta", "dims", "draw"]))
+    coords = draw(st.sampled_from([None, np.arange(size) / 7, ["one", "two", "three"][:size]]))
+    return xr.DataArray(values, dims=dim, coords=None if coords is None else {dim: coords})
+
+
+@st.composite
+def phases(draw, tasks, heads, K, first):
+    some = draw(st.lists(st.sampled_from(tasks), min_size=1, unique=True))
+    mixture = {name: 1 / len(some) for name in some} if len(some) > 1 else some[0]
+    kind = draw(st.sampled_from([None, "fisher", "node", "quadratic"]))
+    task = None if kind is None else draw(st.sampled_from(tasks))
+    return ok.Phase(
+        mixture,
+        duration=draw(st.one_of(positive, labelled(positive))),
+        learning_rate=draw(st.one_of(rates, labelled(), schedules())),
+        readout_learning_rate=draw(st.one_of(rates, schedules())),
+        until=draw(
+            st.one_of(st.none(), positive, st.dictionaries(st.sampled_from(tasks), positive, min_size=1))
+        ),
+        weight_decay=draw(rates),
+        readout_weight_decay=draw(rates),
+        batch_size=draw(st.integers(1, 2**53)),
+        gradient_flow=draw(st.booleans()),
+        frozen=draw(st.one_of(st.none(), st.lists(st.booleans(), min_size=K, max_size=K))),
+        consolidation=None if kind is None else ok.Consolidation(kind, draw(rates), task),
+        copy_heads=draw(st.one_of(st.none(), st.just({heads[0]: heads[-1]}))),
+    )
+
+
+@st.composite
+def problems(draw):
+    K, P = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    seed = draw(st.integers(0, 2**32))
+    draws = draw(st.sampled_from([None, 2]))
+    start = ok.OrderParameters.draw(K, P, weight_std=0.1, input_dim=9, seed=seed, draws=draws)
+    rng = np.random.default_rng(seed)
+    heads = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    tasks = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    return ok.Problem(
+        state=start,
+        heads={name: rng.standard_normal(K) for name in heads},
+        tasks={
+            name: ok.Task(rng.standard_normal(P), draw(rates), head=draw(st.sampled_from(heads)))
+            for name in tasks
+        },
+        phases=draw(
+            st.lists(phases(tasks, heads, K, first=False), min_size=1, max_size=3)
+        ),
+        activation=draw(st.sampled_from(["erf", "linear"])),
+    )
+
+
+@given(problems())
+def test_a_problem_survives_json_exactly(problem):
+    again = ok.Problem.from_dict(json.loads(json.dumps(problem.to_dict(), allow_nan=False)))
+    assert again == problem
+    assert list(again.heads) == list(problem.heads)
+    np.testing.assert_array_equal(again.state.Q, problem.state.Q)
+    for a, b in zip(again.phases, problem.phases, strict=True):
+        assert vars(a).keys() == vars(b).keys()
+        for name, value in vars(b).items():
+            _same(getattr(a, name), value)
+
+
+def _same(a, b):
+    """Equal in type and value; labelled arrays in dims and coordinates too."""
+    assert type(a) is type(b)
+    if isinstance(b, xr.DataArray):
+        xr.testing.assert_identical(a, b)
+    elif isinstance(b, ok.Schedule):
+        assert a.to_dict() == b.to_dict()
+    elif isinstance(b, ok.Consolidation):
+        assert vars(a) == vars(b)
+    else:
+        assert a == b
+
+
+def test_numbers_keep_their_last_bit():
+    odd = np.nextafter(0.1, 1)
+    task = ok.Task([odd, np.pi], noise_std=np.nextafter(0.3, 0))
+    problem = ok.Problem(
+        state=ok.OrderParameters(Q=[[odd]], R=[[0.0, 0.0]], T=np.eye(2)),
+        heads={"a": [1e-300]},
+        tasks={"a": task},
+        phases=[ok.Phase("a", 1.0, xr.DataArray(odd))],
+    )
+    again = ok.Problem.from_dict(json.loads(json.dumps(problem.to_dict())))
+    assert again.state.Q[0, 0] == odd
+    assert again.heads["a"][0] == 1e-300
+    np.testing.assert_array_equal(again.tasks["a"].readout, task.readout)
+    assert again.tasks["a"].noise_std == task.noise_std
+    assert again.phases[0].learning_rate.item() == odd
+
+
+def test_plain_data_is_checked_as_it_is_read():
+    data = ok.Problem(
+        state=ok.OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
+        heads={"a": [1.0]},
+        tasks={"a": ok.Task([1.0])},
+        phases=[ok.Phase("a", 1.0, 0.1)],
+    ).to_dict()
+    data["phases"][0]["duration"] = -1.0
+    with pytest.raises(ok.ProblemError, match="duration"):
+        ok.Problem.from_dict(data)
