@@ -29,21 +29,21 @@ SECONDS = 0.02  # of one timing
 
 
 @numba.njit(nogil=True, _nrt=False)
-def loop_literal(n, y, T, u, scratch, dy):
+def loop_literal(n, y, eta, T, u, sigma, scratch, dy):
     for _ in range(n):
-        literal.rhs(y, ETA, T, u, SIGMA, *scratch, dy)
+        literal.rhs(y, eta, T, u, sigma, *scratch, dy)
 
 
 @numba.njit(nogil=True, _nrt=False)
-def loop_odekit(n, y, system, work, dy):
+def loop_odekit(n, y, eta_w, eta_v, system, work, dy):
     for _ in range(n):
-        rhs(y, ETA, 0.0, system, work, dy)
+        rhs(y, eta_w, eta_v, system, work, dy)
 
 
 @numba.njit(nogil=True, _nrt=False)
-def loop_jacobian(n, y, system, work, J):
+def loop_jacobian(n, y, eta_w, eta_v, system, work, J):
     for _ in range(n):
-        jacobian(y, ETA, 0.0, system, work, J)
+        jacobian(y, eta_w, eta_v, system, work, J)
 
 
 @numba.njit(nogil=True, _nrt=False)
@@ -92,16 +92,16 @@ def implementations(K):
         for _ in range(n):
             numpy_reference.rhs(y, ETA, system.T, u, SIGMA)
 
-    loop_literal(1, y, system.T, u, scratch, a)
-    loop_odekit(1, y, system, work, b)
-    loop_jacobian(1, y, system, work, J)
+    loop_literal(1, y, ETA, system.T, u, SIGMA, scratch, a)
+    loop_odekit(1, y, ETA, 0.0, system, work, b)
+    loop_jacobian(1, y, ETA, 0.0, system, work, J)
     for other in (b, numpy_reference.rhs(y, ETA, system.T, u, SIGMA)):
         np.testing.assert_allclose(other, a, rtol=0, atol=1e-12)
     return {
         "numpy": loop_numpy,
-        "literal": lambda n: loop_literal(n, y, system.T, u, scratch, a),
-        "odekit": lambda n: loop_odekit(n, y, system, work, b),
-        "jacobian": lambda n: loop_jacobian(n, y, system, work, J),
+        "literal": lambda n: loop_literal(n, y, ETA, system.T, u, SIGMA, scratch, a),
+        "odekit": lambda n: loop_odekit(n, y, ETA, 0.0, system, work, b),
+        "jacobian": lambda n: loop_jacobian(n, y, ETA, 0.0, system, work, J),
     }
 
 
@@ -109,6 +109,14 @@ def seconds(function, n):
     start = time.perf_counter()
     function(n)
     return (time.perf_counter() - start) / n
+
+
+def enough(function):
+    """Count of evaluations that takes about SECONDS, so that calling from Python does not show."""
+    n = 1
+    while (each := seconds(function, n)) * n < SECONDS / 4:
+        n *= 2
+    return max(1, int(SECONDS / each))
 
 
 def asin_throughput(repeats):
@@ -137,7 +145,7 @@ def run(repeats=15):
     per_800 = asin_throughput(repeats)
     for K in SIZES:
         functions = implementations(K)
-        counts = {name: max(1, int(SECONDS / seconds(f, 1))) for name, f in functions.items()}
+        counts = {name: enough(f) for name, f in functions.items()}
         times = {name: [] for name in functions}
         for _ in range(repeats):
             for name, function in functions.items():
@@ -164,16 +172,24 @@ def row(K, name, median, q1, q3, ratio):
     }
 
 
+def table(rows):
+    """Markdown."""
+    lines = [
+        "| K = M | implementation | µs, median | quartiles | / odekit |",
+        "|---:|---|---:|---:|---:|",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r['K']} | {r['implementation']} | {r['median_us']:.3f} | "
+            f"{r['q1_us']:.3f}–{r['q3_us']:.3f} | {r['ratio']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)
-    print(f"{'K=M':>4} {'implementation':<14} {'µs median':>10} {'quartiles':>19} {'/ odekit':>9}")
-    for r in run(parser.parse_args().repeats):
-        spread = f"{r['q1_us']:.3f} – {r['q3_us']:.3f}"
-        print(
-            f"{r['K']:>4} {r['implementation']:<14} {r['median_us']:>10.3f} {spread:>19}"
-            f" {r['ratio']:>9.2f}"
-        )
+    print(table(run(parser.parse_args().repeats)))
 
 
 if __name__ == "__main__":

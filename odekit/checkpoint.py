@@ -95,7 +95,12 @@ class CheckpointFolder:
         CheckpointError
             If the folder belongs to another problem, or its files are damaged.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.folder}: cannot be used as a folder ({error.strerror}). Name another one."
+            ) from None
         written = self.folder / PROBLEM_FILE
         if written.exists():
             self._compare(written)
@@ -113,6 +118,8 @@ class CheckpointFolder:
     def _compare(self, written: Path) -> None:
         try:
             before = json.loads(written.read_text())
+            if not isinstance(before, dict):
+                raise ValueError("it holds no problem")
         except (ValueError, OSError) as error:
             raise self._damaged(written, error) from None
         keys = differing_keys(before, self.problem)

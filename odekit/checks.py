@@ -29,10 +29,10 @@ def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
 
 def as_floats(argument: str, value: object, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Turn a value into a float64 array of finite numbers, or raise naming the argument."""
-    raw = getattr(value, "values", value) if is_labelled(value) else value
+    raw: Any = value.values if is_labelled(value) else value
     if getattr(raw, "size", 0) > MAX_NUMBERS:  # a broadcast view is small until it is copied
-        given = f"an array of shape {raw.shape}"
-        raise ProblemError(argument, f"must hold at most {MAX_NUMBERS} numbers", given, "")
+        size = f"an array of shape {raw.shape}"
+        raise ProblemError(argument, f"must hold at most {MAX_NUMBERS} numbers", size, "")
     try:
         given = np.asarray(raw)
         if given.dtype.kind not in "iuf":
@@ -56,7 +56,7 @@ def number(
     valid: Callable[[Any], Any] | None = None,
     remedy: str = "",
 ) -> Number:
-    """A finite number, or a labelled array of them, that satisfies `valid`."""
+    """A finite number, or a labelled array of them over sweep dims, that satisfies `valid`."""
     array = as_floats(argument, value, "a number or a labelled array of numbers")
     if array.ndim and not is_labelled(value):
         raise ProblemError(
@@ -68,7 +68,7 @@ def number(
     if valid is not None and not np.all(valid(array)):
         worst = array[~np.asarray(valid(array))].ravel()[0] if array.ndim else array
         raise ProblemError(argument, f"must {rule}", f"{float(worst):g}", remedy)
-    return _relabel(value, array, ()) if is_labelled(value) else float(array)
+    return _relabel(value, array, ()) if is_labelled(value) and array.ndim else float(array)
 
 
 def nonnegative(argument: str, value: object, remedy: str = "") -> Number:
@@ -104,7 +104,7 @@ def array(
     shape: Sequence[int | None],
     remedy: str = "",
 ) -> Array:
-    """An array over the core `dims`, or a labelled array that has them and sweep dims before.
+    """An array over the core `dims`, or a labelled array that has sweep dims before them.
 
     A None in `shape` leaves that length free.
     """
@@ -129,7 +129,7 @@ def array(
         raise ProblemError(
             argument, f"must have shape {wanted} over {tuple(dims)}", str(floats.shape), remedy
         )
-    if is_labelled(value):
+    if is_labelled(value) and floats.ndim > len(dims):
         return _relabel(value, floats, tuple(dims))
     return readonly(floats)
 

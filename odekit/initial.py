@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from odekit.checks import as_floats, count, positive
+from odekit.checks import as_floats, count, is_labelled, positive
 from odekit.errors import ProblemError
+from odekit.spread import spread
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -59,20 +59,20 @@ def _bartlett(K: int, freedom: int, shape: tuple[int, ...], rng: np.random.Gener
     return np.asarray(A)
 
 
-def polar(radius: float, angles: float | Sequence[float]) -> Floats:
+def polar(radius: Any, angles: Any) -> Any:
     """Readout vector in (hyper)spherical coordinates.
 
     Parameters
     ----------
-    radius : float
-        Length of the vector, > 0.
-    angles : float or sequence of K − 1 floats
+    radius : float or DataArray
+        Length of the vector, > 0. Labelled arrays, here and among the angles, are swept over.
+    angles : float, sequence of K − 1 floats, or DataArray
         One angle θ for two units: v = r (cos θ, sin θ); θ = π/4 is the even readout, θ = 0 puts all
         weight on unit 0. In general v_0 = r cos θ_0, v_1 = r sin θ_0 cos θ_1, ….
 
     Returns
     -------
-    ndarray, shape (K,)
+    ndarray, shape (K,), or DataArray with the dim ``student`` after those of the sweep
 
     Examples
     --------
@@ -80,6 +80,10 @@ def polar(radius: float, angles: float | Sequence[float]) -> Floats:
     >>> ok.polar(1.0, 0.0)
     array([1., 0.])
     """
+    several = isinstance(angles, list | tuple) and any(is_labelled(a) for a in angles)
+    if several or is_labelled(radius) or is_labelled(angles):
+        named = {f"angle{i}": a for i, a in enumerate(angles if several else [angles])}
+        return spread(_swept_polar, [("student",)], radius=radius, **named)[0]
     length = positive("radius", radius)
     theta = np.atleast_1d(as_floats("angles", angles, "one angle, or K − 1 of them"))
     if theta.ndim != 1:
@@ -88,26 +92,31 @@ def polar(radius: float, angles: float | Sequence[float]) -> Floats:
     return np.asarray(length * sines * np.concatenate([np.cos(theta), [1.0]]))
 
 
+def _swept_polar(radius: Any, **angles: Any) -> list[Floats]:
+    """`polar` at one point of a sweep; an angle may be an array of them."""
+    return [polar(radius, np.concatenate([np.atleast_1d(a) for a in angles.values()]))]
+
+
 def even_angles(units: int) -> Floats:
     """The hyperspherical angles of the readout that weighs all units alike, shape (units − 1,)."""
     K = count("units", units, least=2)
     return np.arctan(np.sqrt(np.arange(K - 1, 0, -1)))
 
 
-def imbalance(scale: float, gain: float) -> tuple[float, float]:
+def imbalance(scale: Any, gain: Any) -> tuple[Any, Any]:
     """Weight scales of the two layers at a given layer imbalance.
 
     Parameters
     ----------
-    scale : float
-        Geometric mean σ of the two scales.
-    gain : float
+    scale : float or DataArray
+        Geometric mean σ of the two scales. Labelled arrays are swept over.
+    gain : float or DataArray
         υ: the first layer gets συ, the readout σ/υ. Their difference of squares is the quantity
         that gradient flow conserves for homogeneous activations.
 
     Returns
     -------
-    weight_std, readout_scale : float
+    weight_std, readout_scale : float or DataArray
 
     Examples
     --------
@@ -115,5 +124,5 @@ def imbalance(scale: float, gain: float) -> tuple[float, float]:
     >>> ok.imbalance(0.5, 2.0)
     (1.0, 0.25)
     """
-    sigma, upsilon = float(positive("scale", scale)), float(positive("gain", gain))
+    sigma, upsilon = positive("scale", scale), positive("gain", gain)
     return sigma * upsilon, sigma / upsilon

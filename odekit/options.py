@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit.checks import choice, count, number, positive
+from odekit.checks import MAX_NUMBERS, choice, count, number, positive
 from odekit.errors import ProblemError
 
 METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
@@ -66,6 +66,13 @@ def check_device(device: object) -> None:
 
 def output_times(argument: str, times: Any, total: float) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Check times that the user asked for."""
+    if getattr(times, "size", 0) > MAX_NUMBERS:  # a broadcast view is small until it is copied
+        raise ProblemError(
+            argument,
+            f"must hold at most {MAX_NUMBERS} times",
+            str(times.size),
+            "Ask for fewer rows.",
+        )
     try:
         given = np.array(times, dtype=np.float64)
     except (TypeError, ValueError):

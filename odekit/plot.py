@@ -193,7 +193,20 @@ def _write(figure: Figure, path: Path) -> None:
     # Without a date the same run gives the same file.
     dated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     figure.savefig(buffer, format=kind, dpi=DPI, metadata=dated.get(kind))
+    if kind == "png":
+        buffer = _with_palette(buffer)
     write_atomic(path, lambda file: file.write_bytes(buffer.getvalue()))
+
+
+def _with_palette(picture: io.BytesIO) -> io.BytesIO:
+    """The same picture in 256 colours: a third of the size, and lines and text look the same."""
+    from PIL import Image
+
+    small = io.BytesIO()
+    with Image.open(picture) as image:
+        reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        reduced.save(small, "png", optimize=True, dpi=(DPI, DPI))
+    return small
 
 
 def _require_matplotlib() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -29,6 +30,8 @@ HEIGHT, MAP_HEIGHT = 1.65, 2.1
 COLUMN, WIDEST = 2.4, 7.0
 """Inches for every further column of panels, and for the whole page."""
 MOST_MARKERS = 30
+ACROSS = 32
+"""Letters along the vertical axis of a panel."""
 TITLE_LETTERS = 15
 """Of a title, that fit into an inch."""
 
@@ -106,7 +109,7 @@ def _lines(ax: Axes, panel: xr.DataArray, figure: FigureTable) -> None:
     for i, (colour, marker) in zip(range(count), _styles(panel, figure), strict=False):
         values = panel.values if figure.hue is None else panel.isel({figure.hue: i}).values
         # Lines that coincide stay visible: the later ones are thinner.
-        width = 1.9 - 1.1 * i / max(count - 1, 1) if marker else 1.2
+        width = 1.8 - 0.8 * i / max(count - 1, 1) if marker else 1.2
         shown = marker if len(x) <= MOST_MARKERS else None
         ax.plot(x, values, color=colour, marker=shown, ms=3.2, lw=width, mew=0, clip_on=False)
 
@@ -126,7 +129,7 @@ def _few(array: xr.DataArray | xr.Dataset, dim: str) -> bool:
 
 
 def _key(page: Figure, axes: list[list[Axes]], ds: xr.Dataset, figure: FigureTable) -> None:
-    """What the colours mean: a legend above the panels, or a scale beside them."""
+    """What the colours mean: a legend below the panels, or a scale beside them."""
     if figure.hue is None:
         return
     label = _said(text(figure, figure.hue))
@@ -138,8 +141,8 @@ def _key(page: Figure, axes: list[list[Axes]], ds: xr.Dataset, figure: FigureTab
     names = [_value(figure, figure.hue, v) for v in _coordinate(ds, figure.hue)]
     lines = axes[0][0].lines[-len(names) :]
     # As many in a row as fit, at some six hundredths of an inch for a letter.
-    width = page.get_size_inches()[0] / (0.45 + 0.06 * max(len(n) for n in names))
-    page.legend(lines, names, loc="outside upper center", ncols=max(1, min(len(names), int(width))))
+    width = page.get_size_inches()[0] / (0.45 + 0.06 * max(map(_letters, names)))
+    page.legend(lines, names, loc="outside lower center", ncols=max(1, min(len(names), int(width))))
 
 
 # -------------------------------------------------------------------------------------------- maps
@@ -173,26 +176,35 @@ def _edges(centres: Any, scale: str) -> Any:
 
 
 def _positions(ax: Axes, panel: xr.DataArray, dim: str, vertical: bool = False) -> Any:
-    """Where the values of a dim stand on its axis, which is logarithmic for equal ratios."""
+    """Where the values of a dim stand; on a logarithmic axis if that suits them better."""
     axis, name = (ax.yaxis, "y") if vertical else (ax.xaxis, "x")
     values = _coordinate(panel, dim)
     if not is_numeric(values):
         axis.set_ticks(range(len(values)), [literal(v) for v in values])
         return np.arange(len(values))
-    if isinstance(scale_of(values)[1], LogNorm):
+    if _is_logarithmic(values):
         ax.set(**{f"{name}scale": "log"})
         axis.set_minor_formatter(NullFormatter())
     return values
 
 
+def _is_logarithmic(values: Any) -> bool:
+    """Whether values are spaced more evenly in their logarithms than as they are."""
+    if len(values) < 3 or min(values) <= 0:
+        return False
+    ratios, steps = np.diff(np.log(values)), np.diff(values)
+    return bool(np.std(ratios) / abs(np.mean(ratios)) < np.std(steps) / abs(np.mean(steps)))
+
+
 def _value_axis(row: list[Axes], array: xr.DataArray, figure: FigureTable) -> None:
     label = _said(text(figure, str(array.name)))
     if figure.y is None:
-        row[0].set_ylabel("\n".join(_wrapped(label)))
+        row[0].set_ylabel(_wrapped(label, ACROSS))
         row[0].margins(y=0.08)
         return
     row[0].set_ylabel(_said(text(figure, figure.y)))
-    row[0].figure.colorbar(row[-1].collections[0], ax=row, label="\n".join(_wrapped(label)))
+    label = _wrapped(label, ACROSS + 10)
+    row[0].figure.colorbar(row[-1].collections[0], ax=row, label=label, pad=0.02)
 
 
 def _label_columns(row: list[Axes], ds: xr.Dataset, figure: FigureTable) -> None:
@@ -217,15 +229,19 @@ def _value(figure: FigureTable, dim: str, value: Any) -> str:
     return _said(f"{symbol} = {value:.4g}")
 
 
-def _wrapped(label: str) -> list[str]:
-    """A label in two lines if it is long; formulas are not broken."""
-    words, plain = label.split(" "), len(label)
-    if plain <= 30 or "$" in " ".join(words[:2]):
-        return [label]
-    head = ""
-    while words and len(head) + len(words[0]) < 28 and not words[0].startswith("$"):
-        head = f"{head} {words.pop(0)}".strip()
-    return [head, " ".join(words)] if head and words else [label]
+def _wrapped(label: str, most: int) -> str:
+    """A label in two lines if it is long, the second one from its formula on."""
+    if _letters(label) <= most:
+        return label
+    parts = re.findall(r"\$[^$]*\$|\S+", label)
+    formulas = [i for i, part in enumerate(parts) if part.startswith("$")]
+    first = formulas[0] if formulas and formulas[0] else (len(parts) + 1) // 2
+    return " ".join(parts[:first]) + "\n" + " ".join(parts[first:])
+
+
+def _letters(label: str) -> int:
+    """How many letters wide a label is, about, without the marks of its formulas."""
+    return len(re.sub(r"[\\${}^_]", "", re.sub(r"\\[A-Za-z]+", "x", label)))
 
 
 def _said(label: str) -> str:

@@ -68,7 +68,9 @@ class Run:
         for budget in ("max_steps", "max_seconds"):
             solver.pop(budget, None)
         times = None if self.times is None else self.times.tolist()
-        return {**self.problem.to_dict(), "solver": {**solver, "t_eval": times}}
+        # Equal mappings may differ in order, which is that of the numbers in the state.
+        order = {"heads": self.layout.heads, "tasks": self.layout.tasks}
+        return {**self.problem.to_dict(), "solver": {**solver, "t_eval": times}, "order": order}
 
     def _check_memory(self) -> None:
         rows = len(self.times) if self.times is not None else 501 * len(self.problem.phases)

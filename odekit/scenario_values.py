@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,17 +10,15 @@ import numpy as np
 
 from odekit import scenario_schema as schema
 from odekit import teachers
-from odekit.checks import MAX_UNITS, count, is_labelled
+from odekit.checks import MAX_UNITS, count
 from odekit.errors import ProblemError
 from odekit.initial import imbalance, polar
 from odekit.schedule import Schedule
+from odekit.spread import spread
 from odekit.state import OrderParameters
 
-CORE = ("student", "student_other", "teacher", "teacher_other")
 MAX_POINTS = 10_000_000
 """Most values on a sweep's axis."""
-MAX_COMBINATIONS = 10_000
-"""Most combinations for which a builder (a draw, a teacher) is evaluated one by one."""
 
 Axes = dict[str, Any]
 
@@ -105,49 +103,6 @@ def join(key: str, argument: str) -> str:
     ('phases[0]', 'state.Q', 'state')
     """
     return f"{key}{'' if not argument or argument[0] == '[' or not key else '.'}{argument}"
-
-
-def spread(
-    function: Callable[..., Any], cores: Sequence[tuple[str, ...]], **given: Any
-) -> list[Any]:
-    """Evaluate a builder of arrays for every combination of its swept arguments.
-
-    Parameters
-    ----------
-    function : callable
-        Takes `given` without labels and returns one array for each of `cores`.
-    cores : sequence of tuples of str
-        Names of the dims of every array.
-    **given : object
-        Arguments; labelled arrays among them make the results labelled.
-    """
-    swept = {name: v for name, v in given.items() if is_labelled(v)}
-    if not swept:
-        return list(function(**given))
-    import xarray as xr
-
-    aligned = xr.broadcast(*swept.values(), exclude=CORE)
-    dims = tuple(d for d in aligned[0].dims if d not in CORE)
-    arrays = dict(zip(swept, (a.transpose(*dims, ...) for a in aligned), strict=True))
-    shape = tuple(aligned[0].sizes[d] for d in dims)
-    if np.prod(shape) > MAX_COMBINATIONS:
-        raise ProblemError(
-            "",
-            f"must be built for at most {MAX_COMBINATIONS} combinations",
-            str(int(np.prod(shape))),
-            "Use fewer points, or build the arrays in Python.",
-        )
-    points = [
-        function(**{**given, **{name: a.values[i] for name, a in arrays.items()}})
-        for i in np.ndindex(*shape)
-    ]
-    coords = {d: aligned[0].coords[d] for d in dims if d in aligned[0].coords}
-    return [
-        xr.DataArray(
-            np.reshape(many, (*shape, *np.shape(many[0]))), dims=(*dims, *core), coords=coords
-        )
-        for many, core in zip(zip(*points, strict=True), cores, strict=True)
-    ]
 
 
 def _axis(table: schema.Axis, axes: Axes) -> Any:
@@ -248,19 +203,7 @@ def _draw(table: schema.Draw, axes: Axes) -> OrderParameters:
     T = table.teacher
     T = T if isinstance(T, int) else _teacher("teacher", T, axes)
     plain = table.model_dump(include={"student", "input_dim", "seed", "draws"})
-    if not is_labelled(std) and not is_labelled(T):
-        return OrderParameters.draw(teacher=T, weight_std=std, **plain)
-
-    def draw(**swept: Any) -> tuple[Any, Any]:
-        one = OrderParameters.draw(**swept, **plain)
-        return np.asarray(one.Q), np.asarray(one.R)
-
-    lead = () if table.draws is None else ("draw",)
-    cores = [(*lead, "student", "student_other"), (*lead, "student", "teacher")]
-    Q, R = spread(draw, cores, teacher=T, weight_std=std)
-    if lead:
-        Q, R = (x.assign_coords(draw=np.arange(x.sizes["draw"])) for x in (Q, R))
-    return OrderParameters(Q=Q, R=R, T=teachers.orthonormal(T) if isinstance(T, int) else T)
+    return OrderParameters.draw(teacher=T, weight_std=std, **plain)
 
 
 def _polar(table: schema.Polar, axes: Axes) -> Any:
@@ -270,22 +213,15 @@ def _polar(table: schema.Polar, axes: Axes) -> Any:
         radius = _imbalance(args.radius, axes, 1) if is_scale else value(args.radius, axes)
     angles = args.angles if isinstance(args.angles, list) else [args.angles]
     with within("polar.angles"):
-        named = {f"angle{i}": value(v, axes) for i, v in enumerate(angles)}
-
-    def build(radius: Any, **angles: Any) -> list[Any]:
-        return [polar(float(radius), [float(a) for a in angles.values()])]
-
+        swept = [value(v, axes) for v in angles]
     with within("polar"):
-        return spread(build, [("student",)], radius=radius, **named)[0]
+        return polar(radius, swept)
 
 
 def _imbalance(table: Any, axes: Axes, layer: int = 0) -> Any:
-    def build(scale: Any, gain: Any) -> list[Any]:
-        return [imbalance(float(scale), float(gain))[layer]]
-
     with within("imbalance"):
-        args = {name: _argument(table.imbalance, name, axes) for name in ("scale", "gain")}
-        return spread(build, [()], **args)[0]
+        scale, gain = (_argument(table.imbalance, name, axes) for name in ("scale", "gain"))
+        return imbalance(scale, gain)[layer]
 
 
 def _argument(args: schema.Table, name: str, axes: Axes) -> Any:

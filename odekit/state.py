@@ -10,6 +10,7 @@ import numpy as np
 from odekit.checks import MAX_UNITS, array, as_floats, count, is_labelled, positive
 from odekit.errors import ProblemError
 from odekit.initial import draw_overlaps, factor
+from odekit.spread import spread
 
 PSD_TOLERANCE = 1e-6
 """Most negative eigenvalue allowed, all vectors scaled to length one: given to six digits, overlaps
@@ -131,7 +132,8 @@ class OrderParameters:
             Number of orthonormal fixed vectors, or their overlaps T (see `odekit.teachers`), which
             may be swept: one draw of the weights then serves every T.
         weight_std : float or array_like, shape (K,)
-            Standard deviation σ_w of the weights, of each unit if given as an array.
+            Standard deviation σ_w of the weights, of each unit if given as an array. A labelled
+            array is swept over, its dim ``student`` excepted, with the same seed at every point.
         input_dim : int
             Input dimension N, at least P.
         seed : int
@@ -161,6 +163,9 @@ class OrderParameters:
             raise ProblemError(
                 "input_dim", f"must be at least the number of fixed vectors, {P}", str(N), ""
             )
+        if is_labelled(weight_std) and set(weight_std.dims) - {"student"}:
+            rest = {"student": K, "input_dim": N, "seed": seed, "draws": draws}
+            return _draw_swept(T, weight_std, rest)
         std = as_floats("weight_std", weight_std, "a number, or one for each unit")
         positive("weight_std", std.min() if std.size else 0.0)
         if std.shape not in ((), (K,)):
@@ -176,6 +181,21 @@ class OrderParameters:
             R=_label_draws(R, T, many, ("student", "teacher")),
             T=T,
         )
+
+
+def _draw_swept(T: Any, weight_std: Any, rest: dict[str, Any]) -> OrderParameters:
+    """A draw for every point of a sweep of weight_std, and of T."""
+
+    def one(**swept: Any) -> tuple[Any, Any]:
+        drawn = OrderParameters.draw(**swept, **rest)
+        return np.asarray(drawn.Q), np.asarray(drawn.R)
+
+    lead = () if rest["draws"] is None else ("draw",)
+    cores = [(*lead, "student", "student_other"), (*lead, "student", "teacher")]
+    Q, R = spread(one, cores, teacher=T, weight_std=weight_std)
+    if lead:
+        Q, R = (x.assign_coords(draw=np.arange(x.sizes["draw"])) for x in (Q, R))
+    return OrderParameters(Q=Q, R=R, T=T)
 
 
 def _label_draws(values: Any, T: Any, draws: int | None, core: tuple[str, str]) -> Any:

@@ -172,7 +172,7 @@ def test_rates_of_zero_switch_layers_off():
     assert not compiled_jacobian(y, system, (0.7, 0.0))[first:].any()
 
 
-# ------------------------------------------------------------------------------------------- physics
+# ------------------------------------------------------------------------------------------ physics
 
 
 @pytest.mark.parametrize("K", [2, 3])

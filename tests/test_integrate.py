@@ -206,9 +206,7 @@ def test_blow_up(case, method):
 
 @pytest.mark.parametrize("method", ALL)
 def test_a_singularity_stalls(method):
-    done = run(
-        System(lambda t, y: np.ones(1) / np.abs(1 - t)), [1.0], 2.0, method, rtol=1e-6
-    )
+    done = run(System(lambda t, y: np.ones(1) / np.abs(1 - t)), [1.0], 2.0, method, rtol=1e-6)
     assert done.status in (Status.STALLED, Status.NONFINITE)
     assert done.seconds < 10.0
     assert done.position.t == pytest.approx(1.0, abs=1e-6)
@@ -294,9 +292,7 @@ def test_errors_of_the_right_hand_side_are_not_swallowed(method):
 @pytest.mark.parametrize("method", ALL)
 def test_an_event_is_found_where_it_is(method):
     """|y| = e^(−t) falls to 1e-3 at t = ln 1000: to the error of the solution itself."""
-    system = System(
-        lambda t, y: -y, lambda t, y: -np.eye(1), event=lambda y: abs(y[0]) / 1e-3 - 1
-    )
+    system = System(lambda t, y: -y, lambda t, y: -np.eye(1), event=lambda y: abs(y[0]) / 1e-3 - 1)
     targets = np.linspace(0, 20, 41)[1:]
     done = run(system, [1.0], 20.0, method, targets, rtol=1e-9, atol=1e-13)
     assert (done.status, done.outcome) == (Status.COMPLETED, Outcome.THRESHOLD)

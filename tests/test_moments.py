@@ -259,6 +259,15 @@ def test_a_student_that_is_its_teacher_feels_nothing(activation, scale):
         assert np.abs(np.triu(E)).max() <= 1e-12 * size
 
 
+@pytest.mark.parametrize("norm", [0.1, 1 / 3, 0.7, 1e-9, 1e5 / 3])
+def test_relu_of_a_unit_on_its_teacher_keeps_all_digits(norm):
+    # δ = (u − v) g(λ): A = v (u − v) E[θ(λ) λ²]. A correlation rounded to 1 − EPS would leave √EPS.
+    A, _, J2, I2 = moments_of(np.full((2, 2), norm), 1, np.ones(1), np.full(1, 3.0), moments.RELU)
+    assert_allclose(A, np.full((1, 2), 2 * norm / 2), rtol=4 * EPS)
+    assert_allclose(I2, np.full((2, 2), norm / 2), rtol=4 * EPS)
+    assert_allclose(J2, 0.5, rtol=0)
+
+
 @given(st.integers(0, 10_000), st.floats(-30, 12), st.integers(1, 5))
 @settings(max_examples=15, deadline=None)
 def test_no_nan_and_bounds_at_any_norm_and_rank(seed, exponent, rank):

@@ -229,9 +229,16 @@ def test_runs_that_failed_at_once_are_drawn_as_nothing() -> None:
     plot_run(whole).canvas.draw()
 
 
-def test_sweep_too_large_asks_to_select() -> None:
+def test_large_sweep_shows_its_last_errors() -> None:
+    ax = plot_run(swept(21)).axes[0]
+    np.testing.assert_allclose(ax.lines[-1].get_xdata(), swept(21).eta)
+    np.testing.assert_allclose(ax.lines[-1].get_ydata(), swept(21).generalization_error[:, -1, 0])
+    assert ax.get_xscale() == "log"
+
+
+def test_large_sweep_over_time_asks_to_select() -> None:
     with pytest.raises(ProblemError, match=r"sweep dimensions eta \(21\).*ds.isel\(eta=0\)"):
-        plot_run(swept(21))
+        plot_run(swept(21), time="log")
     with pytest.raises(ProblemError, match="must be a result of odekit"):
         plot_run(xr.Dataset({"a": 1}))
 

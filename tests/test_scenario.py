@@ -186,7 +186,7 @@ def test_axis_may_stand_in_a_vector_a_matrix_and_a_builder() -> None:
     one = ok.OrderParameters.draw(
         student=2, teacher=ok.teachers.rotated(1, 0.5), weight_std=0.2, input_dim=1000, seed=3
     )
-    np.testing.assert_array_equal(problem.state.Q.sel(V=0.5), one.Q)
+    np.testing.assert_array_equal(problem.state.Q, one.Q)
     np.testing.assert_array_equal(problem.state.R.sel(V=0.5), one.R)
     matrix = MINIMAL.replace("R = [[0.1,", 'R = [[{ over = "r", values = [0.1, 0.2] },')
     np.testing.assert_array_equal(parse_scenario(matrix).problem.state.R[:, 0, 0], [0.1, 0.2])

@@ -48,7 +48,9 @@ def phases(draw, tasks, heads, K, first):
         learning_rate=draw(st.one_of(rates, labelled(), schedules())),
         readout_learning_rate=draw(st.one_of(rates, schedules())),
         until=draw(
-            st.one_of(st.none(), positive, st.dictionaries(st.sampled_from(tasks), positive, min_size=1))
+            st.one_of(
+                st.none(), positive, st.dictionaries(st.sampled_from(tasks), positive, min_size=1)
+            )
         ),
         weight_decay=draw(rates),
         readout_weight_decay=draw(rates),
@@ -76,9 +78,7 @@ def problems(draw):
             name: ok.Task(rng.standard_normal(P), draw(rates), head=draw(st.sampled_from(heads)))
             for name in tasks
         },
-        phases=draw(
-            st.lists(phases(tasks, heads, K, first=False), min_size=1, max_size=3)
-        ),
+        phases=draw(st.lists(phases(tasks, heads, K, first=False), min_size=1, max_size=3)),
         activation=draw(st.sampled_from(["erf", "linear"])),
     )
 
@@ -115,7 +115,7 @@ def test_numbers_keep_their_last_bit():
         state=ok.OrderParameters(Q=[[odd]], R=[[0.0, 0.0]], T=np.eye(2)),
         heads={"a": [1e-300]},
         tasks={"a": task},
-        phases=[ok.Phase("a", 1.0, xr.DataArray(odd))],
+        phases=[ok.Phase("a", 1.0, xr.DataArray([odd], dims="eta"))],
     )
     again = ok.Problem.from_dict(json.loads(json.dumps(problem.to_dict())))
     assert again.state.Q[0, 0] == odd

@@ -43,31 +43,31 @@ def trajectory(run):
 # --------------------------------------------------------------------------------------- options
 
 REFUSED = {
-    "problem": (dict(problem=START), "Problem"),
-    "method": (dict(method="euler"), "'DOP853'"),
-    "method of another type": (dict(method=5), "'DOP853'"),
-    "rtol": (dict(rtol=0.0), "rtol"),
-    "rtol below rounding": (dict(rtol=1e-16), "2.2e-14"),
-    "rtol NaN": (dict(rtol=np.nan), "finite"),
-    "rtol of two": (dict(rtol=[1e-6, 1e-6]), "one number"),
-    "atol": (dict(atol=-1e-9), "> 0"),
-    "device": (dict(device="tpu"), "'cpu'"),
-    "max_step": (dict(max_step=0.0), "max_step"),
-    "first_step": (dict(first_step=-1.0), "first_step"),
-    "steady_state": (dict(steady_state=0.0), "steady_state"),
-    "max_steps": (dict(max_steps=0), "max_steps"),
-    "max_steps as a float": (dict(max_steps=1e3), "integer"),
-    "max_seconds": (dict(max_seconds=-1.0), "max_seconds"),
-    "checkpoint": (dict(checkpoint=[1]), "folder"),
-    "checkpoint interval": (dict(checkpoint=-1.0), "seconds"),
-    "empty times": (dict(t_eval=[]), "t_eval"),
-    "times of two axes": (dict(t_eval=np.eye(2)), "one axis"),
-    "decreasing times": (dict(t_eval=[2.0, 1.0]), "increase strictly"),
-    "repeated times": (dict(t_eval=[1.0, 1.0]), "increase strictly"),
-    "times with NaN": (dict(t_eval=[0.0, np.nan]), "finite"),
-    "times of text": (dict(t_eval="abc"), "t_eval"),
-    "times before the start": (dict(t_eval=[-1.0, 1.0]), "between 0"),
-    "times after the end": (dict(t_eval=[1.0, 51.0]), "50"),
+    "problem": ({"problem": START}, "Problem"),
+    "method": ({"method": "euler"}, "'DOP853'"),
+    "method of another type": ({"method": 5}, "'DOP853'"),
+    "rtol": ({"rtol": 0.0}, "rtol"),
+    "rtol below rounding": ({"rtol": 1e-16}, "2.2e-14"),
+    "rtol NaN": ({"rtol": np.nan}, "finite"),
+    "rtol of two": ({"rtol": [1e-6, 1e-6]}, "one number"),
+    "atol": ({"atol": -1e-9}, "> 0"),
+    "device": ({"device": "tpu"}, "'cpu'"),
+    "max_step": ({"max_step": 0.0}, "max_step"),
+    "first_step": ({"first_step": -1.0}, "first_step"),
+    "steady_state": ({"steady_state": 0.0}, "steady_state"),
+    "max_steps": ({"max_steps": 0}, "max_steps"),
+    "max_steps as a float": ({"max_steps": 1e3}, "integer"),
+    "max_seconds": ({"max_seconds": -1.0}, "max_seconds"),
+    "checkpoint": ({"checkpoint": [1]}, "folder"),
+    "checkpoint interval": ({"checkpoint": -1.0}, "seconds"),
+    "empty times": ({"t_eval": []}, "t_eval"),
+    "times of two axes": ({"t_eval": np.eye(2)}, "one axis"),
+    "decreasing times": ({"t_eval": [2.0, 1.0]}, "increase strictly"),
+    "repeated times": ({"t_eval": [1.0, 1.0]}, "increase strictly"),
+    "times with NaN": ({"t_eval": [0.0, np.nan]}, "finite"),
+    "times of text": ({"t_eval": "abc"}, "t_eval"),
+    "times before the start": ({"t_eval": [-1.0, 1.0]}, "between 0"),
+    "times after the end": ({"t_eval": [1.0, 51.0]}, "50"),
 }
 
 
@@ -235,9 +235,7 @@ def test_until_below_the_noise_floor_is_missed():
 def test_a_steady_state_ends_a_phase_but_a_plateau_does_not():
     """Symmetric plateau of K = M = 2: everything stands still to 1e-6 for long, at an error of 0.02,
     before the units specialise."""
-    start = ok.OrderParameters.draw(
-        student=2, teacher=2, weight_std=1e-6, input_dim=10**10, seed=7
-    )
+    start = ok.OrderParameters.draw(student=2, teacher=2, weight_std=1e-6, input_dim=10**10, seed=7)
     problem = make(
         ok.Phase("main", 1e6, 0.3),
         heads={"main": [1.0, 1.0]},
@@ -262,9 +260,7 @@ def test_nothing_moves_at_rate_zero():
 
 
 def test_divergence_is_a_status_with_the_rows_before_it():
-    problem = make(
-        ok.Phase("main", 1e3, 50.0), ok.Phase("main", 10.0, 0.1), activation="linear"
-    )
+    problem = make(ok.Phase("main", 1e3, 50.0), ok.Phase("main", 10.0, 0.1), activation="linear")
     run = ok.solve(problem)
     assert run.status == Status.BLOW_UP
     assert run.phase_outcome.values.tolist() == [Outcome.FAILED, Outcome.NOT_STARTED]

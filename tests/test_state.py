@@ -119,20 +119,28 @@ def test_overlaps_of_weights():
 
 
 BAD = {
-    "Q with NaN": (dict(Q=[[np.nan]], R=[[0.0]], T=[[1.0]]), "Q", "finite"),
-    "T infinite": (dict(Q=[[1.0]], R=[[0.0]], T=[[np.inf]]), "T", "finite"),
-    "R transposed": (dict(Q=np.eye(3), R=np.zeros((2, 3)), T=np.eye(2)), "R", "transposed"),
-    "Q not square": (dict(Q=np.ones((2, 3)), R=[[0.0]], T=[[1.0]]), "Q", "square"),
-    "Q a number": (dict(Q=1.0, R=[[0.0]], T=[[1.0]]), "Q", "shape"),
-    "Q empty": (dict(Q=np.zeros((0, 0)), R=np.zeros((0, 1)), T=[[1.0]]), "Q", "square"),
-    "Q asymmetric": (dict(Q=[[1, 0.1], [0.2, 1]], R=np.zeros((2, 1)), T=[[1.0]]), "Q", "symmetric"),
-    "T complex": (dict(Q=[[1.0]], R=[[0.0]], T=[[1j]]), "T", "real numbers"),
-    "Q negative": (dict(Q=[[-1.0]], R=[[0.0]], T=[[1.0]]), "Q, R, T", "semidefinite"),
-    "Q a hair negative": (dict(Q=[[-1e-12]], R=[[0.0]], T=[[1.0]]), "Q, R, T", "semidefinite"),
-    "R too long": (dict(Q=[[1.0]], R=[[1.1]], T=[[1.0]]), "Q, R, T", "Cauchy"),
-    "R too long, small": (dict(Q=[[1e-12]], R=[[1.1e-6]], T=[[1.0]]), "Q, R, T", "Cauchy"),
-    "R of nothing": (dict(Q=[[0.0]], R=[[0.1]], T=[[1.0]]), "Q, R, T", "Cauchy"),
-    "Q indefinite": (dict(Q=[[1, 2], [2, 1]], R=np.zeros((2, 1)), T=[[1.0]]), "Q, R, T", "lowest"),
+    "Q with NaN": ({"Q": [[np.nan]], "R": [[0.0]], "T": [[1.0]]}, "Q", "finite"),
+    "T infinite": ({"Q": [[1.0]], "R": [[0.0]], "T": [[np.inf]]}, "T", "finite"),
+    "R transposed": ({"Q": np.eye(3), "R": np.zeros((2, 3)), "T": np.eye(2)}, "R", "transposed"),
+    "Q not square": ({"Q": np.ones((2, 3)), "R": [[0.0]], "T": [[1.0]]}, "Q", "square"),
+    "Q a number": ({"Q": 1.0, "R": [[0.0]], "T": [[1.0]]}, "Q", "shape"),
+    "Q empty": ({"Q": np.zeros((0, 0)), "R": np.zeros((0, 1)), "T": [[1.0]]}, "Q", "square"),
+    "Q asymmetric": (
+        {"Q": [[1, 0.1], [0.2, 1]], "R": np.zeros((2, 1)), "T": [[1.0]]},
+        "Q",
+        "symmetric",
+    ),
+    "T complex": ({"Q": [[1.0]], "R": [[0.0]], "T": [[1j]]}, "T", "real numbers"),
+    "Q negative": ({"Q": [[-1.0]], "R": [[0.0]], "T": [[1.0]]}, "Q, R, T", "semidefinite"),
+    "Q a hair negative": ({"Q": [[-1e-12]], "R": [[0.0]], "T": [[1.0]]}, "Q, R, T", "semidefinite"),
+    "R too long": ({"Q": [[1.0]], "R": [[1.1]], "T": [[1.0]]}, "Q, R, T", "Cauchy"),
+    "R too long, small": ({"Q": [[1e-12]], "R": [[1.1e-6]], "T": [[1.0]]}, "Q, R, T", "Cauchy"),
+    "R of nothing": ({"Q": [[0.0]], "R": [[0.1]], "T": [[1.0]]}, "Q, R, T", "Cauchy"),
+    "Q indefinite": (
+        {"Q": [[1, 2], [2, 1]], "R": np.zeros((2, 1)), "T": [[1.0]]},
+        "Q, R, T",
+        "lowest",
+    ),
 }
 
 
@@ -178,20 +186,20 @@ def test_labelled_overlaps_are_checked_at_every_point_and_by_name():
 
 
 REFUSED = {
-    "a thousand million units": (dict(student=10**9), "student", "1024"),
-    "no units": (dict(student=0), "student", "between 1"),
-    "half a unit": (dict(student=1.5), "student", "integer"),
-    "True units": (dict(student=True), "student", "integer"),
-    "a thousand million teachers": (dict(teacher=10**9), "teacher", "1024"),
-    "many draws": (dict(draws=10**9), "draws", "memory|2 GiB"),
-    "no draws": (dict(draws=0), "draws", "between 1"),
-    "few dimensions": (dict(teacher=5, input_dim=4), "input_dim", "at least"),
-    "no spread": (dict(weight_std=0.0), "weight_std", "> 0"),
-    "spread of another length": (dict(weight_std=[1.0, 1.0, 1.0]), "weight_std", r"\(2,\)"),
-    "empty spread": (dict(weight_std=[]), "weight_std", "> 0"),
-    "negative seed": (dict(seed=-1), "seed", "between 0"),
-    "seed of text": (dict(seed="7"), "seed", "integer"),
-    "indefinite teacher": (dict(teacher=[[1, 2], [2, 1]]), "Q, R, T", "semidefinite"),
+    "a thousand million units": ({"student": 10**9}, "student", "1024"),
+    "no units": ({"student": 0}, "student", "between 1"),
+    "half a unit": ({"student": 1.5}, "student", "integer"),
+    "True units": ({"student": True}, "student", "integer"),
+    "a thousand million teachers": ({"teacher": 10**9}, "teacher", "1024"),
+    "many draws": ({"draws": 10**9}, "draws", "memory|2 GiB"),
+    "no draws": ({"draws": 0}, "draws", "between 1"),
+    "few dimensions": ({"teacher": 5, "input_dim": 4}, "input_dim", "at least"),
+    "no spread": ({"weight_std": 0.0}, "weight_std", "> 0"),
+    "spread of another length": ({"weight_std": [1.0, 1.0, 1.0]}, "weight_std", r"\(2,\)"),
+    "empty spread": ({"weight_std": []}, "weight_std", "> 0"),
+    "negative seed": ({"seed": -1}, "seed", "between 0"),
+    "seed of text": ({"seed": "7"}, "seed", "integer"),
+    "indefinite teacher": ({"teacher": [[1, 2], [2, 1]]}, "Q, R, T", "semidefinite"),
 }
 
 
