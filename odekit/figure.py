@@ -214,8 +214,11 @@ def _taken(ds: xr.Dataset, array: xr.DataArray, taken: str) -> xr.DataArray:
         return array.max("time")
     if taken == "switch":
         row = switch_row(ds)
-        return array.isel(time=row.where(row >= 0, 0)).drop_vars("time", errors="ignore")
-    return array.isel(time=-1, drop=True)
+    else:
+        # Of a sweep the rows after a shorter run are empty.
+        reached = ds["generalization_error"].notnull().any("task")
+        row = reached.cumsum("time").argmax("time")
+    return array.isel(time=row.where(row >= 0, 0)).drop_vars("time", errors="ignore")
 
 
 def _selected(name: str, array: xr.DataArray, labels: tuple[str, ...]) -> xr.DataArray:

@@ -32,7 +32,8 @@ class Interrupts:
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None: one that C code had set, which Python cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before.clear()
 
     def __exit__(

@@ -37,15 +37,18 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
-def canonical_json(data: Any) -> str:
+def canonical_json(data: Any, *, sort: bool = True) -> str:
     """One text for equal data: sorted keys, no blanks, shortest exact floats, ASCII, no NaN.
+
+    Where the order of keys means something, as that of heads and tasks does for a dataset, leave it
+    with ``sort=False``.
 
     Examples
     --------
     >>> canonical_json({"b": 0.1, "a": np.arange(2)})
     '{"a":[0,1],"b":0.1}'
     """
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    return json.dumps(data, sort_keys=sort, separators=(",", ":"), allow_nan=False, default=_plain)
 
 
 def _versions() -> dict[str, str]:
@@ -80,7 +83,7 @@ def provenance(
     dict
     """
     try:
-        text = canonical_json(problem)
+        text = canonical_json(problem, sort=False)
     except (TypeError, ValueError) as error:
         raise ProblemError("problem", "must be finite numbers, text and lists", error) from error
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -133,10 +133,19 @@ class Schedule:
         return self.times[:-1].tolist(), [tuple(c) for c in table.T.tolist()]
 
     def breaks(self, duration: float) -> list[float]:
-        """Times that a step may not straddle, so that no feature of the table is missed."""
-        inner = self.times[(self.times > 0) & (self.times < duration)]
-        stride = -(-inner.size // MAX_BREAKS) if inner.size else 1
-        return [float(t) for t in inner[::stride]]
+        """Times that a step may not straddle, so that no feature of the table is missed.
+
+        All knots of a short table; of a long one some evenly, and those where it bends most.
+        """
+        inside = (self.times > 0) & (self.times < duration)
+        if inside.sum() > MAX_BREAKS:
+            bends = np.zeros(self.times.size)
+            bends[1:-1] = np.abs(np.diff(np.diff(self.values) / np.diff(self.times)))
+            places = np.flatnonzero(inside)
+            sharpest = places[np.argsort(-bends[places], kind="stable")[: MAX_BREAKS // 2]]
+            even = places[:: -(-places.size // (MAX_BREAKS // 2))]
+            inside = np.isin(np.arange(self.times.size), [*sharpest, *even])
+        return [float(t) for t in self.times[inside]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, enough to rebuild the schedule."""

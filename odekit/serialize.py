@@ -85,10 +85,8 @@ BY_NAME = ("tasks", "until", "copy_heads")
 
 
 def _phase(data: Mapping[str, Any]) -> Phase:
-    fields = _rich_fields(data)
-    for key in BY_NAME:
-        if isinstance(data.get(key), Mapping):
-            fields[key] = _rich_fields(data[key])
+    named = {k: _rich_fields(data[k]) for k in BY_NAME if isinstance(data.get(k), Mapping)}
+    fields = {**_rich_fields({k: v for k, v in data.items() if k not in named}), **named}
     if "consolidation" in fields:
         fields["consolidation"] = Consolidation(**fields["consolidation"])
     return Phase(**fields)

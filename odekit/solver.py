@@ -97,8 +97,8 @@ def solve(
     ...     phases=[ok.Phase("main", duration=20.0, learning_rate=1.0)],
     ... )
     >>> run = ok.solve(problem, t_eval=[0.0, 10.0, 20.0])
-    >>> run.generalization_error.sel(task="main").values.round(4)
-    array([0.2746, 0.0004, 0.    ])
+    >>> run.generalization_error.sel(task="main").values.round(3)
+    array([0.275, 0.001, 0.   ])
     """
     if not isinstance(problem, Problem):
         raise ProblemError("problem", "must be a Problem", repr(problem)[:80], "")

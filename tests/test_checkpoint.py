@@ -79,7 +79,7 @@ def in_pieces(problem, folder, steps, **options):
     raise AssertionError("never done")
 
 
-@pytest.mark.parametrize(("method", "steps"), [("DOP853", 1), (None, 3), ("RK45", 7), ("RK23", 15)])
+@pytest.mark.parametrize(("method", "steps"), [("DOP853", 1), (None, 3), ("RK45", 7), ("RK23", 8)])
 def test_resumed_runs_are_the_uninterrupted_ones_to_the_bit(tmp_path, method, steps):
     options = {"method": method, "rtol": 1e-4 if method == "RK23" else 1e-8}
     options["t_eval"] = [0.0, 0.3, 20.0, 49.9]
@@ -291,7 +291,7 @@ def test_json_that_is_no_problem_is_refused(tmp_path):
     ok.solve(committee(), checkpoint=tmp_path, max_steps=5)
     for text in ["[]", "null", "{}"]:
         (tmp_path / "problem.json").write_text(text)
-        with pytest.raises(ok.CheckpointError, match="damaged|differs in \\w"):
+        with pytest.raises(ok.CheckpointError, match=r"damaged|differs in \w"):
             ok.solve(committee(), checkpoint=tmp_path)
 
 

@@ -104,7 +104,7 @@ CASES = {
     ),
 }
 # Right-hand sides that a case may take, and largest error in units of atol + rtol·|y| = 1e-6 (local
-# errors add up over the span): about 1.5 times what scipy's methods need for the worst of the cases.
+# errors add up over the span): about 1.5 times what scipy's methods need for the worst case.
 CEILING = {
     "RK23": (1500, 50),
     "RK45": (1800, 10),

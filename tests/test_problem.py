@@ -206,7 +206,7 @@ def test_labelled_numbers_keep_their_dims_and_the_coordinates_of_sweep_axes():
     kept = make(heads={"a": heads, "b": [1.0, 1.0]}).heads["a"]
     assert kept.dims == ("theta", "student")
     assert set(kept.coords) == {"theta"}
-    with pytest.raises(ok.ProblemError, match="-0.2"):
+    with pytest.raises(ok.ProblemError, match=r"-0.2"):
         phase(learning_rate=-etas[1:])
     with pytest.raises(ok.ProblemError, match="Rename or add"):
         make(heads={"a": heads.rename(student="unit"), "b": [1.0, 1.0]})

@@ -101,6 +101,15 @@ def test_no_step_straddles_a_kink_and_long_tables_have_few_breaks():
     assert ok.Schedule([20.0, 30.0], [1, 2]).breaks(10.0) == []
 
 
+def test_the_sharpest_kinks_of_a_long_table_are_breaks():
+    values = np.full(10_000, 0.1)
+    values[7001] = 1.0
+    breaks = ok.Schedule(np.arange(10_000.0), values).breaks(9999.0)
+    assert {7000.0, 7001.0, 7002.0} <= set(breaks)
+    assert len(breaks) <= MAX_BREAKS
+    assert breaks == sorted(breaks)
+
+
 def test_tables_survive_plain_data_exactly_and_are_read_only():
     table = ok.Schedule.from_function(FUNCTIONS["exponential"][0], 1e3)
     again = ok.Schedule(**table.to_dict())

@@ -125,6 +125,28 @@ def test_numbers_keep_their_last_bit():
     assert again.phases[0].learning_rate.item() == odd
 
 
+@pytest.mark.parametrize("names", [("dims", "values"), ("times", "values")])
+def test_names_are_not_taken_for_the_keys_of_an_array_or_a_table(names):
+    first, second = names
+    problem = ok.Problem(
+        state=ok.OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
+        heads={first: [1.0], second: [2.0]},
+        tasks={first: ok.Task([1.0]), second: ok.Task([0.5])},
+        phases=[
+            ok.Phase(
+                {first: 0.5, second: 0.5},
+                1.0,
+                0.1,
+                until={first: 0.1, second: 0.2},
+                copy_heads={first: second, second: first},
+            )
+        ],
+    )
+    again = ok.Problem.from_dict(json.loads(json.dumps(problem.to_dict())))
+    assert again == problem
+    assert again.phases[0].thresholds == {first: 0.1, second: 0.2}
+
+
 def test_plain_data_is_checked_as_it_is_read():
     data = ok.Problem(
         state=ok.OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
