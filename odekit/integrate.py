@@ -151,7 +151,7 @@ class Integrator:
     def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
         self.budget.check()
         t_old, y_old = stepper.step()
-        self.budget.steps += 1
+        self.budget.spend_step(stepper.t, self.end)
         if self.system.has_event and self.system.event(stepper.y) <= 0:
             self._stop_at_event(stepper, t_old, y_old)
             return Outcome.THRESHOLD

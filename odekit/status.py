@@ -51,7 +51,7 @@ class Status(_Flag):
     Examples
     --------
     >>> Status(4), Status.STALLED.meaning
-    (<Status.STALLED: 4>, 'the step size underflowed before the end')
+    (<Status.STALLED: 4>, 'the steps became too small to reach the end')
     """
 
     COMPLETED = 0, "every phase ran to its end"
@@ -72,8 +72,8 @@ class Status(_Flag):
     )
     STALLED = (
         4,
-        "the step size underflowed before the end",
-        "Loosen `rtol` and `atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
+        "the steps became too small to reach the end",
+        "Does a unit die there (ReLU weights that reach zero)? Stop before; else loosen `rtol` and `atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
     )
     STEP_BUDGET = (
         5,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import BDF, DOP853, LSODA, RK23, RK45, Radau
 
-from odekit.options import SolverOptions
+from odekit.options import MAX_STEPS, SolverOptions
 from odekit.status import Status
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -27,6 +27,9 @@ SOLVERS: dict[str, Any] = {
 }
 EXPLICIT = ("RK23", "RK45", "DOP853")
 
+WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
+"""So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
+run that sits at a jump of its derivative, such as a ReLU unit that dies."""
 CALLS_PER_STEP = 20_000
 """A step of any method takes tens of evaluations; one that takes this many hangs."""
 LARGEST = 1e100
@@ -58,6 +61,8 @@ class Budget:
     calls: int = 0
     jacobians: int = 0
     deadline: float = field(init=False)
+    mark: float = -np.inf
+    crawls: int = 0
 
     def __post_init__(self) -> None:
         seconds = self.options.max_seconds
@@ -69,6 +74,17 @@ class Budget:
             raise Halt(Status.STEP_BUDGET)
         if time.monotonic() > self.deadline:
             raise Halt(Status.TIME_BUDGET)
+
+    def spend_step(self, t: float, end: float) -> None:
+        """Count an accepted step, which led to t, of a phase that ends at `end`."""
+        self.steps += 1
+        if self.steps % WINDOW:
+            return
+        left = (end - t) / max(t - self.mark, 1e-300) * WINDOW
+        self.crawls = self.crawls + 1 if left > HOPELESS else 0
+        self.mark = t
+        if self.crawls >= WINDOWS:
+            raise Halt(Status.STALLED)
 
 
 class Guarded:
@@ -130,6 +146,7 @@ class Stepper:
     ) -> None:
         self.kind, self.rhs, self.jac, self.bound, self.options = kind, rhs, jac, bound, options
         self.unclipped = 0.0
+        self.f_before: Floats | None = None
         self._start(t, y, h, f)
 
     def _start(self, t: float, y: Floats, h: float | None, f: Floats | None = None) -> None:
@@ -186,6 +203,7 @@ class Stepper:
         tried again from the same point at a tenth, and only then given up.
         """
         t, y, f = self.t, self.y.copy(), self.f
+        self.f_before = f
         h = self.h or (self.bound - t)
         for _ in range(SHRINKS):
             self.rhs.calls_in_step = 0
@@ -245,9 +263,12 @@ class Stepper:
     def within_step(self, t: float, y: Floats) -> Callable[[float], Floats]:
         """The solution inside the step just taken, which started from (t, y).
 
-        Radau's own interpolant is a cubic, far less accurate than its steps: there the point is
-        integrated to instead.
+        Interpolants are less accurate than steps: Radau's is a cubic, and those of the explicit
+        methods were off by 10⁴ tolerances where stability limits the step. So these methods take a
+        shorter step to the point instead.
         """
+        if self.kind in EXPLICIT:
+            return lambda time: self._shorter_step(t, y, time)
         if self.kind != "Radau":
             return self.solver.dense_output()  # type: ignore[no-any-return]
 
@@ -260,3 +281,13 @@ class Stepper:
             return probe.y
 
         return land
+
+    def _shorter_step(self, t: float, y: Floats, time: float) -> Floats:
+        """One step of the explicit method from (t, y), shorter than the one that was accepted."""
+        h, tableau = time - t, self.solver
+        self.rhs.calls_in_step = 0
+        K = np.empty((tableau.n_stages, y.size))
+        K[0] = self.f_before
+        for s in range(1, tableau.n_stages):
+            K[s] = self.rhs(t + tableau.C[s] * h, y + h * (tableau.A[s, :s] @ K[:s]))
+        return np.asarray(y + h * (tableau.B @ K))

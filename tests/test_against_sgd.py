@@ -4,7 +4,7 @@ Order parameters of SGD deviate from their limit by O(1/√N) in each run and by
 So the mean over replicas must lie within 4 of its standard errors plus c/N of the solution, at
 every time and for every component; c = 4 is a few times the size of the order parameters. Where a
 test names a problem that differs in the very thing it is about, the same data must rule that
-problem out, at more than 3 times the allowance: the test can tell.
+problem out, at more than twice the allowance: the test can tell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sgd import simulate
 
 STANDARD_ERRORS = 4
 BIAS = 4
-RULED_OUT = 3
+RULED_OUT = 2
 
 TEACHERS = np.array(
     [

@@ -204,12 +204,13 @@ def test_blow_up(case, method):
     assert np.isfinite(done.position.y).all()
 
 
+@pytest.mark.parametrize("fun", [lambda t, y: np.ones(1) / np.abs(1 - t), lambda t, y: -np.sign(y)])
 @pytest.mark.parametrize("method", ALL)
-def test_a_singularity_stalls(method):
-    done = run(System(lambda t, y: np.ones(1) / np.abs(1 - t)), [1.0], 2.0, method, rtol=1e-6)
+def test_a_singularity_or_a_jump_stalls(method, fun):
+    done = run(System(fun), [1.0], 5.0, method)
     assert done.status in (Status.STALLED, Status.NONFINITE)
     assert done.seconds < 10.0
-    assert done.position.t == pytest.approx(1.0, abs=1e-6)
+    assert done.position.t == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ALL)
