@@ -1,4 +1,4 @@
-"""Seconds of `odekit run data/plateau.toml`, cold (empty kernel cache) and warm, and of `--help`."""
+"""Seconds of `odekit run data/plateau.toml`, with cold and warm kernel cache, and of `--help`."""
 
 from __future__ import annotations
 

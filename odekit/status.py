@@ -73,7 +73,8 @@ class Status(_Flag):
     STALLED = (
         4,
         "the steps became too small to reach the end",
-        "Does a unit die there (ReLU weights that reach zero)? Stop before; else loosen `rtol` and `atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
+        "If a ReLU unit dies there (its weights reach zero), stop before; else loosen `rtol` and "
+        "`atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
     )
     STEP_BUDGET = (
         5,
