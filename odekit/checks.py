@@ -22,6 +22,28 @@ MAX_NUMBERS = 2**28
 """Most numbers in one array: 2 GiB."""
 
 
+_LABELS = "time student student_other teacher teacher_other head task phase_index time_since_switch"
+_VARIABLES = (
+    "Q R T readout generalization_error phase status t_last n_steps n_rhs n_jac phase_end "
+    "phase_outcome method"
+)
+RESERVED = frozenset(f"{_LABELS} {_VARIABLES}".split())
+"""Names in the result that no sweep axis may take."""
+
+
+def axis_name(argument: str, name: object) -> str:
+    """A name that a sweep axis may have: it becomes a dim of the result and of its file."""
+    plain = isinstance(name, str) and name.isidentifier() and name.isascii()
+    if not plain or name in RESERVED:
+        raise ProblemError(
+            argument,
+            "must have sweep dims with plain names that nothing in the result has",
+            repr(name),
+            f"Rename the dim; not one of {', '.join(sorted(RESERVED))}.",
+        )
+    return str(name)
+
+
 def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
     """Whether a value is an `xarray.DataArray`, without importing xarray."""
     return hasattr(value, "dims") and hasattr(value, "coords") and hasattr(value, "transpose")
@@ -68,7 +90,9 @@ def number(
     if valid is not None and not np.all(valid(array)):
         worst = array[~np.asarray(valid(array))].ravel()[0] if array.ndim else array
         raise ProblemError(argument, f"must {rule}", f"{float(worst):g}", remedy)
-    return _relabel(value, array, ()) if is_labelled(value) and array.ndim else float(array)
+    if is_labelled(value) and array.ndim:
+        return _relabel(argument, value, array, ())
+    return float(array)
 
 
 def nonnegative(argument: str, value: object, remedy: str = "") -> Number:
@@ -130,7 +154,7 @@ def array(
             argument, f"must have shape {wanted} over {tuple(dims)}", str(floats.shape), remedy
         )
     if is_labelled(value) and floats.ndim > len(dims):
-        return _relabel(value, floats, tuple(dims))
+        return _relabel(argument, value, floats, tuple(dims))
     return readonly(floats)
 
 
@@ -149,11 +173,14 @@ def choice(argument: str, value: object, allowed: Sequence[str]) -> str:
 
 
 def _relabel(
-    value: xr.DataArray, floats: np.ndarray[Any, Any], core: tuple[str, ...]
+    argument: str, value: xr.DataArray, floats: np.ndarray[Any, Any], core: tuple[str, ...]
 ) -> xr.DataArray:
     """A read-only copy that keeps the sweep dims' coordinates and drops those of core dims."""
     import xarray as xr
 
+    for dim in value.dims:
+        if dim not in core:
+            axis_name(argument, dim)
     coords = {d: value.coords[d] for d in value.dims if d in value.coords and d not in core}
     return xr.DataArray(readonly(floats), dims=value.dims, coords=coords)
 

@@ -114,6 +114,8 @@ def run(
     """Solve a scenario, or the problem of a result file once more."""
     if checkpoint_every is not None and checkpoint is None:
         raise click.UsageError("--checkpoint-every needs --checkpoint")
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
@@ -188,6 +190,10 @@ def _load(path: Path) -> Scenario:
     """Read a scenario, or the problem that a result file holds."""
     with path.open("rb") as file:
         stored = file.read(4).startswith(SIGNATURES)
+    if path.suffix == ".nc" and not stored:
+        from odekit.errors import StoreError
+
+        raise StoreError(path, "is not a netCDF-4 file", "A scenario is named `.toml`.")
     if stored:
         from odekit.scenario import scenario_of
 

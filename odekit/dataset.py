@@ -130,7 +130,7 @@ _VARIABLES = [
         "generalization_error",
         ("time", "task"),
         "float64",
-        "mean-squared error / 2 against the noise-free labels of each task",
+        "generalization error",
         "epsilon_g",
         f"epsilon_g = 1/2 sum_ab c_a c_b I2(a,b), {_EXPANSION}",
     ),

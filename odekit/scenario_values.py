@@ -10,7 +10,7 @@ import numpy as np
 
 from odekit import scenario_schema as schema
 from odekit import teachers
-from odekit.checks import MAX_UNITS, count
+from odekit.checks import MAX_UNITS, axis_name, count
 from odekit.errors import ProblemError
 from odekit.initial import imbalance, polar
 from odekit.schedule import Schedule
@@ -108,15 +108,10 @@ def join(key: str, argument: str) -> str:
 def _axis(table: schema.Axis, axes: Axes) -> Any:
     import xarray as xr
 
-    from odekit.dataset import REGISTRY
-
-    plain = table.over.isidentifier() and table.over.isascii()
-    if not plain or table.over in REGISTRY or table.over == "draw":
+    axis_name("over", table.over)
+    if table.over == "draw":
         raise ProblemError(
-            "over",
-            "must be a plain name that no variable of the result has",
-            repr(table.over),
-            f"Not one of draw, {', '.join(REGISTRY)}.",
+            "over", "must not be `draw`, the axis of `draws`", "'draw'", "Rename it."
         )
     points = _points({n: getattr(table, n) for n in ("values", "linspace", "geomspace")})
     if table.labels is None and len(set(points)) < len(points):

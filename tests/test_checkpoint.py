@@ -165,7 +165,7 @@ KILL = """
         if pid == 0:
             solve([0.0, 0.01, 0.05][kill % 3])
             os._exit(0)
-        time.sleep(chance.uniform(0.0, 0.2))
+        time.sleep(chance.uniform(0.0, 0.06))
         os.kill(pid, signal.SIGKILL)
         print(os.WIFSIGNALED(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -174,7 +174,7 @@ INTERRUPT = """
     print("ready", flush=True)
     print(ok.Status(solve(1e6).status.item()).word)
 """
-SLOW = {"max_step": 5e-3, "method": "DOP853"}
+SLOW = {"max_step": 2e-3, "method": "DOP853"}
 
 
 def slow_problem():

@@ -399,3 +399,20 @@ def test_every_shipped_scenario_is_in_this_list() -> None:
         assert scenario.title
         assert scenario.description
         assert scenario.references
+
+
+@pytest.mark.parametrize("output", ["same.toml", "out.txt"])
+def test_a_result_never_replaces_its_scenario(tmp_path, output, capsys):
+    scenario = tmp_path / "same.toml"
+    scenario.write_text((DATA / "linear_exact.toml").read_text())
+    before = scenario.read_text()
+    code = main(["run", str(scenario), "-o", str(tmp_path / output), "--overwrite"])
+    assert (code, scenario.read_text()) == (2, before)
+    assert "name" in capsys.readouterr().err
+
+
+def test_a_text_named_nc_is_no_scenario(tmp_path, capsys):
+    path = tmp_path / "text.nc"
+    path.write_text("hello")
+    assert main(["run", str(path), "-o", str(tmp_path / "o.nc")]) == 3
+    assert "is not a netCDF-4 file" in capsys.readouterr().err

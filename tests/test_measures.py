@@ -247,7 +247,8 @@ def test_curves_start_at_zero_and_forgetting_is_minus_transfer(error, first):
         (lambda ds: m.transfer(ds.drop_attrs()), "task", "named"),
         (lambda ds: m.forgetting(ds.isel(time=slice(0, 9))), "switch", "reached"),
         (lambda ds: m.forgetting(ds.isel(time=slice(-9, None))), "switch", "reached"),
-        (lambda ds: m.maximum(ds.generalization_error), "curve", "forgetting"),
+        (lambda ds: m.maximum(ds.T), "curve", "time"),
+        (lambda ds: m.initial_rate(ds.generalization_error), "curve", "forgetting"),
         (lambda ds: m.initial_rate(m.forgetting(ds), span=-1.0), "span", "> 0"),
         (lambda ds: m.plateau(ds, phase=2), "phase", "0 to 1"),
         (lambda ds: m.plateau(ds, "3"), "task", "'1', '2'"),
@@ -395,3 +396,11 @@ def test_imbalance_is_conserved_by_gradient_flow_of_relu_units():
     balance = m.imbalance(ok.solve(setting), "main")
     start = np.array([0.8, -0.5, 0.3]) ** 2 - np.diag(setting.state.Q)
     np.testing.assert_allclose(balance, np.broadcast_to(start, balance.shape), atol=1e3 * TOLERANCE)
+
+
+def test_maximum_and_final_of_any_variable_over_time():
+    times = xr.DataArray([0.0, 1.0, 2.0], dims="time", coords={"time": [0.0, 1.0, 2.0]})
+    last = ok.measures.final(times.where(times < 2, np.nan).rename("x"))
+    assert (last.item(), last.name) == (1.0, "x_final")
+    best = ok.measures.maximum((times * (2.5 - times)).rename("x"))
+    assert (best.item(), best.time.item()) == (1.5, 1.0)

@@ -214,3 +214,18 @@ def test_labelled_numbers_keep_their_dims_and_the_coordinates_of_sweep_axes():
     with pytest.raises(ok.ProblemError, match="sum to 1"):
         phase(tasks={"a": p, "b": p})
     assert phase(tasks={"a": p, "b": 1 - p}).mixture["b"].dims == ("p",)
+
+
+@pytest.mark.parametrize("dim", ["time", "student", "Q", "status", "a b", "a/b", "é"])
+def test_a_sweep_dim_may_not_take_a_name_of_the_result(dim):
+    with pytest.raises(
+        ok.ProblemError, match="`learning_rate` must have sweep dims with plain names"
+    ):
+        ok.Phase("main", 1.0, xr.DataArray([1.0, 2.0], dims=dim))
+
+
+def test_names_of_the_result_are_reserved():
+    from odekit.checks import RESERVED
+    from odekit.dataset import REGISTRY
+
+    assert RESERVED == {*REGISTRY, "time_since_switch"}

@@ -116,3 +116,20 @@ def test_tables_survive_plain_data_exactly_and_are_read_only():
     assert [again(t) for t in (0.1, 7.0, 555.5)] == [table(t) for t in (0.1, 7.0, 555.5)]
     with pytest.raises(ValueError, match="read-only"):
         table.values[0] = 1.0
+
+
+@pytest.mark.parametrize("periods", [18, 199])
+def test_a_function_of_many_periods_is_tabulated(periods):
+    def rate(t):
+        return 0.1 * (1 + 0.9 * np.cos(2 * np.pi * periods * t / 1000))
+
+    table = ok.Schedule.from_function(rate, 1000.0)
+    times = np.random.default_rng(3).uniform(0, 1000, 500)
+    assert max(abs(table(t) - rate(t)) for t in times) < 1e-8
+
+
+def test_a_narrow_feature_is_not_missed():
+    """Wherever it stands, as long as it is wider than 1/4096 of the phase."""
+    for start in np.random.default_rng(1).uniform(0, 9_990, 20):
+        table = ok.Schedule.from_function(lambda t, a=start: 2.0 if a < t < a + 10 else 0.1, 1e4)
+        assert table(start + 5) == pytest.approx(2.0)

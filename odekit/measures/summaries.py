@@ -55,22 +55,23 @@ def initial_rate(curve: xr.DataArray, span: float | None = None, degree: int = 4
 
 
 def maximum(curve: xr.DataArray) -> xr.DataArray:
-    """Largest value of a curve; its coordinate ``time_since_switch`` says when.
+    """Largest value of a curve, or of any variable over ``time``.
 
     Returns
     -------
     DataArray
-        Without ``time``; NaN for trajectories that never reached the switch.
+        Without ``time``; NaN for trajectories that never reached the switch. The coordinate
+        ``time_since_switch`` (``time`` for a variable that has no switch) says when.
     """
-    _check_curve(curve)
+    when = _clock(curve)
     best = curve.max("time")
-    time = _along_time(_time_of_maximum, curve).assign_attrs(curve.time_since_switch.attrs)
+    time = _along_time(_time_of_maximum, curve).assign_attrs(curve[when].attrs)
     found = named(best, f"{curve.name}_maximum", f"maximum of {curve.name}")
-    return found.assign_coords(time_since_switch=time)
+    return found.assign_coords({when: time})
 
 
 def final(curve: xr.DataArray) -> xr.DataArray:
-    """Last value of a curve.
+    """Last value of a curve, or of any variable over ``time``.
 
     For trajectories that stopped early it is the last value they reached: mask them by
     ``ds.status == 0`` where that matters.
@@ -80,7 +81,6 @@ def final(curve: xr.DataArray) -> xr.DataArray:
     DataArray
         Without ``time``.
     """
-    _check_curve(curve)
     last = _along_time(_last_value, curve)
     return named(last, f"{curve.name}_final", f"final value of {curve.name}")
 
@@ -98,14 +98,29 @@ def _check_curve(curve: xr.DataArray) -> None:
         )
 
 
+def _clock(curve: xr.DataArray) -> str:
+    """The coordinate that says when: time since the switch where there is one."""
+    if "time" not in curve.dims or "time" not in curve.coords:
+        raise ProblemError(
+            "curve",
+            "must have the dim `time` with its coordinate",
+            f"dims {curve.dims}",
+            "Give a curve, or a variable of the dataset over time.",
+        )
+    return "time_since_switch" if "time_since_switch" in curve.coords else "time"
+
+
 def _along_time(function: Any, curve: xr.DataArray) -> xr.DataArray:
     """A number from each trajectory's values and times."""
     import xarray as xr
 
+    when = _clock(curve)
+    times = xr.DataArray(curve[when].values, dims=curve[when].dims)
+
     number: xr.DataArray = xr.apply_ufunc(
         function,
-        curve.drop_vars("time_since_switch"),
-        curve["time_since_switch"].drop_vars("time_since_switch"),
+        curve.drop_vars(["time_since_switch", "time"], errors="ignore"),
+        times,
         input_core_dims=[["time"], ["time"]],
         vectorize=True,
         output_dtypes=[np.float64],
