@@ -228,4 +228,4 @@ def test_names_of_the_result_are_reserved():
     from odekit.checks import RESERVED
     from odekit.dataset import REGISTRY
 
-    assert RESERVED == {*REGISTRY, "time_since_switch"}
+    assert {*REGISTRY, "time_since_switch"} == RESERVED
