@@ -71,10 +71,10 @@ class _Table:
 
     def put(self, place: tuple[int, ...], arrays: dict[str, Any]) -> None:
         """Write the result of one point."""
-        rows = np.searchsorted(self.times, arrays.pop("time"))
+        t = arrays.pop("time")
+        rows = np.searchsorted(self.times, t)
         # A run that stopped early has one more row, at a time of its own.
-        kept = np.isin(np.arange(rows.size), np.unique(rows, return_index=True)[1])
-        kept &= rows < self.times.size
+        kept = self.times[np.minimum(rows, self.times.size - 1)] == t
         for name, value in arrays.items():
             array = np.asarray(value)
             timed = "time" in REGISTRY[name].dims

@@ -188,6 +188,11 @@ class CommitteeLayout:
             errors(row, self.code, T, self.u, self.head_index, work, errors_of_row)
         return out
 
+    @staticmethod
+    def constants(problem: Problem) -> dict[str, Any]:
+        """Variables of the dataset that no run changes, with the sweep dims that they have."""
+        return {"T": problem.state.T}
+
     def arrays(self, rows: Floats) -> dict[str, Any]:
         """Variables of the dataset by name, from visible states (rows, n)."""
         Q, R, v = self.unpack(rows)
@@ -195,7 +200,6 @@ class CommitteeLayout:
             "Q": Q,
             "R": R,
             "readout": v,
-            "T": np.array(self.problem.state.T),
             "generalization_error": self.errors(rows),
         }
 

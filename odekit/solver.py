@@ -13,6 +13,7 @@ from odekit.dataset import assemble, provenance
 from odekit.errors import ProblemError
 from odekit.grid import run_grid
 from odekit.interrupts import Interrupts
+from odekit.layout import CommitteeLayout
 from odekit.options import SolverOptions, check_device, output_times
 from odekit.problem import Problem
 from odekit.run import Run
@@ -144,6 +145,7 @@ def label(
         solver["t_eval"] = times.tolist()
     attrs["odekit_solver"] = json.dumps(solver, sort_keys=True)
     labels = {"time": arrays.pop("time"), "head": list(problem.heads), "task": list(problem.tasks)}
+    arrays = {**arrays, **CommitteeLayout.constants(problem)}
     return assemble(arrays, {**labels, **coords}, attrs, sweep=sweep)
 
 
