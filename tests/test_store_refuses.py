@@ -1,0 +1,287 @@
+"""Files that `open` must refuse: foreign, damaged, absurd, or reaching for other files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+
+from odekit.errors import StoreError
+from odekit.h5scan import references_to_other_files
+from odekit.store import open as open_store
+from odekit.store import save
+from test_store import example
+
+# -------------------------------------------------------------------------------- what is refused
+
+
+def refused(path, words, **options):
+    with pytest.raises(StoreError, match=words) as info:
+        open_store(path, **options)
+    assert str(path) in str(info.value)
+    assert info.value.remedy
+
+
+def test_foreign_files(tmp_path):
+    (tmp_path / "text.nc").write_text(
+        "CDF? no: just words, and enough of them to fill a superblock"
+    )
+    refused(tmp_path / "text.nc", "not a netCDF-4 file")
+    (tmp_path / "empty.nc").write_bytes(b"")
+    refused(tmp_path / "empty.nc", "not a netCDF-4 file")
+    refused(tmp_path / "none.nc", "does not exist")
+    refused(tmp_path, "is a folder")
+    with netCDF4.Dataset(tmp_path / "other.nc", "w") as file:
+        file.title = "of someone else"
+    refused(tmp_path / "other.nc", "not of odekit")
+    with netCDF4.Dataset(tmp_path / "three.nc", "w", format="NETCDF3_CLASSIC") as file:
+        file.title = "of someone else"
+    refused(tmp_path / "three.nc", "not a netCDF-4 file")
+
+
+def edit(path, change):
+    with netCDF4.Dataset(path, "a") as file:
+        change(file)
+    return path
+
+
+def test_newer_edited_and_grouped_files(tmp_path):
+    def fresh(name):
+        return save(example(), tmp_path / name)
+
+    newer = edit(fresh("newer.nc"), lambda f: f.setncattr("odekit_schema_version", 99))
+    refused(newer, r"layout 99.*pip install --upgrade")
+    other = edit(fresh("other.nc"), lambda f: f.setncattr("odekit_problem", "{}"))
+    refused(other, "match its checksum")
+    grouped = edit(fresh("grouped.nc"), lambda f: f.createGroup("g"))
+    refused(grouped, r"holds groups \(g\)")
+
+    def set_q(file):
+        file["Q"][0, 0, 0] = 7.0
+
+    edited = edit(fresh("edited.nc"), set_q)
+    refused(edited, "`Q` is not what was saved.*verify=False")
+    assert open_store(edited, verify=False).Q[0, 0, 0] == 7.0
+
+
+def test_added_and_dropped_variables_are_no_damage(tmp_path):
+    def change(file):
+        file.createVariable("mine", "f8", ("time",))[:] = 1.0
+        file.setncattr("history", "edited by another tool")
+
+    path = edit(save(example(), tmp_path / "a.nc"), change)
+    assert open_store(path).mine.values.tolist() == [1.0] * 5
+
+
+def test_absurd_sizes(tmp_path):
+    path = save(example(), tmp_path / "a.nc")
+    refused(path, r"declares \d+ bytes.*raise `max_bytes`", max_bytes=100)
+
+    def bomb(file):
+        file.createDimension("huge", 10**12)
+        file.createVariable("bomb", "f8", ("huge",), compression="zlib", chunksizes=(2**20,))
+
+    refused(edit(path, bomb), "declares 80000")
+
+
+def test_a_chunk_larger_than_its_variable(tmp_path):
+    def bomb(file):
+        file.createDimension("rows", None)
+        file.createVariable("bomb", "i1", ("rows",), compression="zlib", chunksizes=(2**31 - 1,))
+
+    refused(edit(save(example(), tmp_path / "a.nc"), bomb), "declares", max_bytes=2**30)
+
+
+def test_texts_of_other_tools_are_read_within_bounds(tmp_path):
+    def add(file):
+        file.createVariable("note", str, ("task",))[:] = np.array(["a", "bc"], object)
+
+    path = edit(save(example(), tmp_path / "a.nc"), add)
+    assert open_store(path).note.values.tolist() == ["a", "bc"]
+    refused(path, "declares", max_bytes=path.stat().st_size)
+
+
+def test_types_beyond_numbers_and_text(tmp_path):
+    def add(file):
+        kind = file.createCompoundType(np.dtype([("a", "f8"), ("b", "i4")]), "pair")
+        file.createVariable("pairs", kind, ("task",))
+
+    refused(edit(save(example(), tmp_path / "a.nc"), add), "`pairs` has a type")
+
+
+@pytest.mark.parametrize("part", [0.0001, 0.02, 0.5, 0.9, 0.9999])
+def test_truncated_files(tmp_path, part):
+    path = save(example(rows=20_000), tmp_path / "a.nc")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    refused(path, "could not be read|not a netCDF-4 file|no complete superblock")
+
+
+FLIPS = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import numpy as np
+from test_store import assert_same, example
+from odekit.errors import StoreError
+from odekit.store import open as open_store
+path, count = Path(sys.argv[1]), int(sys.argv[2])
+data, good = path.read_bytes(), open_store(path)
+rng = np.random.default_rng(0)
+refused = 0
+for position in rng.integers(0, 8 * len(data), count):
+    broken = bytearray(data)
+    broken[position // 8] ^= 1 << (position % 8)
+    path.unlink()  # HDF5 may keep a file that it could not read, and answer from its memory
+    path.write_bytes(broken)
+    try:
+        got = open_store(path)
+    except StoreError:
+        refused += 1
+    else:
+        assert_same(got, good)
+print(refused)
+"""
+
+
+@pytest.mark.parametrize(("rows", "least"), [(5, 0.2), (3000, 0.9)])
+def test_flipped_bits_never_give_wrong_numbers(tmp_path, rows, least):
+    # A flipped bit in a gap of the file is harmless, and the rest is refused: nothing in between.
+    # `least`: a share of the file that is in use for sure (a small file is gaps for the most part).
+    path = save(example(rows=rows), tmp_path / "a.nc")
+    script, count = FLIPS.format(tests=str(Path(__file__).parent)), 150
+    # In a process of its own, which shows that the HDF5 library does not crash either.
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path), str(count)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= least * count
+
+
+@pytest.mark.parametrize("name", ["time", "Q", "T", "readout", "n_rhs", "method"])
+def test_a_flipped_bit_in_a_small_variable(tmp_path, name):
+    ds = example()
+    path = save(ds, tmp_path / "a.nc")
+    data = bytearray(path.read_bytes())
+    content = b"DOP853 -> Radau" if name == "method" else ds[name].values.tobytes()
+    assert data.count(content) == 1
+    data[data.index(content)] ^= 1
+    path.write_bytes(data)
+    refused(path, f"`{name}` is not what was saved")
+
+
+# ---------------------------------------------------------------------- files that reach for files
+
+
+@pytest.fixture
+def h5py():
+    return pytest.importorskip("h5py", reason="h5py (the test extra) makes the hostile files")
+
+
+@pytest.fixture
+def victim(tmp_path, h5py):
+    """A file whose content must not get into a dataset."""
+    path = tmp_path / "secret.h5"
+    with h5py.File(path, "w") as file:
+        file["q"] = np.arange(3.0)
+    np.arange(3.0).tofile(tmp_path / "secret.bin")
+    return path
+
+
+def hostile(tmp_path, h5py, change, **options):
+    path = save(example(), tmp_path / "a.nc")
+    with h5py.File(path, "a", **options) as file:
+        change(file)
+    return path
+
+
+@pytest.mark.parametrize("libver", ["earliest", "v108", "latest"])
+@pytest.mark.parametrize("crowd", [0, 20])
+def test_external_link(tmp_path, h5py, victim, libver, crowd):
+    def change(file):
+        file["q"] = h5py.ExternalLink(str(victim), "/q")
+        for i in range(crowd):  # many links move into a fractal heap
+            file[f"q{i}"] = h5py.ExternalLink(str(victim), "/q")
+
+    refused(hostile(tmp_path, h5py, change, libver=libver), "an external link")
+
+
+def test_external_link_with_a_long_name(tmp_path, h5py, victim):
+    def change(file):  # a "huge object" of the heap
+        file["n" * 6000] = h5py.ExternalLink(str(victim), "/q")
+
+    refused(hostile(tmp_path, h5py, change), "an external link")
+
+
+def test_links_in_a_compressed_heap(tmp_path, h5py):
+    def change(file):
+        for i in range(20):
+            file[f"q{i}"] = h5py.SoftLink("/T")
+
+    path = hostile(tmp_path, h5py, change)
+    assert references_to_other_files(path) == []
+    data = bytearray(path.read_bytes())
+    # No tool here makes a group with filters: the length of their description is set by hand.
+    data[data.index(b"FRHP\0") + 7] = 20
+    path.write_bytes(data)
+    refused(path, "a filtered fractal heap")
+
+
+@pytest.mark.parametrize(("position", "value"), [(8, 9), (9, 4), (12, 1)])
+def test_superblock_beyond_the_search(tmp_path, position, value):
+    path = save(example(), tmp_path / "a.nc")
+    data = bytearray(path.read_bytes())
+    data[position] = value
+    path.write_bytes(data)
+    refused(path, "an unusual HDF5 superblock")
+
+
+def test_names_of_files_as_text_are_harmless(tmp_path):
+    text = "HEAP FRHP GCOL \x01\x08\x40 ../secret.nc"
+    ds = example().assign_attrs(note=text)
+    assert open_store(save(ds, tmp_path / "a.nc")).attrs["note"] == text
+
+
+def test_random_data_are_not_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    ds = example().assign(noise=("x", rng.integers(0, 2**63, 500_000)))
+    assert references_to_other_files(save(ds, tmp_path / "a.nc")) == []
+
+
+@pytest.mark.parametrize("libver", ["earliest", "v108", "latest"])
+def test_external_storage(tmp_path, h5py, victim, libver):
+    def change(file):
+        secret = str(victim.with_suffix(".bin"))
+        file.create_dataset("q", (3,), "f8", external=[(secret, 0, 24)])
+
+    refused(hostile(tmp_path, h5py, change, libver=libver), "external storage")
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_virtual_dataset(tmp_path, h5py, victim, libver):
+    def change(file):
+        layout = h5py.VirtualLayout((3,), "f8")
+        layout[:] = h5py.VirtualSource(str(victim), "q", shape=(3,))
+        file.create_virtual_dataset("q", layout)
+
+    refused(hostile(tmp_path, h5py, change, libver=libver), "a virtual dataset")
+
+
+def test_user_block(tmp_path, h5py):
+    with h5py.File(tmp_path / "a.nc", "w", userblock_size=512) as file:
+        file["q"] = 1.0
+    refused(tmp_path / "a.nc", "unusual|not a netCDF-4 file")
+
+
+def test_link_within_the_file_is_harmless(tmp_path, h5py):
+    def change(file):
+        file["alias"] = h5py.SoftLink("/T")
+
+    path = hostile(tmp_path, h5py, change)
+    np.testing.assert_array_equal(open_store(path).alias, np.eye(3))
