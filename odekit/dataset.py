@@ -148,6 +148,14 @@ _VARIABLES = [
         required=False,
     ),
     Variable(
+        "phase_end_error",
+        ("phase_index", "task"),
+        "float64",
+        "generalization error as the phase ended",
+        "epsilon_g",
+        required=False,
+    ),
+    Variable(
         "phase_outcome",
         ("phase_index",),
         "int8",

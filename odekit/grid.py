@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.checkpoint import Checkpoint
+from odekit.checks import is_labelled
 from odekit.dataset import REGISTRY
 from odekit.interrupts import Interrupts
 from odekit.options import SolverOptions, default_times
@@ -32,7 +33,7 @@ def run_grid(
     """Run every point of a sweep and put the results onto one time axis."""
     shape = tuple(size for size, _ in found.values())
     if times is None:
-        times = common_times(problem)
+        times = common_times(problem, found)
     table = _Table(shape, times)
     bar = _bar(int(np.prod(shape))) if progress else None
     for i, (place, index) in enumerate(points(found)):
@@ -51,15 +52,30 @@ def run_grid(
     return table.arrays, coords
 
 
-def common_times(problem: Problem) -> Floats:
-    """Default rows of a sweep: those of its longest phases, one after the other."""
-    begin, parts = 0.0, [np.zeros(1)]
-    for phase in problem.phases:
-        duration = float(np.max(np.asarray(phase.duration)))
-        parts.append(begin + default_times(duration))
-        begin += duration
-        parts[-1][-1] = begin
+def common_times(problem: Problem, found: dict[str, Axis]) -> Floats:
+    """Default rows of a sweep: those of its longest phases, and where any run's phases may end."""
+    longest = np.array([np.max(np.asarray(phase.duration)) for phase in problem.phases])
+    begins = np.concatenate([[0.0], np.cumsum(longest)])
+    parts = [np.zeros(1)]
+    for begin, end, duration in zip(begins, begins[1:], longest, strict=False):
+        parts.append(begin + default_times(float(duration)))
+        parts[-1][-1] = end
+    if any(is_labelled(phase.duration) for phase in problem.phases):
+        parts.append(_ends(problem, found))
     return np.unique(np.concatenate(parts))
+
+
+def _ends(problem: Problem, found: dict[str, Axis]) -> Floats:
+    """Ends of the phases of every point, added up as a run adds them."""
+    swept = {d for p in problem.phases if is_labelled(p.duration) for d in p.duration.dims}
+    axes = {dim: axis for dim, axis in found.items() if dim in swept}
+    ends = set()
+    for _, index in points(axes):
+        t = 0.0
+        for phase in problem.phases:
+            t += at(phase.duration, index)
+            ends.add(t)
+    return np.array(sorted(ends))
 
 
 class _Table:

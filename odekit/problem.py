@@ -322,9 +322,9 @@ def _probabilities(tasks: Any) -> dict[str, Any]:
         _label("tasks", k): number(
             f"tasks[{k!r}]",
             v,
-            "be > 0 and <= 1",
-            lambda x: (x > 0) & (x <= 1),
-            "Leave out a task never sampled.",
+            "be >= 0 and <= 1",
+            lambda x: (x >= 0) & (x <= 1),
+            "Give the fraction of samples from the task.",
         )
         for k, v in names.items()
     }

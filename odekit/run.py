@@ -246,11 +246,18 @@ class Run:
             "n_rhs": self.budget.calls,
             "n_jac": self.budget.jacobians,
             "phase_end": np.array([*self.end_times, *[np.nan] * missing]),
+            "phase_end_error": self._end_errors(missing),
             "phase_outcome": np.array(
                 [*self.outcomes, *[Outcome.NOT_STARTED] * missing], dtype=np.int8
             ),
             "method": np.array([*map(_method, self.methods), *["none"] * missing]),
         }
+
+    def _end_errors(self, missing: int) -> Floats:
+        """Errors as each phase ended, shape (phases, tasks); NaN for those that never began."""
+        ends = np.array([self.layout.visible(y) for y in self.ends]).reshape(-1, self.width)
+        never = np.full((missing, len(self.layout.tasks)), np.nan)
+        return np.concatenate([self.layout.errors(ends), never])
 
 
 def _method(used: list[str]) -> str:

@@ -84,8 +84,14 @@ def _rich_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 BY_NAME = ("tasks", "until", "copy_heads")
 
 
+def _is_by_name(key: str, value: Any) -> bool:
+    """Only `until` may be either; the dims of an array are a list, a threshold never is."""
+    by_name = key in BY_NAME and isinstance(value, Mapping)
+    return by_name and not (key == "until" and isinstance(value.get("dims"), list))
+
+
 def _phase(data: Mapping[str, Any]) -> Phase:
-    named = {k: _rich_fields(data[k]) for k in BY_NAME if isinstance(data.get(k), Mapping)}
+    named = {k: _rich_fields(v) for k, v in data.items() if _is_by_name(k, v)}
     fields = {**_rich_fields({k: v for k, v in data.items() if k not in named}), **named}
     if "consolidation" in fields:
         fields["consolidation"] = Consolidation(**fields["consolidation"])

@@ -89,6 +89,20 @@ def test_thresholds_sweep():
     ends = run.phase_end.values.ravel()
     assert 0 < ends[0] < ends[1] < 500
     np.testing.assert_allclose(run.t_last, ends)
+    # Ends stand between the common rows, but the errors there are known.
+    np.testing.assert_allclose(run.phase_end_error.values.ravel(), levels, rtol=1e-6)
+    assert ok.Problem.from_dict(quiet.to_dict()) == quiet
+
+
+def test_the_rows_of_swept_durations_hold_every_end():
+    spans = labelled("span", [3.0, 20.0, 77.7])
+    swept = problem(duration=spans)
+    swept = swept.replace(phases=[*swept.phases, ok.Phase("main", 1.0, 0.2)])
+    run = ok.solve(swept)
+    for span in spans.values:
+        alone = ok.solve(at(swept, {"span": int(np.argmax(spans.values == span))}))
+        last = ok.measures.final(run.sel(span=span).generalization_error)
+        np.testing.assert_array_equal(last, alone.generalization_error[-1])
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e6])

@@ -130,7 +130,7 @@ REFUSED = {
     "threshold zero": (lambda: phase(until=0.0), "until", "> 0"),
     "no threshold": (lambda: phase(until={}), "until", "non-empty"),
     "probabilities": (lambda: phase(tasks={"a": 0.5, "b": 0.6}), "tasks", "1.1"),
-    "probability zero": (lambda: phase(tasks={"a": 1.0, "b": 0.0}), "tasks['b']", "Leave out"),
+    "probability": (lambda: phase(tasks={"a": 1.1, "b": -0.1}), "tasks['a']", "fraction"),
     "no task": (lambda: phase(tasks={}), "tasks", "non-empty"),
 }
 
@@ -229,3 +229,8 @@ def test_names_of_the_result_are_reserved():
     from odekit.dataset import REGISTRY
 
     assert {*REGISTRY, "time_since_switch"} == RESERVED
+
+
+def test_a_task_may_have_probability_zero():
+    """The baseline of a sweep over fractions is one of its points."""
+    assert ok.Phase({"a": 1.0, "b": 0.0}, 1.0, 0.5).mixture == {"a": 1.0, "b": 0.0}

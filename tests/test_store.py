@@ -45,6 +45,7 @@ def example(rows=5, sweep=(), seed=0):
         "n_rhs": np.full(lead, 99),
         "n_jac": np.full(lead, 0),
         "phase_end": noise(2),
+        "phase_end_error": noise(2, 2),
         "phase_outcome": np.full((*lead, 2), Outcome.STEADY),
         "method": ["DOP853", "DOP853 -> Radau"],
     }

@@ -51,8 +51,8 @@ def forgetting(
     Notes
     -----
     ε(t_s) is the row at the switch, the state with which the old phase ended: a head copied there
-    changes the error by a jump. Without a row at the switch (other `t_eval`; phases of a sweep that
-    end by threshold) ε(t_s) is continued from the last two rows before it, geometrically.
+    changes the error by a jump. Where no row stands at the switch (other `t_eval`; phases of a
+    sweep that end by threshold) ε(t_s) is the dataset's `phase_end_error`.
     """
     chosen = trained_task(ds, switch - 1, "forgetting") if task is None else task
     change = _change(ds, chosen, switch, through)
@@ -110,7 +110,7 @@ def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
     if int(row.max()) < 0:
         raise ProblemError(
             "switch",
-            "must have been reached, with a row before it",
+            "must have been reached, with rows on both sides of it",
             f"switch {switch} of a run to t = {float(ds.time[-1]):g} from {float(ds.time[0]):g}",
             "See the dataset's `status` and the times of its rows.",
         )
@@ -187,14 +187,21 @@ def _change(
     switch_row(ds, switch)
     last = _last_phase(ds, switch, through)
     error = _errors(ds, task)
-    end = ds["phase_end"].isel(phase_index=switch - 1, drop=True) if "phase_end" in ds else np.nan
+    before = {"phase_index": switch - 1}
+    end: Any = np.nan
+    known: Any = np.nan
+    if "phase_end" in ds:
+        end = ds["phase_end"].isel(before, drop=True)
+    if "phase_end_error" in ds:
+        known = _errors(ds, task, "phase_end_error").isel(before, drop=True)
     change, since = xr.apply_ufunc(
-        lambda e, p, t, s: _since_switch(e, p, t, s, switch, last),
+        lambda e, p, t, s, k: _since_switch(e, p, t, s, k, switch, last),
         error,
         ds["phase"],
         ds["time"],
         end,
-        input_core_dims=[["time"], ["time"], ["time"], []],
+        known,
+        input_core_dims=[["time"], ["time"], ["time"], [], []],
         output_core_dims=[["time"], ["time"]],
         vectorize=True,
     )
@@ -225,7 +232,9 @@ def _last_phase(ds: xr.Dataset, switch: int, through: int | None) -> int:
     return highest if through is None else index("through", through, switch, highest)
 
 
-def _errors(ds: xr.Dataset, task: str | Sequence[str]) -> xr.DataArray:
+def _errors(
+    ds: xr.Dataset, task: str | Sequence[str], variable: str = "generalization_error"
+) -> xr.DataArray:
     known = ds["task"].values.tolist()
     wanted = [task] if isinstance(task, str) else list(task)
     for name in wanted:
@@ -233,11 +242,11 @@ def _errors(ds: xr.Dataset, task: str | Sequence[str]) -> xr.DataArray:
             raise ProblemError(
                 "task", f"must be a task of the run ({', '.join(map(repr, known))})", repr(name)
             )
-    return ds["generalization_error"].sel(task=task if isinstance(task, str) else wanted)
+    return ds[variable].sel(task=task if isinstance(task, str) else wanted)
 
 
 def _since_switch(
-    error: Floats, phase: Any, time: Floats, end: float, switch: int, last: int
+    error: Floats, phase: Any, time: Floats, end: float, known: float, switch: int, last: int
 ) -> tuple[Floats, Floats]:
     """Change of the error and time since the switch, NaN outside the rows of the curve."""
     change, since = np.full(time.size, np.nan), np.full(time.size, np.nan)
@@ -246,16 +255,10 @@ def _since_switch(
     if row < 0 or not after.any():
         return change, since
     begin = end if np.isfinite(end) else time[row]
+    if not np.isfinite(known):
+        known = error[row] if phase[row] == switch - 1 else np.nan
     rows = np.flatnonzero(after & (phase <= last))
     change[row], since[row] = 0.0, 0.0
-    change[rows] = error[rows] - _at_switch(error[: row + 1], time[: row + 1], begin)
+    change[rows] = error[rows] - known
     since[rows] = time[rows] - begin
     return change, since
-
-
-def _at_switch(error: Floats, time: Floats, begin: float) -> float:
-    """The error at the switch: that of the last row, or its geometric continuation."""
-    if begin <= time[-1] or time.size < 2 or not error[-2:].min() > 0:
-        return float(error[-1])
-    fraction = (begin - time[-1]) / (time[-1] - time[-2])
-    return float(error[-1] * (error[-1] / error[-2]) ** fraction)

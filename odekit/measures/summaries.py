@@ -73,8 +73,9 @@ def maximum(curve: xr.DataArray) -> xr.DataArray:
 def final(curve: xr.DataArray) -> xr.DataArray:
     """Last value of a curve, or of any variable over ``time``.
 
-    For trajectories that stopped early it is the last value they reached: mask them by
-    ``ds.status == 0`` where that matters.
+    It is that of the last row. For trajectories that stopped early that is the last one they
+    reached: mask them by ``ds.status == 0`` where that matters. Runs of a sweep that end by
+    threshold stop between rows; the errors at their very ends are ``ds.phase_end_error``.
 
     Returns
     -------
