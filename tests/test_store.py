@@ -42,7 +42,7 @@ def example(rows=5, sweep=(), seed=0):
         "status": np.full(lead, Status.INTERRUPTED),
         "t_last": np.full(lead, 4.0),
         "n_steps": np.full(lead, 17.0),
-        "n_rhs": np.full(lead, 99),
+        "n_rhs": np.full(lead, 987_654_321),
         "n_jac": np.full(lead, 0),
         "phase_end": noise(2),
         "phase_end_error": noise(2, 2),
