@@ -211,7 +211,6 @@ def _solve(
     picture: Path | None,
     progress: bool | None,
 ) -> int:
-    # From the package: a direct import of the module would put it in the function's place.
     from odekit import solve
     from odekit.store import save
     from odekit.summary import failed, summary
