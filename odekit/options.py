@@ -10,7 +10,7 @@ import numpy as np
 from odekit.checks import MAX_NUMBERS, choice, count, number, positive
 from odekit.errors import ProblemError
 
-METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P")
 MAX_STEPS = 10_000_000
 # scipy clips rtol here, with a warning, in every method.
 LEAST_RTOL = 100 * np.finfo(float).eps

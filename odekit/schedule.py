@@ -117,7 +117,7 @@ class Schedule:
 
     def __call__(self, time: float) -> float:
         """Learning rate at a time since the start of the phase."""
-        starts, coefficients = self._pieces
+        starts, coefficients = self.pieces
         if time <= starts[0]:
             return float(self.values[0])
         if time >= self.times[-1]:
@@ -129,7 +129,7 @@ class Schedule:
         return max(((c3 * x + c2) * x + c1) * x + c0, 0.0)
 
     @cached_property
-    def _pieces(self) -> tuple[list[float], list[tuple[float, ...]]]:
+    def pieces(self) -> tuple[list[float], list[tuple[float, ...]]]:
         """Left ends and polynomial coefficients as plain floats: 20x faster than scipy's call."""
         if self.interpolation == "linear":
             slopes = np.diff(self.values) / np.diff(self.times)

@@ -29,6 +29,7 @@ __all__ = [
     "absolute",
     "asin",
     "asin_given",
+    "asin_within_half",
     "choose_less",
     "load",
     "minor",
@@ -109,8 +110,8 @@ def _mixed(*kinds: Any) -> Any:
     return vec8 if _wide(*kinds) == vec8 else None
 
 
-def _spread(builder: Any, value: Any) -> Any:
-    """Copy a double to all lanes."""
+def spread(builder: Any, value: Any) -> Any:
+    """Instructions that copy a double to all lanes."""
     lane = ir.IntType(32)
     undefined = ir.Constant(_VECTOR, ir.Undefined)
     first = builder.insert_element(undefined, value, lane(0))
@@ -123,7 +124,7 @@ def _alike(builder: Any, kinds: Any, arguments: Any) -> list[Any]:
     if _wide(*kinds) != vec8:
         return list(arguments)
     pairs = zip(kinds, arguments, strict=True)
-    return [x if isinstance(kind, Vec8) else _spread(builder, x) for kind, x in pairs]
+    return [x if isinstance(kind, Vec8) else spread(builder, x) for kind, x in pairs]
 
 
 def _call(builder: Any, name: str, *arguments: Any) -> Any:
@@ -153,6 +154,11 @@ for _symbol, _instruction in (
     (operator.truediv, "fdiv"),
 ):
     _define_operator(_symbol, _instruction)
+
+
+@native(operator.neg, lambda a: vec8 if isinstance(a, Vec8) else None)
+def _negate(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
+    return builder.fneg(arguments[0])
 
 
 # ------------------------------------------------------------------------------------------- memory
@@ -233,7 +239,7 @@ def choose_less(a: Any, b: Any, yes: Any, no: Any) -> Any:
 
 @native(splat, lambda x: vec8 if isinstance(x, types.Float) else None)
 def _splat(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
-    return _spread(builder, arguments[0])
+    return spread(builder, arguments[0])
 
 
 @native(total, lambda x: types.float64 if isinstance(x, Vec8) else None)
@@ -279,15 +285,11 @@ def _choose_less(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any
 
 
 @kernel(forceinline=True)
-def _asin(x: Any, size: Any, rest: Any) -> Any:
-    """asin x from size = |x| and rest = (1 − |x|)/2.
+def _series(s: Any, z: Any) -> Any:
+    """asin s from z = s² ≤ 1/4.
 
-    For |x| > 1/2, asin |x| = π/2 − 2 asin √rest, so that one polynomial in z ≤ 1/4 serves:
     Chebyshev interpolation of (asin √z − √z)/z^(3/2), in error by 3e-17 after the factor z^(3/2).
     """
-    rest = choose_less(rest, 0.0, 0.0, rest)
-    z = choose_less(0.5, size, rest, size * size)
-    s = choose_less(0.5, size, root(rest), size)
     p = 0.028169218060881414 * z + -0.010749050339697811
     p = p * z + 0.016035514349148825
     p = p * z + 0.007802949477353317
@@ -299,7 +301,19 @@ def _asin(x: Any, size: Any, rest: Any) -> Any:
     p = p * z + 0.044642857103423646
     p = p * z + 0.07500000000020764
     p = p * z + 0.1666666666666665
-    w = s + s * z * p
+    return s + s * z * p
+
+
+@kernel(forceinline=True)
+def _asin(x: Any, size: Any, rest: Any) -> Any:
+    """asin x from size = |x| and rest = (1 − |x|)/2.
+
+    For |x| > 1/2, asin |x| = π/2 − 2 asin √rest, so that one polynomial serves.
+    """
+    rest = choose_less(rest, 0.0, 0.0, rest)
+    z = choose_less(0.5, size, rest, size * size)
+    s = choose_less(0.5, size, root(rest), size)
+    w = _series(s, z)
     return with_sign(choose_less(0.5, size, 1.5707963267948966 - 2.0 * w, w), x)
 
 
@@ -308,6 +322,12 @@ def asin(x: Any) -> Any:
     """Inverse sine of a double or a Vec8, to 3e-16; beyond ±1 it stays at ±π/2, NaN stays NaN."""
     size = absolute(x)
     return _asin(x, size, 0.5 - 0.5 * size)
+
+
+@kernel(forceinline=True)
+def asin_within_half(x: Any) -> Any:
+    """`asin` of |x| ≤ 1/2, to the same bits, without its root."""
+    return _series(x, x * x)
 
 
 @kernel(forceinline=True)

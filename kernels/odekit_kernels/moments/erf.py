@@ -70,11 +70,11 @@ def drive(work: Any, K: int, D: int) -> None:
 
 
 @kernel(forceinline=True)
-def inverse_block(C_kk: float, C_ll: float, C_kl: float, s_kl: float, same: bool) -> Any:
+def inverse_block(C_kk: Any, C_ll: Any, C_kl: Any, s_kl: Any, same: bool) -> Any:
     """(1 + C_(kl,kl))⁻¹ as its entries kk, ll, kl; for k = l their sum in the first."""
     s2 = s_kl * s_kl
     if same:
-        return 2.0 * s2, 0.0, 0.0
+        return 2.0 * s2, 0.0 * s2, 0.0 * s2
     return (1.0 + C_ll) * s2, (1.0 + C_kk) * s2, -C_kl * s2
 
 

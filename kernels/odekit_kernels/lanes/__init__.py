@@ -1,0 +1,1 @@
+"""Many trajectories at once: the same equations in lanes, and the engine that advances them."""

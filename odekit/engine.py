@@ -1,0 +1,285 @@
+"""Many trajectories through the phases of their problem, in compiled code and on all threads."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.integrate import RK23, RK45
+
+from odekit.batch import BatchLayout
+from odekit.interrupts import Interrupts
+from odekit.layout import Frame
+from odekit.options import SolverOptions
+from odekit.schedule import Schedule
+from odekit.status import Outcome, Status
+from odekit.sweep import Axis
+from odekit_kernels.committee import make_work
+from odekit_kernels.lanes.batch import CODES, Batch, make_counters, put_back
+from odekit_kernels.lanes.explicit import Tableau, advance_explicit
+from odekit_kernels.lanes.implicit import RODAS5P, advance_implicit, make_scratch
+from odekit_kernels.lanes.plan import Plan, make_memory
+from odekit_kernels.lanes.stepping import Limits
+from odekit_kernels.simd import WIDTH
+
+if TYPE_CHECKING:
+    from odekit.problem import Problem
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
+QUOTA = 20_000
+"""Steps of a group between two looks at interrupts and deadlines: some tens of milliseconds."""
+SHARE = 512
+"""Trajectories that a thread takes at a time: their last eight leave lanes idle."""
+WORTH_STEPS = 400.0
+"""Steps at the stability limit still to come that a change to the implicit partner must save."""
+
+COUNTS = ("steps", "calls", "jacobians", "row", "waits")
+
+MOST_LETTERS = 40
+"""Length at which the names of the methods that took turns are cut."""
+STATUS = {
+    CODES["nonfinite"]: Status.NONFINITE,
+    CODES["blow_up"]: Status.BLOW_UP,
+    CODES["stalled"]: Status.STALLED,
+    CODES["step_budget"]: Status.STEP_BUDGET,
+}
+RUNNING, DONE, THRESHOLD = CODES["running"], CODES["done"], CODES["threshold"]
+HAND_OVER = CODES["hand_over"]
+
+
+@cache
+def tableau(kind: str) -> Tableau:
+    """Coefficients of an explicit pair, from scipy."""
+    method = EXPLICIT[kind]
+    A, B = np.asarray(method.A, float), np.asarray(method.B, float)
+    W = np.zeros((len(B) + 1, len(B)))
+    W[:-1, : A.shape[1]], W[-1] = A, B
+    return Tableau(
+        W=W,
+        nodes=np.append(np.asarray(method.C, float), 1.0),
+        E=np.asarray(method.E, float),
+        P=np.ascontiguousarray(method.P, float),
+        exponent=-1.0 / (method.error_estimator_order + 1),
+    )
+
+
+class Engine:
+    """All points of a sweep, advanced phase by phase.
+
+    Parameters
+    ----------
+    problem : Problem
+    found : dict
+        Sweep dims, from `odekit.sweep.axes`.
+    options : SolverOptions
+    times : array
+        Output times, common to all points.
+    threads : int
+    interrupts : Interrupts
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        found: dict[str, Axis],
+        options: SolverOptions,
+        times: Floats,
+        threads: int,
+        interrupts: Interrupts,
+    ) -> None:
+        self.problem, self.options, self.times = problem, options, times
+        self.threads, self.interrupts = threads, interrupts
+        self.layout = BatchLayout(problem, found)
+        size, phases = self.layout.size, len(problem.phases)
+        seconds = options.max_seconds
+        self.deadline = np.inf if seconds is None else time.monotonic() + seconds
+        self.status = np.full(size, Status.COMPLETED, dtype=np.int8)
+        self.t = np.zeros(size)
+        self.counts = {name: np.zeros(size, dtype=np.int64) for name in COUNTS}
+        self.ends = np.full((size, phases), np.nan)
+        self.outcomes = np.full((size, phases), Outcome.NOT_STARTED, dtype=np.int8)
+        self.methods = np.full((size, phases), "none", dtype="U64")
+
+    def run(self) -> dict[str, Any]:
+        """Integrate everything, and return the variables of the dataset by name."""
+        frame, y = self.layout.start()
+        visible = y.shape[1]
+        self.rows = np.full((self.layout.size, self.times.size, visible), np.nan)
+        if self.times[0] == 0.0:
+            self.rows[:, 0] = y
+            self.counts["row"][:] = 1
+        end_errors = np.full((*self.ends.shape, len(self.layout.tasks)), np.nan)
+        for index in range(len(self.problem.phases)):
+            frame, y = self.layout.enter(index, frame, y)
+            alive = self.status == Status.COMPLETED
+            self._phase(index, frame, y, alive)
+            shown = y[:, self.layout.shown(frame.T.shape[1])]
+            end_errors[alive, index] = self.layout.errors(shown)[alive]
+        return self._arrays(end_errors)
+
+    def _phase(self, index: int, frame: Frame, y: Floats, alive: Any) -> None:
+        phase = self.problem.phases[index]
+        begin = self.t.copy()
+        size = self.layout.size
+        batch = self.layout.batch(
+            index,
+            frame,
+            begin,
+            y=y,
+            time=self.t,
+            end=begin + np.broadcast_to(self.layout.numbers(phase.duration), size),
+            h=np.full(size, self.options.first_step or 0.0),
+            code=np.full(size, RUNNING),
+            crawl=np.tile([-np.inf, 0.0], (size, 1)),
+            times=self.times,
+            rows=self.rows,
+            **self.counts,
+        )
+        todo = np.flatnonzero(alive)
+        if phase.thresholds:
+            todo = self._already_there(index, frame, y, batch, todo)
+        self._integrate(index, frame, batch, todo)
+        self._close(index, batch, alive)
+
+    def _already_there(self, index: int, frame: Frame, y: Floats, batch: Batch, todo: Any) -> Any:
+        """End at once the phases whose thresholds are met as they begin; return the others."""
+        watched, levels = self.layout.thresholds(self.problem.phases[index])
+        errors = self.layout.errors(y, watched, frame)
+        met: Any = np.all(errors <= levels, axis=1)
+        batch.code[met] = THRESHOLD
+        return todo[~met[todo]]
+
+    def _integrate(self, index: int, frame: Frame, batch: Batch, todo: Any) -> None:
+        """Advance all; with no method named, hand trajectories from partner to partner."""
+        method = self.options.method
+        limits = self._limits(index, WORTH_STEPS if method is None else np.inf)
+        implicit = method == "Rodas5P"
+        while todo.size and not self._stopped():
+            self._note(index, todo, "Rodas5P" if implicit else method or "RK45")
+            if implicit:
+                self._spread(todo, lambda part: self._implicit(index, frame, batch, limits, part))
+            else:
+                self._spread(todo, lambda part: self._explicit(index, frame, batch, limits, part))
+            todo = todo[batch.code[todo] == HAND_OVER]
+            batch.code[todo] = RUNNING
+            implicit = not implicit
+
+    def _note(self, index: int, todo: Any, kind: str) -> None:
+        """Write down that a method takes over some trajectories."""
+        before = self.methods[todo, index]
+        first = before == "none"
+        last = np.strings.endswith(before, kind)
+        full = np.strings.str_len(before) > MOST_LETTERS
+        longer = np.strings.add(np.strings.add(before, " -> "), np.where(full, "...", kind))
+        closed = np.strings.endswith(before, "...")
+        self.methods[todo, index] = np.where(first, kind, np.where(last | closed, before, longer))
+
+    def _limits(self, index: int, worth: float) -> Limits:
+        phase, options = self.problem.phases[index], self.options
+        rates = (phase.learning_rate, phase.readout_learning_rate)
+        moves, trains = (isinstance(r, Schedule) or bool(np.any(np.asarray(r) != 0)) for r in rates)
+        return Limits(
+            rtol=options.rtol,
+            atol=options.atol,
+            max_step=options.max_step,
+            first_step=options.first_step or 0.0,
+            max_steps=options.max_steps,
+            worth=worth,
+            moves=moves,
+            trains=trains,
+            decays=bool(np.any(np.asarray(phase.weight_decay) != 0)),
+            scheduled=any(isinstance(r, Schedule) for r in rates),
+        )
+
+    def _spread(self, todo: Any, work: Any) -> None:
+        """Give shares of the trajectories to threads."""
+        share = max(WIDTH, min(SHARE, -(-todo.size // self.threads)))
+        parts = [np.ascontiguousarray(todo[i : i + share]) for i in range(0, todo.size, share)]
+        if self.threads == 1 or len(parts) == 1:
+            for part in parts:
+                work(part)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(work, parts))
+
+    def _explicit(self, index: int, frame: Frame, batch: Batch, limits: Limits, todo: Any) -> None:
+        pair = tableau(self.options.method or "RK45")
+        plan = self.layout.plan(index, frame, pair.W.shape[1])
+        memory, counters, queue = _group(plan, todo)
+        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, QUOTA)
+        while not advance_explicit(*fixed):
+            if self._stopped():
+                put_back(memory, counters, plan, batch)
+                return
+
+    def _implicit(self, index: int, frame: Frame, batch: Batch, limits: Limits, todo: Any) -> None:
+        plan = self.layout.plan(index, frame, RODAS5P.W.shape[1])
+        memory, counters, queue = _group(plan, todo)
+        scratch = make_scratch(plan.n)
+        work = make_work(plan.K, plan.P, plan.H, plan.S)
+        fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, QUOTA, scratch, work)
+        while not advance_implicit(*fixed):
+            if self._stopped():
+                put_back(memory, counters, plan, batch)
+                return
+
+    def _stopped(self) -> bool:
+        return self.interrupts.asked or time.monotonic() > self.deadline
+
+    def _close(self, index: int, batch: Batch, alive: Any) -> None:
+        """Read off how the phase went."""
+        code, phase = batch.code, self.problem.phases[index]
+        self.ends[alive, index] = self.t[alive]
+        missed = Outcome.THRESHOLD_MISSED if phase.thresholds else Outcome.DURATION
+        outcome = np.full(code.size, Outcome.FAILED, dtype=np.int8)
+        outcome[code == DONE] = missed
+        outcome[code == THRESHOLD] = Outcome.THRESHOLD
+        self.outcomes[alive, index] = outcome[alive]
+        for failed, status in STATUS.items():
+            self.status[alive & (code == failed)] = status
+        unfinished = Status.INTERRUPTED if self.interrupts.asked else Status.TIME_BUDGET
+        self.status[alive & (code == RUNNING)] = unfinished
+
+    def _arrays(self, end_errors: Floats) -> dict[str, Any]:
+        layout, fold = self.layout, self.layout.fold
+        arrays = {
+            **layout.arrays(self.rows),
+            "phase": self._phase_of_rows(),
+            "status": self.status,
+            "t_last": self.t,
+            "n_steps": self.counts["steps"],
+            "n_rhs": self.counts["calls"],
+            "n_jac": self.counts["jacobians"],
+            "phase_end": self.ends,
+            "phase_end_error": end_errors,
+            "phase_outcome": self.outcomes,
+            "method": self.methods,
+        }
+        return {name: fold(value) for name, value in arrays.items()}
+
+    def _phase_of_rows(self) -> Any:
+        """Phase of every row; the row at a switch holds the state that the old phase ended with."""
+        switches = np.where(np.isnan(self.ends), np.inf, self.ends)[:, :-1]
+        phase = np.zeros((self.layout.size, self.times.size), dtype=np.int32)
+        for index in range(switches.shape[1]):
+            phase += self.times > switches[:, index, np.newaxis]
+        filled = np.arange(self.times.size) < self.counts["row"][:, np.newaxis]
+        return np.where(filled, phase, -1).astype(np.int32)
+
+
+def _group(plan: Plan, todo: Any) -> tuple[Floats, Any, Any]:
+    """Memory of a group of lanes, its whole numbers, and the queue of its trajectories."""
+    return make_memory(plan.size), make_counters(WIDTH), np.array([0, 1, todo.size])
+
+
+def default_threads() -> int:
+    """Threads where nobody says: the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
