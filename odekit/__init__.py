@@ -24,6 +24,7 @@ _HOME = {
     "Schedule": "schedule",
     "Status": "status",
     "StoreError": "errors",
+    "SweepError": "errors",
     "Task": "problem",
     "even_angles": "initial",
     "imbalance": "initial",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from odekit.errors import ProblemError as ProblemError
     from odekit.errors import ScenarioError as ScenarioError
     from odekit.errors import StoreError as StoreError
+    from odekit.errors import SweepError as SweepError
     from odekit.families import task_family as task_family
     from odekit.initial import even_angles as even_angles
     from odekit.initial import imbalance as imbalance

@@ -7,6 +7,7 @@ import io
 import json
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,12 @@ class Checkpoint:
             raise ProblemError("folder", "must be a path", repr(self.folder), "Name a folder.")
 
 
-def as_checkpoint(value: object, problem: dict[str, Any]) -> Checkpoint | None:
+def as_checkpoint(value: object, problem: Callable[[], dict[str, Any]]) -> Checkpoint | None:
     """solve's argument: None, a `Checkpoint`, a folder, or an interval in seconds."""
     if value is None or isinstance(value, Checkpoint):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        digest = hashlib.sha256(canonical_json(problem).encode()).hexdigest()
+        digest = hashlib.sha256(canonical_json(problem()).encode()).hexdigest()
         return Checkpoint(f"odekit-{digest[:12]}.checkpoint", float(value))
     if isinstance(value, str | Path):
         return Checkpoint(value)
@@ -76,6 +77,62 @@ class Record:
     words: dict[str, Any] = field(default_factory=dict)
 
 
+def claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Make a folder the one of a run, or see that it already is.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    identity : dict
+        What must be equal for what is in it to belong to the run.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder belongs to another run, holds other files, or is damaged.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: cannot be used as a folder ({error.strerror}). Name another one."
+        ) from None
+    text, written = canonical_json(identity), folder / PROBLEM_FILE
+    if not written.exists():
+        if any(p for p in folder.iterdir() if not p.name.startswith(".")):
+            raise CheckpointError(
+                f"{folder}: holds other files and no checkpoint. Name an empty folder."
+            )
+        write_atomic(written, lambda p: p.write_bytes(text.encode()))
+        return
+    # Through JSON, as it was written: tuples become lists.
+    keys = differing_keys(read_json(written), json.loads(text))
+    if keys:
+        raise CheckpointError(
+            f"{folder}: belongs to another run, which differs in {', '.join(keys[:8])}. "
+            "Name another folder, or delete this one to start anew."
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object that was written to a checkpoint's folder."""
+    try:
+        data = json.loads(path.read_text())
+        if not isinstance(data, dict):
+            raise ValueError("it holds no object")
+    except (ValueError, OSError, RecursionError) as error:
+        raise damaged(path, error) from None
+    return data
+
+
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """What to raise for a file that cannot be what was written."""
+    return CheckpointError(
+        f"{path}: is damaged ({error}). Delete {path.parent} to start the run anew."
+    )
+
+
 class CheckpointFolder:
     """A folder that holds the problem, row segments and the state that belongs to them."""
 
@@ -84,8 +141,7 @@ class CheckpointFolder:
         self.seconds = checkpoint.seconds
         self.segments = 0
         self.last = time.monotonic()
-        # Through JSON, as it will be read back: tuples become lists.
-        self.problem = json.loads(canonical_json(problem))
+        self.problem = problem
 
     def open(self) -> tuple[Record, Floats, Floats] | None:
         """Record, row times and row states of an earlier run; None where there is none.
@@ -95,39 +151,10 @@ class CheckpointFolder:
         CheckpointError
             If the folder belongs to another problem, or its files are damaged.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(
-                f"{self.folder}: cannot be used as a folder ({error.strerror}). Name another one."
-            ) from None
-        written = self.folder / PROBLEM_FILE
-        if written.exists():
-            self._compare(written)
-        elif any(p for p in self.folder.iterdir() if not p.name.startswith(".")):
-            raise CheckpointError(
-                f"{self.folder}: holds other files and no checkpoint. Name an empty folder."
-            )
-        else:
-            text = canonical_json(self.problem).encode()
-            write_atomic(written, lambda p: p.write_bytes(text))
+        claim(self.folder, self.problem)
         if not (self.folder / STATE_FILE).exists():
             return None
         return self._load()
-
-    def _compare(self, written: Path) -> None:
-        try:
-            before = json.loads(written.read_text())
-            if not isinstance(before, dict):
-                raise ValueError("it holds no problem")
-        except (ValueError, OSError) as error:
-            raise self._damaged(written, error) from None
-        keys = differing_keys(before, self.problem)
-        if keys:
-            raise CheckpointError(
-                f"{self.folder}: belongs to another run, which differs in {', '.join(keys[:8])}. "
-                "Name another folder, or delete this one to start anew."
-            )
 
     def _load(self) -> tuple[Record, Floats, Floats]:
         path = self.folder / STATE_FILE
@@ -140,18 +167,13 @@ class CheckpointFolder:
                 path = self._segment(i)
                 parts.append(read_arrays(path))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-            raise self._damaged(path, error) from None
+            raise damaged(path, error) from None
         t = [part["t"] for part in parts]
         y = [part["y"] for part in parts]
         return Record(arrays, words), np.concatenate([[], *t]), np.concatenate(y or [[]])
 
     def _segment(self, i: int) -> Path:
         return self.folder / f"rows-{i:06d}.npz"
-
-    def _damaged(self, path: Path, error: Exception) -> CheckpointError:
-        return CheckpointError(
-            f"{path}: is damaged ({error}). Delete {self.folder} to start the run anew."
-        )
 
     @property
     def due(self) -> bool:

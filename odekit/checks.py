@@ -34,12 +34,12 @@ RESERVED = frozenset(f"{_LABELS} {_VARIABLES}".split())
 def axis_name(argument: str, name: object) -> str:
     """A name that a sweep axis may have: it becomes a dim of the result and of its file."""
     plain = isinstance(name, str) and name.isidentifier() and name.isascii()
-    if not plain or name in RESERVED:
+    if not plain or name in RESERVED or str(name).startswith("problem_"):
         raise ProblemError(
             argument,
             "must have sweep dims with plain names that nothing in the result has",
             repr(name),
-            f"Rename the dim; not one of {', '.join(sorted(RESERVED))}.",
+            f"Rename the dim; not problem_... and not one of {', '.join(sorted(RESERVED))}.",
         )
     return str(name)
 
@@ -49,8 +49,22 @@ def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
     return hasattr(value, "dims") and hasattr(value, "coords") and hasattr(value, "transpose")
 
 
+def _check_dims(argument: str, value: xr.DataArray) -> None:
+    if len(set(value.dims)) < len(value.dims):
+        raise ProblemError(
+            argument, "must not name a dim twice", f"dims {value.dims}", "Rename one of them."
+        )
+    if not value.size:
+        empty = {d: n for d, n in value.sizes.items() if not n}
+        raise ProblemError(
+            argument, "must have at least one entry along every dim", f"sizes {empty}", ""
+        )
+
+
 def as_floats(argument: str, value: object, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Turn a value into a float64 array of finite numbers, or raise naming the argument."""
+    if is_labelled(value):
+        _check_dims(argument, value)
     raw: Any = value.values if is_labelled(value) else value
     if getattr(raw, "size", 0) > MAX_NUMBERS:  # a broadcast view is small until it is copied
         size = f"an array of shape {raw.shape}"
@@ -181,8 +195,31 @@ def _relabel(
     for dim in value.dims:
         if dim not in core:
             axis_name(argument, dim)
-    coords = {d: value.coords[d] for d in value.dims if d in value.coords and d not in core}
+    coords = {
+        d: _coordinate(argument, value.coords[d])
+        for d in value.dims
+        if d in value.coords and d not in core
+    }
     return xr.DataArray(readonly(floats), dims=value.dims, coords=coords)
+
+
+def _coordinate(argument: str, coord: xr.DataArray) -> xr.DataArray:
+    """A coordinate of numbers, text or booleans, which files can hold; each of one type."""
+    values = coord.values
+    if values.dtype.kind in "OT" and all(isinstance(x, str) for x in values):
+        return coord.copy(data=values.astype(object).astype(np.str_))
+    if values.dtype.kind not in "biufU" or (values.dtype.itemsize > 8 and values.dtype.kind == "f"):
+        raise ProblemError(
+            argument,
+            f"must have a coordinate of numbers, text or booleans along {coord.name!r}",
+            f"values of type {values.dtype}",
+            "Convert the coordinate, or drop it.",
+        )
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ProblemError(
+            argument, f"must have a finite coordinate along {coord.name!r}", _short(values), ""
+        )
+    return coord
 
 
 def _short(value: object) -> str:

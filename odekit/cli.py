@@ -17,8 +17,6 @@ from odekit import __version__
 from odekit.errors import OdekitError
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from odekit.scenario import Scenario
 
 DONE, FAILED, BAD_INPUT, IO_ERROR = 0, 1, 2, 3
@@ -27,7 +25,9 @@ SIGNATURES = (b"CDF", b"\x89HDF")
 METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
 
 OUT = click.Path(dir_okay=False, path_type=Path)
-RESULT = click.argument("file", metavar="FILE.nc", type=OUT)
+# A Zarr store is a folder.
+STORED = click.Path(path_type=Path)
+RESULT = click.argument("file", metavar="FILE.nc", type=STORED)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 
 
@@ -81,8 +81,15 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
-@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=STORED)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT.nc|OUT.zarr",
+    type=STORED,
+    required=True,
+    help="Result to write; a Zarr folder is filled as the runs of a sweep end.",
+)
 @OVERWRITE
 @click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
@@ -114,8 +121,12 @@ def run(
     """Solve a scenario, or the problem of a result file once more."""
     if checkpoint_every is not None and checkpoint is None:
         raise click.UsageError("--checkpoint-every needs --checkpoint")
-    if output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    if output.suffix not in (".nc", ".zarr"):
+        raise click.UsageError(
+            f"the result is a netCDF file or a Zarr folder: name it .nc or .zarr, not {output.name}"
+        )
+    if checkpoint is not None and output.suffix == ".zarr":
+        raise click.UsageError("a Zarr folder is its own checkpoint: leave out --checkpoint")
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
@@ -175,9 +186,10 @@ def validate(file: Path) -> int:
 
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
     """Refuse before anything is computed what could not be written after."""
-    from odekit.files import check_target
+    from odekit.files import check_folder_target, check_target
 
-    targets = [] if output is None else [check_target(output, overwrite)]
+    check = check_target if output is None or output.suffix == ".nc" else check_folder_target
+    targets = [] if output is None else [check(output, overwrite)]
     if picture is not None:
         from odekit.plot import check_picture
 
@@ -188,8 +200,10 @@ def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -
 
 def _load(path: Path) -> Scenario:
     """Read a scenario, or the problem that a result file holds."""
-    with path.open("rb") as file:
-        stored = file.read(4).startswith(SIGNATURES)
+    stored = path.is_dir()
+    if not stored:
+        with path.open("rb") as file:
+            stored = file.read(4).startswith(SIGNATURES)
     if path.suffix == ".nc" and not stored:
         from odekit.errors import StoreError
 
@@ -216,8 +230,11 @@ def _solve(
     from odekit.summary import failed, summary
 
     shown = sys.stderr.isatty() if progress is None else progress
-    ds = _titled(solve(todo.problem, progress=shown, **keywords), todo)
-    save(ds, output, overwrite=overwrite)
+    if output.suffix == ".zarr":
+        keywords = {**keywords, "store": output, "overwrite": overwrite}
+    ds = solve(todo.problem, progress=shown, attrs=_words(todo), **keywords)
+    if output.suffix == ".nc":
+        save(ds, output, overwrite=overwrite)
     click.echo(summary(ds))
     click.echo(f"{'Result':<11}{output}")
     if picture is not None:
@@ -228,13 +245,13 @@ def _solve(
     return FAILED if failed(ds) else DONE
 
 
-def _titled(ds: xr.Dataset, todo: Scenario) -> xr.Dataset:
-    """The result with the words and the figure of its scenario."""
+def _words(todo: Scenario) -> dict[str, str]:
+    """The words and the figure of a scenario, as attributes of its result."""
     words = {"title": todo.title, "comment": todo.description}
     words["references"] = "; ".join(todo.references)
-    named = ds.assign_attrs({k: " ".join(v.split()) for k, v in words.items() if v})
+    named = {k: " ".join(v.split()) for k, v in words.items() if v.strip()}
     if todo.figure is None:
         return named
     from odekit.figure import ATTRIBUTE
 
-    return named.assign_attrs({ATTRIBUTE: todo.figure.model_dump_json(exclude_defaults=True)})
+    return {**named, ATTRIBUTE: todo.figure.model_dump_json(exclude_defaults=True)}

@@ -139,7 +139,9 @@ def _numbers_or_text(name: str, values: Any, refuse: Refuse) -> Any:
     if kind == "b":
         return values.astype(np.int8)
     if kind in "iu" or (kind == "f" and values.dtype.itemsize in (4, 8)):
-        return values.astype(values.dtype.newbyteorder("="), copy=False)
+        native = values.dtype.newbyteorder("=")
+        # An explicit "<" is the same order where it is native, but netCDF4 warns of it.
+        return values.astype(native, copy=False).view(native)
     if kind == "U":
         return values
     if kind in "OT" and all(isinstance(v, str) for v in values.flat):

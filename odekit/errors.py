@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["CheckpointError", "OdekitError", "ProblemError", "ScenarioError", "StoreError"]
+__all__ = [
+    "CheckpointError",
+    "OdekitError",
+    "ProblemError",
+    "ScenarioError",
+    "StoreError",
+    "SweepError",
+]
 
 
 class OdekitError(Exception):
@@ -100,3 +107,7 @@ class StoreError(OdekitError, OSError):
 
 class CheckpointError(OdekitError):
     """A checkpoint is damaged, or belongs to another problem."""
+
+
+class SweepError(OdekitError):
+    """No chunk of a sweep could be computed by the workers of its executor."""

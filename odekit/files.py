@@ -40,6 +40,22 @@ def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     return path
 
 
+def check_folder_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """As `check_target`, for a result that is a folder; one that is replaced must be Zarr."""
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise StoreError(path, "its folder does not exist", f"Create {path.parent} first.")
+    if not os.access(path.parent, os.W_OK):
+        raise StoreError(path, "its folder may not be written to", "Choose another folder.")
+    if path.exists():
+        if not overwrite:
+            remedy = "Choose another name, or replace it with `overwrite=True` (`--overwrite`)."
+            raise StoreError(path, "exists already", remedy)
+        if not (path / "zarr.json").is_file():
+            raise StoreError(path, "is something else than a Zarr folder", "Choose another name.")
+    return path
+
+
 def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside the target, and put it there once it is on the disk.
 

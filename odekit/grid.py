@@ -1,55 +1,168 @@
-"""The runs of a sweep, one after the other, on one time axis."""
+"""The trajectories of a sweep, chunk by chunk, on one time axis."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.checkpoint import Checkpoint
 from odekit.checks import is_labelled
-from odekit.dataset import REGISTRY
-from odekit.interrupts import Interrupts
+from odekit.chunks import PILOT_RUNS, SECONDS, Chunking, chunk_shape, most_runs, pilot, sample
+from odekit.errors import ProblemError, SweepError
+from odekit.executors import Workers, call, run_here, run_on
+from odekit.interrupts import Asked
+from odekit.jobs import Done, Job, cores, measure
 from odekit.options import SolverOptions, default_times
-from odekit.run import Run
-from odekit.status import Status
 from odekit.stepper import Floats
-from odekit.sweep import Axis, at, points
+from odekit.sweep import Axis, part
+from odekit.targets import Target
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from odekit.problem import Problem
 
+FEW = 16
+"""Grids of at most so many points need no pilot: each point is a chunk."""
+DEFAULT_RATE = 10.0
+"""Trajectories per second to be expected where the pilot failed."""
+MOST_ENDS = 10_000
+"""Most rows that the ends of phases may add."""
 
-def run_grid(
-    problem: Problem,
-    found: dict[str, Axis],
-    options: SolverOptions,
-    times: Floats | None,
-    saved: Checkpoint | None,
-    interrupts: Interrupts,
-    progress: bool,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run every point of a sweep and put the results onto one time axis."""
-    shape = tuple(size for size, _ in found.values())
-    if times is None:
-        times = common_times(problem, found)
-    table = _Table(shape, times)
-    bar = _bar(int(np.prod(shape))) if progress else None
-    for i, (place, index) in enumerate(points(found)):
-        if interrupts.asked and i:
-            break
-        own = None
-        if saved is not None:
-            Path(saved.folder).mkdir(parents=True, exist_ok=True)
-            own = Checkpoint(Path(saved.folder) / f"point-{i:07d}", saved.seconds)
-        table.put(place, Run(at(problem, index), options, times, own).integrate(interrupts))
-        if bar is not None:
-            bar.update(1)
-    if bar is not None:
-        bar.close()
-    coords = {dim: coord for dim, (_, coord) in found.items() if coord is not None}
-    return table.arrays, coords
+
+@dataclass
+class Grid:
+    """A sweep to be computed.
+
+    Parameters
+    ----------
+    problem : Problem
+    sizes : dict of str to int
+        Its sweep dims.
+    options : SolverOptions
+    times : ndarray
+        Rows of all trajectories.
+    target : Target
+    workers : Workers, optional
+        None computes in this process.
+    threads : int, optional
+    chunk_size : int, optional
+        Trajectories in a chunk.
+    progress : bool
+    """
+
+    problem: Problem
+    sizes: dict[str, int]
+    options: SolverOptions
+    times: Floats
+    target: Target
+    workers: Workers | None = None
+    threads: int | None = None
+    chunk_size: int | None = None
+    progress: bool = False
+
+    def run(self, interrupts: Asked) -> xr.Dataset:
+        """Compute every chunk that is not yet there."""
+        cut = Chunking(self.sizes, self.target.shape() or self._shape(interrupts))
+        if self.chunk_size is not None:
+            cut = Chunking(self.sizes, chunk_shape(self.sizes, self.chunk_size))
+        finished = set(self.target.start(cut))
+        todo = [i for i in range(len(cut)) if i not in finished]
+        with _Progress(self.progress, cut, finished) as shown:
+            tally = _Tally(self.target, shown, finished)
+            if self.workers is None:
+                run_here((self._job(cut, i) for i in todo), tally.keep, interrupts)
+            else:
+                make = lambda i: self._job(cut, i)  # noqa: E731
+                run_on(self.workers, todo, make, tally.keep, tally.lose, interrupts)
+        tally.check()
+        return self.target.close(tally.settled == len(cut))
+
+    def _job(self, cut: Chunking, number: int) -> Job:
+        region = cut.region(number)
+        threads = self.threads if self.workers is None else self.workers.threads
+        some = part(self.problem, region)
+        return Job(number, region, some, self.options, self.times, threads, self.target.write)
+
+    def _shape(self, interrupts: Asked) -> dict[str, int]:
+        """Chunks that take some seconds each, as a pilot finds, and fit into memory."""
+        total = math.prod(self.sizes.values())
+        runs = most_runs(self.problem, self.times.size)
+        if total <= FEW:
+            runs = 1
+        else:
+            runs = min(runs, max(1, int(self._rate(total, interrupts) * SECONDS)))
+        if self.workers is not None:  # some for each, so that none waits long for the last
+            runs = min(runs, -(-total // (4 * max(self.workers.size(), 1))))
+        return chunk_shape(self.sizes, runs)
+
+    def _rate(self, total: int, interrupts: Asked) -> float:
+        some = sample(self.problem, min(PILOT_RUNS, total // FEW))
+        if self.workers is None:
+            threads = self.threads or cores()
+            return pilot(some, self.options, self.times, threads, interrupts)
+        arguments = (some, self.options, self.times, self.workers.threads)
+        rate = call(self.workers, measure, *arguments, interrupts=interrupts)
+        return float(DEFAULT_RATE if rate is None else rate)
+
+
+class _Tally:
+    """Counts chunks as they come in."""
+
+    def __init__(self, target: Target, shown: _Progress, finished: set[int]) -> None:
+        self.target, self.shown = target, shown
+        self.done, self.settled = len(finished), len(finished)
+        self.reason = ""
+
+    def keep(self, number: int, done: Done) -> None:
+        """One is done, or was interrupted."""
+        self.target.keep(number, done)
+        if not done.interrupted:
+            self.done += 1
+            self.settled += 1
+            self.shown.step(number)
+
+    def lose(self, number: int, reason: str) -> None:
+        """One is given up."""
+        self.target.lose(number, reason)
+        self.settled += 1
+        self.reason = reason
+        self.shown.step(number)
+
+    def check(self) -> None:
+        """Where every chunk failed there is no result to return."""
+        if self.settled and not self.done:
+            raise SweepError(
+                f"Every chunk of the sweep failed, the last because {self.reason}. "
+                "Do the workers see the same files, and have they the same odekit installed?"
+            )
+
+
+class _Progress:
+    """A bar on stderr that counts trajectories."""
+
+    def __init__(self, wanted: bool, cut: Chunking, finished: set[int]) -> None:
+        self.cut, self.bar = cut, None
+        if wanted:
+            import tqdm
+
+            total = math.prod(cut.sizes.values())
+            before = sum(cut.runs(i) for i in finished)
+            self.bar = tqdm.tqdm(total=total, initial=before, unit="run")
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def step(self, number: int) -> None:
+        """A chunk is settled."""
+        if self.bar is not None:
+            self.bar.update(self.cut.runs(number))
+
+    def __exit__(self, *_error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def common_times(problem: Problem, found: dict[str, Axis]) -> Floats:
@@ -68,52 +181,26 @@ def common_times(problem: Problem, found: dict[str, Axis]) -> Floats:
 def _ends(problem: Problem, found: dict[str, Axis]) -> Floats:
     """Ends of the phases of every point, added up as a run adds them."""
     swept = {d for p in problem.phases if is_labelled(p.duration) for d in p.duration.dims}
-    axes = {dim: axis for dim, axis in found.items() if dim in swept}
-    ends = set()
-    for _, index in points(axes):
-        t = 0.0
-        for phase in problem.phases:
-            t += at(phase.duration, index)
-            ends.add(t)
-    return np.array(sorted(ends))
+    dims = [d for d in found if d in swept]
+    t: Any = np.zeros([found[d][0] for d in dims])
+    ends = []
+    for phase in problem.phases:
+        t = t + _aligned(phase.duration, dims)
+        ends.append(np.unique(t))
+    every = np.unique(np.concatenate(ends))
+    if every.size > MOST_ENDS:
+        raise ProblemError(
+            "t_eval",
+            f"must be given where phases end at more than {MOST_ENDS} different times",
+            f"{every.size} times",
+            "All trajectories have the same rows: choose some.",
+        )
+    return every
 
 
-class _Table:
-    """Arrays of all points; what a point has not reached stays NaN."""
-
-    def __init__(self, shape: tuple[int, ...], times: Floats) -> None:
-        self.shape, self.times = shape, times
-        self.arrays: dict[str, Any] = {"time": times}
-
-    def put(self, place: tuple[int, ...], arrays: dict[str, Any]) -> None:
-        """Write the result of one point."""
-        t = arrays.pop("time")
-        rows = np.searchsorted(self.times, t)
-        # A run that stopped early has one more row, at a time of its own.
-        kept = self.times[np.minimum(rows, self.times.size - 1)] == t
-        for name, value in arrays.items():
-            array = np.asarray(value)
-            timed = "time" in REGISTRY[name].dims
-            target = self._target(name, array, timed)
-            if timed:
-                target[(*place, rows[kept])] = array[kept]
-            else:
-                target[place] = array
-
-    def _target(self, name: str, array: Any, timed: bool) -> Any:
-        if name not in self.arrays:
-            core = (self.times.size, *array.shape[1:]) if timed else array.shape
-            dtype = "U64" if array.dtype.kind == "U" else array.dtype
-            empty: Any = np.nan if array.dtype.kind == "f" else UNREACHED.get(name, 0)
-            self.arrays[name] = np.full((*self.shape, *core), empty, dtype=dtype)
-        return self.arrays[name]
-
-
-UNREACHED = {"status": int(Status.INTERRUPTED), "phase": -1, "method": "none"}
-"""What integer and text variables hold for points, or rows, that were not reached."""
-
-
-def _bar(total: int) -> Any:
-    import tqdm
-
-    return tqdm.tqdm(total=total, unit="run")
+def _aligned(value: Any, dims: list[str]) -> Any:
+    """A number, or an array with all dims, of length one where it has none."""
+    if not is_labelled(value):
+        return value
+    missing = [d for d in dims if d not in value.dims]
+    return value.expand_dims(missing).transpose(*dims).values

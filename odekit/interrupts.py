@@ -5,7 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
+
+
+class Asked(Protocol):
+    """What a run looks at between two steps."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
 
 
 class Interrupts:

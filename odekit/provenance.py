@@ -19,7 +19,7 @@ from odekit.errors import ProblemError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["SCHEMA_VERSION", "canonical_json", "problem_of", "provenance"]
+__all__ = ["SCHEMA_VERSION", "array_digest", "canonical_json", "problem_of", "provenance"]
 
 SCHEMA_VERSION = 1
 """Version of the dataset's layout; a file of a newer one is refused."""
@@ -115,7 +115,7 @@ def problem_of(ds: xr.Dataset) -> dict[str, Any]:
     Returns
     -------
     dict
-        The problem as plain data.
+        The problem as plain data; large arrays, which are variables of the dataset, as arrays.
 
     Raises
     ------
@@ -135,4 +135,55 @@ def problem_of(ds: xr.Dataset) -> dict[str, Any]:
         raise ProblemError("odekit_problem", "must be JSON", error) from error
     if not isinstance(data, dict):
         raise ProblemError("odekit_problem", "must be a JSON object", type(data).__name__)
-    return data
+    whole: dict[str, Any] = _gathered(data, ds)
+    return whole
+
+
+def _gathered(item: Any, ds: xr.Dataset) -> Any:
+    """Plain data with the arrays that it refers to put in."""
+    if isinstance(item, list):
+        return [_gathered(x, ds) for x in item] if any(isinstance(x, dict) for x in item) else item
+    if not isinstance(item, dict):
+        return item
+    if item.keys() == {"variable", "sha256"}:
+        return _variable(item, ds)
+    if item.keys() == {"dims", "variable", "sha256", "coords"}:
+        values = _variable(item, ds)
+        return {"dims": item["dims"], "values": values, "coords": _gathered(item["coords"], ds)}
+    return {name: _gathered(value, ds) for name, value in item.items()}
+
+
+def _variable(item: dict[str, Any], ds: xr.Dataset) -> Any:
+    name = item["variable"]
+    if name not in ds.variables:
+        raise ProblemError(
+            "odekit_problem", f"must find its variable `{name}`", "none", "It was dropped."
+        )
+    values = ds.variables[name].values
+    if values.dtype.kind in "OT":
+        values = plain_text(values)
+    if array_digest(values) != item["sha256"]:
+        remedy = "It was edited or damaged."
+        raise ProblemError(f"{name}", "must match its checksum", "other values", remedy)
+    return values
+
+
+def plain_text(values: Any) -> Any:
+    """Text of any type as numpy's own of fixed length."""
+    return values.astype(object).astype(np.str_)
+
+
+def array_digest(values: Any) -> str:
+    """SHA-256 of an array: of its type, shape and bytes, or of its text.
+
+    Examples
+    --------
+    >>> array_digest(np.zeros(3)) == array_digest(np.zeros((3, 1)))
+    False
+    """
+    if values.dtype.kind in "UOT":
+        return hashlib.sha256(canonical_json(values.tolist()).encode()).hexdigest()
+    little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    found = hashlib.sha256(f"{little.dtype.str}{values.shape}".encode())
+    found.update(little.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()

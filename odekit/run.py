@@ -11,7 +11,7 @@ import numpy as np
 from odekit.checkpoint import Checkpoint, CheckpointFolder, Record
 from odekit.errors import ProblemError
 from odekit.integrate import Integrator, Position
-from odekit.interrupts import Interrupts
+from odekit.interrupts import Asked
 from odekit.layout import CommitteeLayout, Frame
 from odekit.options import SolverOptions, default_times
 from odekit.policy import Policy
@@ -83,7 +83,7 @@ class Run:
             )
 
     def integrate(
-        self, interrupts: Interrupts, show: Callable[[float], None] | None = None
+        self, interrupts: Asked, show: Callable[[float], None] | None = None
     ) -> dict[str, Any]:
         """Integrate all phases, and return the variables of the dataset by name."""
         self.interrupts, self.show = interrupts, show

@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from odekit.checks import is_labelled
 from odekit.problem import Consolidation, Phase, Problem, Task
+from odekit.provenance import array_digest
 from odekit.schedule import Schedule
 from odekit.state import OrderParameters
 
+MOST_INLINE = 4096
+"""Most numbers of a labelled array that are written down as text."""
 
-def problem_to_dict(problem: Problem) -> dict[str, Any]:
-    """Plain data with every number at full precision."""
+Variables = dict[str, tuple[tuple[str, ...], Any]]
+"""Dims and values by name."""
+
+
+def problem_to_dict(problem: Problem, apart: Apart | None = None) -> dict[str, Any]:
+    """Plain data with every number at full precision; large arrays may be kept apart."""
     state = problem.state
     return {
         "activation": problem.activation,
-        "state": {name: plain(getattr(state, name)) for name in ("Q", "R", "T")},
-        "heads": {name: plain(v) for name, v in problem.heads.items()},
-        "tasks": {name: _fields(task) for name, task in problem.tasks.items()},
-        "phases": [_fields(phase) for phase in problem.phases],
+        "state": {n: plain(getattr(state, n), f"state_{n}", apart) for n in ("Q", "R", "T")},
+        "heads": {n: plain(v, f"heads_{n}", apart) for n, v in problem.heads.items()},
+        "tasks": {n: _fields(task, f"tasks_{n}", apart) for n, task in problem.tasks.items()},
+        "phases": [_fields(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)],
     }
+
+
+class Apart:
+    """Large arrays of a problem, on their way to be variables of its dataset.
+
+    Attributes
+    ----------
+    variables : dict
+        Dims and values by name. The dims have names of their own, so that a selection from the
+        dataset leaves the problem as it is.
+    """
+
+    def __init__(self) -> None:
+        self.variables: Variables = {}
+        self._known: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def place(self, name: str, dims: Sequence[str], values: Any) -> dict[str, Any]:
+        """Keep an array; what stands for it in the plain data."""
+        digest = array_digest(values)
+        own = tuple(f"problem_{d}" for d in dims)
+        if (digest, own) not in self._known:
+            base = "problem_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+            free = (base if i == 0 else f"{base}_{i}" for i in itertools.count())
+            self._known[digest, own] = next(n for n in free if n not in self.variables)
+            self.variables[self._known[digest, own]] = (own, values)
+        return {"variable": self._known[digest, own], "sha256": digest}
+
+
+def describe(problem: Problem) -> tuple[dict[str, Any], Variables]:
+    """Plain data that refers to large arrays by name and checksum, and these arrays.
+
+    `odekit.provenance.problem_of` puts them together again.
+    """
+    apart = Apart()
+    return problem_to_dict(problem, apart), apart.variables
 
 
 def problem_from_dict(data: Mapping[str, Any]) -> Problem:
@@ -36,22 +80,36 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     )
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, where: str = "", apart: Apart | None = None) -> Any:
     """One value as JSON data."""
     if is_labelled(value):
-        coords = {str(d): value.coords[d].values.tolist() for d in value.dims if d in value.coords}
-        return {"dims": list(value.dims), "values": value.values.tolist(), "coords": coords}
+        return _labelled(value, where, apart)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, Schedule):
         return value.to_dict()
     if isinstance(value, Consolidation):
-        return _fields(value)
+        return _fields(value, where, apart)
     if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain(v, f"{where}_{k}", apart) for k, v in value.items()}
     if isinstance(value, tuple):
         return list(value)
     return value
+
+
+def _labelled(value: Any, where: str, apart: Apart | None) -> dict[str, Any]:
+    def written(name: str, dims: Sequence[str], values: Any) -> Any:
+        large = values.size > MOST_INLINE and values.dtype.kind != "b"
+        return values.tolist() if apart is None or not large else apart.place(name, dims, values)
+
+    numbers = written(where, value.dims, value.values)
+    coords = {
+        str(d): written(f"coord_{d}", [d], value.coords[d].values)
+        for d in value.dims
+        if d in value.coords
+    }
+    found = numbers if isinstance(numbers, dict) else {"values": numbers}
+    return {"dims": list(value.dims), **found, "coords": coords}
 
 
 def rich(value: Any) -> Any:
@@ -71,9 +129,9 @@ def rich(value: Any) -> Any:
     return value
 
 
-def _fields(item: Any) -> dict[str, Any]:
+def _fields(item: Any, where: str, apart: Apart | None) -> dict[str, Any]:
     """Fields in use: those at None are left out."""
-    return {k: plain(v) for k, v in vars(item).items() if v is not None}
+    return {k: plain(v, f"{where}_{k}", apart) for k, v in vars(item).items() if v is not None}
 
 
 def _rich_fields(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.checkpoint import as_checkpoint
-from odekit.dataset import assemble, provenance
+from odekit.checkpoint import Checkpoint, as_checkpoint
+from odekit.checks import count
 from odekit.errors import ProblemError
-from odekit.grid import run_grid
+from odekit.executors import workers_of
+from odekit.grid import Grid, common_times
 from odekit.interrupts import Interrupts
-from odekit.layout import CommitteeLayout
 from odekit.options import SolverOptions, check_device, output_times
 from odekit.problem import Problem
+from odekit.result import Result, prepare
 from odekit.run import Run
 from odekit.stepper import Floats
 from odekit.sweep import axes
+from odekit.targets import MemoryTarget, ZarrTarget
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,6 +41,12 @@ def solve(
     max_steps: int | None = None,
     max_seconds: float | None = None,
     checkpoint: Any = None,
+    store: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    executor: Any = None,
+    threads: int | None = None,
+    chunk_size: int | None = None,
+    attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Integrate the order parameters of a problem, or of every point of a sweep.
 
@@ -69,7 +77,25 @@ def solve(
     max_seconds : float, optional
         Most seconds of wall-clock time.
     checkpoint : path, float or Checkpoint, optional
-        A folder, or an interval in seconds: leave there what a killed run needs to resume.
+        A folder, or an interval in seconds: leave there what a killed run needs to resume. A sweep
+        leaves its finished chunks.
+    store : path, optional
+        A Zarr folder to be written, chunk by chunk, so that a sweep may be larger than memory; the
+        dataset returned is opened lazily. Until complete it is made in ``STORE.part``, from which
+        the same call resumes. Needs ``pip install 'odekit[sweep]'``.
+    overwrite : bool
+        Whether a store that is there may be replaced.
+    executor : concurrent.futures.Executor or dask.distributed.Client, optional
+        Where to compute the chunks of a sweep; in this process by default. Pools of processes must
+        spawn them. Results are bitwise the same.
+    threads : int, optional
+        Threads for each chunk: by default all cores of this process, those of a Dask worker, or
+        for a pool this machine's cores shared out.
+    chunk_size : int, optional
+        Trajectories in a chunk of a sweep, at most. By default some seconds of work, as a short
+        pilot finds.
+    attrs : mapping, optional
+        Texts and numbers for the attributes of the dataset.
 
     Returns
     -------
@@ -86,7 +112,11 @@ def solve(
     ProblemError
         If an argument breaks its rule; nothing has been computed then.
     CheckpointError
-        If the checkpoint belongs to another problem or is damaged.
+        If the checkpoint, or the ``.part`` of the store, belongs to another problem or is damaged.
+    StoreError
+        If the store cannot be written.
+    SweepError
+        If no chunk at all could be computed by the executor.
 
     Examples
     --------
@@ -116,37 +146,54 @@ def solve(
     )
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
-    saved = as_checkpoint(checkpoint, problem.to_dict())
+    result = prepare(problem, options, times, attrs)
+    saved = as_checkpoint(checkpoint, lambda: result.identity)
+    if saved is not None and store is not None:
+        remedy = "Leave it out: an unfinished store is its own checkpoint."
+        raise ProblemError("checkpoint", "must not be given with a store", repr(store), remedy)
+    for name, value in (("threads", threads), ("chunk_size", chunk_size)):
+        if value is not None:
+            count(name, value, most=2**31)
+    workers = workers_of(executor, threads)
     found = axes(problem)
+    if not found:
+        ds = _single(problem, options, times, saved, result, progress)
+        return ds if store is None else _stored(ds, store, overwrite)
+    rows = common_times(problem, found) if times is None else times
+    sizes = {dim: size for dim, (size, _) in found.items()}
+    target = (
+        MemoryTarget(result, rows, sizes, saved)
+        if store is None
+        else ZarrTarget(result, rows, sizes, store, overwrite)
+    )
+    grid = Grid(problem, sizes, options, rows, target, workers, threads, chunk_size, progress)
     with Interrupts() as interrupts:
-        if found:
-            arrays, coords = run_grid(problem, found, options, times, saved, interrupts, progress)
-        else:
-            show = _progress(total) if progress else None
-            arrays = Run(problem, options, times, saved).integrate(interrupts, show)
-            coords = {}
-            if show is not None:
-                show(total if arrays["status"] == 0 else arrays["t_last"])
-    return label(problem, options, times, arrays, coords, tuple(found))
+        return grid.run(interrupts)
 
 
-def label(
+def _single(
     problem: Problem,
     options: SolverOptions,
     times: Floats | None,
-    arrays: dict[str, Any],
-    coords: dict[str, Any],
-    sweep: tuple[str, ...],
+    saved: Checkpoint | None,
+    result: Result,
+    progress: bool,
 ) -> xr.Dataset:
-    """The dataset of arrays by name, with what it takes to make it again."""
-    attrs = provenance(problem.to_dict())
-    solver = options.to_dict()
-    if times is not None:
-        solver["t_eval"] = times.tolist()
-    attrs["odekit_solver"] = json.dumps(solver, sort_keys=True)
-    labels = {"time": arrays.pop("time"), "head": list(problem.heads), "task": list(problem.tasks)}
-    arrays = {**arrays, **CommitteeLayout.constants(problem)}
-    return assemble(arrays, {**labels, **coords}, attrs, sweep=sweep)
+    """One trajectory, through scipy."""
+    total = float(sum(phase.duration for phase in problem.phases))
+    show = _progress(total) if progress else None
+    with Interrupts() as interrupts:
+        arrays = Run(problem, options, times, saved).integrate(interrupts, show)
+    if show is not None:
+        show(total if arrays["status"] == 0 else arrays["t_last"])
+    return result.dataset(arrays, arrays.pop("time"))
+
+
+def _stored(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool) -> xr.Dataset:
+    """A dataset written to a Zarr folder, and opened."""
+    from odekit import store
+
+    return store.open(store.save(ds, path, overwrite))
 
 
 def _progress(total: float) -> Callable[[float], None]:

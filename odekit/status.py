@@ -91,6 +91,11 @@ class Status(_Flag):
         "the integrator gave up",
         "Try another `method`; the dataset holds the rows up to there.",
     )
+    LOST = (
+        8,
+        "the chunk of the sweep that it belongs to failed on every worker that tried",
+        "The attribute `odekit_lost` has the reason: remove it, and run these points again.",
+    )
 
 
 class Outcome(_Flag):

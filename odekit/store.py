@@ -20,9 +20,12 @@ import xarray as xr
 
 from odekit.encode import CHECKSUMS, Item, Plan, checksum, encode
 from odekit.errors import OdekitError, ProblemError, StoreError
-from odekit.files import check_target, write_atomic
+from odekit.files import check_folder_target, check_target, write_atomic
 from odekit.h5scan import is_hdf5, references_to_other_files
 from odekit.provenance import SCHEMA_VERSION, problem_of
+from odekit.zarrcheck import is_zarr
+from odekit.zarrstore import open_folder
+from odekit.zarrstore import save as save_folder
 
 __all__ = ["LOCK", "MAX_BYTES", "open", "save"]
 
@@ -40,7 +43,7 @@ _COMPRESS_FROM = 64 * 1024
 
 
 def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) -> Path:
-    """Write a dataset to a netCDF-4 file.
+    """Write a dataset to a netCDF-4 file, or to a Zarr folder if the name ends in ``.zarr``.
 
     Parameters
     ----------
@@ -64,7 +67,8 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         If the dataset cannot be represented, or the file not be written. There is then no new
         file, and an old one is unharmed.
     """
-    target = check_target(path, overwrite)
+    zarr = Path(path).suffix == ".zarr"
+    target = check_folder_target(path, overwrite) if zarr else check_target(path, overwrite)
     if not isinstance(ds, xr.Dataset):
         given = type(ds).__name__
         raise StoreError(
@@ -77,6 +81,8 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         raise StoreError(
             path, f"the dataset does not say what it solves ({error})", remedy
         ) from None
+    if zarr:
+        return save_folder(ds, target, overwrite)
     plan = encode(ds, lambda reason: StoreError(path, reason))
     with LOCK:
         write_atomic(target, lambda temporary: _write(plan, temporary))
@@ -114,15 +120,19 @@ def open(
 ) -> xr.Dataset:
     """Read a file that `save` wrote; all of it, so that the file is closed when this returns.
 
+    A Zarr folder is opened lazily instead: its variables are Dask arrays, read where they are used.
+
     Parameters
     ----------
     path : str or path
         The file.
     max_bytes : int
-        Most memory that its variables may claim: a small file can declare any size.
+        Most memory that its variables may claim: a small file can declare any size. Of a Zarr
+        folder: its coordinates, and each chunk.
     verify : bool
         Whether to refuse a file in which a variable differs from what was saved, by damage or by
-        an edit with another program.
+        an edit with another program. Chunks of a Zarr folder have checksums of their own, looked
+        at when they are read, which do not tell edits.
 
     Returns
     -------
@@ -135,6 +145,8 @@ def open(
         or refers to other files (external links, external or virtual storage).
     """
     path = Path(path)
+    if is_zarr(path):
+        return open_folder(path, max_bytes)
     _check_outside(path)
     with LOCK:
         try:

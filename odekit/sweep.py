@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -81,18 +82,28 @@ def at(item: Any, index: Mapping[str, int]) -> Any:
     return _rebuild(item, lambda value: _pick(value, index))
 
 
+def part(problem: Problem, region: Mapping[str, slice]) -> Problem:
+    """The problem of a part of the grid: every labelled array cut to it, dims of one entry kept."""
+
+    def cut(value: Any) -> Any:
+        return value.isel({d: s for d, s in region.items() if d in value.dims})
+
+    cut_out: Problem = _rebuild(problem, cut)
+    return cut_out
+
+
 def _rebuild(item: Any, pick: Callable[[Any], Any]) -> Any:
-    """Copy with every labelled value replaced; parts without one are kept as they are."""
+    """Copy with every labelled value replaced; parts without one are kept as they are.
+
+    Nothing is checked again: a part of what passed the checks passes them too.
+    """
     if is_labelled(item):
         return pick(item)
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        changed = {}
-        for field in dataclasses.fields(item):
-            before = getattr(item, field.name)
-            after = _rebuild(before, pick)
-            if after is not before:
-                changed[field.name] = after
-        return dataclasses.replace(item, **changed) if changed else item
+        before = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+        after = {name: _rebuild(value, pick) for name, value in before.items()}
+        changed = {name: value for name, value in after.items() if value is not before[name]}
+        return _replaced(item, changed) if changed else item
     if isinstance(item, Mapping):
         mapped = {name: _rebuild(value, pick) for name, value in item.items()}
         return mapped if any(mapped[n] is not item[n] for n in item) else item
@@ -100,6 +111,13 @@ def _rebuild(item: Any, pick: Callable[[Any], Any]) -> Any:
         parts = tuple(_rebuild(value, pick) for value in item)
         return parts if any(a is not b for a, b in zip(parts, item, strict=True)) else item
     return item
+
+
+def _replaced(item: Any, changed: Mapping[str, Any]) -> Any:
+    twin = copy.copy(item)
+    for name, value in changed.items():
+        object.__setattr__(twin, name, value)
+    return twin
 
 
 def _pick(value: Any, index: Mapping[str, int]) -> Any:

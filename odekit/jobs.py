@@ -1,0 +1,121 @@
+"""One chunk of a sweep as a piece of work that any process can do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.block import run_block
+from odekit.chunks import pilot
+from odekit.interrupts import Asked, Interrupts
+from odekit.status import Status
+
+if TYPE_CHECKING:
+    from odekit.chunks import Region
+    from odekit.options import SolverOptions
+    from odekit.problem import Problem
+    from odekit.stepper import Floats
+
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that it takes to compute one chunk.
+
+    Parameters
+    ----------
+    number : int
+    region : dict of str to slice
+        Where in the grid it is.
+    problem : Problem
+        Cut to the region.
+    options, times
+        As for `run_block`.
+    threads : int, optional
+        By default those of the worker.
+    write : callable, optional
+        Puts the arrays where they belong: ``write(region, arrays)``. Without it they come back.
+    """
+
+    number: int
+    region: Region
+    problem: Problem
+    options: SolverOptions
+    times: Floats
+    threads: int | None = None
+    write: Callable[[Region, Arrays], None] | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a job.
+
+    Attributes
+    ----------
+    record : dict
+        Counts by status, seconds, and where it ran: small, and plain data.
+    arrays : dict of str to ndarray, or None
+        The result, where nothing wrote it.
+    interrupted : bool
+        Whether it was stopped before its end.
+    """
+
+    record: dict[str, Any]
+    arrays: Arrays | None
+    interrupted: bool = False
+
+
+def run_job(job: Job) -> Done:
+    """Compute a chunk on a worker."""
+    with Interrupts() as interrupts:
+        return compute(job, interrupts)
+
+
+def compute(job: Job, interrupts: Asked) -> Done:
+    """Compute a chunk, and write it unless it was interrupted."""
+    begin = time.perf_counter()
+    threads = job.threads or own_threads()
+    arrays = run_block(job.problem, job.options, job.times, threads=threads, interrupts=interrupts)
+    codes, counts = np.unique(arrays["status"], return_counts=True)
+    words = [Status(int(code)).word for code in codes]
+    record = {
+        "status": dict(zip(words, counts.tolist(), strict=True)),
+        "seconds": round(time.perf_counter() - begin, 3),
+        "where": f"{socket.gethostname()}:{os.getpid()}",
+        "threads": threads,
+    }
+    interrupted = Status.INTERRUPTED.word in words
+    if job.write is None or interrupted:
+        return Done(record, arrays if job.write is None else None, interrupted)
+    job.write(job.region, arrays)
+    return Done(record, None)
+
+
+def measure(some: Problem, options: SolverOptions, times: Floats, threads: int | None) -> float:
+    """Trajectories per second of a worker."""
+    with Interrupts() as interrupts:
+        return pilot(some, options, times, threads or own_threads(), interrupts)
+
+
+def own_threads() -> int:
+    """Threads of this worker: those that Dask gave it, or one for each core of this process."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        try:
+            return int(distributed.get_worker().state.nthreads)
+        except ValueError:  # not in a task of a worker
+            pass
+    return cores()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
