@@ -1,4 +1,4 @@
-"""A block of a sweep's grid: all its trajectories, computed by one thread or several."""
+"""A block of a sweep's grid: all its trajectories, in compiled code or one after the other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.dataset import REGISTRY, Variable
+from odekit.engine import Engine, suits
 from odekit.layout import CommitteeLayout
 from odekit.run import Run
 from odekit.status import Status
@@ -55,8 +56,9 @@ def run_block(
     dict of str to ndarray
         Variables of the dataset by name; the sweep dims, in the order of `sweep.axes`, come first.
     """
-    del threads
     found = axes(problem)
+    if suits(problem, options):
+        return Engine(problem, found, options, times, threads, interrupts).run()
     arrays = blank(problem, [size for size, _ in found.values()], times.size)
     for place, index in points(found):
         if interrupts.asked:

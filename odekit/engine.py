@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -12,14 +11,14 @@ import numpy as np
 from scipy.integrate import RK23, RK45
 
 from odekit.batch import BatchLayout
-from odekit.interrupts import Interrupts
-from odekit.layout import Frame
+from odekit.interrupts import Asked
+from odekit.layout import CODES, Frame
 from odekit.options import SolverOptions
 from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
 from odekit.sweep import Axis
 from odekit_kernels.committee import make_work
-from odekit_kernels.lanes.batch import CODES, Batch, make_counters, put_back
+from odekit_kernels.lanes.batch import OUTCOMES, Batch, make_counters, put_back
 from odekit_kernels.lanes.explicit import Tableau, advance_explicit
 from odekit_kernels.lanes.implicit import RODAS5P, advance_implicit, make_scratch
 from odekit_kernels.lanes.plan import Plan, make_memory
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+METHODS = (None, "RK23", "RK45", "Rodas5P")
 EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
 QUOTA = 20_000
 """Steps of a group between two looks at interrupts and deadlines: some tens of milliseconds."""
@@ -44,13 +44,13 @@ COUNTS = ("steps", "calls", "jacobians", "row", "waits")
 MOST_LETTERS = 40
 """Length at which the names of the methods that took turns are cut."""
 STATUS = {
-    CODES["nonfinite"]: Status.NONFINITE,
-    CODES["blow_up"]: Status.BLOW_UP,
-    CODES["stalled"]: Status.STALLED,
-    CODES["step_budget"]: Status.STEP_BUDGET,
+    OUTCOMES["nonfinite"]: Status.NONFINITE,
+    OUTCOMES["blow_up"]: Status.BLOW_UP,
+    OUTCOMES["stalled"]: Status.STALLED,
+    OUTCOMES["step_budget"]: Status.STEP_BUDGET,
 }
-RUNNING, DONE, THRESHOLD = CODES["running"], CODES["done"], CODES["threshold"]
-HAND_OVER = CODES["hand_over"]
+RUNNING, DONE, THRESHOLD = OUTCOMES["running"], OUTCOMES["done"], OUTCOMES["threshold"]
+HAND_OVER = OUTCOMES["hand_over"]
 
 
 @cache
@@ -69,6 +69,12 @@ def tableau(kind: str) -> Tableau:
     )
 
 
+def suits(problem: Problem, options: SolverOptions) -> bool:
+    """Whether the engine can do it; what it cannot, scipy's integrators do point by point."""
+    known = problem.activation in CODES
+    return known and options.method in METHODS and options.steady_state is None
+
+
 class Engine:
     """All points of a sweep, advanced phase by phase.
 
@@ -81,7 +87,7 @@ class Engine:
     times : array
         Output times, common to all points.
     threads : int
-    interrupts : Interrupts
+    interrupts : Asked
     """
 
     def __init__(
@@ -91,7 +97,7 @@ class Engine:
         options: SolverOptions,
         times: Floats,
         threads: int,
-        interrupts: Interrupts,
+        interrupts: Asked,
     ) -> None:
         self.problem, self.options, self.times = problem, options, times
         self.threads, self.interrupts = threads, interrupts
@@ -277,9 +283,3 @@ def _group(plan: Plan, todo: Any) -> tuple[Floats, Any, Any]:
     """Memory of a group of lanes, its whole numbers, and the queue of its trajectories."""
     return make_memory(plan.size), make_counters(WIDTH), np.array([0, 1, todo.size])
 
-
-def default_threads() -> int:
-    """Threads where nobody says: the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -90,7 +90,9 @@ class Grid:
         """Chunks that take some seconds each, as a pilot finds, and fit into memory."""
         total = math.prod(self.sizes.values())
         runs = most_runs(self.problem, self.times.size)
-        if total <= FEW:
+        if self.workers is None and self.target.immediate and not self.progress:
+            pass  # nothing is kept between chunks, so that only memory bounds them
+        elif total <= FEW:
             runs = 1
         else:
             runs = min(runs, max(1, int(self._rate(total, interrupts) * SECONDS)))

@@ -36,6 +36,10 @@ class Target(Protocol):
     write: Write
     """What puts a chunk's arrays here from any process; None: they are handed to `keep`."""
 
+    @property
+    def immediate(self) -> bool:
+        """Whether nothing is kept until all chunks are done."""
+
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks, where an earlier run has decided it."""
 
@@ -89,6 +93,11 @@ class MemoryTarget(_Target):
         self.sizes, self.folder = dict(sizes), None
         if saved is not None:
             self.folder = ChunkFolder(Path(saved.folder), result.identity, sizes)
+
+    @property
+    def immediate(self) -> bool:
+        """Whether there is no checkpoint."""
+        return self.folder is None
 
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks in the checkpoint."""
@@ -172,6 +181,11 @@ class ZarrTarget(_Target):
         self.data = self.part / "data"
         self.folder = ChunkFolder(self.part, result.identity, sizes)
         self.write = self.writer = RegionWriter(str(self.data))
+
+    @property
+    def immediate(self) -> bool:
+        """Never: finished chunks are on disk."""
+        return False
 
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks of an earlier run."""

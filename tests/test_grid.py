@@ -5,7 +5,10 @@ import pytest
 import xarray as xr
 
 import odekit as ok
-from odekit.sweep import at, axes
+from odekit.sweep import at, axes, part
+
+TOLERANCE = 3e-7
+"""30 times the default rtol of a step: both integrators take tens of steps here."""
 
 
 def labelled(dim, values):
@@ -37,8 +40,11 @@ def test_every_point_is_the_run_alone():
     assert {"draw", "noise", "eta"} <= set(run.coords)
     index = {"draw": 1, "theta": 0, "noise": 1, "eta": 2}
     alone = ok.solve(at(swept, index))
-    for name in ("Q", "R", "readout", "generalization_error", "n_steps", "status", "phase"):
-        np.testing.assert_array_equal(run[name].isel(index), alone[name])
+    for name in ("Q", "R", "readout", "generalization_error", "status", "phase"):
+        np.testing.assert_allclose(run[name].isel(index), alone[name], atol=TOLERANCE)
+    # In another company a trajectory is the same to the last bit.
+    few = ok.solve(part(swept, {dim: slice(i, i + 1) for dim, i in index.items()}))
+    xr.testing.assert_equal(run.isel({d: [i] for d, i in index.items()}).drop_attrs(), few)
 
 
 def test_a_swept_teacher_and_a_swept_duration():
@@ -77,8 +83,9 @@ def test_one_bad_run_has_its_own_status_and_harms_no_other():
     assert 1 < reached.sum() < run.time.size
     assert np.isfinite(bad.Q.sel(time=reached)).all()
     assert np.isnan(bad.Q.sel(time=~reached)).all()
-    alone = ok.solve(problem(duration=200.0, learning_rate=1.0).replace(activation="linear"))
-    np.testing.assert_array_equal(run.Q.isel(eta=2), alone.Q)
+    good = labelled("eta", [0.5, 1.0])
+    alone = ok.solve(problem(duration=200.0, learning_rate=good).replace(activation="linear"))
+    np.testing.assert_array_equal(run.Q.isel(eta=[0, 2]), alone.Q)
 
 
 def test_thresholds_sweep():
@@ -102,7 +109,7 @@ def test_the_rows_of_swept_durations_hold_every_end():
     for span in spans.values:
         alone = ok.solve(at(swept, {"span": int(np.argmax(spans.values == span))}))
         last = ok.measures.final(run.sel(span=span).generalization_error)
-        np.testing.assert_array_equal(last, alone.generalization_error[-1])
+        np.testing.assert_allclose(last, alone.generalization_error[-1], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e6])

@@ -12,14 +12,14 @@ from ..work import inner
 from .plan import Wiring
 from .values import lanes, pick, place
 
-__all__ = ["CODES", "Batch", "Rates", "enter", "finish", "own", "put_back", "rate_at"]
+__all__ = ["OUTCOMES", "Batch", "Rates", "enter", "finish", "own", "put_back", "rate_at"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # What became of a trajectory in a phase: `Batch.code`.
 RUNNING, DONE, THRESHOLD, NONFINITE, BLOW_UP, STALLED, STEP_BUDGET, HAND_OVER = range(8)
-CODES = {
+OUTCOMES = {
     "running": RUNNING,
     "done": DONE,
     "threshold": THRESHOLD,
