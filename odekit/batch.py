@@ -17,7 +17,7 @@ from odekit.layout import CODES, Frame
 from odekit.schedule import Schedule
 from odekit.sweep import Axis
 from odekit_kernels.lanes.batch import Batch, Rates
-from odekit_kernels.lanes.plan import Plan, Wiring, make_memory, make_plan
+from odekit_kernels.lanes.plan import Plan, Wiring, constant_places, make_memory, make_plan
 from odekit_kernels.lanes.rows import errors_of_rows, moments_of_rows
 
 if TYPE_CHECKING:
@@ -189,33 +189,18 @@ class BatchLayout:
             stages,
         )
 
-    def batch(self, index: int, frame: Frame, begin: Floats, **state: Any) -> Batch:
-        """The kernels' arguments for a phase that begins at times (points,)."""
+    def batch(self, index: int, frame: Frame, plan: Plan, **state: Any) -> Batch:
+        """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
-        names = list(phase.mixture)
-        places = [self.tasks.index(name) for name in names]
-        watched, levels = self.thresholds(phase)
-        copies = frame.T.shape[1] - self.P
+        places = [self.tasks.index(name) for name in phase.mixture]
+        watched, _ = self.thresholds(phase)
         move = np.ones(self.K) if phase.frozen is None else 1.0 - np.array(phase.frozen, float)
         return Batch(
             **state,
-            begin=begin,
+            constants=self._constants(phase, frame),
+            places=constant_places(plan),
             shown=self.shown(frame.T.shape[1]),
             stops=self.stops(phase),
-            T=frame.T,
-            u=_widen(self.u[:, places], copies),
-            sigma=self._stack([self.problem.tasks[name].noise_std for name in names], 0),
-            p=self._stack([phase.mixture[name] for name in names], 0),
-            inverse_batch=1.0 / self.numbers(phase.batch_size),
-            kappa_w=self.numbers(phase.weight_decay),
-            kappa_v=self.numbers(phase.readout_weight_decay),
-            eta_w=self._rate(phase.learning_rate),
-            eta_v=self._rate(phase.readout_learning_rate),
-            F=frame.F,
-            F_v=frame.F_v,
-            v_anchor=frame.v_anchor,
-            watched=_widen(self.u[:, watched], copies),
-            level=levels,
             rate_w=_rates(phase.learning_rate),
             rate_v=_rates(phase.readout_learning_rate),
             wiring=Wiring(
@@ -226,6 +211,33 @@ class BatchLayout:
                 watched_head=self.head_index[watched],
             ),
         )
+
+    def _constants(self, phase: Phase, frame: Frame) -> Floats:
+        """Rows in the order of `constant_places`, one for each point or one for all."""
+        names = list(phase.mixture)
+        places = [self.tasks.index(name) for name in names]
+        watched, levels = self.thresholds(phase)
+        copies = frame.T.shape[1] - self.P
+        blocks = [
+            frame.T,
+            _widen(self.u[:, places], copies),
+            self._stack([phase.mixture[name] for name in names], 0),
+            self._stack([self.problem.tasks[name].noise_std for name in names], 0),
+            1.0 / self.numbers(phase.batch_size),
+            self.numbers(phase.weight_decay),
+            self.numbers(phase.readout_weight_decay),
+            self._rate(phase.learning_rate),
+            self._rate(phase.readout_learning_rate),
+            frame.F,
+            frame.F_v,
+            frame.v_anchor,
+            _widen(self.u[:, watched], copies),
+            levels,
+        ]
+        size = max(len(block) for block in blocks)
+        flat = [block.reshape(len(block), -1) for block in blocks]
+        whole = [np.broadcast_to(block, (size, block.shape[1])) for block in flat]
+        return np.ascontiguousarray(np.concatenate(whole, axis=1))
 
     def _rate(self, rate: Any) -> Floats:
         return self.numbers(rate(0.0) if isinstance(rate, Schedule) else rate)

@@ -18,7 +18,22 @@ from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
 from odekit.sweep import Axis
 from odekit_kernels.committee import make_work
-from odekit_kernels.lanes.batch import OUTCOMES, Batch, make_counters, put_back
+from odekit_kernels.lanes.batch import (
+    CALLS,
+    CODE,
+    CRAWLS,
+    JACOBIANS,
+    KEPT,
+    NUMBERS,
+    OUTCOMES,
+    ROW,
+    STEPS,
+    TIME,
+    WAITS,
+    Batch,
+    make_counters,
+    put_back,
+)
 from odekit_kernels.lanes.explicit import Tableau, advance_explicit
 from odekit_kernels.lanes.implicit import RODAS5P, advance_implicit, make_scratch
 from odekit_kernels.lanes.plan import Plan, make_memory
@@ -32,14 +47,13 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 METHODS = (None, "RK23", "RK45", "Rodas5P")
 EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
+MOST_STAGES = RODAS5P.W.shape[1]
 QUOTA = 20_000
 """Steps of a group between two looks at interrupts and deadlines: some tens of milliseconds."""
 SHARE = 512
 """Trajectories that a thread takes at a time: their last eight leave lanes idle."""
 WORTH_STEPS = 400.0
 """Steps at the stability limit still to come that a change to the implicit partner must save."""
-
-COUNTS = ("steps", "calls", "jacobians", "row", "waits")
 
 MOST_LETTERS = 40
 """Length at which the names of the methods that took turns are cut."""
@@ -106,8 +120,8 @@ class Engine:
         seconds = options.max_seconds
         self.deadline = np.inf if seconds is None else time.monotonic() + seconds
         self.status = np.full(size, Status.COMPLETED, dtype=np.int8)
-        self.t = np.zeros(size)
-        self.counts = {name: np.zeros(size, dtype=np.int64) for name in COUNTS}
+        self.numbers = np.zeros((size, NUMBERS))
+        self.counts = np.zeros((size, KEPT), dtype=np.int64)
         self.ends = np.full((size, phases), np.nan)
         self.outcomes = np.full((size, phases), Outcome.NOT_STARTED, dtype=np.int8)
         self.methods = np.full((size, phases), "none", dtype="U64")
@@ -119,7 +133,7 @@ class Engine:
         self.rows = np.full((self.layout.size, self.times.size, visible), np.nan)
         if self.times[0] == 0.0:
             self.rows[:, 0] = y
-            self.counts["row"][:] = 1
+            self.counts[:, ROW] = 1
         end_errors = np.full((*self.ends.shape, len(self.layout.tasks)), np.nan)
         for index in range(len(self.problem.phases)):
             frame, y = self.layout.enter(index, frame, y)
@@ -131,37 +145,37 @@ class Engine:
 
     def _phase(self, index: int, frame: Frame, y: Floats, alive: Any) -> None:
         phase = self.problem.phases[index]
-        begin = self.t.copy()
-        size = self.layout.size
+        begin, duration = self.numbers[:, TIME], self.layout.numbers(phase.duration)
+        first = np.full_like(begin, self.options.first_step or 0.0)
+        never = np.full_like(begin, -np.inf)
+        self.numbers = np.stack([begin, begin, begin + duration, first, never], axis=1)
+        self.counts[:, [CODE, WAITS, CRAWLS]] = RUNNING, 0, 0
+        plan = self.layout.plan(index, frame, MOST_STAGES)
         batch = self.layout.batch(
             index,
             frame,
-            begin,
+            plan,
             y=y,
-            time=self.t,
-            end=begin + np.broadcast_to(self.layout.numbers(phase.duration), size),
-            h=np.full(size, self.options.first_step or 0.0),
-            code=np.full(size, RUNNING),
-            crawl=np.tile([-np.inf, 0.0], (size, 1)),
+            numbers=self.numbers,
+            counts=self.counts,
             times=self.times,
             rows=self.rows,
-            **self.counts,
         )
         todo = np.flatnonzero(alive)
         if phase.thresholds:
-            todo = self._already_there(index, frame, y, batch, todo)
-        self._integrate(index, frame, batch, todo)
-        self._close(index, batch, alive)
+            todo = self._already_there(index, frame, y, todo)
+        self._integrate(index, plan, batch, todo)
+        self._close(index, alive)
 
-    def _already_there(self, index: int, frame: Frame, y: Floats, batch: Batch, todo: Any) -> Any:
+    def _already_there(self, index: int, frame: Frame, y: Floats, todo: Any) -> Any:
         """End at once the phases whose thresholds are met as they begin; return the others."""
         watched, levels = self.layout.thresholds(self.problem.phases[index])
         errors = self.layout.errors(y, watched, frame)
         met: Any = np.all(errors <= levels, axis=1)
-        batch.code[met] = THRESHOLD
+        self.counts[met, CODE] = THRESHOLD
         return todo[~met[todo]]
 
-    def _integrate(self, index: int, frame: Frame, batch: Batch, todo: Any) -> None:
+    def _integrate(self, index: int, plan: Plan, batch: Batch, todo: Any) -> None:
         """Advance all; with no method named, hand trajectories from partner to partner."""
         method = self.options.method
         limits = self._limits(index, WORTH_STEPS if method is None else np.inf)
@@ -169,11 +183,11 @@ class Engine:
         while todo.size and not self._stopped():
             self._note(index, todo, "Rodas5P" if implicit else method or "RK45")
             if implicit:
-                self._spread(todo, lambda part: self._implicit(index, frame, batch, limits, part))
+                self._spread(todo, lambda part: self._implicit(plan, batch, limits, part))
             else:
-                self._spread(todo, lambda part: self._explicit(index, frame, batch, limits, part))
-            todo = todo[batch.code[todo] == HAND_OVER]
-            batch.code[todo] = RUNNING
+                self._spread(todo, lambda part: self._explicit(plan, batch, limits, part))
+            todo = todo[self.counts[todo, CODE] == HAND_OVER]
+            self.counts[todo, CODE] = RUNNING
             implicit = not implicit
 
     def _note(self, index: int, todo: Any, kind: str) -> None:
@@ -214,9 +228,8 @@ class Engine:
         with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(work, parts))
 
-    def _explicit(self, index: int, frame: Frame, batch: Batch, limits: Limits, todo: Any) -> None:
+    def _explicit(self, plan: Plan, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")
-        plan = self.layout.plan(index, frame, pair.W.shape[1])
         memory, counters, queue = _group(plan, todo)
         fixed = (memory, counters, plan, batch, pair, limits, queue, todo, QUOTA)
         while not advance_explicit(*fixed):
@@ -224,8 +237,7 @@ class Engine:
                 put_back(memory, counters, plan, batch)
                 return
 
-    def _implicit(self, index: int, frame: Frame, batch: Batch, limits: Limits, todo: Any) -> None:
-        plan = self.layout.plan(index, frame, RODAS5P.W.shape[1])
+    def _implicit(self, plan: Plan, batch: Batch, limits: Limits, todo: Any) -> None:
         memory, counters, queue = _group(plan, todo)
         scratch = make_scratch(plan.n)
         work = make_work(plan.K, plan.P, plan.H, plan.S)
@@ -238,10 +250,10 @@ class Engine:
     def _stopped(self) -> bool:
         return self.interrupts.asked or time.monotonic() > self.deadline
 
-    def _close(self, index: int, batch: Batch, alive: Any) -> None:
+    def _close(self, index: int, alive: Any) -> None:
         """Read off how the phase went."""
-        code, phase = batch.code, self.problem.phases[index]
-        self.ends[alive, index] = self.t[alive]
+        code, phase = self.counts[:, CODE], self.problem.phases[index]
+        self.ends[alive, index] = self.numbers[alive, TIME]
         missed = Outcome.THRESHOLD_MISSED if phase.thresholds else Outcome.DURATION
         outcome = np.full(code.size, Outcome.FAILED, dtype=np.int8)
         outcome[code == DONE] = missed
@@ -258,10 +270,10 @@ class Engine:
             **layout.arrays(self.rows),
             "phase": self._phase_of_rows(),
             "status": self.status,
-            "t_last": self.t,
-            "n_steps": self.counts["steps"],
-            "n_rhs": self.counts["calls"],
-            "n_jac": self.counts["jacobians"],
+            "t_last": self.numbers[:, TIME].copy(),
+            "n_steps": self.counts[:, STEPS],
+            "n_rhs": self.counts[:, CALLS],
+            "n_jac": self.counts[:, JACOBIANS],
             "phase_end": self.ends,
             "phase_end_error": end_errors,
             "phase_outcome": self.outcomes,
@@ -275,11 +287,10 @@ class Engine:
         phase = np.zeros((self.layout.size, self.times.size), dtype=np.int32)
         for index in range(switches.shape[1]):
             phase += self.times > switches[:, index, np.newaxis]
-        filled = np.arange(self.times.size) < self.counts["row"][:, np.newaxis]
+        filled = np.arange(self.times.size) < self.counts[:, ROW][:, np.newaxis]
         return np.where(filled, phase, -1).astype(np.int32)
 
 
 def _group(plan: Plan, todo: Any) -> tuple[Floats, Any, Any]:
     """Memory of a group of lanes, its whole numbers, and the queue of its trajectories."""
     return make_memory(plan.size), make_counters(WIDTH), np.array([0, 1, todo.size])
-

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ._jit import kernel
 from .simd import round_up
 
-__all__ = ["Work", "inner", "make_work", "upper_index"]
+__all__ = ["Work", "inner", "make_work", "outer", "upper_index"]
 
 Array = NDArray[np.float64]
 
@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 # from call to call took 2.1 of 2.3 µs per right-hand side at K = P = 2. Nothing is allocated below
 # `rhs`, so there is nothing to count; and wrappers for Python took a third of the compile time.
 inner = kernel(forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+# For those that are called rarely, or from many places: a call of their own instead of a copy.
+outer = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class Work(NamedTuple):

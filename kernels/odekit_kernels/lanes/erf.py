@@ -111,7 +111,8 @@ def power(M: Any, m: Any, k: int, l: int) -> Any:
     for s in range(m.S):
         c = m.coef + s * m.D
         share = get(M, m.prob + s) * get(M, c + k) * get(M, c + l)
-        noise = noise + share * get(M, m.sigma2 + s)
+        sigma = get(M, m.sigma + s)
+        noise = noise + share * sigma * sigma
         put(M, m.row + s, share)
     if m.S == 1:
         return J2 * (TWO_OVER_PI * share * form(M, m, k, l, m.coef) + noise)

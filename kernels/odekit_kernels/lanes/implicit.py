@@ -18,9 +18,9 @@ from .._jit import kernel
 from ..committee import Committee
 from ..jacobian import jacobian
 from ..simd import absolute, choose_less, root
-from ..work import inner
+from ..work import inner, outer
 from . import batch as lane_of
-from .batch import FRESH, HAND_OVER, INDEX, JACOBIANS, SINCE, WAITS, own
+from .batch import FRESH, HAND_OVER, INDEX, JACOBIANS, SINCE, WAITS
 from .committee import rhs
 from .inside import find_events, write_rows
 from .inverse import invert
@@ -197,26 +197,37 @@ def make_scratch(n: int) -> Scratch:
 
 
 @inner
-def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane: int) -> None:
-    """The analytic Jacobian of one lane, to `scratch.J` and `scratch.dense`."""
-    i = I[INDEX, lane]
-    system = Committee(
+def system_of(m: Any, b: Any, i: int) -> Any:
+    """The constants of trajectory i as the single-trajectory kernels take them."""
+    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    P, S, c, K = m.P, m.S, m.c, m.K
+    u = P * P
+    p = u + S * P
+    one = p + 2 * S
+    F = one + 5
+    return Committee(
         m.activation,
-        b.T[own(b.T, i)],
-        b.u[own(b.u, i)],
-        b.sigma[own(b.sigma, i)],
-        b.p[own(b.p, i)],
+        row[:u].reshape((P, P)),
+        row[u:p].reshape((S, P)),
+        row[p + S : one],
+        row[p : p + S],
         b.wiring.head,
         b.wiring.move,
-        pick(M, m.inverse_batch, lane) * m.online,
-        pick(M, m.kappa_w, lane),
-        pick(M, m.kappa_v, lane),
-        b.F[own(b.F, i)],
+        row[one] * m.online,
+        row[one + 1],
+        row[one + 2],
+        row[F : F + c * K].reshape((c, K)),
         b.wiring.anchor,
-        b.F_v[own(b.F_v, i)],
-        b.v_anchor[own(b.v_anchor, i)],
+        row[F + c * K : F + 2 * c * K].reshape((c, K)),
+        row[F + 2 * c * K : F + 3 * c * K].reshape((c, K)),
         b.wiring.v_head,
     )
+
+
+@outer
+def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane: int) -> None:
+    """The analytic Jacobian of one lane, to `scratch.J` and `scratch.dense`."""
+    system = system_of(m, b, I[INDEX, lane])
     for j in range(m.n):
         scratch.y[j] = pick(M, m.y + j, lane)
     eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
@@ -256,7 +267,7 @@ def spectrum(J: Any) -> Any:
     return radius, growth
 
 
-@inner
+@outer
 def look(M: Any, I: Any, m: Any, b: Any, scratch: Any, limits: Any, lane: int) -> None:
     """Bound the steps by the growing modes; leave where implicit steps would not pay."""
     radius, growth = spectrum(scratch.dense)
@@ -272,7 +283,7 @@ def look(M: Any, I: Any, m: Any, b: Any, scratch: Any, limits: Any, lane: int) -
         longest = min(longest, pick(M, m.wish, lane))
     if longest * radius < WORTH:
         I[WAITS, lane] += 1
-        lane_of.finish(M, I, m, b, lane, HAND_OVER)
+        lane_of.leave(M, I, m, b, lane, HAND_OVER)
 
 
 @inner

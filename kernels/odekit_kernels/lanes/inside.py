@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._jit import kernel
-from ..work import inner
+from ..work import inner, outer
 from . import batch as lane_of
 from .batch import HIT, ROW
 from .committee import errors
@@ -14,7 +13,7 @@ from .values import fill, get, lanes, pick, place, put
 __all__ = ["find_events", "write_rows"]
 
 
-@inner
+@outer
 def interpolate(M: Any, m: Any, tableau: Any) -> None:
     """Write the solution at θ of every lane's step to `m.trial`."""
     P, theta, unit = tableau.P, get(M, m.theta), get(M, m.unit)
@@ -53,6 +52,12 @@ def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
                 lane_of.write_row(M, I, b, m.trial, lane)
 
 
+@outer
+def watched_errors(M: Any, m: Any, heads: Any, y: int) -> None:
+    """`committee.errors`, compiled once for its three places."""
+    errors(M, m, heads, y)
+
+
 @inner
 def excess(M: Any, m: Any, lane: int) -> float:
     """Largest watched error over its threshold, less one."""
@@ -77,13 +82,13 @@ def narrow(M: Any, m: Any, lane: int, value: float) -> None:
     # The value at `high` may be 0 after a hit: from then on bisect.
 
 
-@kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@outer
 def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
     """Where thresholds are reached in accepted steps: θ to `m.high`, the state there to `m.new`.
 
     The Illinois variant of regula falsi, all lanes at once; those without an event stand still.
     """
-    errors(M, m, b.wiring.watched_head, m.new)
+    watched_errors(M, m, b.wiring.watched_head, m.new)
     hits = 0
     for lane in range(lanes(M)):
         I[HIT, lane] = 0
@@ -94,7 +99,7 @@ def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
             place(M, m.at_high, lane, excess(M, m, lane))
     if hits == 0:
         return
-    errors(M, m, b.wiring.watched_head, m.y)
+    watched_errors(M, m, b.wiring.watched_head, m.y)
     for lane in range(lanes(M)):
         place(M, m.at_low, lane, excess(M, m, lane))
         if I[HIT, lane] == 1 and not pick(M, m.at_low, lane) > 0.0:
@@ -114,7 +119,7 @@ def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
         if active == 0:
             break
         interpolate(M, m, tableau)
-        errors(M, m, b.wiring.watched_head, m.trial)
+        watched_errors(M, m, b.wiring.watched_head, m.trial)
         for lane in range(lanes(M)):
             if I[HIT, lane] == 1 and pick(M, m.high, lane) - pick(M, m.low, lane) > 1e-14:
                 narrow(M, m, lane, excess(M, m, lane))

@@ -42,7 +42,8 @@ def power(M: Any, m: Any, k: int, l: int) -> Any:
     whole = fill(M, 0.0)
     for s in range(m.S):
         c = m.coef + s * D
-        power_s = get(M, m.sigma2 + s)
+        sigma = get(M, m.sigma + s)
+        power_s = sigma * sigma
         for a in range(D):
             row = fill(M, 0.0)
             for b in range(D):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..simd import WIDTH
 
-__all__ = ["Plan", "Wiring", "make_memory", "make_plan"]
+__all__ = ["Plan", "Wiring", "constant_places", "make_memory", "make_plan"]
 
 
 class Plan(NamedTuple):
@@ -36,15 +36,16 @@ class Plan(NamedTuple):
         (D,) The tilt of one pair of units: 1/√(1 + C̃_aa), and C̃ = C − x pᵀ − y qᵀ.
     row : int
         (max(S, W),) Sums over one row of pairs, by task.
-    prob, sigma2, inverse_batch, kappa_w, kappa_v, eta_w, eta_v : int
+    prob, sigma, inverse_batch, kappa_w, kappa_v, eta_w, eta_v : int
         Numbers of the phase, per trajectory: (S,), (S,) and single ones.
     F, F_v, v_anchor : int
         (c, K) Consolidations.
     watched, level, error : int
         (W, D), (W,), (W,) Coefficients of the watched tasks, thresholds, errors.
-    time, h, wish, begin, end, bound, mark : int
-        Current time and step, and the step to try next; start and end of the phase; time not to
-        step over; time at the last look at the pace.
+    time, begin, end, wish, mark : int
+        The numbers of `batch.Batch`, in their order.
+    bound, h : int
+        Time not to step over; length of the step.
     norm, large, ratio, accepted, unit, theta, low, high, at_low, at_high : int
         Of the step just tried: see `explicit` and `events`.
     size : int
@@ -77,7 +78,7 @@ class Plan(NamedTuple):
     q: int
     row: int
     prob: int
-    sigma2: int
+    sigma: int
     inverse_batch: int
     kappa_w: int
     kappa_v: int
@@ -90,12 +91,12 @@ class Plan(NamedTuple):
     level: int
     error: int
     time: int
-    h: int
-    wish: int
     begin: int
     end: int
-    bound: int
+    wish: int
     mark: int
+    bound: int
+    h: int
     norm: int
     large: int
     ratio: int
@@ -163,7 +164,7 @@ def make_plan(
         "q": D,
         "row": max(S, W, 1),
         "prob": S,
-        "sigma2": S,
+        "sigma": S,
         "F": c * K,
         "F_v": c * K,
         "v_anchor": c * K,
@@ -181,6 +182,30 @@ def make_plan(
         activation=activation, online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
         size=end, **places,
     )  # fmt: skip
+
+
+def constant_places(m: Plan) -> NDArray[np.int64]:
+    """Where the constants of a trajectory go in a group's memory, in the order of a batch's row.
+
+    T (P, P), u (S, P), prob (S,), sigma (S,), inverse_batch, kappa_w, kappa_v, eta_w, eta_v,
+    F, F_v, v_anchor (c, K), readouts of the watched tasks (W, P), their levels (W,).
+    """
+    fixed, tasks, watched = np.arange(m.P), np.arange(m.S), np.arange(m.W)
+    single = [m.inverse_batch, m.kappa_w, m.kappa_v, m.eta_w, m.eta_v]
+    copies = np.arange(m.c * m.K)
+    parts: list[Any] = [
+        m.C + (m.K + fixed[:, np.newaxis]) * m.D + m.K + fixed,
+        m.coef + tasks[:, np.newaxis] * m.D + m.K + fixed,
+        m.prob + tasks,
+        m.sigma + tasks,
+        np.array(single),
+        m.F + copies,
+        m.F_v + copies,
+        m.v_anchor + copies,
+        m.watched + watched[:, np.newaxis] * m.D + m.K + fixed,
+        m.level + watched,
+    ]
+    return np.concatenate([np.ravel(part) for part in parts]).astype(np.int64)
 
 
 def make_memory(size: int) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ from typing import Any
 from .._jit import kernel
 from ..simd import WIDTH
 from ..work import inner
-from .batch import own
 from .committee import errors, norms, second, self_slope
 from .values import lanes, pick, place, put
 
@@ -30,7 +29,7 @@ def load_constants(M: Any, m: Any, T: Any, u: Any, which: Any, first: int) -> No
     """Fixed vectors and readouts of the tasks, of the trajectory of each row."""
     for lane in range(lanes(M)):
         i = which[min(first + lane, which.shape[0] - 1)]
-        j, l = own(T, i), own(u, i)
+        j, l = min(i, T.shape[0] - 1), min(i, u.shape[0] - 1)
         for n in range(m.P):
             for o in range(m.P):
                 place(M, m.C + (m.K + n) * m.D + m.K + o, lane, T[j, n, o])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..simd import choose_less
-from ..work import inner
+from ..work import inner, outer
 from . import batch as lane_of
 from .batch import (
     BLOW_UP,
@@ -153,7 +153,7 @@ def crawls(M: Any, I: Any, m: Any, lane: int) -> bool:
     return I[CRAWLS, lane] >= CRAWL_LIMIT
 
 
-@inner
+@outer
 def refuse(M: Any, I: Any, m: Any, b: Any, tableau: Any, lane: int, error: float) -> None:
     """After a step that failed: try a shorter one, or give up."""
     t, h = pick(M, m.time, lane), pick(M, m.h, lane)
@@ -162,7 +162,7 @@ def refuse(M: Any, I: Any, m: Any, b: Any, tableau: Any, lane: int, error: float
         I[SHRINKS, lane] += 1
         place(M, m.wish, lane, 0.1 * h)
         if I[SHRINKS, lane] > SHRINK_LIMIT or t + 0.1 * h <= t:
-            lane_of.finish(M, I, m, b, lane, NONFINITE)
+            lane_of.leave(M, I, m, b, lane, NONFINITE)
         return
     h *= max(LEAST, SAFETY * error**tableau.exponent)
     place(M, m.wish, lane, h)
@@ -171,7 +171,7 @@ def refuse(M: Any, I: Any, m: Any, b: Any, tableau: Any, lane: int, error: float
         size = 0.0
         for i in range(m.n):
             size = max(size, abs(pick(M, m.y + i, lane)))
-        lane_of.finish(M, I, m, b, lane, BLOW_UP if size > LARGE else STALLED)
+        lane_of.leave(M, I, m, b, lane, BLOW_UP if size > LARGE else STALLED)
 
 
 @inner
@@ -199,7 +199,7 @@ def judge(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
         if not (error <= 1.0 and large - large == 0.0):
             refuse(M, I, m, b, tableau, lane, error if large - large == 0.0 else large - large)
         elif large > LARGEST:
-            lane_of.finish(M, I, m, b, lane, BLOW_UP)
+            lane_of.leave(M, I, m, b, lane, BLOW_UP)
         else:
             place(M, m.accepted, lane, 1.0)
             place(M, m.high, lane, 1.0)
@@ -234,14 +234,14 @@ def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None
     if I[ROW, lane] < b.times.shape[0] and b.times[I[ROW, lane]] == t:
         lane_of.write_row(M, I, b, m.y, lane)
     if hit or t >= pick(M, m.end, lane):
-        lane_of.finish(M, I, m, b, lane, THRESHOLD if hit else DONE)
+        lane_of.leave(M, I, m, b, lane, THRESHOLD if hit else DONE)
         return
     if landed:
         I[STOP, lane] += 1
         lane_of.set_bound(M, I, m, b, lane)
     if is_stiff(M, I, m, limits, lane):
-        lane_of.finish(M, I, m, b, lane, HAND_OVER)
+        lane_of.leave(M, I, m, b, lane, HAND_OVER)
     elif I[STEPS, lane] >= limits.max_steps:
-        lane_of.finish(M, I, m, b, lane, STEP_BUDGET)
+        lane_of.leave(M, I, m, b, lane, STEP_BUDGET)
     elif crawls(M, I, m, lane):
-        lane_of.finish(M, I, m, b, lane, STALLED)
+        lane_of.leave(M, I, m, b, lane, STALLED)
