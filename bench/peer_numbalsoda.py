@@ -22,7 +22,7 @@ def literal_rhs(K):
     function = literal.rhs
 
     @cfunc(lsoda_sig)
-    def rhs(t, y, dy, parameters):
+    def rhs(_t, y, dy, parameters):
         p = carray(parameters, D * D + D + K * D + K * K)
         C, c = p[: D * D].reshape((D, D)), p[D * D : D * D + D]
         A = p[D * D + D : D * D + D + K * D].reshape((K, D))
@@ -51,7 +51,7 @@ def odekit_rhs(K):
     Committee, Work = committee.Committee, work.Work
 
     @cfunc(lsoda_sig, error_model="numpy")
-    def rhs(t, y, dy, parameters):
+    def rhs(_t, y, dy, parameters):
         b = carray(parameters, end)
         flat, square = b[:0], b[:0].reshape((0, 0))
         scratch = Work(

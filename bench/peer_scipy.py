@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -61,25 +59,14 @@ def candidates(K, threads):
         rhs = right_hand_side(form, K)
         states = lambda y, f=rhs: np.array([f(0.0, x) for x in peer_work.with_heads(y)])  # noqa: E731
         peer_work.check(form, K, lambda y, f=states: f(y)[:, : peer_work.overlaps(K)])
-    pool = None
-    if threads > 1:
-        pool = ProcessPoolExecutor(threads, multiprocessing.get_context("spawn"))
-    return {
-        f"solve_ivp {method}, {form}": (threads, prepare(method, form, K, threads, pool))
-        for method, form in RUNS
-    }
+    mapped = peer_work.processes(threads)
+    found = {}
+    for method, form in RUNS:
+        each = functools.partial(loop, method, form, K)
+        start = functools.partial(peer_work.shared, mapped, each, heads_too, K, threads)
+        found[f"solve_ivp {method}, {form}"] = threads, start
+    return found
 
 
-def prepare(method, form, K, threads, pool):
-    run = functools.partial(loop, method, form, K)
-
-    def starting(n):
-        parts = np.array_split(peer_work.with_heads(peer_work.starts(K, n)), threads)
-
-        def go():
-            found = list((pool.map if pool else map)(run, parts))
-            return np.concatenate([f[0] for f in found]), sum(f[1] for f in found)
-
-        return go
-
-    return starting
+def heads_too(K, n):
+    return peer_work.with_heads(peer_work.starts(K, n))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import xarray as xr
@@ -93,3 +95,21 @@ def check(name, K, rhs):
     worst = np.abs(found - ours).max() / max(1.0, np.abs(ours).max())
     if not worst <= AGREE:
         raise AssertionError(f"{name}: the right-hand side differs by {worst:.1e}")
+
+
+def processes(count):
+    """`map` over so many new processes, or in this one."""
+    if count == 1:
+        return map
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn")).map
+
+
+def shared(mapped, run, make_starts, K, count, n):
+    """Function of no arguments that runs n starts, an equal part in each process."""
+    parts = np.split(make_starts(K, n), count)
+
+    def go():
+        found = list(mapped(run, parts))
+        return np.concatenate([rows for rows, _ in found]), sum(calls for _, calls in found)
+
+    return go

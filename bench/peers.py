@@ -23,7 +23,7 @@ from bench.tables import in_turn, markdown, quartiles
 
 SIZES, THREADS = (2, 4, 8), (1, 2)
 PEERS = ("odekit", "scipy", "numbalsoda", "diffrax", "heyoka", "torchode")
-PATIENCE = 240.0  # seconds for a peer to set up or to answer
+PATIENCE = 300.0  # seconds for a peer to set up or to answer
 ROOT = Path(__file__).parents[1]
 
 

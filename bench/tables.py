@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import numpy as np
@@ -36,10 +35,3 @@ def markdown(heads, rows):
     lines.append("|" + "|".join("---" if head.startswith(" ") else "---:" for head in heads) + "|")
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
-
-
-def show(module, repeats):
-    """Run one benchmark alone, from the command line."""
-    parser = argparse.ArgumentParser(description=module["__doc__"])
-    parser.add_argument("--repeats", type=int, default=repeats)
-    print(module["table"](module["run"](parser.parse_args().repeats)))
