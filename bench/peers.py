@@ -133,37 +133,42 @@ def counts(threads, rates, n_rhs, n):
     return {"n_rhs": each, "us_rhs": 1e6 * threads / (float(np.median(rates)) * each)}
 
 
-def run(repeats=7, sizes=SIZES, threads=THREADS, peers=PEERS):
-    """Rows of dict: K, threads, candidate, n, error, q1, median, q3, ratio, n_rhs, us_rhs."""
-    rows = []
+def blocks(repeats, sizes, threads, peers):
+    """Rows of each size and number of threads, as soon as they are there."""
     per_800 = rhs.asin_throughput(15)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for K in sizes:
         exact = peer_work.reference(K)
+        floor = 1e6 * rhs.floor(K, per_800)
         for count in threads:
-            if count > available:
-                continue
-            rows += measure(K, count, exact, peers, repeats)
-            floor = 1e6 * rhs.floor(K, per_800)
-            rows.append({"K": K, "threads": count, "candidate": "asin floor", "us_rhs": floor})
-    return rows
+            if count <= available:
+                rows = measure(K, count, exact, peers, repeats)
+                floor_row = {"K": K, "threads": count, "candidate": "asin floor", "us_rhs": floor}
+                yield [*rows, floor_row]
+
+
+def run(repeats=7, sizes=SIZES, threads=THREADS, peers=PEERS):
+    """Rows of dict: K, threads, candidate, n, error, q1, median, q3, ratio, n_rhs, us_rhs."""
+    return [row for rows in blocks(repeats, sizes, threads, peers) for row in rows]
+
+
+HEADS = [
+    "K = M",
+    "threads",
+    " candidate",
+    "trajectories/s, median",
+    "quartiles",
+    "odekit /",
+    "largest error",
+    "right-hand sides",
+    "µs each and core",
+    "runs timed",
+]
 
 
 def table(rows):
     """Markdown."""
-    heads = [
-        "K = M",
-        "threads",
-        " candidate",
-        "trajectories/s, median",
-        "quartiles",
-        "odekit /",
-        "largest error",
-        "right-hand sides",
-        "µs each and core",
-        "runs timed",
-    ]
-    return markdown(heads, [line(r) for r in rows])
+    return markdown(HEADS, [line(r) for r in rows])
 
 
 def line(r):
@@ -191,7 +196,9 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=THREADS)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     chosen = parser.parse_args()
-    print(table(run(chosen.repeats, chosen.sizes, chosen.threads, chosen.peers)))
+    print(markdown(HEADS, []), flush=True)
+    for rows in blocks(chosen.repeats, chosen.sizes, chosen.threads, chosen.peers):
+        print("\n".join(table(rows).splitlines()[2:]), flush=True)
 
 
 if __name__ == "__main__":
