@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bench import equations, peer_work
 
-BATCH = 256  # of a device; 64 to 1024 differ by no more than a tenth
+BATCH = {2: 256, 4: 128, 8: 16}  # of a device; at K = 2, 64 to 1024 differ by less than a tenth
 UNROLLED = (2, 4)  # beyond, XLA takes minutes to compile
 
 
@@ -32,7 +32,7 @@ def candidates(K, threads):
         peer_work.check(form, K, jax.vmap(rhs))
         for solver in (diffrax.Dopri5(), diffrax.Tsit5()):
             name = f"diffrax {type(solver).__name__}, {form}"
-            found[name] = BATCH * threads, prepare(rhs, solver, K, threads)
+            found[name] = BATCH[K] * threads, prepare(rhs, solver, K, threads)
     return found
 
 
@@ -64,7 +64,7 @@ def prepare(rhs, solver, K, threads):
 
     def starting(n):
         y = peer_work.starts(K, n)
-        chunks = [jax.device_put(part, place) for part in np.split(y, n // (BATCH * threads))]
+        chunks = [jax.device_put(part, place) for part in np.split(y, n // (BATCH[K] * threads))]
 
         def go():
             parts = [batch(part) for part in chunks]
