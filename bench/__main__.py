@@ -6,7 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench import rhs, runs, start
+from bench import long, peers, rhs, runs, start
 
 
 def main():
@@ -15,6 +15,8 @@ def main():
     for title, module in (
         ("µs per right-hand side", rhs),
         ("One run", runs),
+        ("Sweeps, and five peers", peers),
+        ("A sweep to t = 10⁶", long),
         ("Start", start),
     ):
         print(f"## {title}\n\n{module.table(module.run())}\n", flush=True)

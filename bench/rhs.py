@@ -8,18 +8,11 @@ quartiles and the ratio within repeats. Before any timing all must agree to roun
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from pathlib import Path
 
 import numba
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import literal
-import numpy_reference
-
+from bench import literal, numpy_reference, tables
 from odekit_kernels import simd
 from odekit_kernels.committee import Committee, jacobian, make_work, rhs
 
@@ -106,9 +99,8 @@ def implementations(K):
 
 
 def seconds(function, n):
-    start = time.perf_counter()
-    function(n)
-    return (time.perf_counter() - start) / n
+    """Seconds of each of n evaluations."""
+    return tables.seconds(function, n)[0] / n
 
 
 def enough(function):
@@ -146,13 +138,13 @@ def run(repeats=15):
     for K in SIZES:
         functions = implementations(K)
         counts = {name: enough(f) for name, f in functions.items()}
-        times = {name: [] for name in functions}
-        for _ in range(repeats):
-            for name, function in functions.items():
-                times[name].append(1e6 * seconds(function, counts[name]))
+        timers = {
+            name: lambda f=f, n=counts[name]: 1e6 * seconds(f, n) for name, f in functions.items()
+        }
+        times = tables.in_turn(timers, repeats)
         ours = np.array(times["odekit"])
         for name, values in times.items():
-            q1, median, q3 = np.percentile(values, [25, 50, 75])
+            q1, median, q3 = tables.quartiles(values)
             ratio = float(np.median(np.array(values) / ours))
             rows.append(row(K, name, median, q1, q3, ratio))
         bound = 1e6 * floor(K, per_800)
@@ -174,16 +166,18 @@ def row(K, name, median, q1, q3, ratio):
 
 def table(rows):
     """Markdown."""
+    heads = ["K = M", " implementation", "µs, median", "quartiles", "/ odekit"]
     lines = [
-        "| K = M | implementation | µs, median | quartiles | / odekit |",
-        "|---:|---|---:|---:|---:|",
+        [
+            r["K"],
+            r["implementation"],
+            f"{r['median_us']:.3f}",
+            f"{r['q1_us']:.3f}–{r['q3_us']:.3f}",
+            f"{r['ratio']:.2f}",
+        ]
+        for r in rows
     ]
-    for r in rows:
-        lines.append(
-            f"| {r['K']} | {r['implementation']} | {r['median_us']:.3f} | "
-            f"{r['q1_us']:.3f}–{r['q3_us']:.3f} | {r['ratio']:.2f} |"
-        )
-    return "\n".join(lines)
+    return tables.markdown(heads, lines)
 
 
 def main():

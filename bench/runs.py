@@ -9,12 +9,12 @@ in each repeat, runs of more than two seconds only once.
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
 import odekit as ok
+from bench.tables import markdown, quartiles, seconds
 from odekit.layout import CommitteeLayout
 from odekit.options import default_times
 
@@ -82,9 +82,8 @@ def measure(span, chosen, repeats):
         for name, function in functions.items():
             if chosen[name] is None or (times[name] and times[name][0] > 2):
                 continue
-            start = time.perf_counter()
-            result = function(chosen[name])
-            times[name].append(time.perf_counter() - start)
+            taken, result = seconds(function, chosen[name])
+            times[name].append(taken)
             errors[name] = float(np.abs(result - exact).max())
     return times, errors
 
@@ -96,16 +95,16 @@ def run(repeats=5, spans=SPANS):
     for span in spans:
         times, errors = measure(span, chosen, repeats)
         for name, values in times.items():
-            q = np.percentile(values, [25, 50, 75]) if values else [np.nan] * 3
+            q1, median, q3 = quartiles(values)
             rows.append(
                 {
                     "span": span,
                     "method": name,
                     "rtol": chosen[name],
                     "error": errors.get(name, np.nan),
-                    "q1_s": float(q[0]),
-                    "median_s": float(q[1]),
-                    "q3_s": float(q[2]),
+                    "q1_s": q1,
+                    "median_s": median,
+                    "q3_s": q3,
                 }
             )
     return rows
@@ -113,22 +112,25 @@ def run(repeats=5, spans=SPANS):
 
 def table(rows):
     """Markdown."""
-    lines = [
-        "| t | method | rtol | largest error | seconds, median | quartiles | / odekit |",
-        "|---:|---|---:|---:|---:|---:|---:|",
-    ]
+    heads = ["t", " method", "rtol", "largest error", "seconds, median", "quartiles", "/ odekit"]
+    lines = []
     for r in rows:
         own = next(o for o in rows if o["span"] == r["span"] and o["method"].startswith("odekit"))
+        begin = [f"{r['span']:.0e}", r["method"]]
         if r["rtol"] is None:
-            missed = f"none ≥ {TOLERANCES[-1]:.0e} | > {ERROR:.0e}"
-            lines.append(f"| {r['span']:.0e} | {r['method']} | {missed} | | | |")
+            lines.append([*begin, f"none ≥ {TOLERANCES[-1]:.0e}", f"> {ERROR:.0e}", "", "", ""])
             continue
         lines.append(
-            f"| {r['span']:.0e} | {r['method']} | {r['rtol']:.0e} | {r['error']:.1e} | "
-            f"{r['median_s']:.3f} | {r['q1_s']:.3f}–{r['q3_s']:.3f} | "
-            f"{r['median_s'] / own['median_s']:.1f} |"
+            [
+                *begin,
+                f"{r['rtol']:.0e}",
+                f"{r['error']:.1e}",
+                f"{r['median_s']:.3f}",
+                f"{r['q1_s']:.3f}–{r['q3_s']:.3f}",
+                f"{r['median_s'] / own['median_s']:.1f}",
+            ]
         )
-    return "\n".join(lines)
+    return markdown(heads, lines)
 
 
 def main():

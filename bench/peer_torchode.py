@@ -1,0 +1,80 @@
+"""torchode: one batch of tensors in each process, the right-hand side through `torch.compile`.
+
+As many processes as threads: tensors of this size gain nothing from threads inside PyTorch.
+Compiling the whole solver instead took 42 s and was no faster than 3 %.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+import torchode
+
+from bench import equations, peer_work
+
+UNROLLED = (2,)
+
+
+def batch_of(K):
+    """At K = M = 2 a batch of 2048 is twice as fast as one of 256."""
+    return {2: 2048, 4: 512}.get(K, 64)
+
+
+def unrolled(K):
+    def rhs(y):
+        parts = list(y.unbind(-1))
+        return torch.stack(
+            equations.scalars(parts, K, peer_work.ETA, torch.sqrt, torch.asin), dim=-1
+        )
+
+    return rhs
+
+
+def arrays(K):
+    constant = lambda x: torch.tensor(np.asarray(x).tolist())  # noqa: E731
+    cat = lambda parts: torch.cat(list(parts), dim=-1)  # noqa: E731
+    return equations.arrays(K, peer_work.ETA, torch, constant, cat)
+
+
+def prepare():
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+
+
+@functools.cache
+def solver(method, form, K):
+    prepare()
+    # PyTorch 2.13 fails to compile the unrolled form.
+    rhs = unrolled(K) if form == "unrolled" else torch.compile(arrays(K))
+    term = torchode.ODETerm(lambda _t, y: rhs(y))
+    controller = torchode.IntegralController(atol=peer_work.ATOL, rtol=peer_work.RTOL, term=term)
+    return torchode.AutoDiffAdjoint(getattr(torchode, method)(term=term), controller)
+
+
+def run(method, form, K, starts):
+    """Rows and evaluations; each one is of the whole batch, finished trajectories included."""
+    solve = solver(method, form, K).solve
+    rows, count = [], 0
+    for y in np.split(starts, len(starts) // batch_of(K)):
+        times = torch.as_tensor(peer_work.TIMES).expand(len(y), -1).contiguous()
+        found = solve(torchode.InitialValueProblem(y0=torch.as_tensor(y), t_eval=times))
+        rows.append(found.ys.numpy())
+        count += int(found.stats["n_f_evals"].sum())
+    return np.concatenate(rows), count
+
+
+def candidates(K, threads):
+    prepare()
+    mapped = peer_work.processes(threads)
+    found = {}
+    for form in ("arrays", "unrolled") if K in UNROLLED else ("arrays",):
+        rhs = unrolled(K) if form == "unrolled" else arrays(K)
+        peer_work.check(form, K, lambda y, f=rhs: f(torch.as_tensor(y)))
+        for method in ("Dopri5", "Tsit5"):
+            each = functools.partial(run, method, form, K)
+            start = functools.partial(peer_work.shared, mapped, each, peer_work.starts, K, threads)
+            found[f"torchode {method}, {form}"] = batch_of(K) * threads, start
+    return found
