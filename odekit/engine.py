@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.integrate import RK23, RK45
 
+from odekit import gpu
 from odekit.batch import BatchLayout
 from odekit.interrupts import Asked
 from odekit.layout import CODES, Frame
@@ -119,6 +120,7 @@ class Engine:
         size, phases = self.layout.size, len(problem.phases)
         seconds = options.max_seconds
         self.deadline = np.inf if seconds is None else time.monotonic() + seconds
+        self.on_device = gpu.choose(options.device, size)
         self.status = np.full(size, Status.COMPLETED, dtype=np.int8)
         self.numbers = np.zeros((size, NUMBERS))
         self.counts = np.zeros((size, KEPT), dtype=np.int64)
@@ -184,6 +186,9 @@ class Engine:
             self._note(index, todo, "Rodas5P" if implicit else method or "RK45")
             if implicit:
                 self._spread(todo, lambda part: self._implicit(plan, batch, limits, part))
+            elif self.on_device:
+                pair = tableau(method or "RK45")
+                gpu.advance(plan, batch, pair, limits, todo, self._stopped)
             else:
                 self._spread(todo, lambda part: self._explicit(plan, batch, limits, part))
             todo = todo[self.counts[todo, CODE] == HAND_OVER]

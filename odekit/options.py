@@ -11,6 +11,8 @@ from odekit.checks import MAX_NUMBERS, choice, count, number, positive
 from odekit.errors import ProblemError
 
 METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P")
+DEVICES = ("cpu", "cuda", "auto")
+DEVICE_METHODS = (None, "RK23", "RK45")
 MAX_STEPS = 10_000_000
 # scipy clips rtol here, with a warning, in every method.
 LEAST_RTOL = 100 * np.finfo(float).eps
@@ -28,6 +30,7 @@ class SolverOptions:
     steady_state: float | None = None
     max_steps: int = MAX_STEPS
     max_seconds: float | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.method is not None:
@@ -46,6 +49,7 @@ class SolverOptions:
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
         count("max_steps", self.max_steps, most=2**62)
+        choice("device", self.device, DEVICES)
 
     def to_dict(self) -> dict[str, Any]:
         """The options that differ from their defaults, as plain data."""
@@ -53,14 +57,25 @@ class SolverOptions:
         return {k: v for k, v in asdict(self).items() if v != default[k]}
 
 
-def check_device(device: object) -> None:
-    """Single runs are advanced on the CPU."""
-    if device not in ("cpu", "auto"):
+def check_device(options: SolverOptions, sweep: bool) -> None:
+    """Refuse a device for what it cannot do."""
+    if options.device != "cuda":
+        return
+    if not sweep:
         raise ProblemError(
             "device",
             "must be 'cpu' or 'auto' for a single run",
-            repr(device),
+            "'cuda'",
             "One trajectory is too little work for a GPU.",
+        )
+    if options.method not in DEVICE_METHODS or options.steady_state is not None:
+        given = f"method={options.method!r}, steady_state={options.steady_state!r}"
+        raise ProblemError(
+            "device",
+            f"must be 'cpu' or 'auto' unless `method` is one of {DEVICE_METHODS} and no "
+            "`steady_state` is given",
+            given,
+            "Leave `method` out: what turns stiff is handed to the CPU.",
         )
 
 

@@ -12,6 +12,7 @@ from odekit.checkpoint import Checkpoint, as_checkpoint
 from odekit.checks import count
 from odekit.errors import ProblemError
 from odekit.executors import workers_of
+from odekit.gpu import choose as choose_device
 from odekit.grid import Grid, common_times
 from odekit.interrupts import Interrupts
 from odekit.options import SolverOptions, check_device, output_times
@@ -60,12 +61,16 @@ def solve(
         By default each phase has rows evenly spaced over short spans and logarithmically, from its
         start, over long ones, and one at its end. All runs of a sweep have the same times; rows
         that a run did not reach hold NaN.
-    method : {"RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA"}, optional
-        Integrator. None chooses by the case: explicit (DOP853), and implicit (Radau) on the
-        analytic Jacobian while the solution stands still. The dataset's `method` says what ran.
+    method : {"RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P"}, optional
+        Integrator. None chooses by the case, and for every trajectory of a sweep: explicit, and
+        implicit on the analytic Jacobian while the solution stands still. Single runs go through
+        scipy (DOP853 and Radau); sweeps through compiled code (RK45 and Rodas5P) unless a method
+        is named that only scipy has. The dataset's `method` says what ran.
     rtol, atol : float
         Relative and absolute tolerance of each step.
-    device : {"cpu", "auto"}
+    device : {"cpu", "cuda", "auto"}
+        Where a sweep's explicit steps are taken. Trajectories that turn stiff go on on the CPU.
+        "auto" takes a CUDA device if there is one and the sweep is large enough.
     progress : bool
         Show progress in log time on stderr.
     max_step, first_step : float, optional
@@ -133,8 +138,8 @@ def solve(
     """
     if not isinstance(problem, Problem):
         raise ProblemError("problem", "must be a Problem", repr(problem)[:80], "")
-    check_device(device)
     options = SolverOptions(
+        device=device,
         method=method,
         rtol=rtol,
         atol=atol,
@@ -156,6 +161,9 @@ def solve(
             count(name, value, most=2**31)
     workers = workers_of(executor, threads)
     found = axes(problem)
+    check_device(options, bool(found))
+    if executor is None and found and device == "cuda":
+        choose_device(device, 1)
     if not found:
         ds = _single(problem, options, times, saved, result, progress)
         return ds if store is None else _stored(ds, store, overwrite)

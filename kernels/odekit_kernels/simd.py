@@ -59,6 +59,8 @@ class Vec8(types.Type):
 
 vec8 = Vec8()
 _ANY: Any = types.VarArg(types.Any)  # type: ignore[no-untyped-call]
+_SIGN_BIT = 1 << 63
+_SIZE_BITS = _SIGN_BIT - 1
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 
 
@@ -137,6 +139,12 @@ def _call(builder: Any, name: str, *arguments: Any) -> Any:
     return builder.call(function, arguments)
 
 
+def _minus(builder: Any, value: Any) -> Any:
+    """−x; the older LLVM inside CUDA's compiler knows no fneg."""
+    zero = ir.Constant(ir.DoubleType(), -0.0)
+    return builder.fsub(spread(builder, zero) if value.type == _VECTOR else zero, value)
+
+
 def _define_operator(symbol: Any, instruction: str) -> None:
     def generate(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
         a, b = _alike(builder, kinds, arguments)
@@ -158,7 +166,7 @@ for _symbol, _instruction in (
 
 @native(operator.neg, lambda a: vec8 if isinstance(a, Vec8) else None)
 def _negate(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
-    return builder.fneg(arguments[0])
+    return _minus(builder, arguments[0])
 
 
 # ------------------------------------------------------------------------------------------- memory
@@ -261,8 +269,26 @@ def _define_elementwise(function: Any, name: str, result: Any) -> None:
 
 
 _define_elementwise(root, "sqrt", lambda x: _wide(x))
-_define_elementwise(absolute, "fabs", lambda x: _wide(x))
-_define_elementwise(with_sign, "copysign", lambda size, sign: _wide(size, sign))
+
+
+def _bits(builder: Any, value: Any, mask: int) -> Any:
+    """The bits of doubles that a mask leaves: CUDA's compiler lacks LLVM's fabs and copysign."""
+    whole = ir.IntType(64)
+    kind = ir.VectorType(whole, WIDTH) if value.type == _VECTOR else whole
+    constant = ir.Constant(kind, [mask] * WIDTH if value.type == _VECTOR else mask)
+    return builder.and_(builder.bitcast(value, kind), constant)
+
+
+@native(absolute, lambda x: _wide(x))
+def _absolute(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
+    return builder.bitcast(_bits(builder, arguments[0], _SIZE_BITS), arguments[0].type)
+
+
+@native(with_sign, lambda size, sign: _wide(size, sign))
+def _with_sign(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    size, sign = _alike(builder, kinds, arguments)
+    both = builder.or_(_bits(builder, size, _SIZE_BITS), _bits(builder, sign, _SIGN_BIT))
+    return builder.bitcast(both, size.type)
 
 
 @native(minor, lambda a, b, c: _wide(a, b, c))
@@ -270,7 +296,7 @@ def _minor(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     # Kahan's: explicit FMAs, so that no contraction elsewhere can undo it.
     a, b, c = _alike(builder, kinds, arguments)
     square = builder.fmul(c, c)
-    minus = builder.fneg(square)
+    minus = _minus(builder, square)
     lost = _call(builder, "fma", c, c, minus)
     return builder.fsub(_call(builder, "fma", a, b, minus), lost)
 

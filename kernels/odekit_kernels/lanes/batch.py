@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .._jit import kernel
 from ..work import inner, outer
 from .plan import Wiring
-from .values import lanes, pick, place
+from .values import lanes, larger, pick, place, smaller
 
 __all__ = [
     "NUMBERS",
@@ -152,7 +152,7 @@ def set_bound(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
     """The next time that no step may straddle: a stop, or the end of the phase."""
     end = pick(M, m.end, lane)
     if I[STOP, lane] < b.stops.shape[0]:
-        end = min(end, pick(M, m.begin, lane) + b.stops[I[STOP, lane]])
+        end = smaller(end, pick(M, m.begin, lane) + b.stops[I[STOP, lane]])
     place(M, m.bound, lane, end)
 
 
@@ -192,9 +192,9 @@ def rate_at(rates: Any, t: float) -> float:
             low = middle
         else:
             high = middle
-    x = max(t - rates.start[low], 0.0)
+    x = larger(t - rates.start[low], 0.0)
     c = rates.coefficients
-    return max(((c[low, 0] * x + c[low, 1]) * x + c[low, 2]) * x + c[low, 3], 0.0)
+    return larger(((c[low, 0] * x + c[low, 1]) * x + c[low, 2]) * x + c[low, 3], 0.0)
 
 
 @kernel(_nrt=False)

@@ -14,7 +14,7 @@ from .batch import CALLS, FRESH
 from .committee import rhs
 from .inside import find_events, write_rows
 from .stepping import clip_steps, commit, judge, refill, set_rates
-from .values import fill, get, lanes, pick, place, put
+from .values import fill, get, lanes, pick, place, put, smaller
 
 __all__ = ["Tableau", "advance_explicit"]
 
@@ -78,7 +78,7 @@ def combine(M: Any, m: Any, W: Any, s: int, out: int) -> None:
     h = get(M, m.h)
     for i in range(m.n):
         total = W[s, 0] * get(M, m.k + i)
-        for j in range(1, min(s, W.shape[1])):
+        for j in range(1, smaller(s, W.shape[1])):
             total = total + W[s, j] * get(M, m.k + j * m.n + i)
         put(M, out + i, get(M, m.y + i) + h * total)
 

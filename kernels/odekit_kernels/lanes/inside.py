@@ -8,7 +8,7 @@ from ..work import inner, outer
 from . import batch as lane_of
 from .batch import HIT, ROW
 from .committee import errors
-from .values import fill, get, lanes, pick, place, put
+from .values import fill, get, lanes, larger, pick, place, put, smaller
 
 __all__ = ["find_events", "write_rows"]
 
@@ -41,7 +41,10 @@ def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
                 continue
             t, h = pick(M, m.time, lane), pick(M, m.h, lane)
             wanted = b.times[I[ROW, lane]]
-            if wanted < min(t + h, pick(M, m.end, lane)) and wanted < t + pick(M, m.high, lane) * h:
+            if (
+                wanted < smaller(t + h, pick(M, m.end, lane))
+                and wanted < t + pick(M, m.high, lane) * h
+            ):
                 place(M, m.theta, lane, (wanted - t) / h)
                 pending += 1
         if pending == 0:
@@ -63,7 +66,7 @@ def excess(M: Any, m: Any, lane: int) -> float:
     """Largest watched error over its threshold, less one."""
     worst = -1.0
     for s in range(m.W):
-        worst = max(worst, pick(M, m.error + s, lane) / pick(M, m.level + s, lane) - 1.0)
+        worst = larger(worst, pick(M, m.error + s, lane) / pick(M, m.level + s, lane) - 1.0)
     return worst
 
 

@@ -33,7 +33,7 @@ from .batch import (
     THRESHOLD,
     WAITS,
 )
-from .values import get, lanes, pick, place, put
+from .values import get, lanes, larger, pick, place, put, smaller
 
 __all__ = ["Limits", "clip_steps", "commit", "judge", "refill", "set_rates"]
 
@@ -117,7 +117,7 @@ def clip_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
             place(M, m.h, lane, 0.0)
             continue
         left = pick(M, m.bound, lane) - pick(M, m.time, lane)
-        h = min(pick(M, m.wish, lane), limits.max_step)
+        h = smaller(pick(M, m.wish, lane), limits.max_step)
         place(M, m.wish, lane, h)
         if h * 1.01 >= left and left <= limits.max_step:
             h = left
@@ -134,7 +134,7 @@ def is_stiff(M: Any, I: Any, m: Any, limits: Any, lane: int) -> bool:
     if pick(M, m.ratio, lane) > AT_LIMIT * AT_LIMIT:
         I[EASY, lane] = 0
         I[STIFF, lane] += 1
-        return I[STIFF, lane] >= SEEN << 2 * min(I[WAITS, lane], 8)
+        return I[STIFF, lane] >= SEEN << 2 * smaller(I[WAITS, lane], 8)
     I[EASY, lane] += 1
     if I[EASY, lane] >= FORGET:
         I[STIFF, lane] = 0
@@ -147,7 +147,7 @@ def crawls(M: Any, I: Any, m: Any, lane: int) -> bool:
     if I[STEPS, lane] % PACE != 0:
         return False
     t = pick(M, m.time, lane)
-    left = (pick(M, m.end, lane) - t) / max(t - pick(M, m.mark, lane), 1e-300) * PACE
+    left = (pick(M, m.end, lane) - t) / larger(t - pick(M, m.mark, lane), 1e-300) * PACE
     I[CRAWLS, lane] = I[CRAWLS, lane] + 1 if left > HOPELESS else 0
     place(M, m.mark, lane, t)
     return I[CRAWLS, lane] >= CRAWL_LIMIT
@@ -164,25 +164,25 @@ def refuse(M: Any, I: Any, m: Any, b: Any, tableau: Any, lane: int, error: float
         if I[SHRINKS, lane] > SHRINK_LIMIT or t + 0.1 * h <= t:
             lane_of.leave(M, I, m, b, lane, NONFINITE)
         return
-    h *= max(LEAST, SAFETY * error**tableau.exponent)
+    h *= larger(LEAST, SAFETY * error**tableau.exponent)
     place(M, m.wish, lane, h)
     # Less than ten spacings of the numbers around t.
     if t + 0.1 * h <= t:
         size = 0.0
         for i in range(m.n):
-            size = max(size, abs(pick(M, m.y + i, lane)))
+            size = larger(size, abs(pick(M, m.y + i, lane)))
         lane_of.leave(M, I, m, b, lane, BLOW_UP if size > LARGE else STALLED)
 
 
 @inner
 def next_step(M: Any, I: Any, m: Any, tableau: Any, lane: int, error: float) -> float:
     """Length of the step after an accepted one."""
-    factor = GREATEST if error == 0.0 else min(GREATEST, SAFETY * error**tableau.exponent)
+    factor = GREATEST if error == 0.0 else smaller(GREATEST, SAFETY * error**tableau.exponent)
     if I[REJECTED, lane] == 1:
-        factor = min(1.0, factor)
+        factor = smaller(1.0, factor)
     h, wish = pick(M, m.h, lane), pick(M, m.wish, lane)
     # A step that its bound cut short says little about the next: keep the one that was meant.
-    return max(h * factor, wish) if h < wish else h * factor
+    return larger(h * factor, wish) if h < wish else h * factor
 
 
 @inner

@@ -21,7 +21,7 @@ from .._jit import kernel
 from ..simd import WIDTH, Vec8, absolute, asin_within_half, native, spread, vec8
 from ..simd import asin as asin_anywhere
 
-__all__ = ["any_above", "asin", "fill", "get", "lanes", "pick", "place", "put"]
+__all__ = ["any_above", "asin", "fill", "get", "lanes", "larger", "pick", "place", "put", "smaller"]
 
 _arrayobj: Any = arrayobj
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
@@ -63,6 +63,19 @@ def fill(memory: Any, x: float) -> Any:
 def any_above(value: Any, bound: float) -> bool:
     """Whether the value of some trajectory is above `bound`, or NaN."""
     return bool(np.any(~(np.asarray(value) <= bound)))
+
+
+# Of Python's own numba's CUDA target has no version for two numbers.
+@kernel(forceinline=True)
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of two numbers."""
+    return a if a < b else b
+
+
+@kernel(forceinline=True)
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two numbers."""
+    return a if a > b else b
 
 
 # ------------------------------------------------------------------------------------------- native

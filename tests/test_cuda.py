@@ -1,0 +1,198 @@
+"""The CUDA engine: in numba's simulator, as PTX for a real device, and where there is none."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import odekit as ok
+from odekit import gpu
+from odekit.options import SolverOptions
+
+WITHOUT_DEVICE = bool(gpu.trouble())
+
+SETTING = """
+    import numpy as np, xarray as xr, odekit as ok
+
+    def sweep(activation="erf", **phase):
+        start = ok.OrderParameters.draw(
+            student=2, teacher=2, weight_std=0.6, input_dim=200, seed=1, draws=3)
+        noise = xr.DataArray([0.0, 0.3], dims="noise")
+        tasks = {"a": ok.Task([1.0, 0.0], noise_std=noise), "b": ok.Task([0.0, 1.0], head="a")}
+        given = dict(tasks="a", duration=3.0, learning_rate=0.5, readout_learning_rate=0.2) | phase
+        hold = ok.Consolidation("fisher", 0.3, task="a")
+        second = ok.Phase("b", 2.0, 0.4, consolidation=hold, gradient_flow=activation == "relu")
+        return ok.Problem(state=start, heads={"a": [1.0, 0.5]}, tasks=tasks, activation=activation,
+                          phases=[ok.Phase(**given), second])
+"""
+
+
+def run_python(code, **environment):
+    """Run a program with the setting above, and return what it prints as JSON."""
+    source = textwrap.dedent(SETTING) + textwrap.dedent(code)
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", source],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_the_simulated_device_takes_the_steps_of_the_cpu():
+    """The same source on one lane a thread: equal to the last bit where neither is compiled.
+
+    Several phases, a threshold, a schedule, copies of units, decay and a mixture go through it.
+    """
+    found = run_python(
+        """
+        import json
+        from odekit_kernels import cuda
+
+        calls, make = [], cuda.explicit_kernel
+        cuda.explicit_kernel = lambda plan: calls.append(plan.K) or make(plan)
+        table = ok.Schedule([0.0, 1.0, 3.0], [0.5, 0.7, 0.2])
+        cases = {
+            "plain": sweep(),
+            "threshold": sweep(until=0.05),
+            "schedule": sweep(learning_rate=table, weight_decay=0.1),
+            "mixture": sweep(tasks={"a": 0.6, "b": 0.4}, batch_size=4),
+            "relu": sweep("relu", gradient_flow=True),
+        }
+        worst = {}
+        for name, problem in cases.items():
+            runs = [ok.solve(problem, rtol=1e-6, atol=1e-9, t_eval=[0, 0.5, 2.5, 5.0], device=d)
+                    for d in ("cpu", "cuda")]
+            same = all(runs[0][v].equals(runs[1][v]) for v in runs[0].data_vars)
+            worst[name] = [same, int(runs[1].n_steps.min()), int(runs[1].status.max())]
+        print(json.dumps({"cases": worst, "launched": len(calls)}))
+        """,
+        NUMBA_ENABLE_CUDASIM="1",
+        NUMBA_DISABLE_JIT="1",
+    )
+    assert found["launched"] >= 10
+    for name, (same, steps, status) in found["cases"].items():
+        assert same, name
+        assert steps > 4, name
+        assert status == 0, name
+
+
+def test_what_turns_stiff_goes_on_on_the_cpu_and_bad_runs_have_their_status():
+    found = run_python(
+        """
+        import json
+        etas = xr.DataArray([0.5, 3.0], dims="eta")
+        start = ok.OrderParameters(Q=[[0.3]], R=[[0.1]], T=[[1.0]])
+        bad = ok.Problem(state=start, heads={"a": [1.0]}, tasks={"a": ok.Task([1.0])},
+                         phases=[ok.Phase("a", 200.0, etas)], activation="linear")
+        run = ok.solve(bad, device="cuda", rtol=1e-4, t_eval=[0.0, 1.0, 200.0], method="RK45")
+        long = ok.solve(bad.replace_phase(0, duration=3e4, learning_rate=etas[:1]), rtol=1e-4,
+                        device="cuda", t_eval=[3e4])
+        print(json.dumps({"status": run.status.values.tolist(),
+                          "row": bool(np.isfinite(run.Q.values[1, 1]).all()),
+                          "method": str(long.method.values.ravel()[0]),
+                          "error": float(abs(long.R.values.ravel()[0] - 1.0))}))
+        """,
+        NUMBA_ENABLE_CUDASIM="1",
+        NUMBA_DISABLE_JIT="1",
+    )
+    assert found["status"] == [int(ok.Status.COMPLETED), int(ok.Status.BLOW_UP)]
+    assert found["row"]
+    assert found["method"] == "RK45 -> Rodas5P"
+    assert found["error"] < 1e-6
+
+
+@pytest.mark.parametrize("activation", ["erf", "linear", "relu"])
+def test_the_kernel_compiles_for_a_real_device(activation):
+    """To PTX of compute capability 9.0: every function it calls has a version for the device."""
+    found = run_python(
+        f"""
+        import json, sys, warnings
+        from types import SimpleNamespace
+        from numba import cuda, typeof, types
+        from odekit.batch import BatchLayout
+        from odekit.engine import MOST_STAGES, Engine, tableau
+        from odekit.interrupts import Interrupts
+        from odekit.options import SolverOptions
+        from odekit.sweep import axes
+        from odekit_kernels.cuda import body
+
+        try:
+            # Device functions ask for the device that they are compiled for.
+            dispatcher = sys.modules[cuda.dispatcher.__name__]
+            dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
+            problem = sweep({activation!r}, gradient_flow={activation == "relu"})
+            times = np.linspace(0.0, 5.0, 4)
+            engine = Engine(problem, axes(problem), SolverOptions(), times, 1, Interrupts())
+            frame, y = engine.layout.start()
+            engine.rows = np.zeros((6, 4, y.shape[1]))
+            plan = engine.layout.plan(0, frame, MOST_STAGES)
+            batch = engine.layout.batch(0, frame, plan, y=y, numbers=engine.numbers,
+                counts=engine.counts, times=times, rows=engine.rows)
+            limits = engine._limits(0, 400.0)
+            given = (batch, tableau("RK45"), limits, np.zeros(1, np.int64))
+            signature = types.void(*map(typeof, given), types.int64)
+            ptx, _ = cuda.compile_ptx(body(plan), signature, cc=(9, 0))
+            print(json.dumps({{"entries": ptx.count(".visible .entry"),
+                              "roots": ptx.count("sqrt.rn.f64"), "missing": ""}}))
+        except (OSError, RuntimeError) as error:
+            if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
+                raise
+            print(json.dumps({{"missing": repr(error)}}))
+        """
+    )
+    if found["missing"]:
+        pytest.skip(f"no CUDA compiler here: {found['missing'][:80]}")
+    assert found["entries"] == 1
+    assert found["roots"] > 0
+
+
+@pytest.mark.skipif(not WITHOUT_DEVICE, reason="there is a device here")
+def test_without_a_device_the_error_says_so_and_auto_falls_back():
+    etas = xr.DataArray(np.linspace(0.1, 1.0, 9), dims="eta")
+    problem = ok.Problem(
+        state=ok.OrderParameters(Q=[[0.3]], R=[[0.1]], T=[[1.0]]),
+        heads={"a": [1.0]},
+        tasks={"a": ok.Task([1.0])},
+        phases=[ok.Phase("a", 1.0, etas)],
+    )
+    with pytest.raises(ok.ProblemError, match="no CUDA device can be used"):
+        ok.solve(problem, device="cuda")
+    with pytest.raises(ok.ProblemError, match="single run"):
+        ok.solve(problem.replace_phase(0, learning_rate=0.5), device="cuda")
+    with pytest.raises(ok.ProblemError, match="unless `method` is one of"):
+        ok.solve(problem, device="cuda", method="Radau")
+    with pytest.raises(ok.ProblemError, match="device"):
+        ok.solve(problem, device="tpu")
+    assert (ok.solve(problem, device="auto").status == 0).all()
+    assert not gpu.choose("auto", 10**6)
+
+
+@pytest.mark.skipif(WITHOUT_DEVICE, reason="no CUDA device here")
+def test_a_real_device_agrees_with_the_cpu():
+    """Within tolerance: the device's elementary functions differ by rounding."""
+    start = ok.OrderParameters.draw(
+        student=2, teacher=2, weight_std=0.5, input_dim=1000, seed=1, draws=5000
+    )
+    problem = ok.Problem(
+        state=start,
+        heads={"a": [1.0, 1.0]},
+        tasks={"a": ok.Task([1.0, 1.0], noise_std=0.1)},
+        phases=[ok.Phase("a", 100.0, 0.5)],
+    )
+    options = {"t_eval": np.linspace(0, 100, 11), "rtol": 1e-8, "atol": 1e-11}
+    cpu, device = (ok.solve(problem, device=d, **options) for d in ("cpu", "cuda"))
+    assert (device.status == 0).all()
+    assert float(abs(cpu.Q - device.Q).max()) < 1e-5
+
+
+def test_a_device_is_part_of_what_a_result_depends_on():
+    assert SolverOptions(device="cuda").to_dict() == {"device": "cuda"}
+    assert SolverOptions().to_dict() == {}
