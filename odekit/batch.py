@@ -251,16 +251,24 @@ class BatchLayout:
 
     # --------------------------------------------------------------------------------- the result
 
-    def errors(self, rows: Floats, tasks: Any = None, frame: Frame | None = None) -> Floats:
+    def errors(
+        self,
+        rows: Floats,
+        tasks: Any = None,
+        frame: Frame | None = None,
+        points: Any = None,
+    ) -> Floats:
         """Generalization errors (points, ..., tasks) of states (points, ..., n).
 
-        With a frame the states have its fixed vectors, else the original ones.
+        With a frame the states have its fixed vectors, else the original ones. `points` tells which
+        points the states are of, if not all.
         """
+        which = np.arange(len(rows)) if points is None else points
         chosen = np.arange(len(self.tasks)) if tasks is None else tasks
         T = self.numbers(self.problem.state.T, 2) if frame is None else frame.T
         u = _widen(self.u[:, chosen], T.shape[1] - self.P)
         flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]))
-        which = np.repeat(np.arange(len(rows)), len(flat) // max(len(rows), 1))
+        which = np.repeat(which, len(flat) // max(len(rows), 1))
         sizes = (self.K, T.shape[1], len(self.heads), 1, 0, len(chosen))
         plan = make_plan(*sizes, self.code, False, 0)
         out = np.empty((len(flat), len(chosen)))
@@ -269,9 +277,9 @@ class BatchLayout:
         return out.reshape(*rows.shape[:-1], len(chosen))
 
     def arrays(self, rows: Floats) -> dict[str, Any]:
-        """Variables of the dataset by name, from rows (points, times, n_visible)."""
+        """Overlaps and readouts by name, from rows (points, times, n_visible)."""
         Q, R, v = self.unpack(rows)
-        return {"Q": Q, "R": R, "readout": v, "generalization_error": self.errors(rows)}
+        return {"Q": Q, "R": R, "readout": v}
 
     def fold(self, array: Any) -> Any:
         """The first axis, the points, as the dims of the sweep."""

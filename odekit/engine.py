@@ -273,6 +273,7 @@ class Engine:
         layout, fold = self.layout, self.layout.fold
         arrays = {
             **layout.arrays(self.rows),
+            "generalization_error": self._errors(),
             "phase": self._phase_of_rows(),
             "status": self.status,
             "t_last": self.numbers[:, TIME].copy(),
@@ -285,6 +286,16 @@ class Engine:
             "method": self.methods,
         }
         return {name: fold(value) for name, value in arrays.items()}
+
+    def _errors(self) -> Floats:
+        """Errors of every task in every row."""
+        out = np.empty((*self.rows.shape[:2], len(self.layout.tasks)))
+
+        def fill(part: Any) -> None:
+            out[part] = self.layout.errors(self.rows[part], points=part)
+
+        self._spread(np.arange(self.layout.size), fill)
+        return out
 
     def _phase_of_rows(self) -> Any:
         """Phase of every row; the row at a switch holds the state that the old phase ended with."""

@@ -20,11 +20,12 @@ from ..jacobian import jacobian
 from ..simd import absolute, choose_less, root
 from ..work import inner, outer
 from . import batch as lane_of
-from .batch import FRESH, HAND_OVER, INDEX, JACOBIANS, SINCE, WAITS
+from .batch import FRESH, HAND_OVER, INDEX, JACOBIANS, NONFINITE, SINCE, WAITS
 from .committee import rhs
 from .inside import find_events, write_rows
 from .inverse import invert
 from .plan import make_memory
+from .spectrum import spectrum
 from .stepping import clip_steps, commit, judge, refill, set_rates
 from .values import fill, get, lanes, pick, place, put
 
@@ -165,6 +166,8 @@ class Scratch(NamedTuple):
         Longest step that the growing modes allow; step at the last look.
     y, dense : ndarray, shapes (n,) and (n, n)
         State and Jacobian of one lane.
+    H, p : ndarray, shapes (n, n) and (3,)
+        For its spectrum.
     """
 
     J: NDArray[np.float64]
@@ -176,6 +179,8 @@ class Scratch(NamedTuple):
     stretch: NDArray[np.float64]
     y: NDArray[np.float64]
     dense: NDArray[np.float64]
+    H: NDArray[np.float64]
+    p: NDArray[np.float64]
 
 
 def make_scratch(n: int) -> Scratch:
@@ -190,6 +195,8 @@ def make_scratch(n: int) -> Scratch:
         stretch=make_memory(1),
         y=np.zeros(n),
         dense=np.zeros((n, n)),
+        H=np.zeros((n, n)),
+        p=np.zeros(3),
     )
 
 
@@ -253,24 +260,13 @@ def due(M: Any, I: Any, m: Any, scratch: Any, lane: int) -> bool:
     return moved > MOVED * size
 
 
-@kernel(_nrt=True)
-def spectrum(J: Any) -> Any:
-    """Largest modulus of the eigenvalues, and largest real part where positive."""
-    for i in range(J.shape[0]):
-        for j in range(J.shape[1]):
-            if not np.isfinite(J[i, j]):
-                return np.inf, np.inf
-    radius, growth = 0.0, 0.0
-    for value in np.linalg.eigvals(J.astype(np.complex128)):
-        radius = max(radius, abs(value))
-        growth = max(growth, value.real)
-    return radius, growth
-
-
 @outer
 def look(M: Any, I: Any, m: Any, b: Any, scratch: Any, limits: Any, lane: int) -> None:
     """Bound the steps by the growing modes; leave where implicit steps would not pay."""
-    radius, growth = spectrum(scratch.dense)
+    radius, growth = spectrum(scratch.dense, scratch.H, scratch.p)
+    if radius - radius != 0.0:
+        lane_of.leave(M, I, m, b, lane, NONFINITE)
+        return
     cap = GROWTH_PER_STEP / growth if growth > 0.0 else np.inf
     place(scratch.cap, 0, lane, cap)
     place(scratch.stretch, 0, lane, pick(M, m.wish, lane))
