@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.block import run_block, specs
+from odekit.status import Status
 from odekit.sweep import axes, part
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ SECONDS = 5.0
 MOST_BYTES = 128 * 2**20
 """Largest result of one chunk."""
 MOST_RUNS = 2**17
+"""Most trajectories in one chunk."""
+MOST_CHUNKS = 10_000
+"""Each leaves some files: so many are no burden."""
 PILOT_RUNS = 4096
 PILOT_SECONDS = 0.3
 PILOT_LIMIT = 2.0
@@ -131,8 +135,7 @@ def pilot(
         begin = time.monotonic()
         arrays: dict[str, Any] = run_block(some, options, times, threads=threads, interrupts=left)
         seconds = max(time.monotonic() - begin, 1e-6)
-        reached = int((arrays["t_last"] > 0).sum())
-        rate = reached / seconds
+        rate = int((arrays["status"] != int(Status.INTERRUPTED)).sum()) / seconds
         enough = runs > 1 and seconds > PILOT_SECONDS
         end = min(end, time.monotonic() + PILOT_LIMIT)
         if enough or runs >= total or left.asked or time.monotonic() > end:

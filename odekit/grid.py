@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.checks import is_labelled
-from odekit.chunks import PILOT_RUNS, SECONDS, Chunking, chunk_shape, most_runs, pilot, sample
+from odekit.chunks import (
+    MOST_CHUNKS,
+    PILOT_RUNS,
+    SECONDS,
+    Chunking,
+    chunk_shape,
+    most_runs,
+    pilot,
+    sample,
+)
 from odekit.errors import ProblemError, SweepError
 from odekit.executors import Workers, call, run_here, run_on
 from odekit.interrupts import Asked
@@ -65,9 +74,7 @@ class Grid:
 
     def run(self, interrupts: Asked) -> xr.Dataset:
         """Compute every chunk that is not yet there."""
-        cut = Chunking(self.sizes, self.target.shape() or self._shape(interrupts))
-        if self.chunk_size is not None:
-            cut = Chunking(self.sizes, chunk_shape(self.sizes, self.chunk_size))
+        cut = Chunking(self.sizes, self._shape(interrupts))
         finished = set(self.target.start(cut))
         todo = [i for i in range(len(cut)) if i not in finished]
         with _Progress(self.progress, cut, finished) as shown:
@@ -87,13 +94,20 @@ class Grid:
         return Job(number, region, some, self.options, self.times, threads, self.target.write)
 
     def _shape(self, interrupts: Asked) -> dict[str, int]:
+        """Chunks as asked for, or decided before, or that take some seconds each."""
+        if self.chunk_size is not None:
+            return chunk_shape(self.sizes, self.chunk_size)
+        return self.target.shape() or self._measured_shape(interrupts)
+
+    def _measured_shape(self, interrupts: Asked) -> dict[str, int]:
         """Chunks that take some seconds each, as a pilot finds, and fit into memory."""
         total = math.prod(self.sizes.values())
         runs = most_runs(self.problem, self.times.size)
         if total <= FEW:
             runs = 1
         else:
-            runs = min(runs, max(1, int(self._rate(total, interrupts) * SECONDS)))
+            wanted = int(self._rate(total, interrupts) * SECONDS)
+            runs = min(runs, max(wanted, -(-total // MOST_CHUNKS)))
         if self.workers is not None:  # some for each, so that none waits long for the last
             runs = min(runs, -(-total // (4 * max(self.workers.size(), 1))))
         return chunk_shape(self.sizes, runs)

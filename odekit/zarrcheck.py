@@ -122,7 +122,7 @@ def _declared(data: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], A
     if data.get("storage_transformers"):
         raise ValueError("transformers of storage")
     shape, chunk = data["shape"], grid["configuration"]["chunk_shape"]
-    dims = data["dimension_names"]
+    dims = data.get("dimension_names") or []
     sizes = all(type(n) is int and n >= 0 for n in shape) and all(
         type(n) is int and n >= 1 for n in chunk
     )
