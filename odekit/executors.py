@@ -198,7 +198,7 @@ class PoolWorkers:
 
 
 class DaskWorkers:
-    """A `dask.distributed.Client`: one job at a time on each of its workers, with all its threads.
+    """A `dask.distributed.Client`: one job at a time for each of its workers, with all its threads.
 
     Dask itself moves the job of a worker that died to another, and gives up after some deaths.
     """
@@ -207,7 +207,6 @@ class DaskWorkers:
         if client.asynchronous:
             raise ProblemError("executor", "must be a synchronous Client", "another", "")
         self.client, self.threads = client, threads
-        self.at: dict[Any, str] = {}
 
     def room(self, running: int, careful: bool) -> bool:
         """One job for each worker that there is now."""
@@ -215,17 +214,12 @@ class DaskWorkers:
         return running < self.size()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Start on a worker that has nothing to do."""
-        known, busy = list(self.client.nthreads()), Counter(self.at.values())
-        # As a preference: when it dies the job must be free to go elsewhere.
-        where: dict[str, Any] = {}
-        if known:
-            least = min(known, key=lambda address: busy[address])
-            where = {"workers": [least], "allow_other_workers": True}
-        future = self.client.submit(function, *arguments, pure=False, **where)
-        if known:
-            self.at[future] = least
-        return future
+        """Start where Dask finds least to do.
+
+        No worker is asked for by name: where all that were there have died, such a job never
+        starts, even if it was free to go elsewhere.
+        """
+        return self.client.submit(function, *arguments, pure=False)
 
     def wait(self, futures: Collection[Any]) -> set[Any]:
         """Those that are done."""
@@ -239,8 +233,6 @@ class DaskWorkers:
             return set()
         except distributed.client.FutureCancelledError:
             done = {future for future in futures if future.cancelled()}
-        for future in done:
-            self.at.pop(future, None)
         return set(done)
 
     def size(self) -> int:

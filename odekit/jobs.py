@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,9 +75,14 @@ class Done:
     interrupted: bool = False
 
 
+_TURN = threading.Lock()
+
+
 def run_job(job: Job) -> Done:
     """Compute a chunk on a worker."""
-    with Interrupts() as interrupts:
+    # A Dask worker starts as many tasks as it has threads, but a chunk takes all of them.
+    turn = contextlib.nullcontext() if _dask_threads() is None else _TURN
+    with turn, Interrupts() as interrupts:
         return compute(job, interrupts)
 
 
@@ -107,13 +114,17 @@ def measure(some: Problem, options: SolverOptions, times: Floats, threads: int |
 
 def own_threads() -> int:
     """Threads of this worker: those that Dask gave it, or one for each core of this process."""
+    return _dask_threads() or cores()
+
+
+def _dask_threads() -> int | None:
     distributed = sys.modules.get("distributed")
-    if distributed is not None:
-        try:
-            return int(distributed.get_worker().state.nthreads)
-        except ValueError:  # not in a task of a worker
-            pass
-    return cores()
+    if distributed is None:
+        return None
+    try:
+        return int(distributed.get_worker().state.nthreads)
+    except ValueError:  # not in a task of a worker
+        return None
 
 
 def cores() -> int:
