@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from odekit.errors import ProblemError
 from odekit.interrupts import Asked
-from odekit.jobs import Done, Job, compute, cores, run_job
+from odekit.jobs import Done, Job, compute, cores, run_job, written
 
 TRIES = 3
 POLL = 0.25
@@ -68,11 +68,18 @@ def workers_of(executor: object, threads: int | None) -> Workers | None:
 
 
 def run_here(jobs: Iterable[Job], keep: Keep, interrupts: Asked) -> None:
-    """Compute jobs one after the other; an error is the caller's."""
-    for job in jobs:
-        if interrupts.asked:
-            return
-        keep(job.number, compute(job, interrupts))
+    """Compute jobs one after the other, each while the last is written; errors are the caller's."""
+    with cf.ThreadPoolExecutor(1) as writer:
+        last: tuple[int, cf.Future[Done]] | None = None
+        for job in jobs:
+            if interrupts.asked:
+                break
+            done = compute(job, interrupts)
+            if last is not None:
+                keep(last[0], last[1].result())
+            last = job.number, writer.submit(written, job, done)
+        if last is not None:
+            keep(last[0], last[1].result())
 
 
 def run_on(

@@ -74,6 +74,14 @@ class Grid:
 
     def run(self, interrupts: Asked) -> xr.Dataset:
         """Compute every chunk that is not yet there."""
+        try:
+            return self._run(interrupts)
+        finally:
+            self.target.release()
+            if self.workers is not None:
+                self.workers.close()
+
+    def _run(self, interrupts: Asked) -> xr.Dataset:
         cut = Chunking(self.sizes, self._shape(interrupts))
         finished = set(self.target.start(cut))
         todo = [i for i in range(len(cut)) if i not in finished]

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,11 +83,11 @@ def run_job(job: Job) -> Done:
     # A Dask worker starts as many tasks as it has threads, but a chunk takes all of them.
     turn = contextlib.nullcontext() if _dask_threads() is None else _TURN
     with turn, Interrupts() as interrupts:
-        return compute(job, interrupts)
+        return written(job, compute(job, interrupts))
 
 
 def compute(job: Job, interrupts: Asked) -> Done:
-    """Compute a chunk, and write it unless it was interrupted."""
+    """Compute a chunk, or as much of it as there is time for."""
     begin = time.perf_counter()
     threads = job.threads or own_threads()
     arrays = run_block(job.problem, job.options, job.times, threads=threads, interrupts=interrupts)
@@ -99,11 +99,16 @@ def compute(job: Job, interrupts: Asked) -> Done:
         "where": f"{socket.gethostname()}:{os.getpid()}",
         "threads": threads,
     }
-    interrupted = Status.INTERRUPTED.word in words
-    if job.write is None or interrupted:
-        return Done(record, arrays if job.write is None else None, interrupted)
-    job.write(job.region, arrays)
-    return Done(record, None)
+    return Done(record, arrays, interrupted=Status.INTERRUPTED.word in words)
+
+
+def written(job: Job, done: Done) -> Done:
+    """Write a chunk to where it belongs, if that is for the worker to do, unless it is cut off."""
+    if job.write is None:
+        return done
+    if not done.interrupted and done.arrays is not None:
+        job.write(job.region, done.arrays)
+    return replace(done, arrays=None)
 
 
 def measure(some: Problem, options: SolverOptions, times: Floats, threads: int | None) -> float:
