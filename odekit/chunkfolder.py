@@ -95,6 +95,11 @@ class ChunkFolder:
         """Numbers of the chunks that are done."""
         return [i for i in range(len(cut)) if self._record(i).exists()]
 
+    def forget(self, cut: Chunking) -> None:
+        """Nothing is done yet."""
+        for number in self.finished(cut):
+            self._record(number).unlink()
+
     def finish(self, number: int, record: Mapping[str, Any]) -> None:
         """Note that a chunk is done; its data must be on the disk."""
         text = json.dumps(dict(record)).encode()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FEW = 16
 """Grids of at most so many points need no pilot: each point is a chunk."""
 DEFAULT_RATE = 10.0
-"""Trajectories per second to be expected where the pilot failed."""
+"""Trajectories per second to be expected where there is no pilot's result."""
 MOST_ENDS = 10_000
 """Most rows that the ends of phases may add."""
 
@@ -114,7 +114,9 @@ class Grid:
         if total <= FEW:
             runs = 1
         else:
-            wanted = int(self._rate(total, interrupts) * SECONDS)
+            rate = self._rate(total, interrupts)
+            # What is decided now must do for a resumed run too, even if this one was cut short.
+            wanted = int((DEFAULT_RATE if interrupts.asked else rate) * SECONDS)
             runs = min(runs, max(wanted, -(-total // MOST_CHUNKS)))
         if self.workers is not None:  # some for each, so that none waits long for the last
             runs = min(runs, -(-total // (4 * max(self.workers.size(), 1))))
@@ -127,7 +129,7 @@ class Grid:
             return pilot(some, self.options, self.times, threads, interrupts)
         arguments = (some, self.options, self.times, self.workers.threads)
         rate = call(self.workers, measure, *arguments, interrupts=interrupts)
-        return float(DEFAULT_RATE if rate is None else rate)
+        return DEFAULT_RATE if rate is None else float(rate)
 
 
 class _Tally:

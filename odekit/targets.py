@@ -69,14 +69,14 @@ class _Target:
     write: Write = None
     folder: ChunkFolder | None = None
 
+    def __init__(self, result: Result, times: Floats) -> None:
+        self.result, self.times = result, times
+        self.lost: list[dict[str, Any]] = []
+
     def release(self) -> None:
         """Let another run have the folder."""
         if self.folder is not None:
             self.folder.release()
-
-    def __init__(self, result: Result, times: Floats) -> None:
-        self.result, self.times = result, times
-        self.lost: list[dict[str, Any]] = []
 
     def _note(self, region: Region, reason: str) -> Arrays:
         where = {d: [s.start, s.stop] for d, s in region.items()}
@@ -191,6 +191,8 @@ class ZarrTarget(_Target):
         self.cut = cut
         self.chunks.fix_shape(cut.shape)
         if not self.data.exists():
+            # Records without data are what is left of a store that was put in its place.
+            self.chunks.forget(cut)
             self._lay_out(cut)
         return self.chunks.finished(cut)
 

@@ -151,7 +151,7 @@ def _check_files(
                 raise StoreError(path, f"holds a link or device, {place.name}", FOREIGN)
         for name in files:
             place = inside / name
-            if place == folder / METADATA:
+            if place == folder / METADATA or (not complete and is_leftover(place)):
                 continue
             key = place.relative_to(folder).parts
             if not _fits(key, counts):
@@ -161,6 +161,11 @@ def _check_files(
     if found > math.prod(counts) or (complete and found < math.prod(counts)):
         reason = f"`{folder.name}` has {found} of {math.prod(counts)} chunks"
         raise StoreError(path, reason, DAMAGED)
+
+
+def is_leftover(file: Path) -> bool:
+    """Whether a file is one that zarr renames once it is written, and did not get to."""
+    return file.suffix == ".partial"
 
 
 def _fits(key: tuple[str, ...], counts: list[int]) -> bool:

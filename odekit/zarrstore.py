@@ -22,7 +22,7 @@ from odekit.dataset import REGISTRY
 from odekit.errors import OdekitError, ProblemError, StoreError
 from odekit.files import check_folder_target
 from odekit.provenance import plain_text, problem_of
-from odekit.zarrcheck import DAMAGED, check_tree
+from odekit.zarrcheck import DAMAGED, check_tree, is_leftover
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -149,6 +149,9 @@ def add_attributes(path: Path, attrs: Mapping[str, Any]) -> None:
 
 def publish(written: Path, target: Path, overwrite: bool) -> None:
     """Put a finished folder at its place: what is there is absent, the old one or the new one."""
+    for file in written.rglob("*"):
+        if is_leftover(file):
+            file.unlink(missing_ok=True)
     check_tree(written, max_bytes=2**62)
     if hasattr(os, "sync"):
         os.sync()

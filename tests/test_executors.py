@@ -178,6 +178,18 @@ def test_records_are_small_and_say_where(client):
     assert done.record["seconds"] > 0
 
 
+def test_a_worker_runs_a_chunk_with_the_threads_that_it_was_given(whole):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False}
+    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with (
+        distributed.LocalCluster(**options, **quiet) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        assert client.submit(own_threads).result() == 2
+        assert_same(ok.solve(sweep(), executor=client, chunk_size=5), whole)
+
+
 def test_dask_is_not_needed_to_import_odekit():
     assert targets.MemoryTarget.write is None
     from test_layers import loaded

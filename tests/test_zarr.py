@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from odekit.provenance import problem_of
 from odekit.result import prepare
 from odekit.targets import ZarrTarget
 from odekit.validate import validate
+from odekit.zarrstore import open_folder
 from sweeps import StopAfter, StopWhen, assert_same, sweep
 
 
@@ -100,6 +102,8 @@ def interrupted_grid(path):
 def test_an_interrupted_store_returns_what_is_finished_and_resumes(tmp_path):
     path = tmp_path / "grid.zarr"
     partial = interrupted_grid(path)
+    (tmp_path / "grid.zarr.part/data/Q/c/0/0/0/0/0.0a.partial").write_text("cut off")
+    assert_same(open_folder(tmp_path / "grid.zarr.part" / "data", 2**30, complete=False), partial)
     status = partial.status.values
     assert {0, int(ok.Status.INTERRUPTED)} == set(np.unique(status))
     assert np.isnan(partial.Q.values[status == ok.Status.INTERRUPTED]).all()
@@ -309,6 +313,16 @@ def test_the_command_writes_and_reads_stores(tmp_path, capsys):
     assert cli.main(["run", str(scenario), "-o", str(out)]) == 3
     assert cli.main(["run", str(scenario), "-o", str(out), "--overwrite"]) == 0
     assert cli.main(["run", str(scenario), "-o", str(out), "--checkpoint", "x"]) == 2
+
+
+def test_what_is_left_of_a_published_store_does_no_harm(tmp_path):
+    """Killed between putting the store in its place and removing the rest: records, no data."""
+    times, path = np.linspace(0.0, 2.0, 5), tmp_path / "grid.zarr"
+    interrupted_grid(path)
+    part = tmp_path / "grid.zarr.part"
+    shutil.rmtree(part / "data")
+    assert list(part.glob("chunk-*.json"))
+    assert_same(ok.solve(sweep(), t_eval=times, store=path), ok.solve(sweep(), t_eval=times))
 
 
 def test_two_runs_do_not_write_to_one_store(tmp_path):
