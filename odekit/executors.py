@@ -235,7 +235,9 @@ class DaskWorkers:
             time.sleep(POLL)
             return set()
         try:
-            done = distributed.wait(list(futures), timeout=POLL, return_when="FIRST_COMPLETED").done
+            with self.client.as_current():  # it need not be the default one
+                found = distributed.wait(list(futures), timeout=POLL, return_when="FIRST_COMPLETED")
+            done = found.done
         except TimeoutError:
             return set()
         except distributed.client.FutureCancelledError:

@@ -38,7 +38,7 @@ def client():
     # Workers do not have the folder of the tests on their path.
     cloudpickle.register_pickle_by_value(sweeps)
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
-    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with (
         distributed.LocalCluster(**options, **quiet) as cluster,
         distributed.Client(cluster) as client,
@@ -181,7 +181,7 @@ def test_records_are_small_and_say_where(client):
 def test_a_worker_runs_a_chunk_with_the_threads_that_it_was_given(whole):
     distributed = pytest.importorskip("distributed")
     options = {"n_workers": 1, "threads_per_worker": 2, "processes": False}
-    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with (
         distributed.LocalCluster(**options, **quiet) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
