@@ -166,6 +166,9 @@ _VARIABLES = [
     Variable("method", ("phase_index",), "str", "integrators that ran", required=False),
 ]
 
+SWEPT_TEXT = "U64"
+"""Type of the text variables of a sweep: all trajectories need the same."""
+
 REGISTRY: dict[str, Variable] = {v.name: v for v in _VARIABLES}
 """Every variable of the dataset by name."""
 

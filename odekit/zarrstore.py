@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.dataset import REGISTRY
+from odekit.dataset import REGISTRY, SWEPT_TEXT
 from odekit.errors import OdekitError, ProblemError, StoreError
 from odekit.files import check_folder_target
 from odekit.provenance import plain_text, problem_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 MOST_CHUNK = 64 * 2**20
 """Largest chunk of a variable that is written whole."""
-TEXT = "U64"
 PART = ".part"
 
 
@@ -228,7 +227,7 @@ def _as_solved(ds: xr.Dataset) -> xr.Dataset:
         data = variable.data
         if variable.dtype.kind in "OT":
             lazy = str(name) in REGISTRY and name not in ds.coords
-            data = data.astype(TEXT) if lazy else plain_text(variable.values)
+            data = data.astype(SWEPT_TEXT) if lazy else plain_text(variable.values)
         if data is not variable.data or "flag_values" in attrs:
             changed[str(name)] = (variable.dims, data, attrs)
     for variable in ds.variables.values():

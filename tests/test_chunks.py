@@ -3,6 +3,7 @@
 import math
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import odekit as ok
 from odekit.block import run_block
 from odekit.chunks import Chunking, chunk_shape, most_runs, pilot, sample
 from odekit.options import SolverOptions
-from odekit.sweep import axes, part
+from odekit.sweep import at, axes, part
 from sweeps import StopAfter, assert_same, labelled, sweep
 
 grids = st.lists(st.integers(1, 7), min_size=1, max_size=4).map(
@@ -178,6 +179,42 @@ def test_progress_counts_trajectories(capsys):
     shown = capsys.readouterr().err
     assert "24/24" in shown
     assert "run" in shown
+
+
+def test_a_curriculum_with_everything_swept_is_that_of_each_point(tmp_path):
+    """Teachers, thresholds, mixtures, strengths, spans, noise and decays at once, streamed."""
+    family = ok.task_family(units=1, tasks=2, feature_similarity=labelled("V", [0.2, 0.8]))
+    family.tasks["2"] = replace(family.tasks["2"], noise_std=labelled("noise", [0.0, 0.2]))
+    p = labelled("p", [0.25, 0.5])
+    problem = ok.Problem(
+        state=ok.OrderParameters.draw(2, family.T, weight_std=0.3, input_dim=100, seed=0),
+        heads=family.heads([1.0, 0.5]),
+        tasks=family.tasks,
+        phases=[
+            ok.Phase("1", 50.0, 0.5, until=labelled("level", [0.1, 0.05])),
+            ok.Phase(
+                {"1": p, "2": 1 - p},
+                labelled("span", [1.0, 2.0]),
+                0.5,
+                readout_learning_rate=0.2,
+                weight_decay=labelled("decay", [0.0, 0.1]),
+                consolidation=ok.Consolidation("fisher", labelled("strength", [0.0, 2.0]), "1"),
+            ),
+        ],
+    )
+    times = np.linspace(0.0, 51.0, 7)
+    whole = ok.solve(problem, t_eval=times)
+    assert dict(whole.status.sizes) == dict.fromkeys(
+        ["V", "noise", "level", "p", "span", "decay", "strength"], 2
+    )
+    assert_same(ok.solve(problem, t_eval=times, store=tmp_path / "g.zarr", chunk_size=24), whole)
+    for place in [dict.fromkeys(whole.status.dims, 0), dict.fromkeys(whole.status.dims, 1)]:
+        alone = ok.solve(at(problem, place), t_eval=times)
+        one = whole.isel(place)
+        for name in ("Q", "R", "T", "readout", "phase_end", "phase_end_error", "n_steps"):
+            known = np.isin(one.time, alone.time) if "time" in one[name].dims else ...
+            there = np.isin(alone.time, one.time) if "time" in one[name].dims else ...
+            np.testing.assert_array_equal(one[name].values[known], alone[name].values[there])
 
 
 def test_labels_of_swept_teachers_survive_the_cut():

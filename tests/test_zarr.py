@@ -333,3 +333,28 @@ def test_two_runs_do_not_write_to_one_store(tmp_path):
         ok.solve(sweep(), t_eval=times, store=tmp_path / "g.zarr")
     first.release()
     ok.solve(sweep(), t_eval=times, store=tmp_path / "g.zarr")
+
+
+def test_measures_take_what_is_opened_lazily(tmp_path):
+    family = ok.task_family(units=1, tasks=2, feature_similarity=0.5)
+    rates = xr.DataArray([0.5, 1.0, 1.5], dims="eta")
+    problem = ok.Problem(
+        state=ok.OrderParameters.draw(2, family.T, weight_std=0.1, input_dim=100, seed=0, draws=2),
+        heads=family.heads([1.0, 0.5]),
+        tasks=family.tasks,
+        phases=[ok.Phase("1", 5.0, rates), ok.Phase("2", 5.0, 0.5)],
+    )
+    whole = ok.solve(problem)
+    lazy = ok.solve(problem, store=tmp_path / "g.zarr", chunk_size=2)
+    m = ok.measures
+    curves = [m.forgetting, m.transfer, lambda ds, task: m.plateau(ds, task)["start"]]
+    for measure in [
+        *(lambda ds, f=f: f(ds, "1") for f in curves),
+        lambda ds: m.final(ds.generalization_error),
+        lambda ds: m.maximum(m.forgetting(ds, "1")),
+        m.overlap_cosine,
+        m.imbalance,
+    ]:
+        found = measure(lazy)
+        assert found.chunks is not None
+        np.testing.assert_array_equal(found.values, measure(whole).values)
