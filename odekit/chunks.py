@@ -26,6 +26,8 @@ SECONDS = 5.0
 """Work in one chunk, as far as a pilot can tell: enough to hide what a chunk costs besides."""
 MOST_BYTES = 128 * 2**20
 """Largest result of one chunk."""
+MOST_SENT = 8 * 2**20
+"""Largest problem of one chunk: Dask warns of larger messages."""
 MOST_RUNS = 2**17
 """Most trajectories in one chunk."""
 MOST_CHUNKS = 10_000
@@ -95,9 +97,11 @@ def chunk_shape(sizes: Mapping[str, int], runs: int) -> dict[str, int]:
 
 
 def most_runs(problem: Problem, rows: int) -> int:
-    """Trajectories whose results fit into one chunk."""
+    """Trajectories whose results fit into one chunk, and whose starts into one message."""
     each = sum(spec.nbytes for spec in specs(problem, rows).values())
-    return max(1, min(MOST_RUNS, MOST_BYTES // each))
+    K, P = problem.state.student, problem.state.teacher
+    start = 8 * (K * (K + P) + P * P + len(problem.heads) * K)
+    return max(1, min(MOST_RUNS, MOST_BYTES // each, MOST_SENT // start))
 
 
 def sample(problem: Problem, runs: int) -> Problem:

@@ -33,6 +33,8 @@ Write = Callable[[Region, Arrays], None] | None
 class Target(Protocol):
     """What `run_grid` fills."""
 
+    folder: ChunkFolder | None
+    """Where finished chunks are noted, so that another run need not compute them."""
     write: Write
     """What puts a chunk's arrays here from any process; None: they are handed to `keep`."""
 
