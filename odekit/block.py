@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.dataset import REGISTRY, Variable
+from odekit.dataset import REGISTRY, SWEPT_TEXT, Variable
 from odekit.engine import Engine, suits
 from odekit.layout import CommitteeLayout
 from odekit.run import Run
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from odekit.options import SolverOptions
     from odekit.problem import Problem
     from odekit.stepper import Floats
-
-TEXT = "U64"
-"""Type of text variables in a sweep: all trajectories need the same."""
 
 UNREACHED: dict[str, Any] = {"status": int(Status.INTERRUPTED), "phase": -1, "method": "none"}
 """What integer and text variables hold for points, or rows, that were not reached."""
@@ -108,7 +105,7 @@ def specs(problem: Problem, rows: int) -> dict[str, Spec]:
 
 def _kind(v: Variable) -> tuple[str, Any]:
     number: Any = np.nan if v.dtype.startswith("float") else 0
-    return TEXT if v.dtype == "str" else v.dtype, UNREACHED.get(v.name, number)
+    return SWEPT_TEXT if v.dtype == "str" else v.dtype, UNREACHED.get(v.name, number)
 
 
 def blank(problem: Problem, shape: Sequence[int], rows: int) -> dict[str, Any]:

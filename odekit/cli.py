@@ -236,7 +236,10 @@ def _solve(
     if output.suffix == ".nc":
         save(ds, output, overwrite=overwrite)
     click.echo(summary(ds))
-    click.echo(f"{'Result':<11}{output}")
+    if output.exists():
+        click.echo(f"{'Result':<11}{output}")
+    else:
+        click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
     if picture is not None:
         from odekit.plot import plot_run
 

@@ -166,6 +166,9 @@ _VARIABLES = [
     Variable("method", ("phase_index",), "str", "integrators that ran", required=False),
 ]
 
+SWEPT_TEXT = "U64"
+"""Type of the text variables of a sweep: all trajectories need the same."""
+
 REGISTRY: dict[str, Variable] = {v.name: v for v in _VARIABLES}
 """Every variable of the dataset by name."""
 
@@ -327,11 +330,18 @@ def _check_variable(v: Variable, array: xr.DataArray) -> list[str]:
 
 
 def _check_flags(v: Variable, array: xr.DataArray) -> list[str]:
+    """A file may know the first of the flags only: later versions append to them."""
+    own = v.attributes()
+    given = np.atleast_1d(np.asarray(array.attrs.get("flag_values", ())))
+    words = str(array.attrs.get("flag_meanings", "")).split()
+    count = given.size
+    known = own["flag_meanings"].split()
     found = []
-    for key, value in v.attributes().items():
-        if key.startswith("flag_") and not np.array_equal(array.attrs.get(key, ()), value):
-            found.append(f"`{v.name}` must have the attribute {key} = {value}")
-    strange = np.setdiff1d(array.values, [int(f) for f in v.flags or ()])
+    if not count or not np.array_equal(given, own["flag_values"][:count]):
+        found.append(f"`{v.name}` must have the attribute flag_values = {own['flag_values']}")
+    if words != known[: max(count, 1)]:
+        found.append(f"`{v.name}` must have the attribute flag_meanings = {own['flag_meanings']}")
+    strange = np.setdiff1d(array.values, own["flag_values"])
     if strange.size:
         found.append(f"`{v.name}` has values without a meaning: {strange.tolist()}")
     return found

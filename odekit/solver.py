@@ -152,7 +152,7 @@ def solve(
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
     result = prepare(problem, options, times, attrs)
-    saved = as_checkpoint(checkpoint, lambda: result.identity)
+    saved = as_checkpoint(checkpoint, result.attrs["odekit_problem_sha256"])
     if saved is not None and store is not None:
         remedy = "Leave it out: an unfinished store is its own checkpoint."
         raise ProblemError("checkpoint", "must not be given with a store", repr(store), remedy)

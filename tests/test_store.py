@@ -88,7 +88,7 @@ def test_example_follows_the_registry():
 
 def test_flags_are_described():
     status = example().status
-    assert status.attrs["flag_values"].tolist() == list(range(8))
+    assert status.attrs["flag_values"].tolist() == [int(s) for s in Status] == list(range(9))
     assert status.attrs["flag_values"].dtype == np.int8
     assert status.attrs["flag_meanings"].split()[4] == "stalled"
     assert all(flag.meaning for flag in (*Status, *Outcome))
