@@ -283,7 +283,7 @@ class BatchLayout:
 
     def fold(self, array: Any) -> Any:
         """The first axis, the points, as the dims of the sweep."""
-        return array.reshape(*self.shape, *array.shape[1:])
+        return array.reshape((*self.shape, *array.shape[1:]))
 
 
 def _widen(u: Floats, copies: int) -> Floats:

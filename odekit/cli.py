@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 DONE, FAILED, BAD_INPUT, IO_ERROR = 0, 1, 2, 3
 SIGNATURES = (b"CDF", b"\x89HDF")
 """First bytes of netCDF files."""
-METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P")
+DEVICES = ("cpu", "cuda", "auto")
 
 OUT = click.Path(dir_okay=False, path_type=Path)
 # A Zarr store is a folder.
@@ -108,6 +109,8 @@ def cli() -> None:
 @click.option("--method", type=click.Choice(METHODS), help="Integrator; by default by the case.")
 @click.option("--rtol", type=float, help="Relative tolerance (1e-8).")
 @click.option("--atol", type=float, help="Absolute tolerance (1e-11).")
+@click.option("--device", type=click.Choice(DEVICES), help="Where a sweep is computed (cpu).")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of a sweep (all cores).")
 def run(
     scenario: Path,
     output: Path,

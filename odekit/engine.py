@@ -12,6 +12,7 @@ from scipy.integrate import RK23, RK45
 
 from odekit import gpu
 from odekit.batch import BatchLayout
+from odekit.dataset import REGISTRY
 from odekit.interrupts import Asked
 from odekit.layout import CODES, Frame
 from odekit.options import SolverOptions
@@ -82,6 +83,25 @@ def tableau(kind: str) -> Tableau:
         P=np.ascontiguousarray(method.P, float),
         exponent=-1.0 / (method.error_estimator_order + 1),
     )
+
+
+def run_alone(
+    problem: Problem, options: SolverOptions, times: Floats, interrupts: Asked
+) -> dict[str, Any]:
+    """One trajectory by a method that only the engine has; rows that it did not reach are left out.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Variables of the dataset by name, ``time`` among them.
+    """
+    engine = Engine(problem, {}, options, times, 1, interrupts)
+    arrays = engine.run()
+    reached = slice(int(engine.counts[0, ROW]))
+    for name in arrays:
+        if "time" in REGISTRY[name].dims:
+            arrays[name] = arrays[name][reached]
+    return {**arrays, "time": times[reached]}
 
 
 def suits(problem: Problem, options: SolverOptions) -> bool:
