@@ -27,12 +27,15 @@ _HOME = {
     "Task": "problem",
     "even_angles": "initial",
     "imbalance": "initial",
+    "inputs": "",
     "load_scenario": "scenario",
     "measures": "",
     "open": "store",
     "plot": "",
     "polar": "initial",
+    "realise": "realise",
     "save": "store",
+    "simulate": "simulate",
     "solve": "solver",
     "task_family": "families",
     "teachers": "",
@@ -55,6 +58,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from odekit import inputs as inputs
     from odekit import measures as measures
     from odekit import plot as plot
     from odekit import teachers as teachers
@@ -72,8 +76,10 @@ if TYPE_CHECKING:
     from odekit.problem import Phase as Phase
     from odekit.problem import Problem as Problem
     from odekit.problem import Task as Task
+    from odekit.realise import realise as realise
     from odekit.scenario import load_scenario as load_scenario
     from odekit.schedule import Schedule as Schedule
+    from odekit.simulate import simulate as simulate
     from odekit.solver import solve as solve
     from odekit.state import OrderParameters as OrderParameters
     from odekit.status import Outcome as Outcome

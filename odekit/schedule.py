@@ -128,6 +128,15 @@ class Schedule:
         # A cubic may dip below zero between knots where the function touches it.
         return max(((c3 * x + c2) * x + c1) * x + c0, 0.0)
 
+    def at(self, times: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Learning rates at many times since the start of the phase, shape (n,)."""
+        starts, table = self._pieces
+        inside = np.clip(times, self.times[0], self.times[-1])
+        pieces = np.clip(np.searchsorted(starts, inside, side="right") - 1, 0, None)
+        c3, c2, c1, c0 = np.array(table).T[:, pieces]
+        x = inside - np.array(starts)[pieces]
+        return np.asarray(np.maximum(((c3 * x + c2) * x + c1) * x + c0, 0.0))
+
     @cached_property
     def _pieces(self) -> tuple[list[float], list[tuple[float, ...]]]:
         """Left ends and polynomial coefficients as plain floats: 20x faster than scipy's call."""

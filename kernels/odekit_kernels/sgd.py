@@ -1,4 +1,4 @@
-"""Online SGD of a committee in N dimensions: the network itself, whatever its order parameters.
+"""Online SGD of a committee in N dimensions: the network itself, not its order parameters.
 
 One pass over memory a step: in blocks that stay in the first-level cache, the weights take the
 update of the step before, new inputs are drawn, and the local fields are summed. Rows are padded
@@ -44,15 +44,14 @@ class Rule(NamedTuple):
     B : ndarray, shape (P, L)
         Fixed vectors that the tasks of the phase read; L is N padded.
     u : ndarray, shape (S, P)
-        Teacher readouts of the S tasks; fields of vectors at zero are not computed.
+        Teacher readouts of the S tasks; fields of vectors at zero are not computed. With labels
+        given, P = 0.
     sigma, p : ndarray, shape (S,)
         Standard deviations of their label noise, and their probabilities.
     head : ndarray of int64, shape (S,)
         Head that each trains.
     move : ndarray, shape (K,)
         0.0 for frozen units.
-    batch : int
-        Samples averaged in each step.
     kappa_w, kappa_v : float
         Weight decay of the two layers.
     F, Fa : ndarray, shape (K, L), or (0, L) without consolidation
@@ -74,7 +73,6 @@ class Rule(NamedTuple):
     p: Array
     head: Indices
     move: Array
-    batch: int
     kappa_w: float
     kappa_v: float
     F: Array
@@ -106,6 +104,8 @@ class Memory(NamedTuple):
         Update of the first layer still to be made: w_k += Σ_j a_jk x_j.
     dv, trained : ndarray, shape (H, K), (H,)
         Sum over the batch of g(λ_k) δ, and share of the samples that train each head.
+    label : ndarray, shape (b,)
+        What the fixed vectors do not say of each label: its noise, and the label itself if given.
     task, row : ndarray of int64, shape (b,)
         Task of each sample of a step, and its place among the inputs.
     """
@@ -119,6 +119,7 @@ class Memory(NamedTuple):
     a: Array
     dv: Array
     trained: Array
+    label: Array
     task: Indices
     row: Indices
 
@@ -143,6 +144,7 @@ def make_memory(W: Array, v: Array, streams: NDArray[np.uint64], batch: int, P: 
         a=np.zeros((batch, K)),
         dv=np.zeros((H, K)),
         trained=np.zeros(H),
+        label=np.zeros(batch),
         task=np.zeros(batch, dtype=np.int64),
         row=np.zeros(batch, dtype=np.int64),
     )
@@ -271,17 +273,24 @@ def add_fields(rule: Any, memory: Any, first: int, count: int) -> None:
 
 @inner
 def choose_samples(rule: Any, memory: Any) -> None:
-    """Draw the task of every sample of a step, and its place among given inputs."""
+    """Draw the task of every sample of a step, its place among given inputs, and its noise."""
+    stream = memory.streams[1]
     for j in range(memory.task.shape[0]):
-        s = choose(memory.streams[1], rule.p)
+        s = choose(stream, rule.p)
         memory.task[j] = s
+        memory.label[j] = 0.0
         if rule.inputs.shape[0]:
-            memory.row[j] = rule.first[s] + below(memory.streams[1], rule.count[s])
+            memory.row[j] = rule.first[s] + below(stream, rule.count[s])
+            if rule.labels.shape[1]:
+                memory.label[j] = rule.labels[s, memory.row[j]]
+        if rule.sigma[s] != 0.0:
+            memory.label[j] += rule.sigma[s] * normal(stream)
 
 
 @kernel(_nrt=False)
 def advance(eta_w: float, pending: bool, rule: Any, memory: Any) -> None:
-    """One pass: the update of the step before if it is pending, new inputs, their fields."""
+    """One pass: the update of the step before if it is pending, new samples, their fields."""
+    choose_samples(rule, memory)
     L = memory.x.shape[1]
     memory.lam[:] = 0.0
     memory.rho[:] = 0.0
@@ -302,17 +311,11 @@ def finish(eta_w: float, rule: Any, memory: Any) -> None:
 @inner
 def target(g: Any, rule: Any, memory: Any, j: int) -> float:
     """The label of one sample, its noise included."""
+    y = memory.label[j]
     s = memory.task[j]
-    scale = 1.0 / math.sqrt(rule.N)
-    y = 0.0
-    if rule.labels.shape[1]:
-        y = rule.labels[s, memory.row[j]]
-    else:
-        for n in range(rule.u.shape[1]):
-            if rule.u[s, n] != 0.0:
-                y += rule.u[s, n] * value(g, memory.rho[j, n] * scale)
-    if rule.sigma[s] != 0.0:
-        y += rule.sigma[s] * normal(memory.streams[1])
+    for n in range(rule.u.shape[1]):
+        if rule.u[s, n] != 0.0:
+            y += rule.u[s, n] * value(g, memory.rho[j, n] / math.sqrt(rule.N))
     return y
 
 
@@ -363,7 +366,6 @@ def train(
     """
     rate = 0.0
     for i in range(steps):
-        choose_samples(rule, memory)
         advance(rate, i > 0, rule, memory)
         rate = eta_w[min(i, eta_w.shape[0] - 1)]
         respond(g, dg, rate, eta_v[min(i, eta_v.shape[0] - 1)], rule, memory)
@@ -403,7 +405,6 @@ def squared_slopes(
     F[:] = 0.0
     I2[:] = 0.0
     for _ in range(samples):
-        choose_samples(rule, memory)
         advance(0.0, False, rule, memory)
         for k in range(K):
             z = memory.lam[0, k] / math.sqrt(rule.N)

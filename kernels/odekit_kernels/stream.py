@@ -20,7 +20,7 @@ from ._jit import kernel
 from .simd import native
 from .work import inner
 
-__all__ = ["below", "choose", "normal", "normals", "uniform"]
+__all__ = ["below", "choose", "normal", "normals", "streams", "uniform"]
 
 _u = np.uint64
 _FIRST, _SECOND = _u(0xBF58476D1CE4E5B9), _u(0x94D049BB133111EB)
@@ -203,3 +203,26 @@ def choose(stream: Any, p: Any) -> int:
         if level < 0.0:
             return s
     return last
+
+
+def streams(words: Any) -> Any:
+    """Independent streams from random words.
+
+    Parameters
+    ----------
+    words : ndarray of uint64, shape (2 n,)
+        A seed and an increment for each stream.
+
+    Returns
+    -------
+    ndarray of uint64, shape (n, 3)
+        Seed, increment made odd and of mixed bits, and a count of zero.
+    """
+    out = np.zeros((len(words) // 2, 3), dtype=np.uint64)
+    out[:, 0] = words[::2]
+    for i, word in enumerate(words[1::2]):
+        gamma = int(word) | 1
+        # Long runs of equal bits mix badly (Steele, Lea & Flood 2014, section 5).
+        few = (gamma ^ (gamma >> 1)).bit_count() < 24
+        out[i, 1] = gamma ^ 0xAAAAAAAAAAAAAAAA if few else gamma
+    return out

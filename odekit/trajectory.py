@@ -1,0 +1,333 @@
+"""One network, trained from its first phase to its last, and what is measured on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.crosscheck import protected_task
+from odekit.inputs import Samples
+from odekit.interrupts import Interrupts
+from odekit.layout import CommitteeLayout
+from odekit.options import default_times
+from odekit.realise import realise
+from odekit.schedule import Schedule
+from odekit.status import Outcome, Status
+from odekit.trainer import Trainer
+from odekit_kernels.sgd import Rule, make_memory, overlaps, padded
+from odekit_kernels.stream import streams
+
+if TYPE_CHECKING:
+    from odekit.problem import Phase, Problem
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+WORK = 2.0e8
+"""Multiplications between two looks at whether to stop: about a tenth of a second."""
+MOST_STEPS = 2**16
+LARGEST = 1e100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is common to all networks of a simulation.
+
+    Attributes
+    ----------
+    input_dim : int
+    times : ndarray or None
+        Output times; by default those of `odekit.solve`, from the start of each phase.
+    check_every : float
+        Time between two looks at the thresholds of `until`.
+    fisher_samples : int or None
+        Samples of the diagonal Fisher information; None for its closed form.
+    samples : Samples or None
+        Given inputs.
+    trainer : Trainer
+    """
+
+    input_dim: int
+    times: Floats | None
+    check_every: float
+    fisher_samples: int | None
+    samples: Samples | None
+    trainer: Trainer
+
+
+class Trajectory:
+    """Train one network by SGD and keep rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        With plain numbers.
+    plan : Plan
+    seed : numpy.random.SeedSequence
+        Of this network alone.
+    """
+
+    def __init__(self, problem: Problem, plan: Plan, seed: np.random.SeedSequence) -> None:
+        self.problem, self.plan, self.seed = problem, plan, seed
+        self.layout = CommitteeLayout(problem)
+        self.N = plan.input_dim
+        self.t: list[float] = []
+        self.y: list[Floats] = []
+        self.measured: list[Floats] = []
+        self.ends: list[tuple[float, Floats, Floats]] = []
+        self.outcomes: list[Outcome] = []
+        self.status = Status.COMPLETED
+        self.step = 0
+        self.t_last = 0.0
+        self.total = sum(round(float(p.duration) * self.N) for p in problem.phases)
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that were taken."""
+        return self.step / max(self.total, 1)
+
+    def run(self, interrupts: Interrupts) -> dict[str, Any]:
+        """Train through all phases, and return the variables of the dataset by name."""
+        self.interrupts = interrupts
+        self._begin()
+        if self.plan.times is None or self.plan.times[0] == 0.0:
+            self._emit(0.0)
+        begin = 0.0
+        for i, phase in enumerate(self.problem.phases):
+            self._enter(i)
+            self._train(phase, begin)
+            begin = self.t_last
+            if self.status != Status.COMPLETED:
+                break
+        if self.status != Status.COMPLETED and (not self.t or self.t[-1] < self.t_last):
+            self._emit(self.t_last)
+        self.step = self.total
+        return self._arrays()
+
+    # --------------------------------------------------------------------------- the network
+
+    def _begin(self) -> None:
+        """Weights with the problem's overlaps, readouts, random numbers, no penalties."""
+        frame, drawn = self.seed.spawn(2)
+        W, B = realise(self.problem.state, self.N, frame)
+        self.W, self.B = padded(W), padded(B)
+        heads = self.layout.heads
+        self.v = np.array([self.problem.heads[name] for name in heads], dtype=float)
+        self.streams = streams(drawn.generate_state(4, np.uint64))
+        none = np.zeros((0, self.W.shape[1]))
+        self.F, self.Fa = none, none
+        self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
+        samples = self.plan.samples
+        self.inputs = none if samples is None else padded(samples.x)
+        self.errors_seen = len(self.layout.tasks) if samples is not None else 0
+
+    def _state(self) -> Floats:
+        """Order parameters of the network as it is."""
+        K, P = len(self.W), len(self.B)
+        Q, R = np.empty((K, K)), np.empty((K, P))
+        overlaps(self.W, self.W, self.N, Q)
+        overlaps(self.W, self.B, self.N, R)
+        return self.layout.pack(Q, R, self.v)
+
+    def _measured_errors(self) -> Floats:
+        """Half the mean squared error of each task over the given samples, shape (tasks,)."""
+        samples, g = self.plan.samples, self.plan.trainer.value
+        found = np.empty(self.errors_seen)
+        for s in range(self.errors_seen):
+            assert samples is not None
+            x, y = samples.of(s)
+            scaled = x / np.sqrt(self.N)
+            if not y.size:
+                y = g(scaled @ self.B[:, : self.N].T) @ self.layout.u[s]
+            answer = g(scaled @ self.W[:, : self.N].T) @ self.v[self.layout.head_index[s]]
+            found[s] = 0.5 * np.mean((y - answer) ** 2)
+        return found
+
+    # ----------------------------------------------------------------------------- a phase
+
+    def _enter(self, index: int) -> None:
+        """Copies of heads and of units are made, as in the theory: by `CommitteeLayout.enter`."""
+        frame, _ = self.layout.start()
+        frame, y = self.layout.enter(index, frame, self._state())
+        consolidation = self.problem.phases[index].consolidation
+        if consolidation is not None:
+            F: Floats = np.repeat(frame.F[-1][:, None], self.W.shape[1], axis=1)
+            F_v, head = frame.F_v[-1], int(frame.v_head[-1])
+            if self._samples_fisher():
+                fisher, I2 = self._sampled_fisher(protected_task(self.problem, index), head)
+                F_v = consolidation.strength * I2
+                if consolidation.kind == "fisher":
+                    F = consolidation.strength * fisher
+            self._hold(F, F_v, head, frame.v_anchor[-1])
+        self.v[:] = self.layout.unpack(y)[2]
+
+    def _samples_fisher(self) -> bool:
+        return self.plan.fisher_samples is not None or self.plan.samples is not None
+
+    def _hold(self, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
+        """Add a consolidation to the penalties: weights in all by F, and by F times the copy."""
+        if not len(self.F):
+            self.F, self.Fa = np.zeros_like(self.W), np.zeros_like(self.W)
+        self.F += F
+        self.Fa += F * self.W
+        self.F_v[head] += F_v
+        self.Fv[head] += F_v * v
+
+    def _sampled_fisher(self, task: str, head: int) -> tuple[Floats, Floats]:
+        """Diagonal Fisher information of a task's output and E[g²], over fresh samples."""
+        samples = self.plan.samples
+        count = self.plan.fisher_samples
+        if count is None:
+            assert samples is not None
+            count = int(samples.count[self.layout.tasks.index(task)])
+        phase = self.problem.phases[0]
+        rule = self._rule(type(phase)(task, phase.duration, learning_rate=0.0))
+        memory = make_memory(self.W, self.v, self.streams, 1, len(rule.B))
+        F, I2 = np.empty_like(self.W), np.empty(len(self.W))
+        t = self.plan.trainer
+        t.squared_slopes(count, head, t.g, t.dg, rule, memory, F, I2)
+        return F, I2
+
+    def _rule(self, phase: Phase) -> Rule:
+        """The kernel's view of a phase."""
+        frame, _ = self.layout.start()
+        system = self.layout.committee(phase, frame)
+        places = [self.layout.tasks.index(name) for name in phase.mixture]
+        samples = self.plan.samples
+        labelled = samples is not None and samples.labels.shape[1] > 0
+        read = np.zeros(self.layout.P, bool) if labelled else (system.u != 0).any(axis=0)
+        return Rule(
+            N=self.N,
+            B=np.ascontiguousarray(self.B[read]),
+            u=np.ascontiguousarray(system.u[:, read]),
+            sigma=system.sigma,
+            p=system.p,
+            head=system.head,
+            move=system.move,
+            kappa_w=system.kappa_w,
+            kappa_v=system.kappa_v,
+            F=self.F,
+            Fa=self.Fa,
+            F_v=self.F_v,
+            Fv=self.Fv,
+            inputs=self.inputs,
+            labels=samples.labels[places] if labelled and samples else np.zeros((len(places), 0)),
+            first=samples.first[places] if samples else np.zeros(len(places), dtype=np.int64),
+            count=samples.count[places] if samples else np.ones(len(places), dtype=np.int64),
+        )
+
+    def _train(self, phase: Phase, begin: float) -> None:
+        """Train one phase, from row to row and from look to look at its threshold."""
+        self.rule = self._rule(phase)
+        batch = int(phase.batch_size)
+        self.memory = make_memory(self.W, self.v, self.streams, batch, len(self.rule.B))
+        end = begin + float(phase.duration)
+        last = max(round(end * self.N), self.step)
+        rows = self._targets(begin, end, float(phase.duration))
+        watched = [(self.layout.tasks.index(n), level) for n, level in phase.thresholds.items()]
+        every = max(1, round(self.plan.check_every * self.N)) if watched else last - self.step
+        started, i = self.step, 0
+        below = bool(watched) and self._below(watched)
+        while self.step < last and not below and self.status == Status.COMPLETED:
+            look = started + ((self.step - started) // every + 1) * every
+            row = round(rows[i] * self.N) if i < len(rows) else last
+            self._advance(phase, begin, min(max(row, self.step), look, last))
+            while i < len(rows) and round(rows[i] * self.N) <= self.step and self._sound():
+                self._emit(float(rows[i]))
+                i += 1
+            below = bool(watched) and self._below(watched)
+        self._leave(end if self.step == last and not below else self.step / self.N, below, watched)
+
+    def _targets(self, begin: float, end: float, duration: float) -> Floats:
+        """Times of the rows in a phase: those of `odekit.solve`."""
+        times = self.plan.times
+        if times is None:
+            times = np.unique(begin + default_times(duration))
+            times[-1] = end
+        return times[(times > begin) & (times <= end)]
+
+    def _advance(self, phase: Phase, begin: float, stop: int) -> None:
+        """Take the steps up to `stop`, with a look now and then at whether to go on."""
+        rule, t = self.rule, self.plan.trainer
+        width = (len(self.W) * 2 + len(rule.B) + 4) * self.W.shape[1] * int(phase.batch_size)
+        most = int(min(max(WORK / width, 1), MOST_STEPS))
+        while self.step < stop and self.status == Status.COMPLETED:
+            steps = min(most, stop - self.step)
+            times = np.arange(self.step, self.step + steps) / self.N - begin
+            rates = [_rates(r, times) for r in (phase.learning_rate, phase.readout_learning_rate)]
+            t.train(steps, *rates, t.g, t.dg, rule, self.memory)
+            self.step += steps
+            if self.interrupts.asked and self.step < self.total:
+                self.status = Status.INTERRUPTED
+            self._sound()
+
+    def _sound(self) -> bool:
+        """Whether the network is finite; else the run is over."""
+        size = max(float(np.abs(self.W).max()), float(np.abs(self.v).max()))
+        if not size < LARGEST:
+            self.status = Status.BLOW_UP
+        return size < LARGEST
+
+    def _below(self, watched: list[tuple[int, float]]) -> bool:
+        """Whether every watched task's error is at its threshold: measured, if inputs are given."""
+        errors = self._errors(self._state()[None])[0]
+        if self.errors_seen:
+            errors = self._measured_errors()
+        return all(errors[s] <= level for s, level in watched)
+
+    def _leave(self, t: float, below: bool, watched: Any) -> None:
+        """Note how the phase ended, and keep its last state."""
+        failed = self.status != Status.COMPLETED
+        self.t_last = t
+        missed = Outcome.THRESHOLD_MISSED if watched else Outcome.DURATION
+        outcome = Outcome.FAILED if failed else Outcome.THRESHOLD if below else missed
+        self.outcomes.append(outcome)
+        self.ends.append((t, self._state(), self._measured_errors()))
+        if not failed and self.plan.times is None and self.t[-1] < t:
+            self._emit(t)
+
+    # ------------------------------------------------------------------------------ the result
+
+    def _emit(self, t: float) -> None:
+        self.t.append(t)
+        self.y.append(self._state())
+        self.measured.append(self._measured_errors())
+
+    def _errors(self, rows: Floats) -> Floats:
+        return self.layout.errors(rows)
+
+    def _arrays(self) -> dict[str, Any]:
+        """Variables of the dataset by name; ``time`` among them."""
+        t = np.array(self.t)
+        phases = len(self.problem.phases)
+        missing = phases - len(self.ends)
+        ends = np.array([end for end, _, _ in self.ends])
+        tasks = len(self.layout.tasks)
+        rows = np.array(self.y).reshape(t.size, -1)
+        last = self._errors(np.array([y for _, y, _ in self.ends]))
+        arrays = {
+            **self.layout.arrays(rows),
+            "time": t,
+            # The row at a switch holds the state that the old phase ended with.
+            "phase": np.searchsorted(ends[: phases - 1], t, side="left"),
+            "status": np.int8(self.status),
+            "t_last": self.t_last,
+            "n_steps": self.step,
+            "n_rhs": 0,
+            "phase_end": np.append(ends, np.full(missing, np.nan)),
+            "phase_outcome": np.array([*self.outcomes, *[Outcome.NOT_STARTED] * missing], np.int8),
+        }
+        if self.errors_seen:
+            arrays["test_error"] = np.array(self.measured).reshape(t.size, tasks)
+            if self.plan.samples is not None and self.plan.samples.labels.size:
+                # No overlap knows these labels: the error is what was measured.
+                arrays["generalization_error"] = arrays["test_error"]
+                last = np.array([m for _, _, m in self.ends])
+        never = np.full((missing, tasks), np.nan)
+        return {**arrays, "phase_end_error": np.concatenate([last, never])}
+
+
+def _rates(rate: Any, times: Floats) -> Floats:
+    """A learning rate at the times of steps, shape (steps,), or (1,) if it is constant."""
+    return rate.at(times) if isinstance(rate, Schedule) else np.array([float(rate)])
