@@ -25,6 +25,7 @@ _HOME = {
     "Status": "status",
     "StoreError": "errors",
     "Task": "problem",
+    "compare": "comparison",
     "even_angles": "initial",
     "imbalance": "initial",
     "inputs": "",
@@ -33,9 +34,9 @@ _HOME = {
     "open": "store",
     "plot": "",
     "polar": "initial",
-    "realise": "realise",
+    "realise": "weights",
     "save": "store",
-    "simulate": "simulate",
+    "simulate": "simulator",
     "solve": "solver",
     "task_family": "families",
     "teachers": "",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from odekit import plot as plot
     from odekit import teachers as teachers
     from odekit.checkpoint import Checkpoint as Checkpoint
+    from odekit.comparison import compare as compare
     from odekit.errors import CheckpointError as CheckpointError
     from odekit.errors import OdekitError as OdekitError
     from odekit.errors import ProblemError as ProblemError
@@ -76,13 +78,13 @@ if TYPE_CHECKING:
     from odekit.problem import Phase as Phase
     from odekit.problem import Problem as Problem
     from odekit.problem import Task as Task
-    from odekit.realise import realise as realise
     from odekit.scenario import load_scenario as load_scenario
     from odekit.schedule import Schedule as Schedule
-    from odekit.simulate import simulate as simulate
+    from odekit.simulator import simulate as simulate
     from odekit.solver import solve as solve
     from odekit.state import OrderParameters as OrderParameters
     from odekit.status import Outcome as Outcome
     from odekit.status import Status as Status
     from odekit.store import open as open
     from odekit.store import save as save
+    from odekit.weights import realise as realise

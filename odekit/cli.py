@@ -1,4 +1,4 @@
-"""The command line: run, show, plot and validate.
+"""The command line: run, simulate, show, plot and validate.
 
 Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
 """
@@ -114,8 +114,7 @@ def run(
     """Solve a scenario, or the problem of a result file once more."""
     if checkpoint_every is not None and checkpoint is None:
         raise click.UsageError("--checkpoint-every needs --checkpoint")
-    if output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_result(output)
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
@@ -125,6 +124,37 @@ def run(
         every = {} if checkpoint_every is None else {"seconds": checkpoint_every}
         keywords["checkpoint"] = Checkpoint(checkpoint, **every)
     return _solve(todo, keywords, output, overwrite, picture, progress)
+
+
+@cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@OVERWRITE
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--replicas", type=click.IntRange(min=1), help="Networks to train.")
+@click.option("--fisher-samples", type=click.IntRange(min=1), help="Sample the Fisher information.")
+@click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+@click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
+def simulate(
+    scenario: Path,
+    output: Path,
+    overwrite: bool,
+    picture: Path | None,
+    progress: bool | None,
+    **options: Any,
+) -> int:
+    """Train finite networks on a scenario, or on the problem of a result file."""
+    from odekit import simulate as train
+
+    _check_result(output)
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
+    shown = sys.stderr.isatty() if progress is None else progress
+    ds = _titled(train(todo.problem, progress=shown, **times, **options), todo)
+    return _keep(ds, output, overwrite, picture)
 
 
 @cli.command()
@@ -139,7 +169,7 @@ def show(file: Path) -> int:
 
 
 @cli.command()
-@RESULT
+@click.argument("files", metavar="FILE.nc...", type=OUT, nargs=-1, required=True)
 @click.option("-o", "--output", metavar="FIG.png", type=OUT, required=True, help="Picture.")
 @click.option(
     "--time",
@@ -148,13 +178,14 @@ def show(file: Path) -> int:
     help="Time axis; phases: a logarithmic one for each.",
 )
 @OVERWRITE
-def plot(file: Path, output: Path, time: str, overwrite: bool) -> int:
-    """Draw a result: .png, .pdf or .svg."""
+def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> int:
+    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
     from odekit.plot import plot_run
     from odekit.store import open as open_result
 
-    plot_run(open_result(file), output, time=time, overwrite=overwrite)
+    first, *others = (open_result(file) for file in files)
+    plot_run(first, output, time=time, overwrite=overwrite, beside=others)
     click.echo(output)
     return DONE
 
@@ -171,6 +202,11 @@ def validate(file: Path) -> int:
     for v in verdicts:
         click.echo(f"{'ok  ' if v.holds else 'FAIL'}  {v.law:<{width}}  {v.found}")
     return DONE if all(v.holds for v in verdicts) else FAILED
+
+
+def _check_result(output: Path) -> None:
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
 
 
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
@@ -212,11 +248,17 @@ def _solve(
     progress: bool | None,
 ) -> int:
     from odekit import solve
-    from odekit.store import save
-    from odekit.summary import failed, summary
 
     shown = sys.stderr.isatty() if progress is None else progress
     ds = _titled(solve(todo.problem, progress=shown, **keywords), todo)
+    return _keep(ds, output, overwrite, picture)
+
+
+def _keep(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+    """Write a result and its picture, and say what it is."""
+    from odekit.store import save
+    from odekit.summary import failed, summary
+
     save(ds, output, overwrite=overwrite)
     click.echo(summary(ds))
     click.echo(f"{'Result':<11}{output}")

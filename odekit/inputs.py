@@ -65,7 +65,7 @@ def prepare(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> Samp
     first = np.zeros_like(count) if shared else np.cumsum(count) - count
     known = _labels(labels, tasks, first, count, len(pool))
     words = {"preprocess": preprocess, "samples": count.tolist(), "features": pool.shape[1]}
-    digest = hashlib.sha256(np.ascontiguousarray(pool)).hexdigest()
+    digest = hashlib.sha256(pool.tobytes()).hexdigest()
     words |= {"sha256": digest, "labels": "given" if known.size else "by the fixed vectors"}
     return Samples(_PREPARED[preprocess](pool), first, count, known, words)
 

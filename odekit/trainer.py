@@ -55,14 +55,18 @@ def trainer(activation: Any) -> Trainer:
 
 
 def _named(activation: str) -> Function:
-    from scipy.special import erf
-
     functions: dict[str, Function] = {
-        "erf": lambda z: erf(z * np.sqrt(0.5)),
+        "erf": _erf,
         "linear": lambda z: z,
         "relu": lambda z: np.maximum(z, 0.0),
     }
     return functions[activation]
+
+
+def _erf(z: Any) -> Any:
+    from scipy.special import erf
+
+    return erf(z * np.sqrt(0.5))
 
 
 def _compiled(function: Function) -> Any:
@@ -84,4 +88,5 @@ def _compiled(function: Function) -> Any:
 def _fresh(loop: Any) -> Any:
     import numba
 
-    return numba.njit(**FLAGS, _nrt=False)(loop.py_func)
+    flags = {**FLAGS, "_nrt": False}
+    return numba.njit(**flags)(loop.py_func)

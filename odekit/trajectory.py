@@ -12,10 +12,10 @@ from odekit.inputs import Samples
 from odekit.interrupts import Interrupts
 from odekit.layout import CommitteeLayout
 from odekit.options import default_times
-from odekit.realise import realise
 from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
 from odekit.trainer import Trainer
+from odekit.weights import realise
 from odekit_kernels.sgd import Rule, make_memory, overlaps, padded
 from odekit_kernels.stream import streams
 
@@ -109,7 +109,7 @@ class Trajectory:
 
     def _begin(self) -> None:
         """Weights with the problem's overlaps, readouts, random numbers, no penalties."""
-        frame, drawn = self.seed.spawn(2)
+        frame, drawn = (_child(self.seed, i) for i in range(2))
         W, B = realise(self.problem.state, self.N, frame)
         self.W, self.B = padded(W), padded(B)
         heads = self.layout.heads
@@ -214,7 +214,7 @@ class Trajectory:
             inputs=self.inputs,
             labels=samples.labels[places] if labelled and samples else np.zeros((len(places), 0)),
             first=samples.first[places] if samples else np.zeros(len(places), dtype=np.int64),
-            count=samples.count[places] if samples else np.ones(len(places), dtype=np.int64),
+            size=samples.count[places] if samples else np.ones(len(places), dtype=np.int64),
         )
 
     def _train(self, phase: Phase, begin: float) -> None:
@@ -326,6 +326,11 @@ class Trajectory:
                 last = np.array([m for _, _, m in self.ends])
         never = np.full((missing, tasks), np.nan)
         return {**arrays, "phase_end_error": np.concatenate([last, never])}
+
+
+def _child(seed: np.random.SeedSequence, i: int) -> np.random.SeedSequence:
+    """One of a seed's children; `spawn` would count them, and seeds are shared along a sweep."""
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i))
 
 
 def _rates(rate: Any, times: Floats) -> Floats:

@@ -69,7 +69,7 @@ def sgd(steps, W, v, B, words, g, dg, eta_w, eta_v, rule):
             dv[h] -= trained[h] * F * (v[h] - copy)
         W += eta_w[i] * rule.move[:, None] * dW
         v += eta_v[i] / N * dv
-    assert K == len(rule.move)
+    assert len(rule.move) == K
     return W, v
 
 

@@ -3,9 +3,9 @@
 A network's order parameters deviate from their limit by O(1/√N), at random; the mean over networks
 by O(1/N). So, over N = 500 … 8000, with the theory's solution at the same times:
 
-- the root-mean-square deviation of single networks, over times, components and networks, falls with
-  slope −1/2 in log–log: within `SIGMAS` of the slope's own standard error, which the scatter
-  between networks gives and which must be below `SHARP`, so that the fit can tell −1/2 from 0 and 1;
+- the root-mean-square deviation of single networks, over times, components and networks, falls
+  with slope −1/2 in log–log: within `SIGMAS` of the slope's own standard error, which the scatter
+  between networks gives and which must be below `SHARP`, so that −1/2 is told from 0 and −1;
 - the mean over networks lies within `SIGMAS` of its standard errors plus `BIAS`/N, everywhere
   (`BIAS` is a few times the size of the order parameters);
 - the same data rule out a problem that differs in the very thing a test is about.
@@ -48,9 +48,7 @@ def slope(found):
     squares = [np.mean(d**2, axis=(1, 2)) for d in found]
     logs = np.array([0.5 * np.log(s.mean()) for s in squares])
     errors = np.array([0.5 * s.std(ddof=1) / np.sqrt(s.size) / s.mean() for s in squares])
-    (value, _), covariance = np.polyfit(
-        np.log(SIZES), logs, 1, w=1 / errors, cov="unscaled"
-    )
+    (value, _), covariance = np.polyfit(np.log(SIZES), logs, 1, w=1 / errors, cov="unscaled")
     return value, np.sqrt(covariance[0, 0])
 
 
@@ -126,5 +124,3 @@ def test_the_fit_can_fail():
         ]
         value, error = slope(found)
         assert abs(value + 0.5) > SIGMAS * error
-
-

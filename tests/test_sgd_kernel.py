@@ -127,7 +127,7 @@ def compiled_rule(N, B, H, K, plain):
         inputs=np.zeros((0, L)) if plain.inputs is None else padded(plain.inputs),
         labels=plain.labels if labelled else np.zeros((3, 0)),
         first=plain.first,
-        count=plain.count,
+        size=plain.count,
     )
 
 

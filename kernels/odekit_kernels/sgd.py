@@ -62,8 +62,8 @@ class Rule(NamedTuple):
         Samples to draw from.
     labels : ndarray, shape (S, n), or (S, 0) for labels by the fixed vectors
         Labels of each task.
-    first, count : ndarray of int64, shape (S,)
-        Which of the samples belong to each task.
+    first, size : ndarray of int64, shape (S,)
+        Where the samples of each task begin, and how many they are.
     """
 
     N: int
@@ -82,7 +82,7 @@ class Rule(NamedTuple):
     inputs: Array
     labels: Array
     first: Indices
-    count: Indices
+    size: Indices
 
 
 class Memory(NamedTuple):
@@ -280,7 +280,7 @@ def choose_samples(rule: Any, memory: Any) -> None:
         memory.task[j] = s
         memory.label[j] = 0.0
         if rule.inputs.shape[0]:
-            memory.row[j] = rule.first[s] + below(stream, rule.count[s])
+            memory.row[j] = rule.first[s] + below(stream, rule.size[s])
             if rule.labels.shape[1]:
                 memory.label[j] = rule.labels[s, memory.row[j]]
         if rule.sigma[s] != 0.0:
@@ -346,9 +346,7 @@ def respond(g: Any, dg: Any, eta_w: float, eta_v: float, rule: Any, memory: Any)
 
 
 @kernel(_nrt=False)
-def train(
-    steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory: Any
-) -> None:
+def train(steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory: Any) -> None:
     """Take so many steps of SGD, in place.
 
     w_k += (η_w/√N) v_k g'(λ_k) δ x and v_k += (η_v/N) g(λ_k) δ, both averaged over the batch, with

@@ -1,7 +1,7 @@
-"""Random numbers for the simulator: many streams, addressed by a counter, normal variates in lanes.
+"""Random numbers for the simulator: streams addressed by a counter, normal variates in lanes.
 
-The i-th number of a stream is mix(seed + i·gamma), the generator SplitMix64 with an odd increment of
-each stream's own (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"). No
+The i-th number of a stream is mix(seed + i·gamma), SplitMix64 with an odd increment of each
+stream's own (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators"). No
 state is carried from one number to the next, so that LLVM computes eight at once, and any device
 or a line of NumPy gives the same numbers. Normal variates are by the transform of Box & Muller with
 polynomials that are exact to rounding: 0.8 ns each where a ziggurat in NumPy takes 9.
@@ -82,12 +82,12 @@ def unit(z: Any) -> Any:
     return from_bits((z >> _S12) | _EXPONENT_ONE)
 
 
-# ------------------------------------------------------------------------------ elementary functions
+# ----------------------------------------------------------------------------- elementary functions
 
 
 @inner
 def log(u: Any) -> Any:
-    """ln u, u a normal double > 0: u = 2^k m with √½ <= m < √2, ln m = 2 artanh((m − 1)/(m + 1))."""
+    """ln u for u in (0, 1]: u = 2^k m, √½ <= m < √2, and ln m = 2 artanh((m − 1)/(m + 1))."""
     z = bits(u) + _TO_ROOT_HALF
     k = from_bits((z >> _S52) | _INTEGER) - _INTEGER_BIAS
     m = from_bits((z & _MANTISSA) + _ROOT_HALF)

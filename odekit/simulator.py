@@ -13,6 +13,7 @@ import numpy as np
 
 from odekit import __version__
 from odekit.checks import count, positive
+from odekit.comparison import SIMULATION
 from odekit.dataset import REPLICA, assemble, provenance
 from odekit.errors import ProblemError
 from odekit.grid import _Table, common_times
@@ -21,16 +22,14 @@ from odekit.interrupts import Interrupts
 from odekit.layout import CommitteeLayout
 from odekit.options import output_times
 from odekit.problem import Problem
-from odekit.realise import realise
 from odekit.sweep import Axis, at, axes, points
 from odekit.trainer import trainer
 from odekit.trajectory import Plan, Trajectory
+from odekit.weights import realise
 
 if TYPE_CHECKING:
     import xarray as xr
 
-ATTRIBUTE = "odekit_simulation"
-"""Attribute of a dataset that says how it was simulated, as JSON."""
 MOST_INPUTS = 2**27
 """Most numbers in the inputs of one step, 1 GiB."""
 POLL = 0.1
@@ -160,7 +159,7 @@ def _dimension(problem: Problem, input_dim: int | None, samples: Samples | None)
     if given is not None and given != N:
         remedy = "Leave `input_dim` out; constant features do not count."
         raise ProblemError("input_dim", f"must be that of the inputs, {given}", str(N), remedy)
-    if N < problem.state.student + problem.state.teacher:
+    if problem.state.student + problem.state.teacher > N:
         for _, index in points(axes(problem)):
             realise(at(problem.state, index), N, 0)
     largest = max(phase.batch_size for phase in problem.phases)
@@ -240,7 +239,9 @@ def _label(
     words = {"input_dim": plan.input_dim, **words, "fisher_samples": plan.fisher_samples}
     if plan.samples is not None:
         words["inputs"] = plan.samples.words
-    attrs[ATTRIBUTE] = json.dumps({k: v for k, v in words.items() if v is not None}, sort_keys=True)
+    attrs[SIMULATION] = json.dumps(
+        {k: v for k, v in words.items() if v is not None}, sort_keys=True
+    )
     coords = {dim: coord for dim, (_, coord) in found.items() if coord is not None}
     names = {"time": arrays.pop("time"), "head": list(problem.heads), "task": list(problem.tasks)}
     arrays = {**arrays, **CommitteeLayout.constants(problem)}
