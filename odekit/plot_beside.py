@@ -111,7 +111,7 @@ def _points(ax: Axes, array: xr.DataArray, colour: Any, marker: str) -> None:
     if bars is not None and ax.get_yscale() == "log":
         # A bar that reaches zero has no end on a logarithmic axis.
         bars = np.array([np.minimum(bars, 0.9 * np.abs(mean.values)), bars])
-    ax.errorbar(array.time, mean, bars, elinewidth=0.6, zorder=5, **style)
+    ax.errorbar(array.time, mean, bars, elinewidth=0.6, **style)
 
 
 def _legend(figure: Figure, ds: xr.Dataset, others: Sequence[xr.Dataset]) -> None:
