@@ -6,7 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench import rhs, runs, start
+from bench import rhs, runs, sgd, start
 
 
 def main():
@@ -15,6 +15,7 @@ def main():
     for title, module in (
         ("µs per right-hand side", rhs),
         ("One run", runs),
+        ("µs per step of SGD", sgd),
         ("Start", start),
     ):
         print(f"## {title}\n\n{module.table(module.run())}\n", flush=True)

@@ -1,7 +1,7 @@
 """How networks approach the theory: one problem, networks of 500 to 8000 inputs.
 
-    pip install '.[plot]'
-    python examples/finite_size.py docs/figures/simulation.png docs/figures/finite_size.png
+pip install '.[plot]'
+python examples/finite_size.py docs/figures/simulation.png docs/figures/finite_size.png
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ import odekit as ok
 from odekit.plot import STYLE, WIDTH
 
 SIZES = (500, 1000, 2000, 4000, 8000)
-NAMES = {"Q": "$Q_{kl}$", "R": "$R_{kn}$", "readout": "$v_k$", "generalization_error": "$\\epsilon_g$"}
+NAMES = {
+    "Q": "$Q_{kl}$",
+    "R": "$R_{kn}$",
+    "readout": "$v_k$",
+    "generalization_error": "$\\epsilon_g$",
+}
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#000000")
 
 
@@ -68,6 +73,7 @@ def draw(found: xr.Dataset) -> Figure:
     ax.set_yscale("log")
     ax.set_xticks(N, [str(n) for n in N])
     ax.minorticks_off()
+    ax.set_ylim(bottom=4e-5)  # room for the legend
     ax.set_xlabel("input dimension $N$")
     ax.set_ylabel("deviation from the theory")
     title = f"single networks (o), mean of {found.attrs['replicas']} (x)"

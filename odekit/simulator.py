@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from odekit.checks import count, positive
 from odekit.comparison import SIMULATION
 from odekit.dataset import REPLICA, assemble, provenance
 from odekit.errors import ProblemError
+from odekit.fleet import check_gpu, train_fleet
 from odekit.grid import _Table, common_times
 from odekit.inputs import Samples, prepare
 from odekit.interrupts import Interrupts
@@ -48,6 +50,7 @@ def simulate(
     fisher_samples: int | None = None,
     check_every: float = 0.1,
     threads: int | None = None,
+    device: str = "cpu",
     progress: bool = False,
 ) -> xr.Dataset:
     """Train the network itself by online SGD on fresh samples, beside the theory of `solve`.
@@ -90,6 +93,9 @@ def simulate(
     threads : int, optional
         Networks trained at a time; by default as many as there are processors. The result does not
         depend on it.
+    device : {"cpu", "cuda"}
+        Where the steps are taken. A GPU pays off for many networks of many inputs; it gives those
+        of the CPU to rounding.
     progress : bool
         Show progress on stderr.
 
@@ -138,15 +144,17 @@ def simulate(
     seeds = np.random.SeedSequence(count("seed", seed, most=2**128, least=0)).spawn(
         1 if replicas is None else count("replicas", replicas, most=2**20)
     )
+    check_gpu(device, problem.activation)
     workers = count("threads", (os.cpu_count() or 1) if threads is None else threads, most=2**16)
     words = {"seed": int(seed), "replicas": replicas, "check_every": plan.check_every}
+    train = partial(_train, workers=workers if device == "cpu" else None, progress=progress)
     found = axes(problem)
     if replicas is not None:
         found = {**found, REPLICA: (len(seeds), np.arange(len(seeds)))}
     if found:
-        arrays = _train_all(problem, found, plan, seeds, workers, progress)
+        arrays = _train_all(problem, found, plan, seeds, train)
     else:
-        arrays = _train([Trajectory(problem, plan, seeds[0])], 1, progress)[0]
+        arrays = train([Trajectory(problem, plan, seeds[0])])[0]
     return _label(problem, plan, words, arrays, found)
 
 
@@ -178,8 +186,7 @@ def _train_all(
     found: dict[str, Axis],
     plan: Plan,
     seeds: Sequence[np.random.SeedSequence],
-    workers: int,
-    progress: bool,
+    train: Callable[[list[Trajectory]], list[Any]],
 ) -> dict[str, Any]:
     """Every network of every point of a sweep, on one time axis."""
     times = plan.times
@@ -192,21 +199,27 @@ def _train_all(
         seed = seeds[index.pop(REPLICA, 0)]
         networks.append(Trajectory(at(problem, index), plan, seed))
     table = _Table(tuple(size for size, _ in found.values()), times)
-    for place, arrays in zip(places, _train(networks, workers, progress), strict=True):
+    for place, arrays in zip(places, train(networks), strict=True):
         if arrays is not None:
             table.put(place, arrays)
     return table.arrays
 
 
-def _train(networks: Sequence[Trajectory], workers: int, progress: bool) -> list[Any]:
-    """Train networks in threads, and return the arrays of each, or None where it never began."""
+def _train(networks: Sequence[Trajectory], workers: int | None, progress: bool) -> list[Any]:
+    """Train networks, and return the arrays of each, or None where it never began.
+
+    In so many threads, or on a GPU in one, while this one waits for signals.
+    """
     bar = _bar() if progress else None
-    with Interrupts() as interrupts, ThreadPoolExecutor(workers) as pool:
+    with Interrupts() as interrupts, ThreadPoolExecutor(workers or 1) as pool:
 
         def job(i: int) -> dict[str, Any] | None:
             return networks[i].run(interrupts) if i == 0 or not interrupts.asked else None
 
-        jobs = [pool.submit(job, i) for i in range(len(networks))]
+        if workers is None:
+            jobs: list[Future[Any]] = [pool.submit(train_fleet, networks, interrupts)]
+        else:
+            jobs = [pool.submit(job, i) for i in range(len(networks))]
         left: Any = jobs
         # Signals reach the main thread, between two waits.
         while left:
@@ -217,7 +230,8 @@ def _train(networks: Sequence[Trajectory], workers: int, progress: bool) -> list
                 bar.update(100.0 * sum(n.progress for n in networks) / len(networks) - bar.n)
     if bar is not None:
         bar.close()
-    return [f.result() for f in jobs]
+    results = [f.result() for f in jobs]
+    return list(results[0]) if workers is None else results
 
 
 def _bar() -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
 from odekit.trainer import Trainer
 from odekit.weights import realise
-from odekit_kernels.sgd import Rule, make_memory, overlaps, padded
+from odekit_kernels.sgd import Memory, Rule, make_memory, overlaps, padded
 from odekit_kernels.stream import streams
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ WORK = 2.0e8
 """Multiplications between two looks at whether to stop: about a tenth of a second."""
 MOST_STEPS = 2**16
 LARGEST = 1e100
+
+
+class Request(NamedTuple):
+    """Steps that a network is about to take: what `Trainer.train` needs besides the activation."""
+
+    steps: int
+    eta_w: Floats
+    eta_v: Floats
+    rule: Rule
+    memory: Memory
+
+
+Requests = Generator[Request, None, None]
 
 
 @dataclass(frozen=True)
@@ -80,15 +94,23 @@ class Trajectory:
         self.status = Status.COMPLETED
         self.step = 0
         self.t_last = 0.0
+        self.finished = False
         self.total = sum(round(float(p.duration) * self.N) for p in problem.phases)
 
     @property
     def progress(self) -> float:
         """Share of the steps that were taken."""
-        return self.step / max(self.total, 1)
+        return 1.0 if self.finished else min(self.step / max(self.total, 1), 1.0)
 
     def run(self, interrupts: Interrupts) -> dict[str, Any]:
         """Train through all phases, and return the variables of the dataset by name."""
+        t = self.plan.trainer
+        for request in self.requests(interrupts):
+            t.train(request.steps, request.eta_w, request.eta_v, t.g, t.dg, *request[3:])
+        return self.arrays()
+
+    def requests(self, interrupts: Interrupts) -> Requests:
+        """Go through all phases; whoever iterates takes the steps, before asking for more."""
         self.interrupts = interrupts
         self._begin()
         if self.plan.times is None or self.plan.times[0] == 0.0:
@@ -96,14 +118,13 @@ class Trajectory:
         begin = 0.0
         for i, phase in enumerate(self.problem.phases):
             self._enter(i)
-            self._train(phase, begin)
+            yield from self._train(phase, begin)
             begin = self.t_last
             if self.status != Status.COMPLETED:
                 break
         if self.status != Status.COMPLETED and (not self.t or self.t[-1] < self.t_last):
             self._emit(self.t_last)
-        self.step = self.total
-        return self._arrays()
+        self.finished = True
 
     # --------------------------------------------------------------------------- the network
 
@@ -217,7 +238,7 @@ class Trajectory:
             size=samples.count[places] if samples else np.ones(len(places), dtype=np.int64),
         )
 
-    def _train(self, phase: Phase, begin: float) -> None:
+    def _train(self, phase: Phase, begin: float) -> Requests:
         """Train one phase, from row to row and from look to look at its threshold."""
         self.rule = self._rule(phase)
         batch = int(phase.batch_size)
@@ -232,7 +253,7 @@ class Trajectory:
         while self.step < last and not below and self.status == Status.COMPLETED:
             look = started + ((self.step - started) // every + 1) * every
             row = round(rows[i] * self.N) if i < len(rows) else last
-            self._advance(phase, begin, min(max(row, self.step), look, last))
+            yield from self._advance(phase, begin, min(max(row, self.step), look, last))
             while i < len(rows) and round(rows[i] * self.N) <= self.step and self._sound():
                 self._emit(float(rows[i]))
                 i += 1
@@ -247,16 +268,15 @@ class Trajectory:
             times[-1] = end
         return times[(times > begin) & (times <= end)]
 
-    def _advance(self, phase: Phase, begin: float, stop: int) -> None:
+    def _advance(self, phase: Phase, begin: float, stop: int) -> Requests:
         """Take the steps up to `stop`, with a look now and then at whether to go on."""
-        rule, t = self.rule, self.plan.trainer
-        width = (len(self.W) * 2 + len(rule.B) + 4) * self.W.shape[1] * int(phase.batch_size)
+        width = (len(self.W) * 2 + len(self.rule.B) + 4) * self.W.shape[1] * int(phase.batch_size)
         most = int(min(max(WORK / width, 1), MOST_STEPS))
         while self.step < stop and self.status == Status.COMPLETED:
             steps = min(most, stop - self.step)
             times = np.arange(self.step, self.step + steps) / self.N - begin
             rates = [_rates(r, times) for r in (phase.learning_rate, phase.readout_learning_rate)]
-            t.train(steps, *rates, t.g, t.dg, rule, self.memory)
+            yield Request(steps, *rates, self.rule, self.memory)
             self.step += steps
             if self.interrupts.asked and self.step < self.total:
                 self.status = Status.INTERRUPTED
@@ -297,7 +317,7 @@ class Trajectory:
     def _errors(self, rows: Floats) -> Floats:
         return self.layout.errors(rows)
 
-    def _arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, Any]:
         """Variables of the dataset by name; ``time`` among them."""
         t = np.array(self.t)
         phases = len(self.problem.phases)

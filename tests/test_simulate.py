@@ -156,6 +156,7 @@ def test_thresholds_end_a_phase_at_a_look():
     assert abs(end - theory) < 0.3
     np.testing.assert_allclose(sim.phase_end[1], end + 1.0)
     assert sim.time[-1] == sim.phase_end[1]
+    assert int(sim.n_steps) == round(1000 * float(sim.t_last))
     np.testing.assert_array_equal(sim.phase, np.where(sim.time <= end, 0, 1))
 
 
@@ -223,6 +224,8 @@ def test_an_interrupt_keeps_what_was_computed(monkeypatch):
     problem = two_teachers([one_phase("a", 1e6)])
     sim = ok.simulate(problem, input_dim=50, seed=0, t_eval=[0.0, 0.5, 1e6], replicas=2, threads=1)
     assert (sim.status == ok.Status.INTERRUPTED).all()
+    assert 0 < sim.n_steps[0] < 50e6
+    assert sim.n_steps[0] == round(50 * float(sim.t_last[0]))
     assert np.isfinite(sim.Q[0, 1]).all()
     assert np.isnan(sim.Q[0, 2]).all()
 
