@@ -36,7 +36,7 @@ def train_fleet(networks: Sequence[Trajectory], interrupts: Interrupts) -> list[
 
     Those that ask for the same steps of the same phase take them together.
     """
-    results = []
+    results: list[Any] = []
     for fleet in _fleets(networks):
         if results and interrupts.asked:
             results += [None] * len(fleet)

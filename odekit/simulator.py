@@ -15,15 +15,16 @@ import numpy as np
 from odekit import __version__
 from odekit.checks import count, positive
 from odekit.comparison import SIMULATION
-from odekit.dataset import REPLICA, assemble, provenance
+from odekit.dataset import REGISTRY, REPLICA, assemble, provenance
 from odekit.errors import ProblemError
 from odekit.fleet import check_gpu, train_fleet
-from odekit.grid import _Table, common_times
+from odekit.grid import common_times
 from odekit.inputs import Samples, prepare
 from odekit.interrupts import Interrupts
 from odekit.layout import CommitteeLayout
 from odekit.options import output_times
 from odekit.problem import Problem
+from odekit.status import Status
 from odekit.sweep import Axis, at, axes, points
 from odekit.trainer import trainer
 from odekit.trajectory import Plan, Trajectory
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 MOST_INPUTS = 2**27
 """Most numbers in the inputs of one step, 1 GiB."""
 POLL = 0.1
+UNREACHED = {"status": int(Status.INTERRUPTED), "phase": -1}
+"""What integer variables hold for networks, or rows, that were not reached."""
 
 
 def simulate(
@@ -198,11 +201,33 @@ def _train_all(
         places.append(place)
         seed = seeds[index.pop(REPLICA, 0)]
         networks.append(Trajectory(at(problem, index), plan, seed))
-    table = _Table(tuple(size for size, _ in found.values()), times)
+    table: dict[str, Any] = {"time": times}
+    shape = tuple(size for size, _ in found.values())
     for place, arrays in zip(places, train(networks), strict=True):
         if arrays is not None:
-            table.put(place, arrays)
-    return table.arrays
+            _put(table, shape, place, arrays)
+    return table
+
+
+def _put(
+    table: dict[str, Any], shape: tuple[int, ...], place: tuple[int, ...], arrays: dict[str, Any]
+) -> None:
+    """Write the variables of one network; rows that it did not reach stay NaN."""
+    times, t = table["time"], arrays.pop("time")
+    rows = np.searchsorted(times, t)
+    # A network that stopped early has one more row, at a time of its own.
+    kept = times[np.minimum(rows, times.size - 1)] == t
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        timed = "time" in REGISTRY[name].dims
+        if name not in table:
+            core = (times.size, *array.shape[1:]) if timed else array.shape
+            empty: Any = np.nan if array.dtype.kind == "f" else UNREACHED.get(name, 0)
+            table[name] = np.full((*shape, *core), empty, dtype=array.dtype)
+        if timed:
+            table[name][(*place, rows[kept])] = array[kept]
+        else:
+            table[name][place] = array
 
 
 def _train(networks: Sequence[Trajectory], workers: int | None, progress: bool) -> list[Any]:

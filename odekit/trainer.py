@@ -70,19 +70,22 @@ def _erf(z: Any) -> Any:
 
 
 def _compiled(function: Function) -> Any:
-    """The function compiled for one double, or None where numba cannot or differs."""
+    """The function compiled from double to double, or None where numba cannot or differs."""
     import numba
 
     if NO_JIT:
         return None
     probes = (-1.3, 0.0, 0.4, 2.1)
     try:
-        compiled = numba.njit(**FLAGS)(function)
-        found = [float(compiled(z)) for z in probes]
-    except (numba.errors.NumbaError, TypeError):
+        # Ufuncs are known to numba as they are; `item` is for arrays that have no axis.
+        known: Any = function if isinstance(function, np.ufunc) else numba.njit(**FLAGS)(function)
+        compiled: Any = numba.njit(**FLAGS)(lambda z: known(z).item())
+        found = [compiled(z) for z in probes]
+    except (numba.errors.NumbaError, TypeError, AttributeError):
         return None
     expected = [float(function(np.array([z]))[0]) for z in probes]
-    return compiled if np.allclose(found, expected, rtol=1e-12, atol=1e-12) else None
+    double = compiled.nopython_signatures[0].return_type == numba.float64
+    return compiled if double and np.allclose(found, expected, rtol=1e-12, atol=1e-12) else None
 
 
 def _fresh(loop: Any) -> Any:

@@ -275,8 +275,11 @@ class Trajectory:
         while self.step < stop and self.status == Status.COMPLETED:
             steps = min(most, stop - self.step)
             times = np.arange(self.step, self.step + steps) / self.N - begin
-            rates = [_rates(r, times) for r in (phase.learning_rate, phase.readout_learning_rate)]
-            yield Request(steps, *rates, self.rule, self.memory)
+            eta_w, eta_v = (
+                _rates(phase.learning_rate, times),
+                _rates(phase.readout_learning_rate, times),
+            )
+            yield Request(steps, eta_w, eta_v, self.rule, self.memory)
             self.step += steps
             if self.interrupts.asked and self.step < self.total:
                 self.status = Status.INTERRUPTED

@@ -9,6 +9,7 @@ import pytest
 from scipy import special
 
 import odekit as ok
+from odekit.validate import validate
 from test_against_sgd import one_phase, switch, two_teachers
 
 RNG = np.random.default_rng(0)
@@ -98,6 +99,7 @@ def test_given_labels_are_learnt():
     sim = ok.simulate(p, inputs=GAUSSIAN, labels=labels, seed=0)
     np.testing.assert_array_equal(sim.generalization_error, sim.test_error)
     np.testing.assert_array_equal(sim.phase_end_error[0], sim.test_error[-1])
+    assert all(v.holds for v in validate(sim)), validate(sim)
     first, last = (float(sim.test_error[i].sel(task="a")) for i in (0, -1))
     assert last < 0.02 * first
 

@@ -210,6 +210,19 @@ def test_a_function_that_compiles():
     agree(100, network(batch=2), tanh)
 
 
+@pytest.mark.parametrize("g", [np.tanh, lambda z: np.asarray(np.tanh(z))])
+def test_ufuncs_and_functions_that_return_arrays_compile(g):
+    parts = user(g, lambda z: np.asarray(1.0 / np.cosh(z) ** 2))
+    assert "plain" not in trainer(parts).train.__name__
+    agree(50, network(), parts)
+
+
+def test_functions_that_differ_compiled_are_not():
+    """Of an integer and of an array numba makes something else: it is not used."""
+    odd = user(lambda z: np.round(z) if isinstance(z, float) else 1.0 * z, lambda z: 1.0 + 0 * z)
+    assert "plain" in trainer(odd).train.__name__
+
+
 def test_a_function_that_does_not_compile():
     """scipy's erf is unknown to numba: the response of the units is then in NumPy."""
     W, B, v, plain = network(batch=3)
