@@ -75,9 +75,13 @@ def draw(similarities: np.ndarray, replicas: int) -> Figure:
         ax.errorbar(similarities, mean, bar, marker=marker, elinewidth=0.6, **style)
         gaussian = forgetting(ok.simulate(swept, input_dim=x.shape[1], **common))
         ax.plot(similarities, gaussian.mean("replica"), marker=".", ms=2.5, color=colour, ls="")
-        print(name)
-        for label, values in (("digits", digits), ("Gaussian inputs", gaussian)):
-            print(f"  {label:<16}", *(f"{v:.3f}" for v in values.mean("replica").values))
+        line = forgetting(ok.solve(swept, t_eval=times)).values
+        print(name, "theory".ljust(16) + " ".join(f"{v:11.3f}" for v in line), sep="\n")
+        for label, many in (("digits", digits), ("Gaussian inputs", gaussian)):
+            pairs = zip(
+                many.mean("replica").values, many.std("replica", ddof=1).values, strict=True
+            )
+            print(label.ljust(16) + " ".join(f"{m:.3f}±{s:.3f}" for m, s in pairs))
     ax.set_xlabel("similarity of the teachers $V$")
     ax.set_ylabel("forgetting of the first task")
     ax.legend(loc="upper right", title="theory (lines), digits (open), Gaussian (dots)")
