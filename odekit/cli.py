@@ -114,7 +114,8 @@ def run(
     """Solve a scenario, or the problem of a result file once more."""
     if checkpoint_every is not None and checkpoint is None:
         raise click.UsageError("--checkpoint-every needs --checkpoint")
-    _check_result(output)
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
@@ -147,14 +148,19 @@ def simulate(
 ) -> int:
     """Train finite networks on a scenario, or on the problem of a result file."""
     from odekit import simulate as train
+    from odekit.store import save
 
-    _check_result(output)
+    if output.suffix != ".nc":
+        raise click.UsageError(
+            f"the networks go into a netCDF file: name it .nc, not {output.name}"
+        )
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
     shown = sys.stderr.isatty() if progress is None else progress
     ds = _titled(train(todo.problem, progress=shown, **times, **options), todo)
-    return _keep(ds, output, overwrite, picture)
+    save(ds, output, overwrite=overwrite)
+    return _report(ds, output, overwrite, picture)
 
 
 @cli.command()
@@ -204,11 +210,6 @@ def validate(file: Path) -> int:
     return DONE if all(v.holds for v in verdicts) else FAILED
 
 
-def _check_result(output: Path) -> None:
-    if output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
-
-
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
     """Refuse before anything is computed what could not be written after."""
     from odekit.files import check_target
@@ -248,18 +249,18 @@ def _solve(
     progress: bool | None,
 ) -> int:
     from odekit import solve
+    from odekit.store import save
 
     shown = sys.stderr.isatty() if progress is None else progress
     ds = _titled(solve(todo.problem, progress=shown, **keywords), todo)
-    return _keep(ds, output, overwrite, picture)
+    save(ds, output, overwrite=overwrite)
+    return _report(ds, output, overwrite, picture)
 
 
-def _keep(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
-    """Write a result and its picture, and say what it is."""
-    from odekit.store import save
+def _report(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+    """Say what a result is, and draw it."""
     from odekit.summary import failed, summary
 
-    save(ds, output, overwrite=overwrite)
     click.echo(summary(ds))
     click.echo(f"{'Result':<11}{output}")
     if picture is not None:
