@@ -152,7 +152,7 @@ def simulate(
 
     if output.suffix != ".nc":
         raise click.UsageError(
-            f"the networks go into a netCDF file: name it .nc, not {output.name}"
+            f"the result is a netCDF file: name it .nc, not {output.name}"
         )
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
