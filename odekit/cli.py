@@ -151,9 +151,7 @@ def simulate(
     from odekit.store import save
 
     if output.suffix != ".nc":
-        raise click.UsageError(
-            f"the result is a netCDF file: name it .nc, not {output.name}"
-        )
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}

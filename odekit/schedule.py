@@ -130,12 +130,12 @@ class Schedule:
 
     def at(self, times: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Learning rates at many times since the start of the phase, shape (n,)."""
-        starts, table = self._pieces
+        if self.interpolation == "linear":
+            return np.asarray(np.interp(times, self.times, self.values))
+        from scipy.interpolate import CubicSpline
+
         inside = np.clip(times, self.times[0], self.times[-1])
-        pieces = np.clip(np.searchsorted(starts, inside, side="right") - 1, 0, None)
-        c3, c2, c1, c0 = np.array(table).T[:, pieces]
-        x = inside - np.array(starts)[pieces]
-        return np.asarray(np.maximum(((c3 * x + c2) * x + c1) * x + c0, 0.0))
+        return np.asarray(np.maximum(CubicSpline(self.times, self.values)(inside), 0.0))
 
     @cached_property
     def _pieces(self) -> tuple[list[float], list[tuple[float, ...]]]:
