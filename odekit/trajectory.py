@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -245,24 +246,40 @@ class Trajectory:
         self.memory = make_memory(self.W, self.v, self.streams, batch, len(self.rule.B))
         end = begin + float(phase.duration)
         last = max(round(end * self.N), self.step)
-        rows = self._targets(begin, end, float(phase.duration))
         watched = [(self.layout.tasks.index(n), level) for n, level in phase.thresholds.items()]
-        every = max(1, round(self.plan.check_every * self.N)) if watched else last - self.step
-        started, i = self.step, 0
-        below = bool(watched) and self._below(watched)
-        while self.step < last and not below and self.status == Status.COMPLETED:
+        every = max(1, round(self.plan.check_every * self.N)) if watched else max(last, 1)
+        self._set_due(begin, float(phase.duration), last, bool(watched))
+        started, below = self.step, bool(watched) and self._below(watched)
+        while not below and self._emit_due() and self.step < last:
             look = started + ((self.step - started) // every + 1) * every
-            row = round(rows[i] * self.N) if i < len(rows) else last
-            yield from self._advance(phase, begin, min(max(row, self.step), look, last))
-            while i < len(rows) and round(rows[i] * self.N) <= self.step and self._sound():
-                self._emit(float(rows[i]))
-                i += 1
+            row = self.due[0][1] if self.due else last
+            yield from self._advance(phase, begin, min(row, look, last))
             below = bool(watched) and self._below(watched)
-        self._leave(end if self.step == last and not below else self.step / self.N, below, watched)
+        self._emit_due()
+        reached = min(self.step / self.N, end) if below or self.step < last else end
+        self._leave(reached, below, watched)
 
-    def _targets(self, begin: float, end: float, duration: float) -> Floats:
+    def _set_due(self, begin: float, duration: float, last: int, watched: bool) -> None:
+        """Note the rows still to come in a phase, each with its step.
+
+        That is the nearest, or the next where the phase may end by threshold: no row may be later
+        than its end.
+        """
+        rows = self._targets(begin, duration)
+        places = np.ceil(rows * self.N - 1e-6) if watched else np.rint(rows * self.N)
+        steps = np.clip(places, self.step, last).astype(int)
+        self.due = deque(zip(rows.tolist(), steps.tolist(), strict=True))
+
+    def _emit_due(self) -> bool:
+        """Write the rows of this step, and say whether the run goes on."""
+        going = self.status == Status.COMPLETED
+        while going and self.due and self.due[0][1] <= self.step:
+            self._emit(self.due.popleft()[0])
+        return going
+
+    def _targets(self, begin: float, duration: float) -> Floats:
         """Times of the rows in a phase: those of `odekit.solve`."""
-        times = self.plan.times
+        times, end = self.plan.times, begin + duration
         if times is None:
             times = np.unique(begin + default_times(duration))
             times[-1] = end
@@ -275,10 +292,8 @@ class Trajectory:
         while self.step < stop and self.status == Status.COMPLETED:
             steps = min(most, stop - self.step)
             times = np.arange(self.step, self.step + steps) / self.N - begin
-            eta_w, eta_v = (
-                _rates(phase.learning_rate, times),
-                _rates(phase.readout_learning_rate, times),
-            )
+            eta_w = _rates(phase.learning_rate, times)
+            eta_v = _rates(phase.readout_learning_rate, times)
             yield Request(steps, eta_w, eta_v, self.rule, self.memory)
             self.step += steps
             if self.interrupts.asked and self.step < self.total:

@@ -71,6 +71,26 @@ def test_rows_are_where_they_were_asked_for():
     same(sim.isel(time=slice(2, None)), later)
 
 
+@pytest.mark.parametrize("until", [None, 0.1])
+def test_few_steps_have_as_many_rows(until):
+    """Rows are closer than steps, a phase has no step at all, and a threshold falls between."""
+    problem = two_teachers(
+        [
+            one_phase("a", 0.001),
+            one_phase("a", 3.0, until=until, learning_rate=2.0),
+            one_phase("b", 0.5),
+        ]
+    )
+    times = np.linspace(0, 3.501, 200)
+    sim = ok.simulate(problem, input_dim=7, seed=0, t_eval=times, check_every=0.3)
+    reached = times <= float(sim.t_last)
+    np.testing.assert_array_equal(sim.time, times[reached])
+    assert np.isfinite(sim.Q).all()
+    assert (np.diff(sim.phase) >= 0).all()
+    ends = [0.001, float(sim.phase_end[1])]
+    np.testing.assert_array_equal(sim.phase, np.searchsorted(ends, sim.time))
+
+
 def test_a_row_at_a_switch_is_taken_before_it():
     heads = {"b": "a"}
     sim = ok.simulate(short(copy_heads=heads), input_dim=100, seed=0, t_eval=[1.0, 1.01])
