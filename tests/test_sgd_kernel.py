@@ -217,6 +217,15 @@ def test_ufuncs_and_functions_that_return_arrays_compile(g):
     agree(50, network(), parts)
 
 
+def test_imports_inside_a_function_do_not_compile():
+    def gelu(z):
+        from scipy.special import ndtr
+
+        return z * ndtr(z)
+
+    assert "plain" in trainer(user(gelu, lambda z: 1.0 + 0 * z)).train.__name__
+
+
 def test_functions_that_differ_compiled_are_not():
     """Of an integer and of an array numba makes something else: it is not used."""
     odd = user(lambda z: np.round(z) if isinstance(z, float) else 1.0 * z, lambda z: 1.0 + 0 * z)
