@@ -11,6 +11,7 @@ import numpy as np
 
 from odekit.checks import as_floats, choice
 from odekit.errors import ProblemError
+from odekit_kernels.sgd import padded
 
 if TYPE_CHECKING:
     from odekit.problem import Problem
@@ -28,8 +29,10 @@ class Samples:
 
     Attributes
     ----------
-    x : ndarray, shape (n, N)
-        Inputs of all tasks.
+    N : int
+        Features.
+    rows : ndarray, shape (n, L)
+        Inputs of all tasks, padded as the kernels need them.
     first, count : ndarray of int64, shape (tasks,)
         Which of them belong to each task.
     labels : ndarray, shape (tasks, n), or (tasks, 0)
@@ -38,16 +41,17 @@ class Samples:
         What a dataset says about them.
     """
 
-    x: Floats
+    N: int
+    rows: Floats
     first: np.ndarray[Any, np.dtype[np.int64]]
     count: np.ndarray[Any, np.dtype[np.int64]]
     labels: Floats
     words: dict[str, Any]
 
     def of(self, task: int) -> tuple[Floats, Floats]:
-        """Inputs and labels of one task."""
+        """Padded inputs, and labels if there are any, of one task."""
         own = slice(self.first[task], self.first[task] + self.count[task])
-        return self.x[own], self.labels[task, own] if self.labels.size else self.labels[task]
+        return self.rows[own], self.labels[task, own] if self.labels.size else self.labels[task]
 
 
 def prepare(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> Samples:
@@ -67,7 +71,8 @@ def prepare(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> Samp
     words = {"preprocess": preprocess, "samples": count.tolist(), "features": pool.shape[1]}
     digest = hashlib.sha256(pool.tobytes()).hexdigest()
     words |= {"sha256": digest, "labels": "given" if known.size else "by the fixed vectors"}
-    return Samples(_PREPARED[preprocess](pool), first, count, known, words)
+    x = _PREPARED[preprocess](pool)
+    return Samples(x.shape[1], padded(x), first, count, known, words)
 
 
 def standardise(x: Any) -> Floats:

@@ -130,24 +130,14 @@ def simulate(
     """
     if not isinstance(problem, Problem):
         raise ProblemError("problem", "must be a Problem", repr(problem)[:80], "")
+    check_gpu(device, problem.activation)
     if inputs is None and (labels is not None or preprocess != "none"):
         raise ProblemError("inputs", "must be given with `labels` and `preprocess`", "None", "")
     samples = None if inputs is None else prepare(problem, inputs, labels, preprocess)
-    total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
-    times = None if t_eval is None else output_times("t_eval", t_eval, total)
-    draws = None if fisher_samples is None else count("fisher_samples", fisher_samples, most=2**53)
-    plan = Plan(
-        input_dim=_dimension(problem, input_dim, samples),
-        times=times,
-        check_every=float(positive("check_every", check_every)),
-        fisher_samples=draws,
-        samples=samples,
-        trainer=trainer(problem.activation),
-    )
+    plan = _plan(problem, input_dim, t_eval, samples, fisher_samples, check_every)
     seeds = np.random.SeedSequence(count("seed", seed, most=2**128, least=0)).spawn(
         1 if replicas is None else count("replicas", replicas, most=2**20)
     )
-    check_gpu(device, problem.activation)
     workers = count("threads", (os.cpu_count() or 1) if threads is None else threads, most=2**16)
     words = {"seed": int(seed), "replicas": replicas, "check_every": plan.check_every}
     train = partial(_train, workers=workers if device == "cpu" else None, progress=progress)
@@ -161,9 +151,31 @@ def simulate(
     return _label(problem, plan, words, arrays, found)
 
 
+def _plan(
+    problem: Problem,
+    input_dim: int | None,
+    t_eval: Any,
+    samples: Samples | None,
+    fisher_samples: int | None,
+    check_every: float,
+) -> Plan:
+    """What all networks have in common, checked."""
+    total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
+    if fisher_samples is not None:
+        fisher_samples = count("fisher_samples", fisher_samples, most=2**53)
+    return Plan(
+        input_dim=_dimension(problem, input_dim, samples),
+        times=None if t_eval is None else output_times("t_eval", t_eval, total),
+        check_every=float(positive("check_every", check_every)),
+        fisher_samples=fisher_samples,
+        samples=samples,
+        trainer=trainer(problem.activation),
+    )
+
+
 def _dimension(problem: Problem, input_dim: int | None, samples: Samples | None) -> int:
     """N, checked against the inputs, the overlaps and the memory that a step takes."""
-    given = None if samples is None else samples.x.shape[1]
+    given = None if samples is None else samples.N
     if input_dim is None and given is None:
         raise ProblemError("input_dim", "must be given", "None", "It is N; 1000 is a good start.")
     N = count("input_dim", given if input_dim is None else input_dim, most=MOST_INPUTS)

@@ -123,7 +123,8 @@ class Trajectory:
             begin = self.t_last
             if self.status != Status.COMPLETED:
                 break
-        if self.status != Status.COMPLETED and (not self.t or self.t[-1] < self.t_last):
+        late = self.status != Status.COMPLETED and (not self.t or self.t[-1] < self.t_last)
+        if late and self.status != Status.BLOW_UP:
             self._emit(self.t_last)
         self.finished = True
 
@@ -140,9 +141,7 @@ class Trajectory:
         none = np.zeros((0, self.W.shape[1]))
         self.F, self.Fa = none, none
         self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
-        samples = self.plan.samples
-        self.inputs = none if samples is None else padded(samples.x)
-        self.errors_seen = len(self.layout.tasks) if samples is not None else 0
+        self.errors_seen = 0 if self.plan.samples is None else len(self.layout.tasks)
 
     def _state(self) -> Floats:
         """Order parameters of the network as it is."""
@@ -159,7 +158,7 @@ class Trajectory:
         for s in range(self.errors_seen):
             assert samples is not None
             x, y = samples.of(s)
-            scaled = x / np.sqrt(self.N)
+            scaled = x[:, : self.N] / np.sqrt(self.N)
             if not y.size:
                 y = g(scaled @ self.B[:, : self.N].T) @ self.layout.u[s]
             answer = g(scaled @ self.W[:, : self.N].T) @ self.v[self.layout.head_index[s]]
@@ -216,9 +215,7 @@ class Trajectory:
         frame, _ = self.layout.start()
         system = self.layout.committee(phase, frame)
         places = [self.layout.tasks.index(name) for name in phase.mixture]
-        samples = self.plan.samples
-        labelled = samples is not None and samples.labels.shape[1] > 0
-        read = np.zeros(self.layout.P, bool) if labelled else (system.u != 0).any(axis=0)
+        read = (system.u != 0).any(axis=0) & (not self._labelled)
         return Rule(
             N=self.N,
             B=np.ascontiguousarray(self.B[read]),
@@ -233,11 +230,25 @@ class Trajectory:
             Fa=self.Fa,
             F_v=self.F_v,
             Fv=self.Fv,
-            inputs=self.inputs,
-            labels=samples.labels[places] if labelled and samples else np.zeros((len(places), 0)),
-            first=samples.first[places] if samples else np.zeros(len(places), dtype=np.int64),
-            size=samples.count[places] if samples else np.ones(len(places), dtype=np.int64),
+            **self._samples_of(places),
         )
+
+    @property
+    def _labelled(self) -> bool:
+        return self.plan.samples is not None and self.plan.samples.labels.shape[1] > 0
+
+    def _samples_of(self, places: list[int]) -> dict[str, Any]:
+        """The kernel's view of given inputs of some tasks, or of none."""
+        samples, S = self.plan.samples, len(places)
+        if samples is None:
+            none, zero = np.zeros((0, self.W.shape[1])), np.zeros(S, dtype=np.int64)
+            return {"inputs": none, "labels": np.zeros((S, 0)), "first": zero, "size": zero}
+        return {
+            "inputs": samples.rows,
+            "labels": samples.labels[places],
+            "first": samples.first[places],
+            "size": samples.count[places],
+        }
 
     def _train(self, phase: Phase, begin: float) -> Requests:
         """Train one phase, from row to row and from look to look at its threshold."""
@@ -333,19 +344,27 @@ class Trajectory:
         self.measured.append(self._measured_errors())
 
     def _errors(self, rows: Floats) -> Floats:
-        return self.layout.errors(rows)
+        """Errors of states, shape (rows, tasks); NaN where one is not finite."""
+        errors = np.full((len(rows), len(self.layout.tasks)), np.nan)
+        sound = np.isfinite(rows).all(axis=1)
+        errors[sound] = self.layout.errors(rows[sound])
+        return errors
+
+    def _end_errors(self) -> Floats:
+        """Errors as each phase ended, shape (phases, tasks); NaN for those that never began."""
+        last = self._errors(np.array([y for _, y, _ in self.ends]))
+        if self._labelled:
+            last = np.array([measured for _, _, measured in self.ends])
+        missing = len(self.problem.phases) - len(self.ends)
+        return np.concatenate([last, np.full((missing, last.shape[1]), np.nan)])
 
     def arrays(self) -> dict[str, Any]:
-        """Variables of the dataset by name; ``time`` among them."""
-        t = np.array(self.t)
-        phases = len(self.problem.phases)
-        missing = phases - len(self.ends)
+        """Variables of the dataset by name, ``time`` among them; the network is given up."""
+        t, phases = np.array(self.t), len(self.problem.phases)
+        never = phases - len(self.ends)
         ends = np.array([end for end, _, _ in self.ends])
-        tasks = len(self.layout.tasks)
-        rows = np.array(self.y).reshape(t.size, -1)
-        last = self._errors(np.array([y for _, y, _ in self.ends]))
         arrays = {
-            **self.layout.arrays(rows),
+            **self.layout.arrays(np.array(self.y).reshape(t.size, -1)),
             "time": t,
             # The row at a switch holds the state that the old phase ended with.
             "phase": np.searchsorted(ends[: phases - 1], t, side="left"),
@@ -353,17 +372,16 @@ class Trajectory:
             "t_last": self.t_last,
             "n_steps": self.step,
             "n_rhs": 0,
-            "phase_end": np.append(ends, np.full(missing, np.nan)),
-            "phase_outcome": np.array([*self.outcomes, *[Outcome.NOT_STARTED] * missing], np.int8),
+            "phase_end": np.append(ends, np.full(never, np.nan)),
+            "phase_end_error": self._end_errors(),
+            "phase_outcome": np.array([*self.outcomes, *[Outcome.NOT_STARTED] * never], np.int8),
         }
         if self.errors_seen:
-            arrays["test_error"] = np.array(self.measured).reshape(t.size, tasks)
-            if self.plan.samples is not None and self.plan.samples.labels.size:
-                # No overlap knows these labels: the error is what was measured.
-                arrays["generalization_error"] = arrays["test_error"]
-                last = np.array([m for _, _, m in self.ends])
-        never = np.full((missing, tasks), np.nan)
-        return {**arrays, "phase_end_error": np.concatenate([last, never])}
+            arrays["test_error"] = np.array(self.measured).reshape(t.size, self.errors_seen)
+        if self._labelled:  # no overlap knows these labels: the error is what was measured
+            arrays["generalization_error"] = arrays["test_error"]
+        del self.W, self.B, self.F, self.Fa, self.rule, self.memory
+        return arrays
 
 
 def _child(seed: np.random.SeedSequence, i: int) -> np.random.SeedSequence:
