@@ -22,12 +22,13 @@ from odekit.grid import common_times
 from odekit.inputs import Samples, prepare
 from odekit.interrupts import Interrupts
 from odekit.layout import CommitteeLayout
+from odekit.network import Plan
 from odekit.options import output_times
 from odekit.problem import Problem
 from odekit.status import Status
 from odekit.sweep import Axis, at, axes, points
 from odekit.trainer import trainer
-from odekit.trajectory import Plan, Trajectory
+from odekit.trajectory import Trajectory
 from odekit.weights import realise
 
 if TYPE_CHECKING:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from odekit.crosscheck import protected_task
-from odekit.inputs import Samples
 from odekit.interrupts import Interrupts
 from odekit.layout import CommitteeLayout
+from odekit.network import Network, Plan
 from odekit.options import default_times
 from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
-from odekit.trainer import Trainer
-from odekit.weights import realise
-from odekit_kernels.sgd import Memory, Rule, make_memory, overlaps, padded
-from odekit_kernels.stream import streams
+from odekit_kernels.sgd import Memory, Rule
 
 if TYPE_CHECKING:
     from odekit.problem import Phase, Problem
@@ -45,32 +40,6 @@ class Request(NamedTuple):
 Requests = Generator[Request, None, None]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is common to all networks of a simulation.
-
-    Attributes
-    ----------
-    input_dim : int
-    times : ndarray or None
-        Output times; by default those of `odekit.solve`, from the start of each phase.
-    check_every : float
-        Time between two looks at the thresholds of `until`.
-    fisher_samples : int or None
-        Samples of the diagonal Fisher information; None for its closed form.
-    samples : Samples or None
-        Given inputs.
-    trainer : Trainer
-    """
-
-    input_dim: int
-    times: Floats | None
-    check_every: float
-    fisher_samples: int | None
-    samples: Samples | None
-    trainer: Trainer
-
-
 class Trajectory:
     """Train one network by SGD and keep rows.
 
@@ -85,8 +54,7 @@ class Trajectory:
 
     def __init__(self, problem: Problem, plan: Plan, seed: np.random.SeedSequence) -> None:
         self.problem, self.plan, self.seed = problem, plan, seed
-        self.layout = CommitteeLayout(problem)
-        self.N = plan.input_dim
+        self.layout, self.N = CommitteeLayout(problem), plan.input_dim
         self.t: list[float] = []
         self.y: list[Floats] = []
         self.measured: list[Floats] = []
@@ -113,12 +81,12 @@ class Trajectory:
     def requests(self, interrupts: Interrupts) -> Requests:
         """Go through all phases; whoever iterates takes the steps, before asking for more."""
         self.interrupts = interrupts
-        self._begin()
+        self.network = Network(self.layout, self.plan, self.seed)
         if self.plan.times is None or self.plan.times[0] == 0.0:
             self._emit(0.0)
         begin = 0.0
         for i, phase in enumerate(self.problem.phases):
-            self._enter(i)
+            self.network.enter(i)
             yield from self._train(phase, begin)
             begin = self.t_last
             if self.status != Status.COMPLETED:
@@ -128,133 +96,10 @@ class Trajectory:
             self._emit(self.t_last)
         self.finished = True
 
-    # --------------------------------------------------------------------------- the network
-
-    def _begin(self) -> None:
-        """Weights with the problem's overlaps, readouts, random numbers, no penalties."""
-        frame, drawn = (_child(self.seed, i) for i in range(2))
-        W, B = realise(self.problem.state, self.N, frame)
-        self.W, self.B = padded(W), padded(B)
-        heads = self.layout.heads
-        self.v = np.array([self.problem.heads[name] for name in heads], dtype=float)
-        self.streams = streams(drawn.generate_state(4, np.uint64))
-        none = np.zeros((0, self.W.shape[1]))
-        self.F, self.Fa = none, none
-        self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
-        self.errors_seen = 0 if self.plan.samples is None else len(self.layout.tasks)
-
-    def _state(self) -> Floats:
-        """Order parameters of the network as it is."""
-        K, P = len(self.W), len(self.B)
-        Q, R = np.empty((K, K)), np.empty((K, P))
-        overlaps(self.W, self.W, self.N, Q)
-        overlaps(self.W, self.B, self.N, R)
-        return self.layout.pack(Q, R, self.v)
-
-    def _measured_errors(self) -> Floats:
-        """Half the mean squared error of each task over the given samples, shape (tasks,)."""
-        samples, g = self.plan.samples, self.plan.trainer.value
-        found = np.empty(self.errors_seen)
-        for s in range(self.errors_seen):
-            assert samples is not None
-            x, y = samples.of(s)
-            scaled = x[:, : self.N] / np.sqrt(self.N)
-            if not y.size:
-                y = g(scaled @ self.B[:, : self.N].T) @ self.layout.u[s]
-            answer = g(scaled @ self.W[:, : self.N].T) @ self.v[self.layout.head_index[s]]
-            found[s] = 0.5 * np.mean((y - answer) ** 2)
-        return found
-
-    # ----------------------------------------------------------------------------- a phase
-
-    def _enter(self, index: int) -> None:
-        """Copies of heads and of units are made, as in the theory: by `CommitteeLayout.enter`."""
-        frame, _ = self.layout.start()
-        frame, y = self.layout.enter(index, frame, self._state())
-        consolidation = self.problem.phases[index].consolidation
-        if consolidation is not None:
-            F: Floats = np.repeat(frame.F[-1][:, None], self.W.shape[1], axis=1)
-            F_v, head = frame.F_v[-1], int(frame.v_head[-1])
-            if self._samples_fisher():
-                fisher, I2 = self._sampled_fisher(protected_task(self.problem, index), head)
-                F_v = consolidation.strength * I2
-                if consolidation.kind == "fisher":
-                    F = consolidation.strength * fisher
-            self._hold(F, F_v, head, frame.v_anchor[-1])
-        self.v[:] = self.layout.unpack(y)[2]
-
-    def _samples_fisher(self) -> bool:
-        return self.plan.fisher_samples is not None or self.plan.samples is not None
-
-    def _hold(self, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
-        """Add a consolidation to the penalties: weights in all by F, and by F times the copy."""
-        if not len(self.F):
-            self.F, self.Fa = np.zeros_like(self.W), np.zeros_like(self.W)
-        self.F += F
-        self.Fa += F * self.W
-        self.F_v[head] += F_v
-        self.Fv[head] += F_v * v
-
-    def _sampled_fisher(self, task: str, head: int) -> tuple[Floats, Floats]:
-        """Diagonal Fisher information of a task's output and E[g²], over fresh samples."""
-        samples = self.plan.samples
-        count = self.plan.fisher_samples
-        if count is None:
-            assert samples is not None
-            count = int(samples.count[self.layout.tasks.index(task)])
-        phase = self.problem.phases[0]
-        rule = self._rule(type(phase)(task, phase.duration, learning_rate=0.0))
-        memory = make_memory(self.W, self.v, self.streams, 1, len(rule.B))
-        F, I2 = np.empty_like(self.W), np.empty(len(self.W))
-        t = self.plan.trainer
-        t.squared_slopes(count, head, t.g, t.dg, rule, memory, F, I2)
-        return F, I2
-
-    def _rule(self, phase: Phase) -> Rule:
-        """The kernel's view of a phase."""
-        frame, _ = self.layout.start()
-        system = self.layout.committee(phase, frame)
-        places = [self.layout.tasks.index(name) for name in phase.mixture]
-        read = (system.u != 0).any(axis=0) & (not self._labelled)
-        return Rule(
-            N=self.N,
-            B=np.ascontiguousarray(self.B[read]),
-            u=np.ascontiguousarray(system.u[:, read]),
-            sigma=system.sigma,
-            p=system.p,
-            head=system.head,
-            move=system.move,
-            kappa_w=system.kappa_w,
-            kappa_v=system.kappa_v,
-            F=self.F,
-            Fa=self.Fa,
-            F_v=self.F_v,
-            Fv=self.Fv,
-            **self._samples_of(places),
-        )
-
-    @property
-    def _labelled(self) -> bool:
-        return self.plan.samples is not None and self.plan.samples.labels.shape[1] > 0
-
-    def _samples_of(self, places: list[int]) -> dict[str, Any]:
-        """The kernel's view of given inputs of some tasks, or of none."""
-        samples, S = self.plan.samples, len(places)
-        if samples is None:
-            none, zero = np.zeros((0, self.W.shape[1])), np.zeros(S, dtype=np.int64)
-            return {"inputs": none, "labels": np.zeros((S, 0)), "first": zero, "size": zero}
-        return {
-            "inputs": samples.rows,
-            "labels": samples.labels[places],
-            "first": samples.first[places],
-            "size": samples.count[places],
-        }
-
     def _train(self, phase: Phase, begin: float) -> Requests:
         """Train one phase, from row to row and from look to look at its threshold."""
-        self.rule = self._rule(phase)
-        batch = int(phase.batch_size)
-        self.memory = make_memory(self.W, self.v, self.streams, batch, len(self.rule.B))
+        rule = self.network.rule(phase)
+        memory = self.network.memory(int(phase.batch_size), rule)
         end = begin + float(phase.duration)
         last = max(round(end * self.N), self.step)
         watched = [(self.layout.tasks.index(n), level) for n, level in phase.thresholds.items()]
@@ -264,7 +109,7 @@ class Trajectory:
         while not below and self._emit_due() and self.step < last:
             look = started + ((self.step - started) // every + 1) * every
             row = self.due[0][1] if self.due else last
-            yield from self._advance(phase, begin, min(row, look, last))
+            yield from self._advance(phase, begin, min(row, look, last), rule, memory)
             below = bool(watched) and self._below(watched)
         self._emit_due()
         reached = min(self.step / self.N, end) if below or self.step < last else end
@@ -296,16 +141,18 @@ class Trajectory:
             times[-1] = end
         return times[(times > begin) & (times <= end)]
 
-    def _advance(self, phase: Phase, begin: float, stop: int) -> Requests:
+    def _advance(
+        self, phase: Phase, begin: float, stop: int, rule: Rule, memory: Memory
+    ) -> Requests:
         """Take the steps up to `stop`, with a look now and then at whether to go on."""
-        width = (len(self.W) * 2 + len(self.rule.B) + 4) * self.W.shape[1] * int(phase.batch_size)
+        width = (len(memory.W) * 2 + len(rule.B) + 4) * memory.x.size
         most = int(min(max(WORK / width, 1), MOST_STEPS))
         while self.step < stop and self.status == Status.COMPLETED:
             steps = min(most, stop - self.step)
             times = np.arange(self.step, self.step + steps) / self.N - begin
             eta_w = _rates(phase.learning_rate, times)
             eta_v = _rates(phase.readout_learning_rate, times)
-            yield Request(steps, eta_w, eta_v, self.rule, self.memory)
+            yield Request(steps, eta_w, eta_v, rule, memory)
             self.step += steps
             if self.interrupts.asked and self.step < self.total:
                 self.status = Status.INTERRUPTED
@@ -313,16 +160,16 @@ class Trajectory:
 
     def _sound(self) -> bool:
         """Whether the network is finite; else the run is over."""
-        size = max(float(np.abs(self.W).max()), float(np.abs(self.v).max()))
-        if not size < LARGEST:
+        sound = self.network.size < LARGEST
+        if not sound:
             self.status = Status.BLOW_UP
-        return size < LARGEST
+        return sound
 
     def _below(self, watched: list[tuple[int, float]]) -> bool:
         """Whether every watched task's error is at its threshold: measured, if inputs are given."""
-        errors = self._errors(self._state()[None])[0]
-        if self.errors_seen:
-            errors = self._measured_errors()
+        errors = self._errors(self.network.state()[None])[0]
+        if self.plan.samples is not None:
+            errors = self.network.measured_errors()
         return all(errors[s] <= level for s, level in watched)
 
     def _leave(self, t: float, below: bool, watched: Any) -> None:
@@ -332,7 +179,7 @@ class Trajectory:
         missed = Outcome.THRESHOLD_MISSED if watched else Outcome.DURATION
         outcome = Outcome.FAILED if failed else Outcome.THRESHOLD if below else missed
         self.outcomes.append(outcome)
-        self.ends.append((t, self._state(), self._measured_errors()))
+        self.ends.append((t, self.network.state(), self.network.measured_errors()))
         if not failed and self.plan.times is None and self.t[-1] < t:
             self._emit(t)
 
@@ -340,8 +187,8 @@ class Trajectory:
 
     def _emit(self, t: float) -> None:
         self.t.append(t)
-        self.y.append(self._state())
-        self.measured.append(self._measured_errors())
+        self.y.append(self.network.state())
+        self.measured.append(self.network.measured_errors())
 
     def _errors(self, rows: Floats) -> Floats:
         """Errors of states, shape (rows, tasks); NaN where one is not finite."""
@@ -353,7 +200,7 @@ class Trajectory:
     def _end_errors(self) -> Floats:
         """Errors as each phase ended, shape (phases, tasks); NaN for those that never began."""
         last = self._errors(np.array([y for _, y, _ in self.ends]))
-        if self._labelled:
+        if self.plan.labelled:
             last = np.array([measured for _, _, measured in self.ends])
         missing = len(self.problem.phases) - len(self.ends)
         return np.concatenate([last, np.full((missing, last.shape[1]), np.nan)])
@@ -376,17 +223,12 @@ class Trajectory:
             "phase_end_error": self._end_errors(),
             "phase_outcome": np.array([*self.outcomes, *[Outcome.NOT_STARTED] * never], np.int8),
         }
-        if self.errors_seen:
-            arrays["test_error"] = np.array(self.measured).reshape(t.size, self.errors_seen)
-        if self._labelled:  # no overlap knows these labels: the error is what was measured
+        if self.plan.samples is not None:
+            arrays["test_error"] = np.array(self.measured).reshape(t.size, -1)
+        if self.plan.labelled:  # no overlap knows these labels: the error is what was measured
             arrays["generalization_error"] = arrays["test_error"]
-        del self.W, self.B, self.F, self.Fa, self.rule, self.memory
+        del self.network
         return arrays
-
-
-def _child(seed: np.random.SeedSequence, i: int) -> np.random.SeedSequence:
-    """One of a seed's children; `spawn` would count them, and seeds are shared along a sweep."""
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i))
 
 
 def _rates(rate: Any, times: Floats) -> Floats:

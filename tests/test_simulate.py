@@ -13,7 +13,7 @@ import xarray as xr
 from scipy import special
 
 import odekit as ok
-from odekit import simulator, trajectory
+from odekit import network, simulator, trajectory
 from odekit.validate import validate
 from test_against_sgd import flat, one_phase, sample, switch, two_teachers
 
@@ -254,7 +254,7 @@ def test_an_error_in_one_network_is_raised(monkeypatch):
     def fail(*_):
         raise MemoryError("no weights")
 
-    monkeypatch.setattr(trajectory, "realise", fail)
+    monkeypatch.setattr(network, "realise", fail)
     with pytest.raises(MemoryError, match="no weights"):
         ok.simulate(short(), input_dim=50, seed=0, replicas=3)
 
