@@ -16,7 +16,8 @@ import numba
 import numpy as np
 
 from odekit_kernels import simd
-from odekit_kernels.sgd import PAD, Rule, dot, make_memory, padded, train
+from odekit_kernels.sgd import dot, train
+from odekit_kernels.sgd_memory import PAD, Rule, make_memory, padded
 from odekit_kernels.stream import normals, streams
 
 SIZES = ((2, 1_000), (2, 10_000), (2, 1_000_000), (8, 1_000), (8, 10_000), (8, 1_000_000))

@@ -11,7 +11,7 @@ import numpy as np
 
 from odekit.checks import as_floats, choice
 from odekit.errors import ProblemError
-from odekit_kernels.sgd import padded
+from odekit_kernels.sgd_memory import padded
 
 if TYPE_CHECKING:
     from odekit.problem import Problem

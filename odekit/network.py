@@ -12,7 +12,8 @@ from odekit.inputs import Samples
 from odekit.layout import CommitteeLayout
 from odekit.trainer import Trainer
 from odekit.weights import realise
-from odekit_kernels.sgd import Memory, Rule, make_memory, overlaps, padded
+from odekit_kernels.sgd import overlaps
+from odekit_kernels.sgd_memory import Memory, Rule, make_memory, padded
 from odekit_kernels.stream import streams
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from odekit.network import Network, Plan
 from odekit.options import default_times
 from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
-from odekit_kernels.sgd import Memory, Rule
+from odekit_kernels.sgd_memory import Memory, Rule
 
 if TYPE_CHECKING:
     from odekit.problem import Phase, Problem

@@ -22,7 +22,7 @@ np.seterr(over="ignore")  # integers of the random numbers wrap round
 """
 
 STEPS = """
-from odekit_kernels import sgd, sgd_cuda
+from odekit_kernels import sgd, sgd_cuda, sgd_memory
 from test_sgd_kernel import compiled_rule, network, words
 
 
@@ -42,7 +42,7 @@ def agree(N, batch, steps, code=0, inputs=False, labels=False):
         rules.append(compiled_rule(N, B + i, 2, 3, plain))
         for side in (gpu, cpu):
             P = len(rules[i].B)
-            side.append(sgd.make_memory(sgd.padded(W - i), v + i, words(i), batch, P))
+            side.append(sgd_memory.make_memory(sgd_memory.padded(W - i), v + i, words(i), batch, P))
     eta_w, eta_v = np.linspace(1.0, 0.5, steps), np.array([0.7])
     for part in (slice(0, 2), slice(2, steps)):
         n = len(eta_w[part])

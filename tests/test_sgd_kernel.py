@@ -9,7 +9,8 @@ import pytest
 from scipy import special, stats
 
 from odekit.trainer import trainer
-from odekit_kernels.sgd import Rule, make_memory, overlaps, padded
+from odekit_kernels.sgd import overlaps
+from odekit_kernels.sgd_memory import Rule, make_memory, padded
 from odekit_kernels.stream import normals, streams
 from sgd_transcription import Stream, sgd
 

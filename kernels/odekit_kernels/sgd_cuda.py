@@ -15,7 +15,8 @@ import numpy as np
 from numba import config, cuda
 
 from .moments import ERF, LINEAR
-from .sgd import BLOCK, Memory, Rule
+from .sgd import BLOCK
+from .sgd_memory import Memory, Rule
 
 __all__ = ["THREADS", "available", "train_many", "train_networks"]
 
