@@ -26,14 +26,18 @@ _HOME = {
     "StoreError": "errors",
     "SweepError": "errors",
     "Task": "problem",
+    "compare": "comparison",
     "even_angles": "initial",
     "imbalance": "initial",
+    "inputs": "",
     "load_scenario": "scenario",
     "measures": "",
     "open": "store",
     "plot": "",
     "polar": "initial",
+    "realise": "weights",
     "save": "store",
+    "simulate": "simulator",
     "solve": "solver",
     "task_family": "families",
     "teachers": "",
@@ -56,10 +60,12 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from odekit import inputs as inputs
     from odekit import measures as measures
     from odekit import plot as plot
     from odekit import teachers as teachers
     from odekit.checkpoint import Checkpoint as Checkpoint
+    from odekit.comparison import compare as compare
     from odekit.errors import CheckpointError as CheckpointError
     from odekit.errors import OdekitError as OdekitError
     from odekit.errors import ProblemError as ProblemError
@@ -76,9 +82,11 @@ if TYPE_CHECKING:
     from odekit.problem import Task as Task
     from odekit.scenario import load_scenario as load_scenario
     from odekit.schedule import Schedule as Schedule
+    from odekit.simulator import simulate as simulate
     from odekit.solver import solve as solve
     from odekit.state import OrderParameters as OrderParameters
     from odekit.status import Outcome as Outcome
     from odekit.status import Status as Status
     from odekit.store import open as open
     from odekit.store import save as save
+    from odekit.weights import realise as realise

@@ -93,6 +93,7 @@ _VARIABLES = [
     _coordinate("head", "str", "readout of the student"),
     _coordinate("task", "str", "task"),
     _coordinate("phase_index", "int64", "phase"),
+    _coordinate("replica", "int64", "simulated network", required=False),
     Variable(
         "Q",
         ("time", *_STUDENTS),
@@ -134,6 +135,13 @@ _VARIABLES = [
         "epsilon_g",
         f"epsilon_g = 1/2 sum_ab c_a c_b I2(a,b), {_EXPANSION}",
     ),
+    Variable(
+        "test_error",
+        ("time", "task"),
+        "float64",
+        "half the mean squared error over the inputs that a simulation was given",
+        required=False,
+    ),
     Variable("phase", ("time",), "int32", "index of the phase that the row belongs to"),
     Variable("status", (), "int8", "how the trajectory ended", flags=Status),
     Variable("t_last", (), "float64", "last time that was reached, steps / N"),
@@ -172,7 +180,9 @@ SWEPT_TEXT = "U64"
 REGISTRY: dict[str, Variable] = {v.name: v for v in _VARIABLES}
 """Every variable of the dataset by name."""
 
-CORE_DIMS = tuple(dict.fromkeys(d for v in _VARIABLES for d in v.dims))
+REPLICA = "replica"
+"""Dim of simulated networks: it comes after those of a sweep, and before the core dims."""
+CORE_DIMS = tuple(dict.fromkeys(d for v in _VARIABLES for d in v.dims if d != REPLICA))
 
 
 def document() -> str:

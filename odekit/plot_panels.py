@@ -42,7 +42,7 @@ LETTERS = 46
 
 def run(ds: xr.Dataset, time: str) -> Figure:
     """All panels of one run."""
-    moving = _moves(ds.readout.values)
+    moving = moves(ds.readout.values)
     axes = _figure(ds, heights=[1.5, 1.2, 1.2, *([1.0] if moving else [])])
     _errors(axes[0], ds)
     _overlaps(axes[1], ds)
@@ -117,7 +117,7 @@ def _error_axis(ax: Axes, errors: Any, label: str) -> None:
 
 def _overlaps(ax: Axes, ds: xr.Dataset) -> None:
     K, P = ds.sizes["student"], ds.sizes["teacher"]
-    colours = _unit_colours(K)
+    colours = unit_colours(K)
     for k in range(K):
         for n in range(P):
             style = {"color": colours[k], "ls": _dash(n, P)}
@@ -127,7 +127,7 @@ def _overlaps(ax: Axes, ds: xr.Dataset) -> None:
 
 def _norms(ax: Axes, ds: xr.Dataset) -> None:
     K = ds.sizes["student"]
-    colours = _unit_colours(K)
+    colours = unit_colours(K)
     for k in range(K):
         for l in range(k):
             ax.plot(ds.time, ds.Q[:, k, l], color=OFF_DIAGONAL, ls=_apart(K), **_line(K * K))
@@ -138,7 +138,7 @@ def _norms(ax: Axes, ds: xr.Dataset) -> None:
 
 def _readouts(ax: Axes, ds: xr.Dataset) -> None:
     K, H = ds.sizes["student"], ds.sizes["head"]
-    colours = _unit_colours(K)
+    colours = unit_colours(K)
     for h in range(H):
         for k in range(K):
             style = {"color": colours[k], "ls": _dash(h, H)}
@@ -146,7 +146,8 @@ def _readouts(ax: Axes, ds: xr.Dataset) -> None:
     ax.set_ylabel("$v_k$")
 
 
-def _unit_colours(K: int) -> list[Any]:
+def unit_colours(K: int) -> list[Any]:
+    """A colour for every student unit."""
     if len(UNITS) >= K:
         return list(UNITS[:K])
     return [colormap()(k / (K - 1)) for k in range(K)]
@@ -173,7 +174,8 @@ def _line(lines: int, k: int = 0, K: int = 1) -> dict[str, Any]:
     return {"lw": 1.2 if K == 1 else 1.8 - k / (K - 1)}
 
 
-def _moves(readout: Any) -> bool:
+def moves(readout: Any) -> bool:
+    """Whether the readouts are learnt, so that they have a panel."""
     change = _distance(readout)
     return bool(change.max(initial=0.0) > READOUT_MOVES * np.abs(readout[0]).max())
 

@@ -169,7 +169,11 @@ def _status(ds: xr.Dataset) -> Iterator[str]:
         share = "" if total == 1 else f"{count} of {total} runs "
         where = f" (t = {float(ds.t_last):.6g})" if total == 1 and status else ""
         yield f"{share}{status.word}: {status.meaning}{where}. {status.remedy}".rstrip()
-    work = f"{int(np.sum(ds.n_steps))} steps, {int(np.sum(ds.n_rhs))} right-hand sides"
+    work = f"{int(np.sum(ds.n_steps))} steps"
+    if "odekit_simulation" in ds.attrs:
+        work += " of SGD"
+    else:
+        work += f", {int(np.sum(ds.n_rhs))} right-hand sides"
     if "n_jac" in ds:
         work += f", {int(np.sum(ds.n_jac))} Jacobians"
     if "method" in ds:

@@ -38,6 +38,7 @@ def example(rows=5, sweep=(), seed=0):
         "T": noise(3, 3) if sweep else np.eye(3),
         "readout": noise(rows, 2, 2),
         "generalization_error": noise(rows, 2),
+        "test_error": noise(rows, 2),
         "phase": np.arange(rows) // 3,
         "status": np.full(lead, Status.INTERRUPTED),
         "t_last": np.full(lead, 4.0),
@@ -50,7 +51,10 @@ def example(rows=5, sweep=(), seed=0):
         "method": ["DOP853", "DOP853 -> Radau"],
     }
     coords = {"time": np.linspace(0, 4, rows), "head": ["a", "b"], "task": ["a", "β-task"]}
-    coords |= {name: np.linspace(0.1, 1, n) for name, n in zip(sweep, lead, strict=True)}
+    coords |= {
+        name: np.linspace(0.1, 1, n) if name != "replica" else np.arange(n)
+        for name, n in zip(sweep, lead, strict=True)
+    }
     return assemble(arrays, coords, provenance(PROBLEM, "An example"), sweep)
 
 
@@ -82,7 +86,7 @@ def assert_same_attributes(got, wanted):
 def test_example_follows_the_registry():
     assert check(example()) == []
     assert check(example(sweep=("eta", "sigma"))) == []
-    assert set(REGISTRY) <= set(example().variables)
+    assert set(REGISTRY) <= set(example(sweep=("replica",)).variables)
     assert all(f"`{name}`" in document() for name in REGISTRY)
 
 
