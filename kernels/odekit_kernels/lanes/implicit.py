@@ -20,14 +20,14 @@ from ..jacobian import jacobian
 from ..simd import absolute, choose_less, root
 from ..work import inner, outer
 from . import batch as lane_of
-from .batch import FRESH, HAND_OVER, INDEX, JACOBIANS, NONFINITE, SINCE, WAITS
+from .batch import CALLS, FRESH, HAND_OVER, INDEX, JACOBIANS, NONFINITE, SINCE, WAITS
 from .committee import rhs
 from .inside import find_events, write_rows
 from .inverse import invert
 from .plan import make_memory
 from .spectrum import spectrum
 from .stepping import clip_steps, commit, judge, refill, set_rates
-from .values import fill, get, lanes, pick, place, put
+from .values import fill, get, lanes, pick, place, put, smaller
 
 __all__ = ["RODAS5P", "Rosenbrock", "Scratch", "advance_implicit", "make_scratch"]
 
@@ -274,9 +274,9 @@ def look(M: Any, I: Any, m: Any, b: Any, scratch: Any, limits: Any, lane: int) -
         place(scratch.looked, i, lane, pick(M, m.y + i, lane))
     if limits.worth == np.inf:
         return
-    longest = min(cap, pick(M, m.end, lane) - pick(M, m.time, lane))
+    longest = smaller(cap, pick(M, m.end, lane) - pick(M, m.time, lane))
     if I[SINCE, lane] > TRIAL:
-        longest = min(longest, pick(M, m.wish, lane))
+        longest = smaller(longest, pick(M, m.wish, lane))
     if longest * radius < WORTH:
         I[WAITS, lane] += 1
         lane_of.leave(M, I, m, b, lane, HAND_OVER)
@@ -298,7 +298,7 @@ def look_around(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, limits:
             wish = pick(M, m.wish, lane)
             if wish <= 0.0:
                 wish = first_step(m, scratch, lane)
-            place(M, m.wish, lane, min(wish, pick(scratch.cap, 0, lane)))
+            place(M, m.wish, lane, smaller(wish, pick(scratch.cap, 0, lane)))
 
 
 @inner
@@ -357,8 +357,10 @@ def combine(M: Any, m: Any, method: Any, s: int, out: int) -> None:
 
 
 @inner
-def keep_difference(M: Any, m: Any, scratch: Any) -> None:
-    """Keep f a part of the step later, the first call."""
+def keep_difference(M: Any, I: Any, m: Any, scratch: Any) -> None:
+    """Keep f a part of the step later, the first call, and count it."""
+    for lane in range(lanes(M)):
+        I[CALLS, lane] += 1
     for i in range(m.n):
         put(scratch.f_t, i, get(M, m.k + i))
 
@@ -385,7 +387,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: An
         u = m.k + max(s, 0) * m.n
         rhs(M, m, b.wiring, m.new, u, limits.moves, limits.trains, limits.decays)
         if s < 0:
-            keep_difference(M, m, scratch)
+            keep_difference(M, I, m, scratch)
             continue
         if s == 0 and limits.scheduled:
             divide_difference(M, m, scratch)
