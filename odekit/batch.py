@@ -218,10 +218,12 @@ class BatchLayout:
         places = [self.tasks.index(name) for name in names]
         watched, levels = self.thresholds(phase)
         copies = frame.T.shape[1] - self.P
+        p = self._stack([phase.mixture[name] for name in names], 0)
         blocks = [
             frame.T,
             _widen(self.u[:, places], copies),
-            self._stack([phase.mixture[name] for name in names], 0),
+            # Given to nine digits they sum to one only roughly.
+            p / p.sum(axis=1, keepdims=True),
             self._stack([self.problem.tasks[name].noise_std for name in names], 0),
             1.0 / self.numbers(phase.batch_size),
             self.numbers(phase.weight_decay),

@@ -22,6 +22,7 @@ from odekit_kernels.lanes.batch import (
     CALLS,
     CODE,
     CRAWLS,
+    END,
     JACOBIANS,
     KEPT,
     NUMBERS,
@@ -161,7 +162,10 @@ class Engine:
             times=self.times,
             rows=self.rows,
         )
-        todo = np.flatnonzero(alive)
+        # A duration below the rounding of the time leaves no step to take.
+        over: Any = self.numbers[:, END] <= begin
+        self.counts[over, CODE] = DONE
+        todo = np.flatnonzero(alive & ~over)
         if phase.thresholds:
             todo = self._already_there(index, frame, y, todo)
         self._integrate(index, plan, batch, todo)

@@ -20,7 +20,7 @@ from ..jacobian import jacobian
 from ..simd import absolute, choose_less, root
 from ..work import inner, outer
 from . import batch as lane_of
-from .batch import FRESH, HAND_OVER, INDEX, JACOBIANS, SINCE, WAITS
+from .batch import CALLS, FRESH, HAND_OVER, INDEX, JACOBIANS, SINCE, WAITS
 from .committee import rhs
 from .inside import find_events, write_rows
 from .inverse import invert
@@ -361,8 +361,10 @@ def combine(M: Any, m: Any, method: Any, s: int, out: int) -> None:
 
 
 @inner
-def keep_difference(M: Any, m: Any, scratch: Any) -> None:
-    """Keep f a part of the step later, the first call."""
+def keep_difference(M: Any, I: Any, m: Any, scratch: Any) -> None:
+    """Keep f a part of the step later, the first call, and count it."""
+    for lane in range(lanes(M)):
+        I[CALLS, lane] += 1
     for i in range(m.n):
         put(scratch.f_t, i, get(M, m.k + i))
 
@@ -389,7 +391,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: An
         u = m.k + max(s, 0) * m.n
         rhs(M, m, b.wiring, m.new, u, limits.moves, limits.trains, limits.decays)
         if s < 0:
-            keep_difference(M, m, scratch)
+            keep_difference(M, I, m, scratch)
             continue
         if s == 0 and limits.scheduled:
             divide_difference(M, m, scratch)
