@@ -109,7 +109,7 @@ def random_group(seed, activation=ERF, H=1, norms=(1.0,), rank=None, **options):
 
 
 def tolerance(group, lane, expected):
-    """Some roundings of the largest entry, times the squared norm of the terms that cancel in it."""
+    """Some roundings of the largest entry, times the squared norm of terms that cancel in it."""
     C = max(1.0, np.abs(group.systems[lane].T).max(), np.abs(group.states[lane]).max())
     return 10 * EPS * C * max(1.0, np.abs(expected).max())
 
