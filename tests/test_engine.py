@@ -518,6 +518,16 @@ def test_a_pace_that_leads_nowhere(method):
     np.testing.assert_allclose(run.t_last, 1e-3 * run.n_steps, rtol=1e-2)
 
 
+@pytest.mark.parametrize("method", ["RK45", "Rodas5P", None])
+def test_units_that_die_stall(method):
+    """Two ReLU units whose readouts have the wrong sign: the derivative jumps where they die."""
+    phase = ok.Phase("main", 30.0, labelled("eta", 0.5, 0.7), gradient_flow=True)
+    problem = soft(phase, heads=[-0.5, -1.0], seed=4, activation="relu", std=0.6)
+    run = ok.solve(problem, method=method, max_seconds=60.0)
+    assert_kept(run, ok.Status.STALLED)
+    assert (run.t_last > 1.0).all()
+
+
 class Clock:
     """Asks to stop after some looks, or after some seconds."""
 

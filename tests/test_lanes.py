@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,10 +17,11 @@ from odekit.batch import NO_RATES, _rates
 from odekit_kernels import committee
 from odekit_kernels._jit import NO_JIT, kernel
 from odekit_kernels.lanes import inverse as lanes_inverse
-from odekit_kernels.lanes.batch import rate_at
+from odekit_kernels.lanes.batch import STOP, make_counters, rate_at, set_bound
 from odekit_kernels.lanes.committee import rhs
 from odekit_kernels.lanes.plan import Wiring, constant_places, make_memory, make_plan
 from odekit_kernels.lanes.rows import errors_of_rows, moments_of_rows
+from odekit_kernels.lanes.values import pick
 from odekit_kernels.moments import ERF, LINEAR, RELU
 from odekit_kernels.simd import WIDTH
 from odekit_kernels.units import self_moments
@@ -43,6 +46,16 @@ def invert(A, B, n):
 def rates_at(rates, times, out):
     for i in range(times.shape[0]):
         out[i] = rate_at(rates, times[i])
+
+
+@kernel(_nrt=False)
+def bound_from(M, I, m, b, lane):
+    set_bound(M, I, m, b, lane)
+    return pick(M, m.bound, lane)
+
+
+class Stops(NamedTuple):
+    stops: Any
 
 
 class Group:
@@ -344,3 +357,22 @@ def test_rate_at_is_the_schedule(schedule):
 def test_a_constant_rate_has_no_pieces():
     assert _rates(0.3) is NO_RATES
     assert NO_RATES.start.size == 0
+
+
+@given(
+    begin=st.floats(0.0, 1e6),
+    stops=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5, unique=True).map(sorted),
+)
+@settings(max_examples=10 * EXAMPLES, deadline=None)
+def test_a_stop_that_was_reached_lies_behind(begin, stops):
+    """begin + stop − begin may round below the stop: an integrator that takes over there would
+    find it again, and a step of length zero."""
+    group = random_group(0, K=1, P=1)
+    memory, m, counters = group.memory, group.plan, make_counters(WIDTH)
+    memory[m.begin], memory[m.end] = begin, begin + 1e4
+    bounds = [*(begin + np.array(stops)), begin + 1e4]
+    for time in [begin, *bounds[:-1]]:
+        memory[m.time] = time
+        counters[STOP] = 0
+        expected = min(bound for bound in bounds if bound > time)
+        assert bound_from(memory, counters, m, Stops(np.array(stops)), 3) == expected
