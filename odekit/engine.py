@@ -50,7 +50,9 @@ METHODS = (None, "RK23", "RK45", "Rodas5P")
 EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
 MOST_STAGES = RODAS5P.W.shape[1]
 QUOTA = 20_000
-"""Steps of a group between two looks at interrupts and deadlines: some tens of milliseconds."""
+"""Most steps of a group between two looks at interrupts and deadlines: tens of milliseconds."""
+QUOTA_WORK = 600_000
+"""The same as a number of moments I4: some 0.03 µs each for eight trajectories."""
 SHARE = 512
 """Trajectories that a thread takes at a time: their last eight leave lanes idle."""
 WORTH_STEPS = 400.0
@@ -235,7 +237,7 @@ class Engine:
     def _explicit(self, plan: Plan, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")
         memory, counters, queue = _group(plan, todo)
-        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, QUOTA)
+        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, _quota(plan))
         while not advance_explicit(*fixed):
             if self._stopped():
                 put_back(memory, counters, plan, batch)
@@ -245,7 +247,8 @@ class Engine:
         memory, counters, queue = _group(plan, todo)
         scratch = make_scratch(plan.n)
         work = make_work(plan.K, plan.P, plan.H, plan.S)
-        fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, QUOTA, scratch, work)
+        quota = _quota(plan, implicit=True)
+        fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, quota, scratch, work)
         while not advance_implicit(*fixed):
             if self._stopped():
                 put_back(memory, counters, plan, batch)
@@ -293,6 +296,14 @@ class Engine:
             phase += self.times > switches[:, index, np.newaxis]
         filled = np.arange(self.times.size) < self.counts[:, ROW][:, np.newaxis]
         return np.where(filled, phase, -1).astype(np.int32)
+
+
+def _quota(plan: Plan, *, implicit: bool = False) -> int:
+    """Steps of a group after which to look up; measured at K = P = 2, 4, 8."""
+    work = plan.K * (plan.K + 1) * plan.D * (plan.D + 1) // 4
+    if implicit:  # a Jacobian of every lane, and the inverses
+        work = 10 * (work + plan.n**3 // 100)
+    return max(1, min(QUOTA, QUOTA_WORK // work))
 
 
 def _group(plan: Plan, todo: Any) -> tuple[Floats, Any, Any]:

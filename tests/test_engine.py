@@ -553,6 +553,20 @@ def test_interrupted(method, threads):
     assert np.isfinite(arrays["phase_end_error"]).all()
 
 
+@pytest.mark.parametrize("method", ["RK45", "Rodas5P"])
+def test_large_students_stop_in_time_too(method):
+    """A step of 108 numbers in eight lanes takes milliseconds, one of 9 a thousandth of that."""
+    phase = ok.Phase("main", 1e5, labelled("eta", *np.linspace(0.1, 0.5, 8)))
+    state = ok.OrderParameters.draw(student=8, teacher=8, weight_std=0.5, input_dim=500, seed=1)
+    problem = ok.Problem(state, {"main": [1.0] * 8}, {"main": ok.Task([1.0] * 8)}, [phase])
+    options = SolverOptions(method=method, max_step=1e-2)
+    clock = Clock(seconds=0.3)
+    arrays = Engine(problem, axes(problem), options, np.array([0.0, 1e5]), 1, clock).run()
+    assert time.monotonic() < clock.end + 1.0
+    assert (arrays["status"] == ok.Status.INTERRUPTED).all()
+    assert (arrays["t_last"] > 0).all()
+
+
 SIGNAL = """
 import os, signal, sys, threading, time
 import numpy as np, odekit as ok, xarray as xr
