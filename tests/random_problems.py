@@ -1,4 +1,4 @@
-"""Random problems of several phases with two sweep dims, for the tests of the engine."""
+"""Problems for the tests of the engine: random ones of several phases, and small known ones."""
 
 from __future__ import annotations
 
@@ -26,10 +26,6 @@ FEATURES = (
 )
 
 
-def swept(dim, *values):
-    return xr.DataArray(np.array(values, dtype=float), dims=dim)
-
-
 def random_problem(seed, feature, activation="erf"):
     """Two or three phases over two tasks; the feature is in the second phase.
 
@@ -55,12 +51,12 @@ def random_problem(seed, feature, activation="erf"):
     # Linear networks diverge online at rates of order 1.
     fast = 0.8 if flow or activation == "erf" else 0.15
     first = {
-        "learning_rate": swept("eta", *(fast * rng.uniform(0.4, 1.0, 2))),
+        "learning_rate": labelled("eta", *(fast * rng.uniform(0.4, 1.0, 2))),
         "readout_learning_rate": rng.choice([0.0, 0.3 * fast]),
         "gradient_flow": flow,
     }
     second = {**first, "tasks": "b", "duration": rng.uniform(2, 5), "learning_rate": 0.7 * fast}
-    change(second, feature, rng, swept("x", *np.sort(rng.uniform(0.2, 1.0, 3))), fast)
+    change(second, feature, rng, labelled("x", *np.sort(rng.uniform(0.2, 1.0, 3))), fast)
     third = {"tasks": "a", "duration": 2.0, **first}
     if feature == "frozen" and K == 1:
         second.pop("frozen", None)
@@ -107,3 +103,18 @@ def change(phase, feature, rng, x, fast):
         phase["duration"] = 4 * x
     elif feature == "readout":
         phase |= {"learning_rate": 0.0, "readout_learning_rate": x * fast}
+
+
+def labelled(dim, *values):
+    return xr.DataArray(np.array(values, dtype=float), dims=dim)
+
+
+def soft(*phases, K=2, std=0.5, heads=None, seed=3, activation="erf", noise=0.0):
+    state = ok.OrderParameters.draw(student=K, teacher=2, weight_std=std, input_dim=500, seed=seed)
+    v = np.linspace(1.0, 0.6, K) if heads is None else heads
+    return ok.Problem(state, {"main": v}, {"main": ok.Task([1.0, 0.7], noise)}, phases, activation)
+
+
+def simple(duration=5.0, rate=None, **more):
+    rate = labelled("eta", 0.3, 0.5) if rate is None else rate
+    return soft(ok.Phase("main", duration, rate, **more))
