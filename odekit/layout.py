@@ -7,8 +7,9 @@ the heads row by row.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -228,7 +229,6 @@ class CommitteePhase:
         copies = np.zeros((len(names), len(frame.T) - layout.P))
         self.watched = np.ascontiguousarray(np.hstack([layout.u[places], copies]))
         self.watched_heads = layout.head_index[places]
-        self.event_errors = np.empty(len(names))
 
     def _at(self, t: float) -> tuple[float, float]:
         eta_w, eta_v = self.rates
@@ -237,6 +237,18 @@ class CommitteePhase:
             eta_w(since) if isinstance(eta_w, Schedule) else eta_w,
             eta_v(since) if isinstance(eta_v, Schedule) else eta_v,
         )
+
+    def with_teachers(self, T: Floats, u: Floats) -> Self:
+        """The same phase with other fixed vectors and readouts of theirs."""
+        other = copy.copy(self)
+        other.committee = self.committee._replace(T=T, u=u)
+        return other
+
+    def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
+        """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
+        c, out = self.committee, np.empty(len(u))
+        errors(y, c.activation, c.T, u, head, self.work, out)
+        return out
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
@@ -252,6 +264,5 @@ class CommitteePhase:
 
     def event(self, y: Floats) -> float:
         """Largest error of a watched task over its threshold, less one."""
-        c = self.committee
-        errors(y, c.activation, c.T, self.watched, self.watched_heads, self.work, self.event_errors)
-        return float((self.event_errors / self.levels).max()) - 1.0
+        found = self.errors(y, self.watched, self.watched_heads)
+        return float((found / self.levels).max()) - 1.0
