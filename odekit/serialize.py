@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from odekit.activations import Activation
 from odekit.checks import is_labelled
 from odekit.problem import Consolidation, Phase, Problem, Task
 from odekit.schedule import Schedule
@@ -17,7 +18,7 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
     """Plain data with every number at full precision."""
     state = problem.state
     return {
-        "activation": problem.activation,
+        "activation": plain(problem.activation),
         "state": {name: plain(getattr(state, name)) for name in ("Q", "R", "T")},
         "heads": {name: plain(v) for name, v in problem.heads.items()},
         "tasks": {name: _fields(task) for name, task in problem.tasks.items()},
@@ -25,14 +26,17 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
     }
 
 
-def problem_from_dict(data: Mapping[str, Any]) -> Problem:
-    """Rebuild, and check, a problem from plain data."""
+def problem_from_dict(data: Mapping[str, Any], own: Activation | None = None) -> Problem:
+    """Rebuild, and check, a problem from plain data; `own` is the user's own activation."""
+    activation = data.get("activation", "erf")
+    if isinstance(activation, Mapping):
+        activation = Activation.from_dict(activation, own)
     return Problem(
         state=OrderParameters(**{k: rich(v) for k, v in data["state"].items()}),
         heads={name: rich(v) for name, v in data["heads"].items()},
         tasks={name: Task(**_rich_fields(task)) for name, task in data["tasks"].items()},
         phases=[_phase(phase) for phase in data["phases"]],
-        activation=data.get("activation", "erf"),
+        activation=activation,
     )
 
 
@@ -43,7 +47,7 @@ def plain(value: Any) -> Any:
         return {"dims": list(value.dims), "values": value.values.tolist(), "coords": coords}
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, Schedule):
+    if isinstance(value, Schedule | Activation):
         return value.to_dict()
     if isinstance(value, Consolidation):
         return _fields(value)

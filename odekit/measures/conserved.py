@@ -105,7 +105,7 @@ def drift(found: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def _rows(ds: xr.Dataset, problem: Problem, index: int) -> Any:
-    """Rows from which a phase's drift is counted: with the row at the switch, which is its start."""
+    """Rows of a phase, and the row at the switch, in which it starts."""
     own = ds.phase == index
     if index == 0 or problem.phases[index].copy_heads or "phase_end" not in ds:
         return own

@@ -104,7 +104,8 @@ class RightHandSide:
     def jacobian(self, t: float, *blocks: Any) -> Floats:
         """∂(flat derivative)/∂(flat state), of Q's upper triangle, R and v, shape (n, n)."""
         system, y = self._at(blocks)
-        return system.jac(t, y)
+        J: Floats = system.jac(t, y)
+        return J
 
     def flat(self, t: float, y: Floats) -> Floats:
         """Derivative of the flat state, shape (n,), at the phase's own T and u."""

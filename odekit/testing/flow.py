@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.descent import losses
 from odekit.errors import ProblemError
 from odekit.problem import Problem
 from odekit.provenance import problem_of
 from odekit.state import joint
 from odekit.testing.blocks import Blocks, derivative
-from odekit.testing.descent import losses
 from odekit.testing.report import FACTOR, RHS_RTOL, hold, rtol_of
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def assert_positive_semidefinite(
             f"lowest eigenvalue {eigenvalues[0]:.3g} of {eigenvalues[-1]:.3g}",
             "Draw one with odekit.testing.strategies.covariances(kinds=('rank_deficient',)).",
         )
-    dQ, dR, dv = derivative(subject, t, at)
+    dQ, dR, _ = derivative(subject, t, at)
     hold("dQ is symmetric", "dQ", dQ - dQ.T, size=np.abs(dQ).max(), rtol=rtol or RHS_RTOL,
          factor=factor, time=t)  # fmt: skip
     dC = np.block([[dQ, dR], [dR.T, np.zeros_like(at.T)]])
@@ -192,7 +192,9 @@ def _along(function: Callable[..., Any], at: Blocks, d: tuple[Floats, ...]) -> t
     return rate, max(size, *terms)
 
 
-def _one(f: Callable[..., Any], at: Blocks, blocks: list[Floats], i: int, e: Floats, h: float) -> float:
+def _one(
+    f: Callable[..., Any], at: Blocks, blocks: list[Floats], i: int, e: Floats, h: float
+) -> float:
     """Rate of change by the motion of one block alone."""
     ends = []
     for x in (h, -h):
@@ -203,27 +205,26 @@ def _one(f: Callable[..., Any], at: Blocks, blocks: list[Floats], i: int, e: Flo
 
 
 def _drift_of_run(ds: xr.Dataset, quantity: Any, rtol: float, factor: float) -> None:
-    from odekit.measures.conserved import conserved, drift
+    from odekit.measures.conserved import LAWS, conserved, drift
 
     if callable(quantity):
-        name = getattr(quantity, "__name__", "quantity")
         values = quantity(ds)
-        size = float(np.abs(values).max())
-        moved = (values - values.isel(time=0)).transpose(*values.dims)
-        _hold_drift(name, moved, size, ds, rtol, factor)
+        change = (values - values.isel(time=0)).transpose(*values.dims)
+        name, whole = getattr(quantity, "__name__", "quantity"), float(np.abs(values).max())
+        _hold_drift(name, change, whole, ds, rtol, factor)
         return
     found = conserved(ds)
-    names = [n for n in found.data_vars if not str(n).endswith(("_drift", "_size"))]
+    names = [n for n in LAWS if n in found]
     if quantity is not None and quantity not in names:
         raise ProblemError(
             "quantity",
-            f"must be conserved by this problem ({', '.join(map(str, names)) or 'it has none'})",
+            f"must be conserved by this problem ({', '.join(names) or 'it has none'})",
             repr(quantity),
             "See odekit.measures.conserved.",
         )
     for name in names if quantity is None else [quantity]:
-        moved, size = drift(found, str(name))
-        _hold_drift(str(name), moved.fillna(0.0), size.fillna(1.0).values, ds, rtol, factor)
+        moved, size = drift(found, name)
+        _hold_drift(name, moved.fillna(0.0), size.fillna(1.0).values, ds, rtol, factor)
 
 
 def _hold_drift(name: str, moved: Any, size: Any, ds: Any, rtol: float, factor: float) -> None:
@@ -274,6 +275,13 @@ def assert_error_nonincreasing(
     law = "gradient flow never raises the error"
     if at is None:
         found = losses(subject, Problem.from_dict(problem_of(subject)))
+        if not found:
+            raise ProblemError(
+                "subject",
+                "must have a phase of gradient flow without consolidation",
+                f"{subject.sizes['phase_index']} phases, none of them such",
+                "Online learning may raise the error; set gradient_flow=True.",
+            )
         for index, loss, size in found:
             rise = loss.diff("time", label="upper")
             values = np.maximum(rise.values, 0.0)
@@ -322,7 +330,7 @@ def assert_fixed_point(
     if at is None:
         for name in ("Q", "R", "readout"):
             array = subject[name]
-            moved = (array - array.isel(time=0)).transpose(*array.dims)
+            moved: Any = (array - array.isel(time=0)).transpose(*array.dims)
             hold(law, name, moved.fillna(0.0).values, size=float(np.abs(array).max()),
                  rtol=rtol or rtol_of(subject), factor=factor, time=subject.time.values,
                  dims=[str(d) for d in array.dims])  # fmt: skip

@@ -1,4 +1,4 @@
-"""How a broken law is told: the law, its worst entry, the time, and the tolerance in units of rtol."""
+"""How a broken law is told: its worst entry, the time, and the tolerance in units of rtol."""
 
 from __future__ import annotations
 

@@ -292,7 +292,7 @@ def _covariances(
 @st.composite
 def _factor(draw: Draw, count: int, rank: int) -> Floats:
     """Vectors with entries in [−1, 1]: lower triangular, no pivot below 1/2, hence of full rank."""
-    L = draw(_matrix(count, rank))
+    L: Floats = draw(_matrix(count, rank))
     for i in range(count):
         L[i, i % rank] = draw(_fractions(32, 96))
         if i < rank:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.errors import ProblemError
-
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -17,10 +15,7 @@ if TYPE_CHECKING:
 def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
     """Index, loss (…, time) and its size for every phase that must descend.
 
-    Raises
-    ------
-    ProblemError
-        If there is none.
+    Phases under a consolidation are left out: its copies are not in the dataset.
     """
     found = []
     held = False
@@ -31,13 +26,6 @@ def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
             loss = _loss(ds, problem, phase).where(ds.phase == index)
             size = float(np.nanmax(np.abs(loss.values), initial=0.0))
             found.append((index, loss, max(size, _terms(ds, problem, phase))))
-    if not found:
-        raise ProblemError(
-            "subject",
-            "must have a phase of gradient flow without consolidation",
-            f"{len(problem.phases)} phases, none of them such",
-            "Online learning may raise the error; set gradient_flow=True.",
-        )
     return found
 
 
