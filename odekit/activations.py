@@ -223,8 +223,10 @@ def on_quadrature(activation: str | Activation, gradient_flow: bool) -> Activati
     return Activation.shipped(activation)
 
 
-def node_counts(activation: Activation, scale: float) -> tuple[int, int]:
+def node_counts(activation: Activation, scale: float, diffusion: bool) -> tuple[int, int]:
     """Nodes in each direction, and inside, for fields of standard deviation up to `scale`.
+
+    Those inside are for the moments of four fields, which the η² term (`diffusion`) needs.
 
     Raises
     ------
@@ -233,8 +235,6 @@ def node_counts(activation: Activation, scale: float) -> tuple[int, int]:
     """
     from odekit_kernels import hermite
 
-    if not activation.is_here:
-        activation.function(np.zeros(1))
     if activation.slope is not None:
         m = activation.nodes or KINKED_NODES
         return m, m
@@ -255,10 +255,8 @@ def node_counts(activation: Activation, scale: float) -> tuple[int, int]:
             "Loosen its `accuracy`, or raise its `nodes`; a g with kinks converges slowly.",
         )
 
-    return (
-        enough(lambda m: hermite.line_error(g, dg, scale, m)),
-        enough(lambda m: hermite.inner_error(g, scale, m)),
-    )
+    across = enough(lambda m: hermite.line_error(g, dg, scale, m))
+    return across, enough(lambda m: hermite.inner_error(g, scale, m)) if diffusion else 4
 
 
 # ------------------------------------------------------------------------------- the functions

@@ -101,7 +101,7 @@ def _check_accuracy(problem: Problem) -> None:
     norms = [
         np.diagonal(np.asarray(x), axis1=-2, axis2=-1) for x in (problem.state.Q, problem.state.T)
     ]
-    node_counts(own, float(np.sqrt(max(float(x.max()) for x in norms))))
+    node_counts(own, float(np.sqrt(max(float(x.max()) for x in norms))), not flow)
 
 
 def _known(argument: str, names: Iterable[str], known: Iterable[str], kind: str) -> None:

@@ -35,15 +35,18 @@ class Moments:
 
     def __init__(self, activation: Activation, diffusion: bool) -> None:
         self.activation, self.diffusion = activation, diffusion
+        if not activation.is_here:
+            activation.function(np.zeros(1))
         self.counts: dict[int, tuple[int, int]] = {}
 
     def nodes(self, C: Floats) -> tuple[int, int]:
         """Nodes in each direction, and inside, at a covariance."""
         if self.activation.slope is not None:
-            return node_counts(self.activation, 1.0)
+            return node_counts(self.activation, 1.0, self.diffusion)
         level = level_of(C)
         if level not in self.counts:
-            self.counts[level] = node_counts(self.activation, LEVEL * 2.0 ** (level / 4))
+            scale = LEVEL * 2.0 ** (level / 4)
+            self.counts[level] = node_counts(self.activation, scale, self.diffusion)
         return self.counts[level]
 
     def rule(self, C: Floats, times: int = 1) -> hermite.Rule:
