@@ -77,12 +77,16 @@ class Moments:
 
     def error(self, C: Floats, K: int) -> float:
         """Largest relative change of any moment when the nodes are doubled."""
-        pairs = list(zip(self.second(C, K), self.second(C, K, 2), strict=True))
-        if self.diffusion:
-            pairs.append((self.fourth(C, K), self.fourth(C, K, 2)))
-        sizes = [max(float(np.abs(two).max()), 1e-300) for _, two in pairs]
-        off = (float(np.abs(one - two).max()) for one, two in pairs)
+        one, two = self._all(C, K, 1), self._all(C, K, 2)
+        sizes = (max(float(np.abs(x).max()), 1e-300) for x in two)
+        off = (float(np.abs(x - y).max()) for x, y in zip(one, two, strict=True))
         return max(x / size for x, size in zip(off, sizes, strict=True))
+
+    def _all(self, C: Floats, K: int, times: int) -> list[Floats]:
+        """I2, J2, I3 and, where they are needed, I4."""
+        I2, J2, G2 = self.second(C, K, times)
+        I3 = C[:K, :, None] * G2[:, None] + C * J2[:, None]
+        return [I2, J2, I3, *([self.fourth(C, K, times)] if self.diffusion else [])]
 
     # ------------------------------------------------------------------------------- the equations
 

@@ -53,15 +53,15 @@ MUTANTS = {
         "sum(c[a] * g.I3(C, k, b, a) for a",
         "sum(c[a] * g.I3(C, k, a, b) for a",
     ),
-    "student's sign in δ": ("c = np.concatenate([-v, system.u[s]])", "c = np.concatenate([v, system.u[s]])"),
+    "student's sign in δ": ("concatenate([-v, system.u[s]])", "concatenate([v, system.u[s]])"),
     "label noise σ in place of σ²": ("system.sigma[s] ** 2 * g.J2", "system.sigma[s] * g.J2"),
     "frozen unit that moves": (
         "    eta = eta_w * system.move\n    A = ",
         "    eta = eta_w * np.ones(K)\n    A = ",
     ),
     "frozen unit that decays": (
-        "    eta = eta_w * system.move\n    for k in range(K):\n        dR[k] -= eta[k] * system.kappa_w",
-        "    eta = eta_w * np.ones(K)\n    for k in range(K):\n        dR[k] -= eta[k] * system.kappa_w",
+        "    eta = eta_w * system.move\n    for k in range(K):\n        dR",
+        "    eta = eta_w * np.ones(K)\n    for k in range(K):\n        dR",
     ),
     "factor 2 of Q's decay missing": (
         "dQ[k, l] -= (eta[k] + eta[l]) * system.kappa_w * Q[k, l]",

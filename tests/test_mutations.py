@@ -219,7 +219,7 @@ def scaling(m):
 
 
 def noise(m):
-    """Label noise does what a teacher's unit does that no student overlaps, but for its variance."""
+    """Label noise does what a teacher's unit does that no student overlaps."""
     at, sigma = point(2, K=3, P=3), 0.4
     for block in (at.R, at.T, at.T.T):
         block[:, 2] = 0.0

@@ -36,6 +36,7 @@ LEAST_WEIGHT = 1e-20
 NO_WIDTH = 1e-8
 """Standard deviation, relative to the whole one, below which a conditional field has none: what
 it adds is of the order of its square."""
+OFF_CENTRE = 0.7
 ONE_THREAD = 2**18
 """Multiplications of a matrix product that OpenBLAS does not share among threads."""
 MOST_VALUES = 2**20
@@ -246,18 +247,25 @@ def line_error(g: Function, dg: Function, scale: float, m: int) -> float:
         X = scale * z
         with np.errstate(all="ignore"):
             f, d = np.asarray(g(X)), np.asarray(dg(X))
-            found.append(np.array([w @ (f * f), w @ (d * d), w @ (d * z * f), w @ (d * d * f * f)]))
+            moments = [f * f, d * d, d * z * f, d * d * f * f]
+            # Off its centre: products may hide a kink at 0 that g has.
+            aside = scale * (z + OFF_CENTRE)
+            with np.errstate(all="ignore"):
+                moments += [np.asarray(g(aside)), z * np.asarray(dg(aside))]
+        found.append(np.array(moments) @ w)
     return _change(*found)
 
 
 def inner_error(g: Function, scale: float, m: int) -> float:
-    """The same for the nodes inside, with a mean of 0, 1 and 2 standard deviations."""
+    """The same for the nodes inside, about several means and at several correlations."""
     found = []
     for n in (m, 2 * m):
         x, A = gauss_hermite(n)
         with np.errstate(all="ignore"):
-            f = np.array([np.asarray(g(scale * (x + shift))) for shift in (0.0, 1.0, 2.0)])
-            found.append(((f @ A) ** 2).sum(axis=1))
+            f = np.array([np.asarray(g(scale * (x + shift))) for shift in (0.0, OFF_CENTRE, 2.0)])
+        squares = (f @ A) ** 2
+        rho = np.array([0.0, 0.6, 1.0])[:, None] ** np.arange(n)
+        found.append((squares @ rho.T).ravel())
     return _change(*found)
 
 

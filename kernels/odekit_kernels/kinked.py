@@ -18,9 +18,22 @@ __all__ = ["fourth", "path_rule", "second"]
 
 Array = NDArray[np.float64]
 
-NO_WIDTH = 1e-14
+NO_WIDTH = 1e-15
 """Variance, relative to the whole one, below which a conditional field has none."""
+CLOSE = 1e-11
+"""The same, below which three fields count as one."""
 TWO_OVER_PI = 2.0 / np.pi
+
+
+class Fields(NamedTuple):
+    """Four fields: covariances, and the signs of those that vanished together.
+
+    Where x_i and x_j both equal ±x_b, E[δ(x_b) sgn(x_i) sgn(x_j)] is a third of E[δ(x_b)], for
+    sgn² δ is a third of the derivative of sgn³.
+    """
+
+    S: Array
+    gone: Array
 
 
 @lru_cache(maxsize=16)
@@ -57,43 +70,50 @@ def fourth(C: Array, K: int, slope: float, m: int) -> Array:
     index = np.empty((len(k), len(a), 4), dtype=np.int64)
     index[..., 0], index[..., 1] = k[:, None], l[:, None]
     index[..., 2], index[..., 3] = a, b
-    S = C[index[..., :, None], index[..., None, :]]
-    upper = _four(S, slope, m)
+    f = _fields(C[index[..., :, None], index[..., None, :]])
+    upper = _four(f, _signs_and_moduli(f, index, m), slope)
     I4 = np.empty((len(k), D, D))
     I4[:, a, b] = upper
     I4[:, b, a] = upper
     return I4
 
 
-def _four(S: Array, slope: float, m: int) -> Array:
-    """E[g'(k) g'(l) g(a) g(b)] of covariances (..., 4, 4) in the order k, l, a, b."""
+def _four(f: Fields, moduli: Array, slope: float) -> Array:
+    """E[g'(k) g'(l) g(a) g(b)] of four fields, in the order k, l, a, b."""
     p2, q2 = (0.5 * (1.0 + slope)) ** 2, (0.5 * (1.0 - slope)) ** 2
     k, l, a, b = range(4)
-    f = _fields(S)
     mixed = sum(_signs_and_fields(f, i, j, a, b) for i in (k, l) for j in (a, b))
     return (
-        p2 * p2 * S[..., a, b]
+        p2 * p2 * f.S[..., a, b]
         + p2 * q2 * _signs_and_fields(f, a, b, a, b)
         + p2 * q2 * (mixed + _signs_and_fields(f, k, l, a, b))
-        + q2 * q2 * _signs_and_moduli(f, m)
+        + q2 * q2 * moduli
     )
+
+
+def _signs_and_moduli(f: Fields, index: Any, m: int) -> Array:
+    """E[sgn(x_k) sgn(x_l) |x_a| |x_b|]: fields that come twice leave two signs of the four."""
+    k, l, a, b = range(4)
+    found = np.zeros(index.shape[:2])
+    left = np.ones(found.shape, dtype=bool)
+    twice = {(k, l): (a, b), (a, b): (k, l), (a, k): (l, b), (a, l): (k, b), (b, k): (l, a)}
+    for (i, j), signs in {**twice, (b, l): (k, a)}.items():
+        same = left & (index[..., i] == index[..., j])
+        found[same] = _signs_and_fields(_pick(f, same), *signs, a, b)
+        left &= ~same
+    if left.any():
+        found[left] = _four_different(_pick(f, left), m)
+    return found
+
+
+def _pick(f: Fields, mask: Any) -> Fields:
+    return Fields(f.S[mask], f.gone[mask])
 
 
 def _ratio(top: Any, bottom: Any) -> Array:
     """top / bottom, 0 where the bottom is."""
     top, bottom = np.broadcast_arrays(top, bottom)
     return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom > 0)
-
-
-class Fields(NamedTuple):
-    """Four fields: covariances, and the signs of those that vanished together.
-
-    Where x_i and x_j both equal ±x_b, E[δ(x_b) sgn(x_i) sgn(x_j)] is a third of E[δ(x_b)], for
-    sgn² δ is a third of the derivative of sgn³.
-    """
-
-    S: Array
-    gone: Array
 
 
 def _fields(S: Array) -> Fields:
@@ -104,20 +124,32 @@ def _agreement(f: Fields, i: int, j: int) -> Array:
     """E[sgn(x_i) sgn(x_j)] = (2/π) asin ρ."""
     S = f.S
     minor = S[..., i, i] * S[..., j, j] - S[..., i, j] ** 2
-    angle = np.arctan2(S[..., i, j], np.sqrt(np.maximum(minor, 0.0)))
-    return TWO_OVER_PI * angle + f.gone[..., i, j] / 3.0
+    angle = TWO_OVER_PI * np.arctan2(S[..., i, j], np.sqrt(np.maximum(minor, 0.0)))
+    return np.where(f.gone[..., i, j] != 0.0, f.gone[..., i, j] / 3.0, angle)
 
 
-def _given_zero(f: Fields, i: int) -> Fields:
-    """Fields given x_i = 0; what is left of one that x_i determines is exactly 0."""
+def _given_zero(f: Fields, i: int, group: bool = True) -> Fields:
+    """Fields given x_i = 0; what is left of one that x_i determines is exactly 0.
+
+    Two or more that are close to x_i count as x_i, if they are to be taken as a `group`.
+
+    Where x_j is close to x_i the variance left is rounding in part. It is taken from the minor,
+    which is the same number for x_i given x_j, so that terms that cancel go on doing so.
+    """
     S = f.S
-    row = S[..., i, :]
-    rest = S - _ratio(row[..., :, None] * row[..., None, :], S[..., i, i, None, None])
-    before, after = (np.diagonal(x, axis1=-2, axis2=-1) for x in (S, rest))
-    alive = (after > NO_WIDTH * before) & (np.arange(4) != i)
-    went = np.where(~alive & (before > 0) & (np.arange(4) != i), np.sign(row), 0.0)
+    row, own = S[..., i, :], S[..., i, i, None]
+    diagonal = np.diagonal(S, axis1=-2, axis2=-1)
+    minor = own * diagonal - row * row
+    other = np.arange(4) != i
+    near = (minor <= CLOSE * own * diagonal) & other & (own * diagonal > 0)
+    near &= group & (near.sum(axis=-1, keepdims=True) > 1)
+    alive = (minor > NO_WIDTH * own * diagonal) & other & ~near
+    rest = S - _ratio(row[..., :, None] * row[..., None, :], own[..., None])
+    rest[..., np.arange(4), np.arange(4)] = _ratio(minor, own)
     rest = np.where(alive[..., :, None] & alive[..., None, :], rest, 0.0)
-    return Fields(rest, f.gone + went[..., :, None] * went[..., None, :])
+    went = np.where(near, np.sign(row), 0.0)
+    both = went[..., :, None] * went[..., None, :]
+    return Fields(rest, np.where(f.gone != 0.0, f.gone, both))
 
 
 def _at_zero(f: Fields, i: int) -> Array:
@@ -130,7 +162,7 @@ def _signs_and_fields(f: Fields, i: int, j: int, x: int, y: int) -> Array:
 
     def kick(i: int, j: int) -> Array:
         """C_xi E[2δ(x_i) sgn(x_j) y]."""
-        T = _given_zero(f, i)
+        T = _given_zero(f, i, group=False)
         return TWO_OVER_PI * f.S[..., x, i] * _at_zero(f, i) * T.S[..., j, y] * _at_zero(T, j)
 
     return f.S[..., x, y] * _agreement(f, i, j) + kick(i, j) + kick(j, i)
@@ -145,8 +177,8 @@ def _two_signs_and_modulus(f: Fields, b: int, i: int, j: int) -> Array:
     )
 
 
-def _signs_and_moduli(f: Fields, m: int) -> Array:
-    """E[sgn(x_k) sgn(x_l) |x_a| |x_b|]."""
+def _four_different(f: Fields, m: int) -> Array:
+    """E[sgn(x_k) sgn(x_l) |x_a| |x_b|] of four fields, of which some may still coincide."""
     k, l, a, b = range(4)
 
     def kick(at: int, i: int, j: int) -> Array:
@@ -182,7 +214,9 @@ def _along_path(r: Array, i: int, j: int, a: int, b: int, t: Array, cos: Array) 
     def pair(x: int, y: int) -> Array:
         return _wide((1.0 - entry(x, y)) * (1.0 + entry(x, y)))
 
-    def triple(x: int, y: int, z: int) -> Array:
+    def triple(*fields: int) -> Array:
+        # In one order, so that rounding is the same in terms that cancel.
+        x, y, z = sorted(fields)
         xy, xz, yz = entry(x, y), entry(x, z), entry(y, z)
         return _wide(1.0 - xy * xy - xz * xz - yz * yz + 2.0 * xy * xz * yz)
 
