@@ -175,6 +175,23 @@ def test_kinked_fourth_moments_are_continuous_where_fields_coincide(apart):
     assert two[0][0, 0] == pytest.approx(C[0, 0] / 2, abs=1e-14)
 
 
+@pytest.mark.parametrize("apart", [1e-8, 1e-7, 1e-6, 2e-6, 3e-6, 5e-6, 1e-5])
+def test_three_different_fields_may_be_close(apart):
+    """Redundant students at their teacher: off by 5e-6 at most, and by no more than that."""
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        b, d = rng.standard_normal((2, 6)), rng.standard_normal((4, 6))
+        base = np.array([b[0], b[0], b[0], b[1]])
+
+        def I4(apart, base=base, d=d):
+            V = base + apart * d
+            return kinked.fourth(V @ V.T, 2, 0.0, 64)[1, 2, 3]
+
+        # Linear in the distance, to its square.
+        slope = (I4(1e-4) - I4(0.0)) / 1e-4
+        assert abs(I4(apart) - I4(0.0) - slope * apart) < 1e-5 * abs(I4(0.0))
+
+
 # ------------------------------------------------------------------------------------ whole runs
 
 

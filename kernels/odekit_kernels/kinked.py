@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 NO_WIDTH = 1e-15
 """Variance, relative to the whole one, below which a conditional field has none."""
 CLOSE = 1e-11
-"""The same, below which three fields count as one."""
+"""The same, below which three fields or more count as parallel."""
 TWO_OVER_PI = 2.0 / np.pi
 
 
@@ -128,10 +128,8 @@ def _agreement(f: Fields, i: int, j: int) -> Array:
     return np.where(f.gone[..., i, j] != 0.0, f.gone[..., i, j] / 3.0, angle)
 
 
-def _given_zero(f: Fields, i: int, group: bool = True) -> Fields:
+def _given_zero(f: Fields, i: int) -> Fields:
     """Fields given x_i = 0; what is left of one that x_i determines is exactly 0.
-
-    Two or more that are close to x_i count as x_i, if they are to be taken as a `group`.
 
     Where x_j is close to x_i the variance left is rounding in part. It is taken from the minor,
     which is the same number for x_i given x_j, so that terms that cancel go on doing so.
@@ -141,15 +139,37 @@ def _given_zero(f: Fields, i: int, group: bool = True) -> Fields:
     diagonal = np.diagonal(S, axis1=-2, axis2=-1)
     minor = own * diagonal - row * row
     other = np.arange(4) != i
-    near = (minor <= CLOSE * own * diagonal) & other & (own * diagonal > 0)
-    near &= group & (near.sum(axis=-1, keepdims=True) > 1)
-    alive = (minor > NO_WIDTH * own * diagonal) & other & ~near
+    alive = (minor > NO_WIDTH * own * diagonal) & other
     rest = S - _ratio(row[..., :, None] * row[..., None, :], own[..., None])
     rest[..., np.arange(4), np.arange(4)] = _ratio(minor, own)
     rest = np.where(alive[..., :, None] & alive[..., None, :], rest, 0.0)
-    went = np.where(near, np.sign(row), 0.0)
+    went = np.where(~alive & other & (own * diagonal > 0), np.sign(row), 0.0)
     both = went[..., :, None] * went[..., None, :]
     return Fields(rest, np.where(f.gone != 0.0, f.gone, both))
+
+
+def _join_close(S: Array) -> Array:
+    """Covariances in which three or more fields that are all but parallel are parallel.
+
+    What such fields do to each other's signs are angles of tiny triangles, which rounding spoils;
+    their sum is known.
+    """
+    diagonal = np.diagonal(S, axis1=-2, axis2=-1)
+    norms = diagonal[..., :, None] * diagonal[..., None, :]
+    near = (norms - S * S <= CLOSE * norms) & (norms > 0)
+    for _ in range(2):
+        near = (near[..., :, :, None] & near[..., None, :, :]).any(axis=-2)
+    joined = near.sum(axis=-1) > 2
+    first = np.where(joined, near.argmax(axis=-1), np.arange(4))
+    own = np.take_along_axis(S, first[..., None], axis=-2)
+    along = np.take_along_axis(own, first[..., None, :], axis=-1)
+    # x_j becomes its length times the unit vector of the first of them.
+    length = np.sqrt(_ratio(diagonal, np.take_along_axis(diagonal, first, axis=-1)))
+    sign = np.sign(np.take_along_axis(S, first[..., None], axis=-1)[..., 0])
+    scale = np.where(joined, length * sign, 1.0)
+    return np.where(
+        joined.any(axis=-1)[..., None, None], along * scale[..., :, None] * scale[..., None, :], S
+    )
 
 
 def _at_zero(f: Fields, i: int) -> Array:
@@ -162,7 +182,7 @@ def _signs_and_fields(f: Fields, i: int, j: int, x: int, y: int) -> Array:
 
     def kick(i: int, j: int) -> Array:
         """C_xi E[2δ(x_i) sgn(x_j) y]."""
-        T = _given_zero(f, i, group=False)
+        T = _given_zero(f, i)
         return TWO_OVER_PI * f.S[..., x, i] * _at_zero(f, i) * T.S[..., j, y] * _at_zero(T, j)
 
     return f.S[..., x, y] * _agreement(f, i, j) + kick(i, j) + kick(j, i)
@@ -179,6 +199,7 @@ def _two_signs_and_modulus(f: Fields, b: int, i: int, j: int) -> Array:
 
 def _four_different(f: Fields, m: int) -> Array:
     """E[sgn(x_k) sgn(x_l) |x_a| |x_b|] of four fields, of which some may still coincide."""
+    f = _fields(_join_close(f.S))
     k, l, a, b = range(4)
 
     def kick(at: int, i: int, j: int) -> Array:
