@@ -10,6 +10,7 @@ import numpy as np
 
 from odekit.checks import choice, count, number, positive
 from odekit.errors import ProblemError
+from odekit.nonlinearities import check_functions, functions, kinked, parity_of
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -86,7 +87,7 @@ class Activation:
             or not self.name.isascii()
         ):
             raise ProblemError("name", "must be a plain name", repr(self.name), "Rename it.")
-        if self.name in NAMES and (self.function, self.derivative) != _functions(self.name):
+        if self.name in NAMES and (self.function, self.derivative) != functions(self.name):
             raise ProblemError(
                 "name",
                 "must not be that of an activation that odekit ships",
@@ -97,8 +98,8 @@ class Activation:
             object.__setattr__(self, "nodes", count("nodes", self.nodes, most=MOST_NODES, least=4))
         positive("accuracy", number("accuracy", self.accuracy))
         object.__setattr__(self, "accuracy", float(self.accuracy))
-        _check_functions(self.function, self.derivative)
-        object.__setattr__(self, "parity", _parity(self.function))
+        check_functions(self.function, self.derivative)
+        object.__setattr__(self, "parity", parity_of(self.function))
 
     @classmethod
     def shipped(
@@ -133,7 +134,7 @@ class Activation:
         elif slope is not None:
             raise ProblemError("slope", "is for 'leaky_relu' alone", repr(slope), "Leave it out.")
         made = cls.__new__(cls)
-        function, derivative = _functions(name) if slope is None else _kinked(slope)
+        function, derivative = functions(name) if slope is None else kinked(slope)
         values = {"name": name, "function": function, "derivative": derivative, "nodes": nodes,
                   "accuracy": accuracy, "slope": slope, "parity": 0, "record": None}  # fmt: skip
         for key, value in values.items():
@@ -259,72 +260,7 @@ def node_counts(activation: Activation, scale: float, diffusion: bool) -> tuple[
     return across, enough(lambda m: hermite.inner_error(g, scale, m)) if diffusion else 4
 
 
-# ------------------------------------------------------------------------------- the functions
-
-
-def _gelu(x: Floats) -> Floats:
-    from scipy.special import ndtr
-
-    return np.asarray(x * ndtr(x))
-
-
-def _gelu_slope(x: Floats) -> Floats:
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(x) + x * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi))
-
-
-def _tanh_slope(x: Floats) -> Floats:
-    # 1 − tanh² loses digits where tanh is near 1; cosh overflows far beyond.
-    e = np.exp(-2.0 * np.abs(x))
-    return np.asarray(4.0 * e / (1.0 + e) ** 2)
-
-
-def _softplus(x: Floats) -> Floats:
-    return np.asarray(np.logaddexp(0.0, x))
-
-
-def _softplus_slope(x: Floats) -> Floats:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
-
-
-def _square(x: Floats) -> Floats:
-    return np.asarray(x * x)
-
-
-def _square_slope(x: Floats) -> Floats:
-    return np.asarray(2.0 * x)
-
-
-_SHIPPED: dict[str, tuple[Any, Any]] = {
-    "tanh": (np.tanh, _tanh_slope),
-    "gelu": (_gelu, _gelu_slope),
-    "softplus": (_softplus, _softplus_slope),
-    "quadratic": (_square, _square_slope),
-}
-
-
-def _functions(name: str) -> tuple[Any, Any]:
-    return _SHIPPED.get(name, (None, None))
-
-
-def _kinked(slope: float) -> tuple[Any, Any]:
-    def function(x: Floats) -> Floats:
-        return np.where(x > 0, x, slope * x)
-
-    def derivative(x: Floats) -> Floats:
-        return np.where(x > 0, 1.0, np.where(x < 0, slope, 0.5 * (1.0 + slope)))
-
-    return function, derivative
-
-
-def _parity(g: Callable[[Floats], Any]) -> int:
-    """1 for even g, −1 for odd, 0 for neither: with a parity half of the plane is enough."""
-    x = np.linspace(0.03, 7.9, 64)
-    one, two = np.asarray(g(x)), np.asarray(g(-x))
-    if np.array_equal(one, two):
-        return 1
-    return -1 if np.array_equal(one, -two) else 0
+# ------------------------------------------------------------------------- one's own, in a file
 
 
 def _sample(activation: Activation) -> dict[str, list[float]]:
@@ -358,37 +294,3 @@ def _absent(name: str) -> Callable[[Floats], Any]:
         )
 
     return missing
-
-
-def _check_functions(g: Callable[[Floats], Any], dg: Callable[[Floats], Any]) -> None:
-    """Values are finite arrays, and ∫ g' between two points is the difference of g."""
-    node, weight = np.polynomial.legendre.leggauss(12)
-    edges = np.linspace(-4.0, 4.0, 33)
-    half = 0.5 * np.diff(edges)
-    x = edges[:-1, None] + half[:, None] * (1.0 + node)
-    for argument, f in (("function", g), ("derivative", dg)):
-        try:
-            values = np.asarray(f(x), dtype=float)
-        except ProblemError:
-            raise
-        except Exception as error:
-            raise ProblemError(
-                argument, "must take an array", f"{type(error).__name__}: {error}"[:120], ""
-            ) from error
-        if values.shape != x.shape or not np.isfinite(values).all():
-            raise ProblemError(
-                argument,
-                "must return finite numbers in the shape of its argument",
-                f"shape {values.shape} for {x.shape}",
-                "Use numpy's functions.",
-            )
-    steps = np.diff(np.asarray(g(edges), dtype=float))
-    off = np.abs((np.asarray(dg(x)) @ weight) * half - steps)
-    if off.max() > 1e-2 * max(np.abs(steps).max(), 1e-300):
-        place = edges[off.argmax()]
-        raise ProblemError(
-            "derivative",
-            "must be the derivative of `function`",
-            f"an integral between {place:g} and {place + 0.25:g} that is off by {off.max():.3g}",
-            "Check factors and signs.",
-        )

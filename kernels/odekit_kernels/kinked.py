@@ -156,9 +156,9 @@ def _join_close(S: Array) -> Array:
     """
     diagonal = np.diagonal(S, axis1=-2, axis2=-1)
     norms = diagonal[..., :, None] * diagonal[..., None, :]
-    near = (norms - S * S <= CLOSE * norms) & (norms > 0)
+    near: NDArray[np.bool_] = np.asarray((norms - S * S <= CLOSE * norms) & (norms > 0))
     for _ in range(2):
-        near = (near[..., :, :, None] & near[..., None, :, :]).any(axis=-2)
+        near = np.asarray((near[..., :, :, None] & near[..., None, :, :]).any(axis=-2))
     joined = near.sum(axis=-1) > 2
     first = np.where(joined, near.argmax(axis=-1), np.arange(4))
     own = np.take_along_axis(S, first[..., None], axis=-2)
