@@ -191,6 +191,12 @@ class Activation:
             object.__setattr__(made, key, value)
         return made
 
+    def __reduce__(self) -> Any:
+        """Those that ship are sent to other processes by name, one's own with its functions."""
+        if self.is_shipped:
+            return type(self).from_dict, (self.to_dict(),)
+        return super().__reduce__()
+
     def __str__(self) -> str:
         """Its name."""
         return self.name

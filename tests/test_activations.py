@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -257,6 +258,20 @@ def test_accuracy_nodes_and_slope_round_trip():
     again = ok.Problem.from_dict(json.loads(json.dumps(curriculum(own).to_dict()))).activation
     assert (again.slope, again.nodes, again.accuracy) == (0.25, 40, 1e-5)
     assert_allclose(again.function(np.array([-2.0])), [-0.5])
+
+
+def own_slope(x):
+    return np.cos(x)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [Activation.shipped("leaky_relu", slope=0.3), Activation("sine", np.sin, own_slope, nodes=40)],
+)
+def test_activations_travel_to_other_processes(own):
+    again = pickle.loads(pickle.dumps(own))
+    assert again.to_dict() == own.to_dict()
+    assert_allclose(again.derivative(np.array([0.5])), own.derivative(np.array([0.5])))
 
 
 def test_ones_own_is_known_again_but_not_its_functions(tmp_path):

@@ -133,7 +133,7 @@ def _quantities(
     matrix, size = (first - second).where(pairs), _largest(first) + _largest(second)
     if bool(free.any()):
         found["unit_imbalance"] = _diagonal(ds, matrix), size
-        if problem.activation == "linear":
+        if slope_of(problem.activation) == 1.0:
             found["imbalance_matrix"] = matrix, size
     return found
 

@@ -32,7 +32,8 @@ _HOME = {
     "strategies": "",
 }
 
-__all__ = [*_HOME]
+# Not the strategies: `import *` must not need Hypothesis.
+__all__ = [name for name in _HOME if name != "strategies"]
 
 
 def __getattr__(name: str) -> Any:
@@ -45,7 +46,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(_HOME)
 
 
 if TYPE_CHECKING:

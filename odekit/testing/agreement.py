@@ -104,7 +104,7 @@ def assert_agrees(
     variables : tuple of str
         What to compare; only what both have is.
     over : str, optional
-        Dim of `sim` along which simulations are averaged first.
+        Dim of `sim` along which simulations are averaged first; ``replica`` by default.
     rtol : float, optional
         Another unit of the tolerance, relative to the largest value of each variable.
     factor : float, optional
@@ -119,6 +119,8 @@ def assert_agrees(
     """
     N = input_dim if input_dim is not None else _input_dim(sim)
     count = 1
+    if over is None and "replica" in sim.dims:
+        over = "replica"
     if over is not None:
         count, sim = sim.sizes[over], sim.mean(over)
     if rtol is None:
