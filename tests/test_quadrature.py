@@ -168,6 +168,18 @@ def test_kinked_fourth_moments_are_continuous_where_fields_coincide(apart):
     assert two[0][0, 0] == pytest.approx(C[0, 0] / 2, abs=1e-14)
 
 
+@pytest.mark.parametrize("apart", [1e-9, 1e-7, 1e-6, 1e-5, 1e-4])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_kinked_fourth_moments_are_continuous_at_every_rank(rank, apart):
+    """Four fields in fewer dimensions, and all but so."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        V, d = np.zeros((4, 6)), rng.standard_normal((4, 6))
+        V[:, :rank] = rng.standard_normal((4, rank))
+        one, two = (kinked.fourth(W @ W.T, 2, 0.0, 64) for W in (V, V + apart * d))
+        assert np.abs(one - two).max() < 1e-7 + 100 * apart * np.abs(one).max()
+
+
 @pytest.mark.parametrize("apart", [1e-8, 1e-7, 1e-6, 2e-6, 3e-6, 5e-6, 1e-5])
 def test_three_different_fields_may_be_close(apart):
     """Redundant students at their teacher: off by 5e-6 at most, and by no more than that."""

@@ -18,7 +18,7 @@ __all__ = ["fourth", "path_rule", "second"]
 
 Array = NDArray[np.float64]
 
-NO_WIDTH = 1e-15
+NO_WIDTH = 4e-15
 """Variance, relative to the whole one, below which a conditional field has none."""
 CLOSE = 1e-11
 """The same, below which three fields or more count as parallel."""
@@ -205,6 +205,8 @@ def _four_different(f: Fields, m: int) -> Array:
     def kick(at: int, i: int, j: int) -> Array:
         """C_(a, at) E[2δ(x_at) |x_b| sgn(x_i) sgn(x_j)]."""
         T = _given_zero(f, at)
+        # Fields of rank two are parallel once one of them is given.
+        T = T._replace(S=_join_close(T.S))
         return TWO_OVER_PI * f.S[..., a, at] * _at_zero(f, at) * _two_signs_and_modulus(T, b, i, j)
 
     return f.S[..., a, b] * _four_signs(f, m) + kick(a, k, l) + kick(k, a, l) + kick(l, a, k)
