@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activation": "activations",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Consolidation": "problem",
@@ -41,6 +42,7 @@ _HOME = {
     "solve": "solver",
     "task_family": "families",
     "teachers": "",
+    "testing": "",
 }
 
 __all__ = [*_HOME, "__version__"]
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
     from odekit import measures as measures
     from odekit import plot as plot
     from odekit import teachers as teachers
+    from odekit import testing as testing
+    from odekit.activations import Activation as Activation
     from odekit.checkpoint import Checkpoint as Checkpoint
     from odekit.comparison import compare as compare
     from odekit.errors import CheckpointError as CheckpointError

@@ -45,7 +45,7 @@ class BatchLayout:
         self.heads, self.tasks = list(problem.heads), list(problem.tasks)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.upper = np.triu_indices(self.K)
-        self.code = CODES[problem.activation]
+        self.code = CODES[str(problem.activation)]
         self.u = self._stack([problem.tasks[name].readout for name in self.tasks], 1)
         self.head_index = np.array(
             [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64

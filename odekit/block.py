@@ -95,11 +95,11 @@ def specs(problem: Problem, rows: int) -> dict[str, Spec]:
         "task": len(problem.tasks),
         "phase_index": len(problem.phases),
     }
-    constants = CommitteeLayout.constants(problem)
+    left_out = {*CommitteeLayout.constants(problem), *CommitteeLayout.absent(problem)}
     return {
         v.name: Spec(v.dims, tuple(sizes[d] for d in v.dims), *_kind(v))
         for v in REGISTRY.values()
-        if not v.coordinate and v.name not in constants
+        if not v.coordinate and v.name not in left_out
     }
 
 

@@ -28,7 +28,7 @@ _LABELS = (
 )
 _VARIABLES = (
     "Q R T readout generalization_error phase status t_last n_steps n_rhs n_jac phase_end "
-    "phase_end_error phase_outcome method test_error"
+    "phase_end_error phase_outcome method test_error quadrature_nodes quadrature_error"
 )
 RESERVED = frozenset(f"{_LABELS} {_VARIABLES}".split())
 """Names in the result that no sweep axis may take."""

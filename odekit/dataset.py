@@ -171,6 +171,20 @@ _VARIABLES = [
         flags=Outcome,
         required=False,
     ),
+    Variable(
+        "quadrature_nodes",
+        (),
+        "int64",
+        "most nodes in one direction of the quadrature of Gaussian moments",
+        required=False,
+    ),
+    Variable(
+        "quadrature_error",
+        (),
+        "float64",
+        "largest relative change of a Gaussian moment when these nodes are doubled",
+        required=False,
+    ),
     Variable("method", ("phase_index",), "str", "integrators that ran", required=False),
 ]
 

@@ -14,7 +14,7 @@ from odekit import gpu
 from odekit.batch import BatchLayout
 from odekit.dataset import REGISTRY
 from odekit.interrupts import Asked
-from odekit.layout import CODES, Frame
+from odekit.layout import Frame, quadrature_of
 from odekit.options import SolverOptions
 from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
@@ -109,8 +109,8 @@ def run_alone(
 
 def suits(problem: Problem, options: SolverOptions) -> bool:
     """Whether the engine can do it; what it cannot, scipy's integrators do point by point."""
-    known = problem.activation in CODES
-    return known and options.method in METHODS and options.steady_state is None
+    compiled = quadrature_of(problem) is None
+    return compiled and options.method in METHODS and options.steady_state is None
 
 
 class Engine:

@@ -8,6 +8,7 @@ from typing import Any
 from odekit.checks import choice
 from odekit.errors import ProblemError
 from odekit.interrupts import Interrupts
+from odekit.trainer import CODES
 from odekit.trajectory import Request, Trajectory
 
 MOST_NUMBERS = 2**29
@@ -20,10 +21,9 @@ def check_gpu(device: str, activation: Any) -> None:
     choice("device", device, ("cpu", "cuda"))
     if device == "cpu":
         return
-    if not isinstance(activation, str):
-        raise ProblemError(
-            "device", "must be 'cpu' for an activation of your own", repr(device), ""
-        )
+    if not (isinstance(activation, str) and activation in CODES):
+        rule = f"must be 'cpu' for activations other than {', '.join(CODES)}"
+        raise ProblemError("device", rule, f"{device!r} with {activation}", "")
     from odekit_kernels import sgd_cuda
 
     if not sgd_cuda.available():

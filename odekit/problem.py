@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from odekit.activations import Activation, check_activation
 from odekit.checks import array, choice, count, is_labelled, nonnegative, number, positive
 from odekit.errors import ProblemError
 from odekit.schedule import Schedule
 from odekit.state import OrderParameters
 
-ACTIVATIONS = ("erf", "linear", "relu")
-"""Activations whose moments have closed forms: g(x) = erf(x/√2), x, max(x, 0)."""
-GRADIENT_FLOW_ONLY = ("relu",)
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
 PROBABILITY_TOLERANCE = 1e-9
 
@@ -207,8 +205,11 @@ class Problem:
     tasks : dict of str to Task
     phases : sequence of Phase
         Run one after the other.
-    activation : {"erf", "linear", "relu"}
-        Of students and teachers. ReLU needs ``gradient_flow=True`` in every phase.
+    activation : str or Activation
+        Of students and teachers: ``"erf"`` (erf(x/√2)), ``"linear"`` or ``"relu"``, whose moments
+        have compiled closed forms (but for ReLU's η² term); ``"tanh"``, ``"gelu"``,
+        ``"softplus"``, ``"quadratic"`` or ``"leaky_relu"``, whose moments are found by quadrature;
+        or one's own functions, as an `odekit.Activation`.
 
     Raises
     ------
@@ -234,7 +235,7 @@ class Problem:
     heads: Mapping[str, Any]
     tasks: Mapping[str, Task]
     phases: Sequence[Phase]
-    activation: str = "erf"
+    activation: str | Activation = "erf"
 
     def __post_init__(self) -> None:
         from odekit.crosscheck import check_problem
@@ -253,7 +254,7 @@ class Problem:
         object.__setattr__(self, "tasks", tasks)
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         object.__setattr__(self, "phases", phases)
-        choice("activation", self.activation, ACTIVATIONS)
+        check_activation(self.activation)
         check_problem(self)
 
     def replace(self, **changes: Any) -> Problem:
@@ -282,11 +283,19 @@ class Problem:
         return problem_to_dict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Problem:
-        """The problem that `to_dict` wrote down."""
+    def from_dict(cls, data: Mapping[str, Any], activation: Activation | None = None) -> Problem:
+        """The problem that `to_dict` wrote down.
+
+        Parameters
+        ----------
+        data : mapping
+        activation : Activation, optional
+            The user's own: its functions are not in the data. A problem without them can be looked
+            at, not solved.
+        """
         from odekit.serialize import problem_from_dict
 
-        return problem_from_dict(data)
+        return problem_from_dict(data, activation)
 
     def __eq__(self, other: object) -> bool:
         return self.to_dict() == other.to_dict() if isinstance(other, Problem) else NotImplemented

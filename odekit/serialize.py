@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from odekit.activations import Activation
 from odekit.checks import is_labelled
 from odekit.problem import Consolidation, Phase, Problem, Task
 from odekit.provenance import array_digest
@@ -26,7 +27,7 @@ def problem_to_dict(problem: Problem, apart: Apart | None = None) -> dict[str, A
     """Plain data with every number at full precision; large arrays may be kept apart."""
     state = problem.state
     return {
-        "activation": problem.activation,
+        "activation": plain(problem.activation),
         "state": {n: plain(getattr(state, n), f"state_{n}", apart) for n in ("Q", "R", "T")},
         "heads": {n: plain(v, f"heads_{n}", apart) for n, v in problem.heads.items()},
         "tasks": {n: _fields(task, f"tasks_{n}", apart) for n, task in problem.tasks.items()},
@@ -69,14 +70,17 @@ def describe(problem: Problem) -> tuple[dict[str, Any], Variables]:
     return problem_to_dict(problem, apart), apart.variables
 
 
-def problem_from_dict(data: Mapping[str, Any]) -> Problem:
-    """Rebuild, and check, a problem from plain data."""
+def problem_from_dict(data: Mapping[str, Any], own: Activation | None = None) -> Problem:
+    """Rebuild, and check, a problem from plain data; `own` is the user's own activation."""
+    activation = data.get("activation", "erf")
+    if isinstance(activation, Mapping):
+        activation = Activation.from_dict(activation, own)
     return Problem(
         state=OrderParameters(**{k: rich(v) for k, v in data["state"].items()}),
         heads={name: rich(v) for name, v in data["heads"].items()},
         tasks={name: Task(**_rich_fields(task)) for name, task in data["tasks"].items()},
         phases=[_phase(phase) for phase in data["phases"]],
-        activation=data.get("activation", "erf"),
+        activation=activation,
     )
 
 
@@ -86,7 +90,7 @@ def plain(value: Any, where: str = "", apart: Apart | None = None) -> Any:
         return _labelled(value, where, apart)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, Schedule):
+    if isinstance(value, Schedule | Activation):
         return value.to_dict()
     if isinstance(value, Consolidation):
         return _fields(value, where, apart)

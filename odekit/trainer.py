@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from odekit.activations import Activation
 from odekit_kernels import moments, sgd, sgd_plain
 from odekit_kernels._jit import FLAGS, NO_JIT
 
@@ -43,6 +44,8 @@ def trainer(activation: Any) -> Trainer:
     A function that numba compiles runs inside the compiled loop; for any other the passes over the
     weights are compiled, and the response of the units, K + P numbers a sample, is in NumPy.
     """
+    if isinstance(activation, str) and activation not in CODES:
+        activation = Activation.shipped(activation)
     if isinstance(activation, str):
         code = CODES[activation]
         return Trainer(code, code, sgd.train, sgd.squared_slopes, _named(activation))

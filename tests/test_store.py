@@ -48,6 +48,8 @@ def example(rows=5, sweep=(), seed=0):
         "phase_end": noise(2),
         "phase_end_error": noise(2, 2),
         "phase_outcome": np.full((*lead, 2), Outcome.STEADY),
+        "quadrature_nodes": np.full(lead, 64),
+        "quadrature_error": noise(),
         "method": ["DOP853", "DOP853 -> Radau"],
     }
     coords = {"time": np.linspace(0, 4, rows), "head": ["a", "b"], "task": ["a", "β-task"]}

@@ -6,9 +6,11 @@ rows or trajectories without values stay NaN.
 - after a switch of phases: `forgetting`, `transfer`, `initial_rate`, `maximum`, `final`;
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `imbalance`;
-- `plateau`: level, start and end.
+- `plateau`: level, start and end;
+- `conserved`: what the problem conserves, and how far the run drifts from it.
 """
 
+from odekit.measures.conserved import conserved
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
 from odekit.measures.plateaus import plateau
 from odekit.measures.specialisation import (
@@ -23,6 +25,7 @@ from odekit.measures.summaries import final, initial_rate, maximum
 
 __all__ = [
     "activation_entropy",
+    "conserved",
     "contribution_entropy",
     "final",
     "forgetting",
