@@ -4,7 +4,7 @@ A student of two units learns two teachers of one unit each, of similarity V, on
 its inputs are scikit-learn's 8 × 8 digits, whitened. Three initialisations of the readouts.
 
     pip install '.[examples]'
-    python examples/digits.py docs/figures/digits.png
+    python docs/examples/digits.py docs/figures/digits.png
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How networks approach the theory: one problem, networks of 500 to 8000 inputs.
 
 pip install '.[plot]'
-python examples/finite_size.py docs/figures/simulation.png docs/figures/finite_size.png
+python docs/examples/finite_size.py docs/figures/simulation.png docs/figures/finite_size.png
 """
 
 from __future__ import annotations
