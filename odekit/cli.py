@@ -190,7 +190,7 @@ def show(file: Path) -> int:
 
 
 @cli.command()
-@click.argument("files", metavar="FILE.nc...", type=OUT, nargs=-1, required=True)
+@click.argument("files", metavar="FILE.nc...", type=STORED, nargs=-1, required=True)
 @click.option("-o", "--output", metavar="FIG.png", type=OUT, required=True, help="Picture.")
 @click.option(
     "--time",

@@ -75,7 +75,9 @@ def conserved(ds: xr.Dataset) -> xr.Dataset:
     for index, phase in enumerate(problem.phases):
         mask = _rows(ds, problem, index)
         for name, (value, size) in _quantities(ds, problem, index, phase).items():
-            first = value.isel(time=mask.argmax("time").compute()).drop_vars("time", errors="ignore")
+            first = value.isel(time=mask.argmax("time").compute()).drop_vars(
+                "time", errors="ignore"
+            )
             own = ds.phase == index
             rows[name].append((value.where(own), (value - first).where(own), size.where(own)))
     found = {}
