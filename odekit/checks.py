@@ -159,6 +159,8 @@ def array(
                 f"dims {value.dims}",
                 f"Rename or add {missing}; every other dim is a sweep axis.",
             )
+        for dim in dims:
+            _check_order(argument, value, dim)
         sweep = [d for d in value.dims if d not in dims]
         value = value.transpose(*sweep, *dims)
         floats = np.asarray(value.values, dtype=np.float64)
@@ -173,6 +175,20 @@ def array(
     if is_labelled(value) and floats.ndim > len(dims):
         return _relabel(argument, value, floats, tuple(dims))
     return readonly(floats)
+
+
+def _check_order(argument: str, value: xr.DataArray, dim: str) -> None:
+    """Labels of units are dropped, so that units in another order would be mixed up."""
+    if dim not in value.coords or value.coords[dim].dtype.kind not in "iuf":
+        return
+    labels, count = value.coords[dim].values, np.arange(value.sizes[dim])
+    if np.array_equal(np.sort(labels), count) and not np.array_equal(labels, count):
+        raise ProblemError(
+            argument,
+            f"must have its entries along {dim!r} in the order of their labels",
+            f"labels {labels[:8].tolist()}",
+            f"To take them in this order as the new 0, 1, …, drop them: .drop_vars({dim!r}).",
+        )
 
 
 def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +74,7 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
     theory, networks = aligned(run, sim)
     if REPLICA not in networks.dims:
         networks = networks.expand_dims(REPLICA)
+    _check_reached(theory, networks)
     parts = [_figures(theory[name], networks[name]) for name in VARIABLES]
     found = xr.concat(parts, xr.Variable("variable", list(VARIABLES)))
     found["times_root_n"] = found.deviation * np.sqrt(words["input_dim"])
@@ -82,6 +84,18 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
     found["in_standard_errors"] = found.mean_deviation / error.where(error > 0)
     found = found.transpose(..., "variable")
     return found.assign_attrs(input_dim=words["input_dim"], replicas=replicas)
+
+
+def _check_reached(theory: xr.Dataset, networks: xr.Dataset) -> None:
+    """Warn where one of the two has no value at a common time: the figures leave these out."""
+    missing = theory.R.isnull() | networks.R.isnull()
+    if bool(missing.any()):
+        share = float(missing.mean())
+        warnings.warn(
+            f"{100 * share:.0f} % of the values at common times are left out: theory or networks "
+            "did not reach them, or their phases ended at other times (see `phase_end`)",
+            stacklevel=3,
+        )
 
 
 def simulation_of(ds: xr.Dataset) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from odekit.policy import Policy, spectrum
 from odekit.status import Outcome, Status
 from odekit.stepper import Budget, Floats, Guarded, Halt, NotFinite, Stepper
 
+LOOKS = 8
+"""Parts of a step at whose ends thresholds are looked at: an error may dip and rise within one."""
+
 
 class System(Protocol):
     """What integration needs to know of the equations of one phase."""
@@ -152,8 +155,9 @@ class Integrator:
         self.budget.check()
         t_old, y_old = stepper.step()
         self.budget.spend_step(stepper.t, self.end)
-        if self.system.has_event and self.system.event(stepper.y) <= 0:
-            self._stop_at_event(stepper, t_old, y_old)
+        bracket = self._threshold_within(stepper, t_old, y_old) if self.system.has_event else None
+        if bracket is not None:
+            self._stop_at_event(stepper, t_old, y_old, bracket)
             return Outcome.THRESHOLD
         self._emit_rows(stepper, t_old, y_old)
         p = self.position
@@ -176,19 +180,35 @@ class Integrator:
                 self.emit(float(t), stepper.y.copy() if t == stepper.t else solution(float(t)))
         self.next_target = max(upto, self.next_target)
 
-    def _stop_at_event(self, stepper: Stepper, t_old: float, y_old: Floats) -> None:
+    def _threshold_within(
+        self, stepper: Stepper, t_old: float, y_old: Floats
+    ) -> tuple[float, float] | None:
+        """Parts of the step just taken between which the threshold is first seen to be reached."""
+        rough = stepper.rough_solution()
+        exact = stepper.within_step(t_old, y_old)
+        for look in range(1, LOOKS):
+            x = look / LOOKS
+            t = t_old + x * (stepper.t - t_old)
+            if self.system.event(rough(t)) <= 0 and self.system.event(exact(t)) <= 0:
+                return (look - 1) / LOOKS, x
+        return (1.0 - 1.0 / LOOKS, 1.0) if self.system.event(stepper.y) <= 0 else None
+
+    def _stop_at_event(
+        self, stepper: Stepper, t_old: float, y_old: Floats, bracket: tuple[float, float]
+    ) -> None:
         """Find where in the step just taken the phase may end, and stand there."""
         solution = stepper.within_step(t_old, y_old)
         width = stepper.t - t_old
+        low, high = bracket
 
         def error(x: float) -> float:
             return self.system.event(solution(t_old + x * width))
 
         # At the ends of the step interpolant and step differ by rounding, or more (LSODA).
-        if error(1.0) >= 0:
-            x = 1.0
+        if error(high) >= 0:
+            x = high
         else:
-            x = brentq(error, 0.0, 1.0, xtol=1e-14) if error(0.0) > 0 else 0.0
+            x = brentq(error, low, high, xtol=1e-14) if error(low) > 0 else low
         t = t_old + x * width
         for target in self.targets[self.next_target :]:
             if target >= t:

@@ -16,6 +16,8 @@ METHODS = (*SCIPY_METHODS, *ENGINE_METHODS)
 DEVICES = ("cpu", "cuda", "auto")
 DEVICE_METHODS = (None, "RK23", "RK45")
 MAX_STEPS = 10_000_000
+LARGEST_RTOL = 0.1
+"""Beyond it steps are judged by nothing, and errors below zero came out as completed."""
 # scipy clips rtol here, with a warning, in every method.
 LEAST_RTOL = 100 * np.finfo(float).eps
 
@@ -40,8 +42,8 @@ class SolverOptions:
         number(
             "rtol",
             self.rtol,
-            f"be >= {LEAST_RTOL:.2g} and < 1",
-            lambda x: (x >= LEAST_RTOL) & (x < 1),
+            f"be >= {LEAST_RTOL:.2g} and <= {LARGEST_RTOL:g}",
+            lambda x: (x >= LEAST_RTOL) & (x <= LARGEST_RTOL),
             "1e-8 is the default.",
         )
         positive("atol", self.atol)

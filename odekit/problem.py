@@ -114,7 +114,8 @@ class Phase:
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional
         End the phase when the generalization error of its task (of every task named) is at most
-        this.
+        this. It is looked at eight times in every step of the integrator: dips that are shorter may
+        be missed (`max_step` bounds the steps).
     weight_decay, readout_weight_decay : float
         κ_w and κ_v of the penalties (κ_w/2N) Σ|w_k|² and (κ_v/2) Σ v_k².
     batch_size : int

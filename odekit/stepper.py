@@ -260,6 +260,11 @@ class Stepper:
         if self.kind not in EXPLICIT:
             self.solver.max_step = min(longest, self.options.max_step)
 
+    def rough_solution(self) -> Callable[[float], Floats]:
+        """The method's own interpolant of the step just taken: cheap, and less accurate."""
+        self.rhs.calls_in_step = 0
+        return self.solver.dense_output()  # type: ignore[no-any-return]
+
     def within_step(self, t: float, y: Floats) -> Callable[[float], Floats]:
         """The solution inside the step just taken, which started from (t, y).
 

@@ -325,3 +325,21 @@ def test_probabilities_are_those_of_a_single_run():
     options = {"t_eval": [3.0], "rtol": 1e-12, "atol": 1e-15}
     run, alone = ok.solve(problem, **options), ok.solve(at(problem, {"eta": 0}), **options)
     np.testing.assert_allclose(run.Q.isel(eta=0), alone.Q, rtol=0, atol=2e-11)
+
+
+@pytest.mark.parametrize("method", [None, "RK45", "Radau", "Rodas5P"])
+def test_an_error_that_dips_below_a_threshold_within_a_step_ends_the_phase(method):
+    """The dip lasts 0.5 where steps are about 3 long; both integrators saw only the steps' ends."""
+    family = ok.task_family(units=1, tasks=2, feature_similarity=0.0)
+    mixture = ok.Phase({"1": 0.2, "2": 0.8}, 30.0, 0.3, until=0.108)
+    single = ok.Problem(
+        state=ok.OrderParameters(Q=[[1.0]], R=[[0.9, 0.1]], T=np.eye(2)),
+        heads=family.heads([1.0]),
+        tasks=family.tasks,
+        phases=[mixture],
+    )
+    swept = single.replace_phase(0, until=xr.DataArray([0.12, 0.108], dims="level"))
+    fine = ok.solve(single, max_step=0.02, method="RK45").phase_end.item()
+    for run in (ok.solve(single, method=method), ok.solve(swept, method=method).isel(level=1)):
+        assert run.phase_outcome.item() == ok.Outcome.THRESHOLD
+        assert abs(run.phase_end.item() - fine) < 1e-5

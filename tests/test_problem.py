@@ -229,3 +229,11 @@ def test_names_of_the_result_are_reserved():
 def test_a_task_may_have_probability_zero():
     """The baseline of a sweep over fractions is one of its points."""
     assert ok.Phase({"a": 1.0, "b": 0.0}, 1.0, 0.5).mixture == {"a": 1.0, "b": 0.0}
+
+
+def test_units_in_another_order_are_refused():
+    """A selection such as `.sel(student=[1, 0])` beside one that was not reordered mixes units up."""
+    turned = xr.DataArray([1.0, 2.0], dims="student", coords={"student": [1, 0]})
+    with pytest.raises(ok.ProblemError, match=r"drop_vars\('student'\)"):
+        make(heads={"a": turned, "b": [1.0, 1.0]})
+    make(heads={"a": turned.drop_vars("student"), "b": [1.0, 1.0]})

@@ -12,6 +12,9 @@ from .values import fill, get, lanes, larger, pick, place, put, smaller
 
 __all__ = ["find_events", "write_rows"]
 
+LOOKS = 8
+"""Parts of a step at whose ends thresholds are looked at: an error may dip and rise within one."""
+
 
 @outer
 def interpolate(M: Any, m: Any, tableau: Any) -> None:
@@ -70,7 +73,7 @@ def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
 
 @outer
 def watched_errors(M: Any, m: Any, heads: Any, y: int) -> None:
-    """`committee.errors`, compiled once for its three places."""
+    """`committee.errors`, compiled once for its places."""
     errors(M, m, heads, y)
 
 
@@ -98,28 +101,49 @@ def narrow(M: Any, m: Any, lane: int, value: float) -> None:
     # The value at `high` may be 0 after a hit: from then on bisect.
 
 
+@inner
+def look_for_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
+    """Bracket the first point of each accepted step, of `LOOKS`, where thresholds are reached."""
+    heads, hits = b.wiring.watched_head, 0
+    watched_errors(M, m, heads, m.y)
+    for lane in range(lanes(M)):
+        I[HIT, lane] = 0
+        place(M, m.low, lane, 0.0)
+        place(M, m.at_low, lane, excess(M, m, lane))
+    for look in range(1, LOOKS + 1):
+        x = look / LOOKS
+        if look < LOOKS:
+            put(M, m.theta, x)
+            interpolate(M, m, tableau)
+            watched_errors(M, m, heads, m.trial)
+        else:
+            watched_errors(M, m, heads, m.new)
+        for lane in range(lanes(M)):
+            if pick(M, m.accepted, lane) == 0.0 or I[HIT, lane] == 1:
+                continue
+            value = excess(M, m, lane)
+            if value <= 0.0:
+                I[HIT, lane] = 1
+                hits += 1
+                place(M, m.high, lane, x)
+                place(M, m.at_high, lane, value)
+            else:
+                place(M, m.low, lane, x)
+                place(M, m.at_low, lane, value)
+    return hits
+
+
 @outer
 def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
     """Where thresholds are reached in accepted steps: θ to `m.high`, the state there to `m.new`.
 
     The Illinois variant of regula falsi, all lanes at once; those without an event stand still.
     """
-    watched_errors(M, m, b.wiring.watched_head, m.new)
-    hits = 0
-    for lane in range(lanes(M)):
-        I[HIT, lane] = 0
-        if pick(M, m.accepted, lane) == 1.0 and excess(M, m, lane) <= 0.0:
-            I[HIT, lane] = 1
-            hits += 1
-            place(M, m.low, lane, 0.0)
-            place(M, m.at_high, lane, excess(M, m, lane))
-    if hits == 0:
+    if look_for_events(M, I, m, b, tableau) == 0:
         return
-    watched_errors(M, m, b.wiring.watched_head, m.y)
     for lane in range(lanes(M)):
-        place(M, m.at_low, lane, excess(M, m, lane))
         if I[HIT, lane] == 1 and not pick(M, m.at_low, lane) > 0.0:
-            place(M, m.high, lane, 0.0)
+            place(M, m.high, lane, pick(M, m.low, lane))
     for _ in range(100):
         active = 0
         for lane in range(lanes(M)):
