@@ -14,6 +14,7 @@ _HOME = {
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Consolidation": "problem",
+    "LinearProblem": "linear",
     "OdekitError": "errors",
     "OrderParameters": "state",
     "Outcome": "status",
@@ -28,6 +29,7 @@ _HOME = {
     "Task": "problem",
     "even_angles": "initial",
     "imbalance": "initial",
+    "linear": "",
     "load_scenario": "scenario",
     "measures": "",
     "open": "store",
@@ -56,6 +58,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from odekit import linear as linear
     from odekit import measures as measures
     from odekit import plot as plot
     from odekit import teachers as teachers
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from odekit.initial import even_angles as even_angles
     from odekit.initial import imbalance as imbalance
     from odekit.initial import polar as polar
+    from odekit.linear import LinearProblem as LinearProblem
     from odekit.problem import Consolidation as Consolidation
     from odekit.problem import Phase as Phase
     from odekit.problem import Problem as Problem

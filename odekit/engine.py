@@ -86,7 +86,7 @@ def tableau(kind: str) -> Tableau:
 
 def suits(problem: Problem, options: SolverOptions) -> bool:
     """Whether the engine can do it; what it cannot, scipy's integrators do point by point."""
-    known = problem.activation in CODES
+    known = problem.kind == "committee" and problem.activation in CODES
     return known and options.method in METHODS and options.steady_state is None
 
 

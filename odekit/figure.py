@@ -12,7 +12,6 @@ import numpy as np
 from odekit.errors import ProblemError
 from odekit.scenario_schema import FigureTable
 from odekit.status import Status
-from odekit.sweep import CORE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -115,7 +114,8 @@ def evaluate(ds: xr.Dataset, name: str) -> xr.DataArray:
         state = measure.base in STATES
         array = getattr(measures, measure.base)(ds) if state else ds[measure.base]
         array, labels = _taken(ds, array, measure.taken), measure.labels
-    array = _selected(name, array, labels).where(ds["status"] == Status.COMPLETED)
+    sweep = {str(d) for d in ds["status"].dims}
+    array = _selected(name, array, labels, sweep).where(ds["status"] == Status.COMPLETED)
     return abs(array) if measure.absolute else array
 
 
@@ -221,9 +221,11 @@ def _taken(ds: xr.Dataset, array: xr.DataArray, taken: str) -> xr.DataArray:
     return array.isel(time=row.where(row >= 0, 0)).drop_vars("time", errors="ignore")
 
 
-def _selected(name: str, array: xr.DataArray, labels: tuple[str, ...]) -> xr.DataArray:
+def _selected(
+    name: str, array: xr.DataArray, labels: tuple[str, ...], sweep: set[str]
+) -> xr.DataArray:
     """Without the dims that are not the sweep's: those of length one need no label."""
-    core = [str(d) for d in array.dims if d in CORE and (labels or array.sizes[d] > 1)]
+    core = [str(d) for d in array.dims if d not in sweep and (labels or array.sizes[d] > 1)]
     if len(core) != len(labels):
         raise ProblemError(
             "measures",
@@ -238,7 +240,7 @@ def _selected(name: str, array: xr.DataArray, labels: tuple[str, ...]) -> xr.Dat
                 "measures", f"must have as {dim} one of {', '.join(known)}", repr(name), ""
             )
         array = array.isel({dim: known.index(label)}, drop=True)
-    ones = [d for d in array.dims if d in CORE]
+    ones = [d for d in array.dims if d not in sweep]
     extra = [c for c in array.coords if c not in array.dims]
     return array.isel(dict.fromkeys(ones, 0), drop=True).drop_vars(extra)
 

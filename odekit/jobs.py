@@ -18,9 +18,9 @@ from odekit.interrupts import Asked, Interrupts
 from odekit.status import Status
 
 if TYPE_CHECKING:
+    from odekit.base import AnyProblem
     from odekit.chunks import Region
     from odekit.options import SolverOptions
-    from odekit.problem import Problem
     from odekit.stepper import Floats
 
 Arrays = dict[str, Any]
@@ -35,7 +35,7 @@ class Job:
     number : int
     region : dict of str to slice
         Where in the grid it is.
-    problem : Problem
+    problem : AnyProblem
         Cut to the region.
     options, times
         As for `run_block`.
@@ -47,7 +47,7 @@ class Job:
 
     number: int
     region: Region
-    problem: Problem
+    problem: AnyProblem
     options: SolverOptions
     times: Floats
     threads: int | None = None
@@ -99,7 +99,7 @@ def compute(job: Job, interrupts: Asked) -> Done:
     return Done(record, None)
 
 
-def measure(some: Problem, options: SolverOptions, times: Floats, threads: int | None) -> float:
+def measure(some: AnyProblem, options: SolverOptions, times: Floats, threads: int | None) -> float:
     """Trajectories per second of a worker."""
     with Interrupts() as interrupts:
         return pilot(some, options, times, threads or own_threads(), interrupts)

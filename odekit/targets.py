@@ -180,7 +180,9 @@ class ZarrTarget(_Target):
         self.part = self.target.with_name(self.target.name + PART)
         self.data = self.part / "data"
         self.folder = ChunkFolder(self.part, result.identity, sizes)
-        self.write = self.writer = RegionWriter(str(self.data))
+        self.write = self.writer = RegionWriter(
+            str(self.data), {n: s.dims for n, s in specs(result.problem, times.size).items()}
+        )
 
     @property
     def immediate(self) -> bool:

@@ -48,7 +48,8 @@ FIELDS = [*OWN.split(), *MACHINERY]
 
 # One of a network of small matrices in lanes, one of a single trajectory. Two types of one shape:
 # `multiply` goes by the type.
-Plan: Any = namedtuple("Plan", FIELDS)
+_namedtuple: Any = namedtuple
+Plan: Any = _namedtuple("Plan", FIELDS)
 """Sizes, and the first index of each block in a group's memory, besides those of `MACHINERY`.
 
 T : size of a table of correlations (`table_places`); table, watched : the one trained on, (T,), and
@@ -56,7 +57,7 @@ those of watched tasks, (W, T); below : products along the paths; back : two mat
 along a path; spare : one product; direction, tangents, slant : for derivatives along a direction,
 that direction, and those of `below` and of `back`.
 """
-Single: Any = namedtuple("Single", FIELDS)
+Single: Any = _namedtuple("Single", FIELDS)
 
 
 class Paths(NamedTuple):

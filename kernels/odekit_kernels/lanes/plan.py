@@ -21,10 +21,37 @@ __all__ = [
     "make_plan",
 ]
 
-MACHINERY = (
-    "n W y new trial weights k eta_w eta_v level error time begin end wish mark bound h norm large "
-    "ratio accepted unit theta low high at_low at_high size"
-).split()
+MACHINERY = [
+    "n",
+    "W",
+    "y",
+    "new",
+    "trial",
+    "weights",
+    "k",
+    "eta_w",
+    "eta_v",
+    "level",
+    "error",
+    "time",
+    "begin",
+    "end",
+    "wish",
+    "mark",
+    "bound",
+    "h",
+    "norm",
+    "large",
+    "ratio",
+    "accepted",
+    "unit",
+    "theta",
+    "low",
+    "high",
+    "at_low",
+    "at_high",
+    "size",
+]
 """Fields of `Plan` that the integrators use: the plan of every system has them."""
 
 

@@ -1,0 +1,77 @@
+"""The systems of equations there are: which layout packs a problem, by its kind.
+
+A new system is a kernel file, a kind of problem, a layout, and a line in `_layouts`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from odekit import linearlayout, provenance
+from odekit.layout import CommitteeLayout
+from odekit.linearlayout import LinearLayout
+
+if TYPE_CHECKING:
+    from odekit.base import AnyProblem
+    from odekit.integrate import System
+    from odekit.stepper import Floats
+
+
+class Layout(Protocol):
+    """Packing of one run; a frame is what is constant in a phase but may change at a switch."""
+
+    tasks: list[str]
+
+    def start(self) -> tuple[Any, Floats]:
+        """Frame and state at time 0."""
+
+    def visible(self, y: Floats) -> Floats:
+        """The part of a state that a row shows."""
+
+    def enter(self, index: int, frame: Any, y: Floats) -> tuple[Any, Floats]:
+        """Frame and state as a phase begins."""
+
+    def system(self, index: int, frame: Any, begin: float) -> System:
+        """The equations of a phase."""
+
+    def errors(self, y: Floats) -> Floats:
+        """Errors of all tasks, (rows, tasks), of visible states."""
+
+    def arrays(self, rows: Floats) -> dict[str, Any]:
+        """Variables of the dataset by name, from visible states."""
+
+
+def _layouts() -> dict[str, tuple[Any, str]]:
+    return {
+        "committee": (CommitteeLayout, provenance.REFERENCES),
+        "linear": (LinearLayout, linearlayout.REFERENCES),
+    }
+
+
+def layout_of(problem: AnyProblem) -> Layout:
+    """The layout of one run."""
+    layout: Layout = _layouts()[problem.kind][0](problem)
+    return layout
+
+
+def constants(problem: AnyProblem) -> dict[str, Any]:
+    """Variables of the dataset that no run changes, with the sweep dims that they have."""
+    found: dict[str, Any] = _layouts()[problem.kind][0].constants(problem)
+    return found
+
+
+def sizes(problem: AnyProblem) -> dict[str, int]:
+    """Length of every core dim of the dataset but ``time``."""
+    own: dict[str, int] = _layouts()[problem.kind][0].sizes(problem)
+    return {**own, "phase_index": len(problem.phases)}
+
+
+def labels(problem: AnyProblem) -> dict[str, list[str]]:
+    """Coordinates of the dataset that are names."""
+    found: dict[str, list[str]] = _layouts()[problem.kind][0].labels(problem)
+    return found
+
+
+def references(problem: AnyProblem) -> str:
+    """The papers whose equations these are."""
+    return _layouts()[problem.kind][1]
