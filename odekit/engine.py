@@ -11,14 +11,12 @@ import numpy as np
 from scipy.integrate import RK23, RK45
 
 from odekit import gpu
-from odekit.batch import BatchLayout
 from odekit.interrupts import Asked
-from odekit.layout import CODES, Frame
 from odekit.options import SolverOptions
 from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
 from odekit.sweep import Axis
-from odekit_kernels.committee import make_work
+from odekit.systems import in_lanes, points_of
 from odekit_kernels.lanes.batch import (
     CALLS,
     CODE,
@@ -37,12 +35,12 @@ from odekit_kernels.lanes.batch import (
 )
 from odekit_kernels.lanes.explicit import Tableau, advance_explicit
 from odekit_kernels.lanes.implicit import RODAS5P, advance_implicit, make_scratch
-from odekit_kernels.lanes.plan import Plan, make_memory
+from odekit_kernels.lanes.plan import make_memory
 from odekit_kernels.lanes.stepping import Limits
 from odekit_kernels.simd import WIDTH
 
 if TYPE_CHECKING:
-    from odekit.problem import Problem
+    from odekit.base import AnyProblem
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -84,10 +82,9 @@ def tableau(kind: str) -> Tableau:
     )
 
 
-def suits(problem: Problem, options: SolverOptions) -> bool:
+def suits(problem: AnyProblem, options: SolverOptions) -> bool:
     """Whether the engine can do it; what it cannot, scipy's integrators do point by point."""
-    known = problem.kind == "committee" and problem.activation in CODES
-    return known and options.method in METHODS and options.steady_state is None
+    return in_lanes(problem) and options.method in METHODS and options.steady_state is None
 
 
 class Engine:
@@ -95,7 +92,7 @@ class Engine:
 
     Parameters
     ----------
-    problem : Problem
+    problem : AnyProblem
     found : dict
         Sweep dims, from `odekit.sweep.axes`.
     options : SolverOptions
@@ -107,7 +104,7 @@ class Engine:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: AnyProblem,
         found: dict[str, Axis],
         options: SolverOptions,
         times: Floats,
@@ -116,7 +113,7 @@ class Engine:
     ) -> None:
         self.problem, self.options, self.times = problem, options, times
         self.threads, self.interrupts = threads, interrupts
-        self.layout = BatchLayout(problem, found)
+        self.layout = points_of(problem, found)
         size, phases = self.layout.size, len(problem.phases)
         seconds = options.max_seconds
         self.deadline = np.inf if seconds is None else time.monotonic() + seconds
@@ -141,11 +138,11 @@ class Engine:
             frame, y = self.layout.enter(index, frame, y)
             alive = self.status == Status.COMPLETED
             self._phase(index, frame, y, alive)
-            shown = y[:, self.layout.shown(frame.T.shape[1])]
+            shown = y[:, self.layout.shown(frame)]
             end_errors[alive, index] = self.layout.errors(shown)[alive]
         return self._arrays(end_errors)
 
-    def _phase(self, index: int, frame: Frame, y: Floats, alive: Any) -> None:
+    def _phase(self, index: int, frame: Any, y: Floats, alive: Any) -> None:
         phase = self.problem.phases[index]
         begin, duration = self.numbers[:, TIME], self.layout.numbers(phase.duration)
         first = np.full_like(begin, self.options.first_step or 0.0)
@@ -169,7 +166,7 @@ class Engine:
         self._integrate(index, plan, batch, todo)
         self._close(index, alive)
 
-    def _already_there(self, index: int, frame: Frame, y: Floats, todo: Any) -> Any:
+    def _already_there(self, index: int, frame: Any, y: Floats, todo: Any) -> Any:
         """End at once the phases whose thresholds are met as they begin; return the others."""
         watched, levels = self.layout.thresholds(self.problem.phases[index])
         errors = self.layout.errors(y, watched, frame)
@@ -177,7 +174,7 @@ class Engine:
         self.counts[met, CODE] = THRESHOLD
         return todo[~met[todo]]
 
-    def _integrate(self, index: int, plan: Plan, batch: Batch, todo: Any) -> None:
+    def _integrate(self, index: int, plan: Any, batch: Batch, todo: Any) -> None:
         """Advance all; with no method named, hand trajectories from partner to partner."""
         method = self.options.method
         limits = self._limits(index, WORTH_STEPS if method is None else np.inf)
@@ -233,7 +230,7 @@ class Engine:
         with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(work, parts))
 
-    def _explicit(self, plan: Plan, batch: Batch, limits: Limits, todo: Any) -> None:
+    def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")
         memory, counters, queue = _group(plan, todo)
         fixed = (memory, counters, plan, batch, pair, limits, queue, todo, QUOTA)
@@ -242,10 +239,10 @@ class Engine:
                 put_back(memory, counters, plan, batch)
                 return
 
-    def _implicit(self, plan: Plan, batch: Batch, limits: Limits, todo: Any) -> None:
+    def _implicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         memory, counters, queue = _group(plan, todo)
         scratch = make_scratch(plan.n)
-        work = make_work(plan.K, plan.P, plan.H, plan.S)
+        work = self.layout.work(plan)
         fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, QUOTA, scratch, work)
         while not advance_implicit(*fixed):
             if self._stopped():
@@ -296,6 +293,6 @@ class Engine:
         return np.where(filled, phase, -1).astype(np.int32)
 
 
-def _group(plan: Plan, todo: Any) -> tuple[Floats, Any, Any]:
+def _group(plan: Any, todo: Any) -> tuple[Floats, Any, Any]:
     """Memory of a group of lanes, its whole numbers, and the queue of its trajectories."""
     return make_memory(plan.size), make_counters(WIDTH), np.array([0, 1, todo.size])

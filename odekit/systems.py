@@ -5,16 +5,26 @@ A new system is a kernel file, a kind of problem, a layout, and a line in `_layo
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from odekit import linearlayout, provenance
-from odekit.layout import CommitteeLayout
+from odekit.batch import BatchLayout
+from odekit.layout import CODES, CommitteeLayout
+from odekit.linearbatch import LinearBatch
 from odekit.linearlayout import LinearLayout
+from odekit.problem import Problem
 
 if TYPE_CHECKING:
     from odekit.base import AnyProblem
     from odekit.integrate import System
     from odekit.stepper import Floats
+    from odekit.sweep import Axis
+
+
+MOST = 1024
+"""Most weights of a network in lanes, whose implicit steps invert n x n matrices in each; larger
+ones go one by one, through BLAS."""
 
 
 class Layout(Protocol):
@@ -52,6 +62,19 @@ def layout_of(problem: AnyProblem) -> Layout:
     """The layout of one run."""
     layout: Layout = _layouts()[problem.kind][0](problem)
     return layout
+
+
+def points_of(problem: AnyProblem, found: dict[str, Axis]) -> Any:
+    """The layout of all points of a sweep, for the compiled engine."""
+    return {"committee": BatchLayout, "linear": LinearBatch}[problem.kind](problem, found)
+
+
+def in_lanes(problem: AnyProblem) -> bool:
+    """Whether the compiled engine has the equations."""
+    if isinstance(problem, Problem):
+        return problem.activation in CODES
+    network = getattr(problem, "network", None)
+    return network is not None and sum(map(math.prod, map(network.shape, network.edges))) <= MOST
 
 
 def constants(problem: AnyProblem) -> dict[str, Any]:

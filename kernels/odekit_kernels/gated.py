@@ -26,6 +26,7 @@ from .work import alternatives, inner, outer
 
 __all__ = [
     "Paths",
+    "constant_places",
     "descend",
     "errors",
     "flow",
@@ -33,8 +34,8 @@ __all__ = [
     "loss",
     "make_paths",
     "make_plan",
+    "make_work",
     "rhs",
-    "table_places",
 ]
 
 Indices = NDArray[np.int64]
@@ -52,7 +53,7 @@ _namedtuple: Any = namedtuple
 Plan: Any = _namedtuple("Plan", FIELDS)
 """Sizes, and the first index of each block in a group's memory, besides those of `MACHINERY`.
 
-T : size of a table of correlations (`table_places`); table, watched : the one trained on, (T,), and
+T : size of a table of correlations (`table_size`); table, watched : the one trained on, (T,), and
 those of watched tasks, (W, T); below : products along the paths; back : two matrices that go back
 along a path; spare : one product; direction, tangents, slant : for derivatives along a direction,
 that direction, and those of `below` and of `back`.
@@ -89,6 +90,35 @@ class Paths(NamedTuple):
     inputs: Indices
     yx: Indices
     xx: Indices
+
+
+class Work(NamedTuple):
+    """What Jacobians of single trajectories of a batch are computed in.
+
+    Attributes
+    ----------
+    memory : ndarray, shape (plan.size,)
+    plan : Single
+    """
+
+    memory: NDArray[np.float64]
+    plan: Any
+
+
+def make_work(w: Paths) -> Work:
+    """Allocate the memory for a network."""
+    plan = make_plan(w, single=True)
+    return Work(np.zeros(plan.size), plan)
+
+
+def constant_places(m: Any) -> Indices:
+    """Where the constants of a trajectory go in a group's memory, in the order of a batch's row.
+
+    The table trained on (T,), the learning rate, the tables of the watched tasks (W, T), their
+    levels (W,).
+    """
+    blocks = ((m.table, m.T), (m.eta_w, 1), (m.watched, m.W * m.T), (m.level, m.W))
+    return np.concatenate([first + np.arange(count) for first, count in blocks]).astype(np.int64)
 
 
 def make_paths(shapes: Sequence[tuple[int, int]], paths: Sequence[Sequence[int]], ends: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from ..work import inner, outer
 from . import batch as lane_of
 from .batch import HIT, ROW
-from .committee import errors
+from .systems import errors
 from .values import fill, get, lanes, larger, pick, place, put, smaller
 
 __all__ = ["find_events", "write_rows"]
@@ -56,9 +56,9 @@ def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
 
 
 @outer
-def watched_errors(M: Any, m: Any, heads: Any, y: int) -> None:
-    """`committee.errors`, compiled once for its three places."""
-    errors(M, m, heads, y)
+def watched_errors(M: Any, m: Any, w: Any, y: int) -> None:
+    """`systems.errors`, compiled once for its three places."""
+    errors(M, m, w, y)
 
 
 @inner
@@ -91,7 +91,7 @@ def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
 
     The Illinois variant of regula falsi, all lanes at once; those without an event stand still.
     """
-    watched_errors(M, m, b.wiring.watched_head, m.new)
+    watched_errors(M, m, b.wiring, m.new)
     hits = 0
     for lane in range(lanes(M)):
         I[HIT, lane] = 0
@@ -102,7 +102,7 @@ def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
             place(M, m.at_high, lane, excess(M, m, lane))
     if hits == 0:
         return
-    watched_errors(M, m, b.wiring.watched_head, m.y)
+    watched_errors(M, m, b.wiring, m.y)
     for lane in range(lanes(M)):
         place(M, m.at_low, lane, excess(M, m, lane))
         if I[HIT, lane] == 1 and not pick(M, m.at_low, lane) > 0.0:
@@ -122,7 +122,7 @@ def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
         if active == 0:
             break
         interpolate(M, m, tableau)
-        watched_errors(M, m, b.wiring.watched_head, m.trial)
+        watched_errors(M, m, b.wiring, m.trial)
         for lane in range(lanes(M)):
             if I[HIT, lane] == 1 and pick(M, m.high, lane) - pick(M, m.low, lane) > 1e-14:
                 narrow(M, m, lane, excess(M, m, lane))
