@@ -27,6 +27,7 @@ _HOME = {
     "StoreError": "errors",
     "SweepError": "errors",
     "Task": "problem",
+    "descend": "gradientdescent",
     "even_angles": "initial",
     "imbalance": "initial",
     "linear": "",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from odekit.errors import StoreError as StoreError
     from odekit.errors import SweepError as SweepError
     from odekit.families import task_family as task_family
+    from odekit.gradientdescent import descend as descend
     from odekit.initial import even_angles as even_angles
     from odekit.initial import imbalance as imbalance
     from odekit.initial import polar as polar

@@ -93,7 +93,7 @@ class Points:
 
 
 def joined(blocks: list[Floats]) -> Floats:
-    """Constants (points or 1, ...) one after the other, in rows of one for each point or for all."""
+    """Constants (points or 1, ...) one after the other: a row for each point, or one for all."""
     size = max(len(block) for block in blocks)
     flat = [block.reshape(len(block), -1) for block in blocks]
     whole = [np.broadcast_to(block, (size, block.shape[1])) for block in flat]

@@ -41,8 +41,8 @@ __all__ = [
 Indices = NDArray[np.int64]
 
 CROSSOVER = 1000
-"""Multiplications from which a product of matrices goes through BLAS. Four products of 6x6 took 0.42 µs
-in loops and 1.6 µs in BLAS, of 10x10 1.4 and 1.4 µs, of 16x16 5.4 and 2.5 µs."""
+"""Multiplications from which a product of matrices goes through BLAS. Four products of 6x6 took
+0.42 µs in loops and 1.6 µs in BLAS, of 10x10 1.4 and 1.4 µs, of 16x16 5.4 and 2.5 µs."""
 
 OWN = "T table watched below back spare direction tangents slant"
 FIELDS = [*OWN.split(), *MACHINERY]
@@ -216,7 +216,7 @@ def make_plan(w: Paths, watched: int = 0, stages: int = 0, *, single: bool = Fal
 def in_loops(
     M: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any, sign: Any, add: Any
 ) -> None:
-    """Write C (r, c) = sign op(A) op(B), and C itself if `add`; op transposes where its flag is 1."""
+    """Write C (r, c) = sign op(A) op(B), plus C if `add`; op transposes where its flag is 1."""
     down, along = (1, r) if at else (k, 1)
     first, second = (1, k) if bt else (c, 1)
     for i in range(r):
@@ -270,7 +270,7 @@ def through_blas(
 
 
 def through_loops(
-    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,
+    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,  # noqa: ARG001
     sign: Any, add: Any,
 ) -> None:  # fmt: skip
     """`in_loops`, whatever the plan."""
@@ -289,7 +289,7 @@ def multiply(
 
 
 @alternatives(multiply, strict=False)
-def _multiply(M: Any, m: Any, *rest: Any) -> Any:
+def _multiply(M: Any, m: Any, *rest: Any) -> Any:  # noqa: ARG001
     return through_blas if m.instance_class is Single else through_loops
 
 
@@ -433,7 +433,7 @@ def tangent(M: Any, m: Any, w: Any, d: Any, out: Any) -> None:
             M[out + w.place[e] + i] += M[slope + i]
 
 
-# ------------------------------------------------------------------------------- single trajectories
+# ------------------------------------------------------------------------------ single trajectories
 
 
 @inner

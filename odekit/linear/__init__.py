@@ -3,10 +3,10 @@
 - `Network`, and its builders `deep`, `multimodal`, `pathways`;
 - `Correlations` of the data, from samples, by context, or given;
 - initial weights: `normal`, `balanced`, `aligned`;
-- `one_mode`, `balanced_mode`: closed solutions;
-- `descend`: discrete gradient descent, to compare.
+- `one_mode`, `balanced_mode`: closed solutions.
 
-`odekit.LinearProblem` puts them together, and `odekit.solve` solves it.
+`odekit.LinearProblem` puts them together, `odekit.solve` follows its gradient flow, and
+`odekit.descend` takes discrete steps.
 """
 
 from odekit.linear.build import deep, multimodal, pathways

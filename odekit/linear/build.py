@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from odekit.checks import count
 from odekit.errors import ProblemError
@@ -26,7 +27,7 @@ def deep(widths: Sequence[int], *, bias: bool = False) -> Network:
     Returns
     -------
     Network
-        Nodes ``input, hidden (hidden1, hidden2, …), output``; edges ``W1, W2, …`` and ``b1, b2, …``;
+        Nodes ``input, hidden (hidden1, hidden2, …), output``; edges ``W1, W2, …``, ``b1, b2, …``;
         paths ``main`` and, with biases, ``bias1, bias2, …``, each from its layer on.
 
     Examples
@@ -96,7 +97,7 @@ def multimodal(
         layers += ["output" if i == L else f"hidden{i}" for i in range(own, L + 1)]
         nodes.update((n, width) for n in layers[1:] if n not in nodes)
         steps = [f"W{i}_{name}" if i <= own else f"W{i}" for i in range(1, L + 1)]
-        edges.update(zip(steps, zip(layers, layers[1:], strict=False), strict=True))
+        edges.update(zip(steps, pairwise(layers), strict=True))
         paths[f"{name}_path"] = tuple(steps)
     nodes["output"] = output
     return Network(nodes, edges, paths)

@@ -257,7 +257,7 @@ def _aligned(parts: Mapping[Any, Any]) -> tuple[dict[Any, Any], tuple[str, ...],
     dims: dict[str, Any] = {}
     for value in parts.values():
         for d in _whole(value, 2)[0]:
-            dims.setdefault(d, value.coords[d] if d in value.coords else None)
+            dims.setdefault(d, value.coords.get(d))
     found = {}
     for key, value in parts.items():
         own, plain = _whole(value, 2)

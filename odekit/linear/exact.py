@@ -16,8 +16,8 @@ from odekit.errors import ProblemError
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-SATURATED = 30.0
-"""Log-odds from which 1 − w is nothing beside 1: the time goes on linearly in them."""
+TERMS = 64
+"""Of a series in powers of at most 1/2."""
 
 
 def one_mode(time: Any, strength: Any, first: Any, second: Any) -> tuple[Any, Any]:
@@ -180,15 +180,29 @@ def _balanced(time: Floats, strength: Floats, start: Floats, L: int) -> Floats:
 
 
 def _expit(x: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-x)))
+    from scipy.special import expit
+
+    return np.asarray(expit(x))
 
 
 def _clock(x: Floats, L: int) -> Floats:
-    """∫ w^(2/L − 1) dx of the log-odds x of w, up to a constant: L s^(2 − 2/L) times the time."""
+    """∫ w^p dx, p = 2/L − 1, of the log-odds x of w: L s^(2 − 2/L) times the time, plus a constant.
+
+    A hypergeometric function up to w = 1/2; beyond, where it has a pole, a series in 1 − w.
+    """
     from scipy.special import hyp2f1
 
     power = 2.0 / L - 1.0
-    near = np.minimum(x, SATURATED)
-    w = _expit(near)
-    inner = w**power / power * hyp2f1(1.0, power, power + 1.0, w)
-    return np.asarray(inner + (x - near))
+    w = _expit(np.minimum(x, 0.0))
+    early = w**power / power * hyp2f1(1.0, power, power + 1.0, w)
+    k = np.arange(1, TERMS + 1)
+    weights = (np.cumprod((k - power) / k) - 1.0) / k
+
+    def rest(z: Floats) -> Floats:
+        total = np.zeros_like(z)
+        for weight in weights[::-1]:
+            total = (total + weight) * z
+        return total
+
+    late = np.maximum(x, 0.0)
+    return np.asarray(early + late + rest(np.full_like(late, 0.5)) - rest(_expit(-late)))

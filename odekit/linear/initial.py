@@ -120,7 +120,7 @@ def balanced(
         if widths[1] > bound:
             raise ProblemError(
                 "imbalance",
-                f"must be 0 where the hidden layer ({widths[1]}) is wider than the {node} ({bound})",
+                f"must be 0 where the hidden layer ({widths[1]}) is wider than {node} ({bound})",
                 f"{lam:g}",
                 "Weights of smaller rank cannot differ by λ I.",
             )

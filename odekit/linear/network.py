@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from odekit.checks import RESERVED, count
@@ -197,7 +198,7 @@ def _path(name: str, steps: Any, edges: Mapping[str, tuple[str, str]]) -> tuple[
         if step not in edges:
             known = ", ".join(map(repr, edges))
             raise ProblemError(where, f"must name edges of the network ({known})", repr(step), "")
-    for first, second in zip(steps, steps[1:], strict=False):
+    for first, second in pairwise(steps):
         reached, begins = edges[first][1], edges[second][0]
         if reached != begins:
             raise ProblemError(

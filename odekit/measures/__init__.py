@@ -6,10 +6,12 @@ rows or trajectories without values stay NaN.
 - after a switch of phases: `forgetting`, `transfer`, `initial_rate`, `maximum`, `final`;
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `imbalance`;
-- `plateau`: level, start and end.
+- `plateau`: level, start and end;
+- of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`.
 """
 
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
+from odekit.measures.layers import conserved_layers, mode_entropy, mode_share, unit_entropy
 from odekit.measures.plateaus import plateau
 from odekit.measures.specialisation import (
     activation_entropy,
@@ -23,12 +25,15 @@ from odekit.measures.summaries import final, initial_rate, maximum
 
 __all__ = [
     "activation_entropy",
+    "conserved_layers",
     "contribution_entropy",
     "final",
     "forgetting",
     "imbalance",
     "initial_rate",
     "maximum",
+    "mode_entropy",
+    "mode_share",
     "overlap_cosine",
     "plateau",
     "readout_entropy",
@@ -36,4 +41,5 @@ __all__ = [
     "switch_row",
     "trained_task",
     "transfer",
+    "unit_entropy",
 ]

@@ -1,4 +1,4 @@
-"""The equations that the integrators in lanes advance: chosen, at compile time, by the type of plan.
+"""The equations that the integrators in lanes advance: chosen by the type of plan as they compile.
 
 A new system has a plan of its own type with the fields `plan.MACHINERY`, a wiring, and the three
 functions below.
@@ -102,7 +102,7 @@ def system_of(m: Any, b: Any, i: int) -> Any:
     )
 
 
-# ------------------------------------------------------------------------------------ linear networks
+# ---------------------------------------------------------------------------------- linear networks
 
 
 def _gated_rhs(
