@@ -16,7 +16,7 @@ from odekit.status import Status
 if TYPE_CHECKING:
     import xarray as xr
 
-    from odekit.problem import Problem
+    from odekit.base import AnyProblem
 
 ATTRIBUTE = "odekit_figure"
 """Attribute of a dataset that holds its figure as JSON."""
@@ -25,11 +25,14 @@ STATES = (
     "activation_entropy",
     "contribution_entropy",
     "imbalance",
+    "mode_entropy",
+    "mode_share",
     "overlap_cosine",
     "readout_entropy",
     "student_cosine",
+    "unit_entropy",
 )
-VARIABLES = ("generalization_error", "readout", "Q", "R")
+VARIABLES = ("generalization_error", "readout", "Q", "R", "mode_strength", "mode_alignment")
 TAKEN: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(CURVES, ("final", "maximum", "initial_rate")),
     **dict.fromkeys((*STATES, *VARIABLES), ("final", "switch", "maximum")),
@@ -167,7 +170,7 @@ LINES = 6
 """Most values of a dimension that colours or columns show one by one."""
 
 
-def check_figure(figure: FigureTable, problem: Problem) -> None:
+def check_figure(figure: FigureTable, problem: AnyProblem) -> None:
     """Refuse, before anything is computed, a figure that cannot be drawn.
 
     Raises
@@ -225,7 +228,9 @@ def _selected(
     name: str, array: xr.DataArray, labels: tuple[str, ...], sweep: set[str]
 ) -> xr.DataArray:
     """Without the dims that are not the sweep's: those of length one need no label."""
-    core = [str(d) for d in array.dims if d not in sweep and (labels or array.sizes[d] > 1)]
+    core = [str(d) for d in array.dims if d not in sweep]
+    if len(labels) < len(core):
+        core = [d for d in core if array.sizes[d] > 1]
     if len(core) != len(labels):
         raise ProblemError(
             "measures",
@@ -271,6 +276,11 @@ WORDS = {
     "readout": ("readout", "$v_k$"),
     "Q": ("overlap", "$Q_{kl}$"),
     "R": ("overlap", "$R_{kn}$"),
+    "mode_strength": ("strength of a mode", r"$a_\alpha$"),
+    "mode_alignment": ("alignment of a mode", ""),
+    "mode_share": ("share of a mode", r"$m_{h\alpha}$"),
+    "mode_entropy": ("entropy over modes", r"$|m_{h\alpha}|$"),
+    "unit_entropy": ("entropy over units", r"$|m_{h\alpha}|$"),
     "imbalance": ("imbalance", "$v_k^2-Q_{kk}$"),
     "overlap_cosine": ("cosine", r"$R_{kn}/\sqrt{Q_{kk}T_{nn}}$"),
     "student_cosine": ("cosine", r"$Q_{kl}/\sqrt{Q_{kk}Q_{ll}}$"),

@@ -122,7 +122,13 @@ def _over_time(ds: xr.Dataset, time: str) -> Figure:
     sweep = [d for d in dims if d in ds.dims]
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
-    return panels.sweep(ds, sweep[0], time) if sweep else panels.run(ds, time)
+    if sweep:
+        return panels.sweep(ds, sweep[0], time)
+    if "mode_strength" in ds.variables:
+        from odekit import plot_linear
+
+        return plot_linear.run(ds, time)
+    return panels.run(ds, time)
 
 
 def check_picture(path: str | PathLike[str], overwrite: bool = False) -> Path:

@@ -11,6 +11,8 @@ import numpy as np
 
 from odekit.dataset import check
 from odekit.errors import OdekitError, ProblemError
+from odekit.linear import LinearProblem
+from odekit.linearlaws import linear_laws
 from odekit.problem import Problem
 from odekit.provenance import problem_of
 from odekit.state import joint
@@ -60,6 +62,10 @@ def validate(ds: xr.Dataset) -> list[Verdict]:
         problem = Problem.from_dict(problem_of(ds))
     except (OdekitError, KeyError, TypeError) as error:
         return [*verdicts, Verdict("problem", False, str(error))]
+    if isinstance(problem, LinearProblem):
+        found = linear_laws(ds, problem, PER_RTOL * _rtol(ds))
+        return verdicts + [Verdict(*finding) for finding in found]
+    assert isinstance(problem, Problem)
     runs = list(_runs(ds, problem))
     if not runs:
         return [*verdicts, Verdict("runs", False, "the file holds no run")]

@@ -73,7 +73,7 @@ def balanced_mode(time: Any, strength: Any, start: Any, depth: int = 2) -> Any:
     --------
     >>> import odekit as ok
     >>> ok.linear.balanced_mode([0.0, 2.0], strength=1.0, start=0.01, depth=3).round(4)
-    array([0.01  , 0.0242])
+    array([0.01  , 0.0514])
     """
     L = count("depth", depth, most=10_000)
 
