@@ -47,8 +47,9 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 METHODS = (None, "RK23", "RK45", "Rodas5P")
 EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
 MOST_STAGES = RODAS5P.W.shape[1]
-QUOTA = 20_000
-"""Steps of a group between two looks at interrupts and deadlines: some tens of milliseconds."""
+QUOTA, SMALL = 20_000, 16
+"""Steps of a group of small states between two looks at interrupts and deadlines: some tens of
+milliseconds."""
 SHARE = 512
 """Trajectories that a thread takes at a time: their last eight leave lanes idle."""
 WORTH_STEPS = 400.0
@@ -233,7 +234,7 @@ class Engine:
     def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")
         memory, counters, queue = _group(plan, todo)
-        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, QUOTA)
+        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, _quota(plan.n, 2))
         while not advance_explicit(*fixed):
             if self._stopped():
                 put_back(memory, counters, plan, batch)
@@ -243,7 +244,19 @@ class Engine:
         memory, counters, queue = _group(plan, todo)
         scratch = make_scratch(plan.n)
         work = self.layout.work(plan)
-        fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, QUOTA, scratch, work)
+        fixed = (
+            memory,
+            counters,
+            plan,
+            batch,
+            RODAS5P,
+            limits,
+            queue,
+            todo,
+            _quota(plan.n, 3),
+            scratch,
+            work,
+        )
         while not advance_implicit(*fixed):
             if self._stopped():
                 put_back(memory, counters, plan, batch)
@@ -291,6 +304,11 @@ class Engine:
             phase += self.times > switches[:, index, np.newaxis]
         filled = np.arange(self.times.size) < self.counts[:, ROW][:, np.newaxis]
         return np.where(filled, phase, -1).astype(np.int32)
+
+
+def _quota(n: int, power: int) -> int:
+    """Steps of about the time of `QUOTA` steps of a small state, at a cost of n to a power."""
+    return max(int(QUOTA * min(1.0, (SMALL / n) ** power)), 1)
 
 
 def _group(plan: Any, todo: Any) -> tuple[Floats, Any, Any]:

@@ -49,6 +49,8 @@ def norms(ax: Axes, ds: xr.Dataset) -> None:
         size = np.sqrt((ds[edge] ** 2).sum(list(ends)))
         ax.plot(ds.time, size, color=colour, **panels.line(len(edges)))
     ax.set_ylabel("$|W_e|$")
-    if len(edges) <= panels.KEYS_IN_ROW:
-        keys = [(panels.literal(e), c, "-") for e, c in zip(edges, colours, strict=True)]
-        panels.above(ax, keys)
+    keys = [(panels.literal(e), c, "-") for e, c in zip(edges, colours, strict=True)]
+    row = panels.KEYS_IN_ROW
+    if len(keys) <= 2 * row:
+        panels.above(ax, keys[:row], 10 if len(keys) > row else 0)
+        panels.above(ax, keys[row:])

@@ -28,8 +28,8 @@ WORTH_ROW = 10
 """Explicit steps to the row that make it worth landing there with an implicit one."""
 GROWTH_PER_STEP = 0.05
 """Largest λ₊·h of an implicit step: then 27 e-foldings out of rounding are followed to 1e-9."""
-LARGEST = 2000
-"""Sizes up to which Jacobian and spectrum can be had at all: seconds, and 32 MB."""
+LARGEST = 500
+"""Sizes up to which Jacobian and spectrum can be had: a second at most."""
 SMALL = 64
 """Sizes up to which a spectrum (100 µs) is cheap beside an implicit step (1 ms)."""
 

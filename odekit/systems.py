@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from odekit.sweep import Axis
 
 
-MOST = 1024
+MOST = 64
 """Most weights of a network in lanes, whose implicit steps invert n x n matrices in each; larger
 ones go one by one, through BLAS."""
 
