@@ -174,6 +174,8 @@ def lazy() -> Figure:
         axes[1].plot(c, (moved / size).mean("draw"), color=colour, label=f"{width} units")
     for ax in axes:
         ax.set_xscale("symlog", linthresh=0.1)
+        ax.set_xticks([-100, -10, -1, 0, 1, 10, 100])
+        ax.tick_params(axis="x", labelsize=7)
         ax.set_xlabel("$c$ = (|$W_1$|² − |$W_2$|²) / units")
     axes[0].set_ylabel("motion of the first layer")
     axes[1].set(ylabel="the same over its length", yscale="log")
@@ -185,6 +187,7 @@ STUDIES = {"imbalance": imbalance, "unimodal": unimodal, "race": race, "lazy": l
 
 
 def main() -> None:
+    """Draw one study."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("-o", "--output", required=True)
