@@ -117,7 +117,7 @@ def evaluate(ds: xr.Dataset, name: str) -> xr.DataArray:
         state = measure.base in STATES
         array = getattr(measures, measure.base)(ds) if state else ds[measure.base]
         array, labels = _taken(ds, array, measure.taken), measure.labels
-    sweep = {str(d) for d in ds["status"].dims}
+    sweep = {str(d) for d in ds["generalization_error"].dims} - {"time", "task"}
     array = _selected(name, array, labels, sweep).where(ds["status"] == Status.COMPLETED)
     return abs(array) if measure.absolute else array
 
@@ -277,7 +277,7 @@ WORDS = {
     "Q": ("overlap", "$Q_{kl}$"),
     "R": ("overlap", "$R_{kn}$"),
     "mode_strength": ("strength of a mode", r"$a_\alpha$"),
-    "mode_alignment": ("alignment of a mode", ""),
+    "mode_alignment": ("alignment of a mode", r"$\cos_\alpha$"),
     "mode_share": ("share of a mode", r"$m_{h\alpha}$"),
     "mode_entropy": ("entropy over modes", r"$|m_{h\alpha}|$"),
     "unit_entropy": ("entropy over units", r"$|m_{h\alpha}|$"),
