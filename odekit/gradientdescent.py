@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit import __version__
 from odekit.checks import count
 from odekit.errors import ProblemError
 from odekit.linear import LinearProblem
@@ -67,7 +68,7 @@ def descend(problem: LinearProblem, *, steps_per_unit: int = 1, t_eval: Any = No
     result = prepare(problem, SolverOptions(), wanted / fine)
     arrays = _Descent(problem, fine).run(counts, wanted)
     ds = result.dataset(arrays, arrays.pop("time"))
-    return ds.assign_attrs(source=ds.attrs["source"].replace("ordinary", "gradient descent, no"))
+    return ds.assign_attrs(source=f"odekit {__version__}, gradient descent in discrete steps")
 
 
 def _rows(t_eval: Any, total: int, fine: int) -> Any:

@@ -223,3 +223,20 @@ def test_relu_pair_follows_the_linear_network():
         error = y[:, 0] - hidden @ b
         dA = (b[:, None] * ((hidden > 0) * error[:, None]).T) @ x / len(x)
         A, b = A + eta * dA, b + eta * hidden.T @ error / len(x)
+
+
+def test_sweeps_of_wide_networks_go_one_by_one():
+    """Too wide for lanes, whose implicit steps invert n x n matrices; rows as of single runs."""
+    net = ok.linear.deep([6, 8, 4])
+    rates = xr.DataArray([0.5, 1.0], dims="eta")
+    problem = ok.LinearProblem(
+        network=net,
+        weights=ok.linear.normal(net, 0.3, seed=0),
+        tasks=ok.linear.Correlations(yx=np.eye(4, 6), xx=np.eye(6)),
+        phases=ok.Phase("main", duration=4.0, learning_rate=rates),
+    )
+    grid = ok.solve(problem, t_eval=[0.0, 2.0, 4.0])
+    assert set(np.ravel(grid.method)) == {"DOP853"}
+    one = ok.solve(problem.replace_phase(0, learning_rate=1.0), t_eval=[0.0, 2.0, 4.0])
+    for name in ("W1", "map_main", "mode_strength", "generalization_error"):
+        assert np.array_equal(grid[name][1], one[name], equal_nan=True)
