@@ -157,7 +157,7 @@ def _shares(ds: xr.Dataset, problem: LinearProblem, task: str, path: str, node: 
     import xarray as xr
 
     network, steps = problem.network, problem.network.paths[path]
-    start, end = network.ends(path)
+    start, _ = network.ends(path)
     through = [i for i, edge in enumerate(steps) if network.edges[edge][1] == node]
     if not through:
         lead = ds[steps[0]].isel({start: 0, network.edges[steps[0]][1]: 0}, drop=True)
@@ -170,7 +170,6 @@ def _shares(ds: xr.Dataset, problem: LinearProblem, task: str, path: str, node: 
     for edge in reversed(steps[cut:]):
         W = ds[edge].drop_vars(list(network.edges[edge]), errors="ignore")
         above = xr.dot(above, W, dim=network.edges[edge][1])
-    del end
     return above * below
 
 
