@@ -6,7 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench import long, peers, rhs, runs, start
+from bench import ceiling, long, peers, rhs, runs, sgd, start
 
 
 def main():
@@ -16,7 +16,9 @@ def main():
         ("µs per right-hand side", rhs),
         ("One run", runs),
         ("Sweeps, and five peers", peers),
+        ("Inside the batch engine", ceiling),
         ("A sweep to t = 10⁶", long),
+        ("µs per step of SGD", sgd),
         ("Start", start),
     ):
         print(f"## {title}\n\n{module.table(module.run())}\n", flush=True)

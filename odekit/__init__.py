@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activation": "activations",
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Consolidation": "problem",
@@ -27,19 +28,24 @@ _HOME = {
     "StoreError": "errors",
     "SweepError": "errors",
     "Task": "problem",
+    "compare": "comparison",
     "descend": "gradientdescent",
     "even_angles": "initial",
     "imbalance": "initial",
+    "inputs": "",
     "linear": "",
     "load_scenario": "scenario",
     "measures": "",
     "open": "store",
     "plot": "",
     "polar": "initial",
+    "realise": "weights",
     "save": "store",
+    "simulate": "simulator",
     "solve": "solver",
     "task_family": "families",
     "teachers": "",
+    "testing": "",
 }
 
 __all__ = [*_HOME, "__version__"]
@@ -59,11 +65,15 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from odekit import inputs as inputs
     from odekit import linear as linear
     from odekit import measures as measures
     from odekit import plot as plot
     from odekit import teachers as teachers
+    from odekit import testing as testing
+    from odekit.activations import Activation as Activation
     from odekit.checkpoint import Checkpoint as Checkpoint
+    from odekit.comparison import compare as compare
     from odekit.errors import CheckpointError as CheckpointError
     from odekit.errors import OdekitError as OdekitError
     from odekit.errors import ProblemError as ProblemError
@@ -82,9 +92,11 @@ if TYPE_CHECKING:
     from odekit.problem import Task as Task
     from odekit.scenario import load_scenario as load_scenario
     from odekit.schedule import Schedule as Schedule
+    from odekit.simulator import simulate as simulate
     from odekit.solver import solve as solve
     from odekit.state import OrderParameters as OrderParameters
     from odekit.status import Outcome as Outcome
     from odekit.status import Status as Status
     from odekit.store import open as open
     from odekit.store import save as save
+    from odekit.weights import realise as realise

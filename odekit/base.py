@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from odekit.errors import ProblemError
 
 if TYPE_CHECKING:
+    from odekit.activations import Activation
     from odekit.problem import Phase
 
 
@@ -61,11 +62,19 @@ class AnyProblem:
         return problem_to_dict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> AnyProblem:
-        """The problem, of whatever kind, that `to_dict` wrote down."""
+    def from_dict(cls, data: Mapping[str, Any], activation: Activation | None = None) -> AnyProblem:
+        """The problem, of whatever kind, that `to_dict` wrote down.
+
+        Parameters
+        ----------
+        data : mapping
+        activation : Activation, optional
+            The user's own: its functions are not in the data. A problem without them can be looked
+            at, not solved.
+        """
         from odekit.serialize import problem_from_dict
 
-        return problem_from_dict(data)
+        return problem_from_dict(data, activation)
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -71,7 +71,7 @@ class Points:
 
     def fold(self, array: Any) -> Any:
         """The first axis, the points, as the dims of the sweep."""
-        return array.reshape(*self.shape, *array.shape[1:])
+        return array.reshape((*self.shape, *array.shape[1:]))
 
     def thresholds(self, phase: Phase) -> tuple[Any, Floats]:
         """Indices of the watched tasks, and their levels (points or 1, watched)."""
@@ -115,7 +115,7 @@ class BatchLayout(Points):
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.upper = np.triu_indices(self.K)
-        self.code = CODES[problem.activation]
+        self.code = CODES[str(problem.activation)]
         self.u = self.stack([problem.tasks[name].readout for name in self.tasks], 1)
         self.head_index = np.array(
             [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
@@ -229,6 +229,11 @@ class BatchLayout(Points):
         )
 
     @staticmethod
+    def cost(plan: Plan) -> int:
+        """Moments I4 that a right-hand side takes."""
+        return plan.K * (plan.K + 1) * plan.D * (plan.D + 1) // 4
+
+    @staticmethod
     def work(plan: Plan) -> Any:
         """Scratch memory of one trajectory."""
         return make_work(plan.K, plan.P, plan.H, plan.S)
@@ -262,10 +267,12 @@ class BatchLayout(Points):
         places = [self.tasks.index(name) for name in names]
         watched, levels = self.thresholds(phase)
         copies = frame.T.shape[1] - self.P
+        p = self.stack([phase.mixture[name] for name in names], 0)
         blocks = [
             frame.T,
             _widen(self.u[:, places], copies),
-            self.stack([phase.mixture[name] for name in names], 0),
+            # Given to nine digits they sum to one only roughly.
+            p / p.sum(axis=1, keepdims=True),
             self.stack([self.problem.tasks[name].noise_std for name in names], 0),
             1.0 / self.numbers(phase.batch_size),
             self.numbers(phase.weight_decay),
@@ -282,16 +289,24 @@ class BatchLayout(Points):
 
     # --------------------------------------------------------------------------------- the result
 
-    def errors(self, rows: Floats, tasks: Any = None, frame: Frame | None = None) -> Floats:
+    def errors(
+        self,
+        rows: Floats,
+        tasks: Any = None,
+        frame: Frame | None = None,
+        points: Any = None,
+    ) -> Floats:
         """Generalization errors (points, ..., tasks) of states (points, ..., n).
 
-        With a frame the states have its fixed vectors, else the original ones.
+        With a frame the states have its fixed vectors, else the original ones. `points` tells which
+        points the states are of, if not all.
         """
+        which = np.arange(len(rows)) if points is None else points
         chosen = np.arange(len(self.tasks)) if tasks is None else tasks
         T = self.numbers(self.problem.state.T, 2) if frame is None else frame.T
         u = _widen(self.u[:, chosen], T.shape[1] - self.P)
         flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]))
-        which = np.repeat(np.arange(len(rows)), len(flat) // max(len(rows), 1))
+        which = np.repeat(which, len(flat) // max(len(rows), 1))
         sizes = (self.K, T.shape[1], len(self.heads), 1, 0, len(chosen))
         plan = make_plan(*sizes, self.code, False, 0)
         out = np.empty((len(flat), len(chosen)))
@@ -300,9 +315,9 @@ class BatchLayout(Points):
         return out.reshape(*rows.shape[:-1], len(chosen))
 
     def arrays(self, rows: Floats) -> dict[str, Any]:
-        """Variables of the dataset by name, from rows (points, times, n_visible)."""
+        """Overlaps and readouts by name, from rows (points, times, n_visible)."""
         Q, R, v = self.unpack(rows)
-        return {"Q": Q, "R": R, "readout": v, "generalization_error": self.errors(rows)}
+        return {"Q": Q, "R": R, "readout": v}
 
 
 def _widen(u: Floats, copies: int) -> Floats:

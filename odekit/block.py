@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.dataset import Variable, variables_of
+from odekit.dataset import SWEPT_TEXT, Variable, variables_of
 from odekit.engine import Engine, suits
 from odekit.run import Run
 from odekit.status import Status
 from odekit.sweep import at, axes, points
-from odekit.systems import constants, sizes
+from odekit.systems import absent, constants, sizes
 
 if TYPE_CHECKING:
     from odekit.base import AnyProblem
     from odekit.interrupts import Asked
     from odekit.options import SolverOptions
     from odekit.stepper import Floats
-
-TEXT = "U64"
-"""Type of text variables in a sweep: all trajectories need the same."""
 
 UNREACHED: dict[str, Any] = {"status": int(Status.INTERRUPTED), "phase": -1, "method": "none"}
 """What integer and text variables hold for points, or rows, that were not reached."""
@@ -91,17 +88,18 @@ class Spec:
 
 def specs(problem: AnyProblem, rows: int) -> dict[str, Spec]:
     """Variables of a sweep by name, with their core dims."""
-    length, fixed = {"time": rows, **sizes(problem)}, constants(problem)
+    length = {"time": rows, **sizes(problem)}
+    left_out = {*constants(problem), *absent(problem)}
     return {
         v.name: Spec(v.dims, tuple(length[d] for d in v.dims), *_kind(v))
         for v in variables_of(problem).values()
-        if not v.coordinate and v.name not in fixed
+        if not v.coordinate and v.name not in left_out
     }
 
 
 def _kind(v: Variable) -> tuple[str, Any]:
     number: Any = np.nan if v.dtype.startswith("float") else 0
-    return TEXT if v.dtype == "str" else v.dtype, UNREACHED.get(v.name, number)
+    return SWEPT_TEXT if v.dtype == "str" else v.dtype, UNREACHED.get(v.name, number)
 
 
 def blank(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,14 @@ class Checkpoint:
             raise ProblemError("folder", "must be a path", repr(self.folder), "Name a folder.")
 
 
-def as_checkpoint(value: object, problem: Callable[[], dict[str, Any]]) -> Checkpoint | None:
-    """solve's argument: None, a `Checkpoint`, a folder, or an interval in seconds."""
+def as_checkpoint(value: object, digest: str) -> Checkpoint | None:
+    """solve's argument: None, a `Checkpoint`, a folder, or an interval in seconds.
+
+    The folder that belongs to an interval is named by the digest of the problem.
+    """
     if value is None or isinstance(value, Checkpoint):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        digest = hashlib.sha256(canonical_json(problem()).encode()).hexdigest()
         return Checkpoint(f"odekit-{digest[:12]}.checkpoint", float(value))
     if isinstance(value, str | Path):
         return Checkpoint(value)

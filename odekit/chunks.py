@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.block import run_block, specs
+from odekit.status import Status
 from odekit.sweep import axes, part
+from odekit.systems import numbers
 
 if TYPE_CHECKING:
     from odekit.base import AnyProblem
@@ -25,7 +27,12 @@ SECONDS = 5.0
 """Work in one chunk, as far as a pilot can tell: enough to hide what a chunk costs besides."""
 MOST_BYTES = 128 * 2**20
 """Largest result of one chunk."""
+MOST_SENT = 8 * 2**20
+"""Largest problem of one chunk: Dask warns of larger messages."""
 MOST_RUNS = 2**17
+"""Most trajectories in one chunk."""
+MOST_CHUNKS = 10_000
+"""Each leaves some files: so many are no burden."""
 PILOT_RUNS = 4096
 PILOT_SECONDS = 0.3
 PILOT_LIMIT = 2.0
@@ -91,9 +98,10 @@ def chunk_shape(sizes: Mapping[str, int], runs: int) -> dict[str, int]:
 
 
 def most_runs(problem: AnyProblem, rows: int) -> int:
-    """Trajectories whose results fit into one chunk."""
+    """Trajectories whose results fit into one chunk, and whose starts into one message."""
     each = sum(spec.nbytes for spec in specs(problem, rows).values())
-    return max(1, min(MOST_RUNS, MOST_BYTES // each))
+    start = 8 * numbers(problem)
+    return max(1, min(MOST_RUNS, MOST_BYTES // each, MOST_SENT // start))
 
 
 def sample(problem: AnyProblem, runs: int) -> AnyProblem:
@@ -131,8 +139,7 @@ def pilot(
         begin = time.monotonic()
         arrays: dict[str, Any] = run_block(some, options, times, threads=threads, interrupts=left)
         seconds = max(time.monotonic() - begin, 1e-6)
-        reached = int((arrays["t_last"] > 0).sum())
-        rate = reached / seconds
+        rate = int((arrays["status"] != int(Status.INTERRUPTED)).sum()) / seconds
         enough = runs > 1 and seconds > PILOT_SECONDS
         end = min(end, time.monotonic() + PILOT_LIMIT)
         if enough or runs >= total or left.asked or time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""The command line: run, show, plot and validate.
+"""The command line: run, simulate, show, plot and validate.
 
 Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
 """
@@ -17,12 +17,15 @@ from odekit import __version__
 from odekit.errors import OdekitError
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from odekit.scenario import Scenario
 
 DONE, FAILED, BAD_INPUT, IO_ERROR = 0, 1, 2, 3
 SIGNATURES = (b"CDF", b"\x89HDF")
 """First bytes of netCDF files."""
-METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P")
+DEVICES = ("cpu", "cuda", "auto")
 
 OUT = click.Path(dir_okay=False, path_type=Path)
 # A Zarr store is a folder.
@@ -108,6 +111,8 @@ def cli() -> None:
 @click.option("--method", type=click.Choice(METHODS), help="Integrator; by default by the case.")
 @click.option("--rtol", type=float, help="Relative tolerance (1e-8).")
 @click.option("--atol", type=float, help="Absolute tolerance (1e-11).")
+@click.option("--device", type=click.Choice(DEVICES), help="Where a sweep is computed (cpu).")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of a sweep (all cores).")
 def run(
     scenario: Path,
     output: Path,
@@ -139,6 +144,42 @@ def run(
 
 
 @cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@OVERWRITE
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--replicas", type=click.IntRange(min=1), help="Networks to train.")
+@click.option("--fisher-samples", type=click.IntRange(min=1), help="Sample the Fisher information.")
+@click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+@click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
+def simulate(
+    scenario: Path,
+    output: Path,
+    overwrite: bool,
+    picture: Path | None,
+    progress: bool | None,
+    **options: Any,
+) -> int:
+    """Train finite networks on a scenario, or on the problem of a result file."""
+    from odekit import simulate as train
+    from odekit.store import save
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
+    shown = sys.stderr.isatty() if progress is None else progress
+    problem: Any = todo.problem  # of another kind it is refused there
+    ds = train(problem, progress=shown, **times, **options).assign_attrs(_words(todo))
+    save(ds, output, overwrite=overwrite)
+    return _report(ds, output, overwrite, picture)
+
+
+@cli.command()
 @RESULT
 def show(file: Path) -> int:
     """Describe a result: problem, phases, last values, and how it ended."""
@@ -150,7 +191,7 @@ def show(file: Path) -> int:
 
 
 @cli.command()
-@RESULT
+@click.argument("files", metavar="FILE.nc...", type=STORED, nargs=-1, required=True)
 @click.option("-o", "--output", metavar="FIG.png", type=OUT, required=True, help="Picture.")
 @click.option(
     "--time",
@@ -159,13 +200,14 @@ def show(file: Path) -> int:
     help="Time axis; phases: a logarithmic one for each.",
 )
 @OVERWRITE
-def plot(file: Path, output: Path, time: str, overwrite: bool) -> int:
-    """Draw a result: .png, .pdf or .svg."""
+def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> int:
+    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
     from odekit.plot import plot_run
     from odekit.store import open as open_result
 
-    plot_run(open_result(file), output, time=time, overwrite=overwrite)
+    first, *others = (open_result(file) for file in files)
+    plot_run(first, output, time=time, overwrite=overwrite, beside=others)
     click.echo(output)
     return DONE
 
@@ -227,7 +269,6 @@ def _solve(
 ) -> int:
     from odekit import solve
     from odekit.store import save
-    from odekit.summary import failed, summary
 
     shown = sys.stderr.isatty() if progress is None else progress
     if output.suffix == ".zarr":
@@ -235,8 +276,18 @@ def _solve(
     ds = solve(todo.problem, progress=shown, attrs=_words(todo), **keywords)
     if output.suffix == ".nc":
         save(ds, output, overwrite=overwrite)
+    return _report(ds, output, overwrite, picture)
+
+
+def _report(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+    """Say what a result is, and draw it."""
+    from odekit.summary import failed, summary
+
     click.echo(summary(ds))
-    click.echo(f"{'Result':<11}{output}")
+    if output.exists():
+        click.echo(f"{'Result':<11}{output}")
+    else:
+        click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
     if picture is not None:
         from odekit.plot import plot_run
 

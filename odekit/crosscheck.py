@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from odekit.activations import node_counts, on_quadrature
 from odekit.checks import MAX_UNITS
 from odekit.errors import ProblemError
-from odekit.problem import GRADIENT_FLOW_ONLY, Phase, Task
+from odekit.problem import Phase, Task
 
 if TYPE_CHECKING:
     from odekit.problem import Problem
@@ -23,6 +26,7 @@ def check_problem(problem: Problem) -> None:
             raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
         _check_phase(problem, i, phase)
     _check_size(problem)
+    _check_accuracy(problem)
 
 
 def protected_task(problem: Problem, index: int) -> str:
@@ -73,14 +77,6 @@ def _check_phase(problem: Problem, i: int, phase: Phase) -> None:
         )
     if phase.consolidation is not None:
         _known(f"{where}.consolidation.task", [protected_task(problem, i)], problem.tasks, "task")
-    if problem.activation in GRADIENT_FLOW_ONLY and not phase.gradient_flow:
-        raise ProblemError(
-            f"{where}.gradient_flow",
-            f"must be True for the activation {problem.activation!r}, whose η² term has no "
-            "closed form",
-            "False",
-            "Set gradient_flow=True (the limit of small learning rates), or use 'erf' or 'linear'.",
-        )
 
 
 def _check_size(problem: Problem) -> None:
@@ -94,6 +90,18 @@ def _check_size(problem: Problem) -> None:
             str(fixed),
             "Consolidate at fewer switches.",
         )
+
+
+def _check_accuracy(problem: Problem) -> None:
+    """Refuse an activation whose moments cannot be had to its accuracy where the run begins."""
+    flow = all(phase.gradient_flow for phase in problem.phases)
+    own = on_quadrature(problem.activation, flow)
+    if own is None or not own.is_here:
+        return
+    norms = [
+        np.diagonal(np.asarray(x), axis1=-2, axis2=-1) for x in (problem.state.Q, problem.state.T)
+    ]
+    node_counts(own, float(np.sqrt(max(float(x.max()) for x in norms))), not flow)
 
 
 def _known(argument: str, names: Iterable[str], known: Iterable[str], kind: str) -> None:

@@ -49,6 +49,7 @@ _VARIABLES = [
     coordinate("head", "str", "readout of the student"),
     coordinate("task", "str", "task"),
     coordinate("phase_index", "int64", "phase"),
+    coordinate("replica", "int64", "simulated network", required=False),
     Variable(
         "Q",
         ("time", *_STUDENTS),
@@ -90,6 +91,13 @@ _VARIABLES = [
         "epsilon_g",
         f"epsilon_g = 1/2 sum_ab c_a c_b I2(a,b), {_EXPANSION}",
     ),
+    Variable(
+        "test_error",
+        ("time", "task"),
+        "float64",
+        "half the mean squared error over the inputs that a simulation was given",
+        required=False,
+    ),
     Variable("phase", ("time",), "int32", "index of the phase that the row belongs to"),
     Variable("status", (), "int8", "how the trajectory ended", flags=Status),
     Variable("t_last", (), "float64", "last time that was reached, steps / N"),
@@ -119,11 +127,31 @@ _VARIABLES = [
         flags=Outcome,
         required=False,
     ),
+    Variable(
+        "quadrature_nodes",
+        (),
+        "int64",
+        "most nodes in one direction of the quadrature of Gaussian moments",
+        required=False,
+    ),
+    Variable(
+        "quadrature_error",
+        (),
+        "float64",
+        "largest relative change of a Gaussian moment when these nodes are doubled",
+        required=False,
+    ),
     Variable("method", ("phase_index",), "str", "integrators that ran", required=False),
 ]
 
+SWEPT_TEXT = "U64"
+"""Type of the text variables of a sweep: all trajectories need the same."""
+
 REGISTRY: dict[str, Variable] = {v.name: v for v in _VARIABLES}
 """Every variable of the dataset by name."""
+
+REPLICA = "replica"
+"""Dim of simulated networks: it comes after those of a sweep, and before the core dims."""
 
 OF_EVERY_KIND = [
     "time",
@@ -305,7 +333,7 @@ def check(ds: xr.Dataset) -> list[str]:
         for v in known.values()
         if v.required and v.name not in ds.variables
     ]
-    core = {d for v in known.values() for d in v.dims}
+    core = {d for v in known.values() for d in v.dims if d != REPLICA}
     for v in known.values():
         if v.name in ds.variables:
             found += _check_variable(v, ds[v.name], core)
@@ -339,11 +367,18 @@ def _check_variable(v: Variable, array: xr.DataArray, core: set[str]) -> list[st
 
 
 def _check_flags(v: Variable, array: xr.DataArray) -> list[str]:
+    """A file may know the first of the flags only: later versions append to them."""
+    own = v.attributes()
+    given = np.atleast_1d(np.asarray(array.attrs.get("flag_values", ())))
+    words = str(array.attrs.get("flag_meanings", "")).split()
+    count = given.size
+    known = own["flag_meanings"].split()
     found = []
-    for key, value in v.attributes().items():
-        if key.startswith("flag_") and not np.array_equal(array.attrs.get(key, ()), value):
-            found.append(f"`{v.name}` must have the attribute {key} = {value}")
-    strange = np.setdiff1d(array.values, [int(f) for f in v.flags or ()])
+    if not count or not np.array_equal(given, own["flag_values"][:count]):
+        found.append(f"`{v.name}` must have the attribute flag_values = {own['flag_values']}")
+    if words != known[: max(count, 1)]:
+        found.append(f"`{v.name}` must have the attribute flag_meanings = {own['flag_meanings']}")
+    strange = np.setdiff1d(array.values, own["flag_values"])
     if strange.size:
         found.append(f"`{v.name}` has values without a meaning: {strange.tolist()}")
     return found

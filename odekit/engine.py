@@ -11,6 +11,7 @@ import numpy as np
 from scipy.integrate import RK23, RK45
 
 from odekit import gpu
+from odekit.dataset import variables_of
 from odekit.interrupts import Asked
 from odekit.options import SolverOptions
 from odekit.schedule import Schedule
@@ -21,6 +22,7 @@ from odekit_kernels.lanes.batch import (
     CALLS,
     CODE,
     CRAWLS,
+    END,
     JACOBIANS,
     KEPT,
     NUMBERS,
@@ -47,9 +49,10 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 METHODS = (None, "RK23", "RK45", "Rodas5P")
 EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
 MOST_STAGES = RODAS5P.W.shape[1]
-QUOTA, SMALL = 20_000, 16
-"""Steps of a group of small states between two looks at interrupts and deadlines: some tens of
-milliseconds."""
+QUOTA = 20_000
+"""Most steps of a group between two looks at interrupts and deadlines: tens of milliseconds."""
+QUOTA_WORK = 600_000
+"""The same as a number of moments I4: some 0.03 µs each for eight trajectories."""
 SHARE = 512
 """Trajectories that a thread takes at a time: their last eight leave lanes idle."""
 WORTH_STEPS = 400.0
@@ -81,6 +84,25 @@ def tableau(kind: str) -> Tableau:
         P=np.ascontiguousarray(method.P, float),
         exponent=-1.0 / (method.error_estimator_order + 1),
     )
+
+
+def run_alone(
+    problem: AnyProblem, options: SolverOptions, times: Floats, interrupts: Asked
+) -> dict[str, Any]:
+    """One trajectory by a method that only the engine has; rows that it did not reach are left out.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Variables of the dataset by name, ``time`` among them.
+    """
+    engine = Engine(problem, {}, options, times, 1, interrupts)
+    arrays, known = engine.run(), variables_of(problem)
+    reached = slice(int(engine.counts[0, ROW]))
+    for name in arrays:
+        if "time" in known[name].dims:
+            arrays[name] = arrays[name][reached]
+    return {**arrays, "time": times[reached]}
 
 
 def suits(problem: AnyProblem, options: SolverOptions) -> bool:
@@ -161,7 +183,10 @@ class Engine:
             times=self.times,
             rows=self.rows,
         )
-        todo = np.flatnonzero(alive)
+        # A duration below the rounding of the time leaves no step to take.
+        over: Any = self.numbers[:, END] <= begin
+        self.counts[over, CODE] = DONE
+        todo = np.flatnonzero(alive & ~over)
         if phase.thresholds:
             todo = self._already_there(index, frame, y, todo)
         self._integrate(index, plan, batch, todo)
@@ -234,7 +259,8 @@ class Engine:
     def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")
         memory, counters, queue = _group(plan, todo)
-        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, _quota(plan.n, 2))
+        quota = _quota(self.layout.cost(plan))
+        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, quota)
         while not advance_explicit(*fixed):
             if self._stopped():
                 put_back(memory, counters, plan, batch)
@@ -244,19 +270,9 @@ class Engine:
         memory, counters, queue = _group(plan, todo)
         scratch = make_scratch(plan.n)
         work = self.layout.work(plan)
-        fixed = (
-            memory,
-            counters,
-            plan,
-            batch,
-            RODAS5P,
-            limits,
-            queue,
-            todo,
-            _quota(plan.n, 3),
-            scratch,
-            work,
-        )
+        # A Jacobian of every lane, and the inverses.
+        quota = _quota(10 * (self.layout.cost(plan) + plan.n**3 // 100))
+        fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, quota, scratch, work)
         while not advance_implicit(*fixed):
             if self._stopped():
                 put_back(memory, counters, plan, batch)
@@ -281,8 +297,10 @@ class Engine:
 
     def _arrays(self, end_errors: Floats) -> dict[str, Any]:
         layout, fold = self.layout, self.layout.fold
+        read = layout.arrays(self.rows)
         arrays = {
-            **layout.arrays(self.rows),
+            **read,
+            **({} if "generalization_error" in read else {"generalization_error": self._errors()}),
             "phase": self._phase_of_rows(),
             "status": self.status,
             "t_last": self.numbers[:, TIME].copy(),
@@ -296,6 +314,16 @@ class Engine:
         }
         return {name: fold(value) for name, value in arrays.items()}
 
+    def _errors(self) -> Floats:
+        """Errors of every task in every row."""
+        out = np.empty((*self.rows.shape[:2], len(self.layout.tasks)))
+
+        def fill(part: Any) -> None:
+            out[part] = self.layout.errors(self.rows[part], points=part)
+
+        self._spread(np.arange(self.layout.size), fill)
+        return out
+
     def _phase_of_rows(self) -> Any:
         """Phase of every row; the row at a switch holds the state that the old phase ended with."""
         switches = np.where(np.isnan(self.ends), np.inf, self.ends)[:, :-1]
@@ -306,9 +334,9 @@ class Engine:
         return np.where(filled, phase, -1).astype(np.int32)
 
 
-def _quota(n: int, power: int) -> int:
-    """Steps of about the time of `QUOTA` steps of a small state, at a cost of n to a power."""
-    return max(int(QUOTA * min(1.0, (SMALL / n) ** power)), 1)
+def _quota(work: int) -> int:
+    """Steps of a group after which to look up; measured at K = P = 2, 4, 8."""
+    return max(1, min(QUOTA, QUOTA_WORK // max(work, 1)))
 
 
 def _group(plan: Any, todo: Any) -> tuple[Floats, Any, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from odekit.errors import ProblemError
 from odekit.interrupts import Asked
-from odekit.jobs import Done, Job, compute, cores, run_job
+from odekit.jobs import Done, Job, compute, cores, run_job, written
 
 TRIES = 3
 POLL = 0.25
@@ -68,11 +68,18 @@ def workers_of(executor: object, threads: int | None) -> Workers | None:
 
 
 def run_here(jobs: Iterable[Job], keep: Keep, interrupts: Asked) -> None:
-    """Compute jobs one after the other; an error is the caller's."""
-    for job in jobs:
-        if interrupts.asked:
-            return
-        keep(job.number, compute(job, interrupts))
+    """Compute jobs one after the other, each while the last is written; errors are the caller's."""
+    with cf.ThreadPoolExecutor(1) as writer:
+        last: tuple[int, cf.Future[Done]] | None = None
+        for job in jobs:
+            if interrupts.asked:
+                break
+            done = compute(job, interrupts)
+            if last is not None:
+                keep(last[0], last[1].result())
+            last = job.number, writer.submit(written, job, done)
+        if last is not None:
+            keep(last[0], last[1].result())
 
 
 def run_on(
@@ -198,7 +205,7 @@ class PoolWorkers:
 
 
 class DaskWorkers:
-    """A `dask.distributed.Client`: one job at a time on each of its workers, with all its threads.
+    """A `dask.distributed.Client`: one job at a time for each of its workers, with all its threads.
 
     Dask itself moves the job of a worker that died to another, and gives up after some deaths.
     """
@@ -207,7 +214,6 @@ class DaskWorkers:
         if client.asynchronous:
             raise ProblemError("executor", "must be a synchronous Client", "another", "")
         self.client, self.threads = client, threads
-        self.at: dict[Any, str] = {}
 
     def room(self, running: int, careful: bool) -> bool:
         """One job for each worker that there is now."""
@@ -215,17 +221,12 @@ class DaskWorkers:
         return running < self.size()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Start on a worker that has nothing to do."""
-        known, busy = list(self.client.nthreads()), Counter(self.at.values())
-        # As a preference: when it dies the job must be free to go elsewhere.
-        where: dict[str, Any] = {}
-        if known:
-            least = min(known, key=lambda address: busy[address])
-            where = {"workers": [least], "allow_other_workers": True}
-        future = self.client.submit(function, *arguments, pure=False, **where)
-        if known:
-            self.at[future] = least
-        return future
+        """Start where Dask finds least to do.
+
+        No worker is asked for by name: where all that were there have died, such a job never
+        starts, even if it was free to go elsewhere.
+        """
+        return self.client.submit(function, *arguments, pure=False)
 
     def wait(self, futures: Collection[Any]) -> set[Any]:
         """Those that are done."""
@@ -234,13 +235,13 @@ class DaskWorkers:
             time.sleep(POLL)
             return set()
         try:
-            done = distributed.wait(list(futures), timeout=POLL, return_when="FIRST_COMPLETED").done
+            with self.client.as_current():  # it need not be the default one
+                found = distributed.wait(list(futures), timeout=POLL, return_when="FIRST_COMPLETED")
+            done = found.done
         except TimeoutError:
             return set()
         except distributed.client.FutureCancelledError:
             done = {future for future in futures if future.cancelled()}
-        for future in done:
-            self.at.pop(future, None)
         return set(done)
 
     def size(self) -> int:

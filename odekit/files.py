@@ -27,33 +27,29 @@ def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     path = Path(os.path.realpath(path))
     if path.is_dir():
         raise StoreError(path, "is a folder", "Name a file in it, such as `run.nc`.")
-    if not path.parent.is_dir():
-        raise StoreError(path, "its folder does not exist", f"Create {path.parent} first.")
-    if not os.access(path.parent, os.W_OK):
-        raise StoreError(path, "its folder may not be written to", "Choose another folder.")
-    if path.exists():
-        if not overwrite:
-            remedy = "Choose another name, or replace it with `overwrite=True` (`--overwrite`)."
-            raise StoreError(path, "exists already", remedy)
-        if not path.is_file():
-            raise StoreError(path, "is not a regular file", "Name an ordinary file.")
+    if _is_taken(path, overwrite) and not path.is_file():
+        raise StoreError(path, "is not a regular file", "Name an ordinary file.")
     return path
 
 
 def check_folder_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """As `check_target`, for a result that is a folder; one that is replaced must be Zarr."""
     path = Path(os.path.realpath(path))
+    if _is_taken(path, overwrite) and not (path / "zarr.json").is_file():
+        raise StoreError(path, "is something else than a Zarr folder", "Choose another name.")
+    return path
+
+
+def _is_taken(path: Path, overwrite: bool) -> bool:
+    """Whether there is something to be replaced; refuses where that, or writing, is not allowed."""
     if not path.parent.is_dir():
         raise StoreError(path, "its folder does not exist", f"Create {path.parent} first.")
     if not os.access(path.parent, os.W_OK):
         raise StoreError(path, "its folder may not be written to", "Choose another folder.")
-    if path.exists():
-        if not overwrite:
-            remedy = "Choose another name, or replace it with `overwrite=True` (`--overwrite`)."
-            raise StoreError(path, "exists already", remedy)
-        if not (path / "zarr.json").is_file():
-            raise StoreError(path, "is something else than a Zarr folder", "Choose another name.")
-    return path
+    if path.exists() and not overwrite:
+        remedy = "Choose another name, or replace it with `overwrite=True` (`--overwrite`)."
+        raise StoreError(path, "exists already", remedy)
+    return path.exists()
 
 
 def write_atomic(target: Path, write: Callable[[Path], object]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba.core.errors import NumbaPerformanceWarning
 
 from odekit.errors import ProblemError
 from odekit_kernels.lanes.batch import CODE, OUTCOMES, ROW, Batch, Rates
@@ -151,7 +153,10 @@ def _launch(
     while left.size and not stopped():
         threads = min(THREADS, left.size)
         blocks = min(-(-left.size // threads), BLOCKS_PER_PROCESSOR * processors())
-        kernel[blocks, threads](on, pair, limits, cuda.to_device(left), QUOTA)
+        with warnings.catch_warnings():
+            # Small batches are known to leave most of the device idle.
+            warnings.simplefilter("ignore", NumbaPerformanceWarning)
+            kernel[blocks, threads](on, pair, limits, cuda.to_device(left), QUOTA)
         left = np.flatnonzero(counts.copy_to_host()[:, CODE] == OUTCOMES["running"])
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.checks import is_labelled
-from odekit.chunks import PILOT_RUNS, SECONDS, Chunking, chunk_shape, most_runs, pilot, sample
+from odekit.chunks import (
+    MOST_CHUNKS,
+    PILOT_RUNS,
+    SECONDS,
+    Chunking,
+    chunk_shape,
+    most_runs,
+    pilot,
+    sample,
+)
 from odekit.errors import ProblemError, SweepError
 from odekit.executors import Workers, call, run_here, run_on
 from odekit.interrupts import Asked
@@ -27,7 +37,7 @@ if TYPE_CHECKING:
 FEW = 16
 """Grids of at most so many points need no pilot: each point is a chunk."""
 DEFAULT_RATE = 10.0
-"""Trajectories per second to be expected where the pilot failed."""
+"""Trajectories per second to be expected where there is no pilot's result."""
 MOST_ENDS = 10_000
 """Most rows that the ends of phases may add."""
 
@@ -65,9 +75,15 @@ class Grid:
 
     def run(self, interrupts: Asked) -> xr.Dataset:
         """Compute every chunk that is not yet there."""
-        cut = Chunking(self.sizes, self.target.shape() or self._shape(interrupts))
-        if self.chunk_size is not None:
-            cut = Chunking(self.sizes, chunk_shape(self.sizes, self.chunk_size))
+        try:
+            return self._run(interrupts)
+        finally:
+            self.target.release()
+            if self.workers is not None:
+                self.workers.close()
+
+    def _run(self, interrupts: Asked) -> xr.Dataset:
+        cut = Chunking(self.sizes, self._shape(interrupts))
         finished = set(self.target.start(cut))
         todo = [i for i in range(len(cut)) if i not in finished]
         with _Progress(self.progress, cut, finished) as shown:
@@ -75,7 +91,7 @@ class Grid:
             if self.workers is None:
                 run_here((self._job(cut, i) for i in todo), tally.keep, interrupts)
             else:
-                make = lambda i: self._job(cut, i)  # noqa: E731
+                make = partial(self._job, cut)
                 run_on(self.workers, todo, make, tally.keep, tally.lose, interrupts)
         tally.check()
         return self.target.close(tally.settled == len(cut))
@@ -87,15 +103,24 @@ class Grid:
         return Job(number, region, some, self.options, self.times, threads, self.target.write)
 
     def _shape(self, interrupts: Asked) -> dict[str, int]:
+        """Chunks as asked for, or decided before, or that take some seconds each."""
+        if self.chunk_size is not None:
+            return chunk_shape(self.sizes, self.chunk_size)
+        return self.target.shape() or self._measured_shape(interrupts)
+
+    def _measured_shape(self, interrupts: Asked) -> dict[str, int]:
         """Chunks that take some seconds each, as a pilot finds, and fit into memory."""
         total = math.prod(self.sizes.values())
         runs = most_runs(self.problem, self.times.size)
-        if self.workers is None and self.target.immediate and not self.progress:
-            pass  # nothing is kept between chunks, so that only memory bounds them
+        if self.workers is None and self.target.folder is None and not self.progress:
+            pass  # nobody sees a chunk end: only their size matters
         elif total <= FEW:
             runs = 1
         else:
-            runs = min(runs, max(1, int(self._rate(total, interrupts) * SECONDS)))
+            rate = self._rate(total, interrupts)
+            # What is decided now must do for a resumed run too, even if this one was cut short.
+            wanted = int((DEFAULT_RATE if interrupts.asked else rate) * SECONDS)
+            runs = min(runs, max(wanted, -(-total // MOST_CHUNKS)))
         if self.workers is not None:  # some for each, so that none waits long for the last
             runs = min(runs, -(-total // (4 * max(self.workers.size(), 1))))
         return chunk_shape(self.sizes, runs)
@@ -107,7 +132,7 @@ class Grid:
             return pilot(some, self.options, self.times, threads, interrupts)
         arguments = (some, self.options, self.times, self.workers.threads)
         rate = call(self.workers, measure, *arguments, interrupts=interrupts)
-        return float(DEFAULT_RATE if rate is None else rate)
+        return DEFAULT_RATE if rate is None else float(rate)
 
 
 class _Tally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,14 +75,19 @@ class Done:
     interrupted: bool = False
 
 
+_TURN = threading.Lock()
+
+
 def run_job(job: Job) -> Done:
     """Compute a chunk on a worker."""
-    with Interrupts() as interrupts:
-        return compute(job, interrupts)
+    # A Dask worker starts as many tasks as it has threads, but a chunk takes all of them.
+    turn = contextlib.nullcontext() if _dask_threads() is None else _TURN
+    with turn, Interrupts() as interrupts:
+        return written(job, compute(job, interrupts))
 
 
 def compute(job: Job, interrupts: Asked) -> Done:
-    """Compute a chunk, and write it unless it was interrupted."""
+    """Compute a chunk, or as much of it as there is time for."""
     begin = time.perf_counter()
     threads = job.threads or own_threads()
     arrays = run_block(job.problem, job.options, job.times, threads=threads, interrupts=interrupts)
@@ -92,11 +99,16 @@ def compute(job: Job, interrupts: Asked) -> Done:
         "where": f"{socket.gethostname()}:{os.getpid()}",
         "threads": threads,
     }
-    interrupted = Status.INTERRUPTED.word in words
-    if job.write is None or interrupted:
-        return Done(record, arrays if job.write is None else None, interrupted)
-    job.write(job.region, arrays)
-    return Done(record, None)
+    return Done(record, arrays, interrupted=Status.INTERRUPTED.word in words)
+
+
+def written(job: Job, done: Done) -> Done:
+    """Write a chunk to where it belongs, if that is for the worker to do, unless it is cut off."""
+    if job.write is None:
+        return done
+    if not done.interrupted and done.arrays is not None:
+        job.write(job.region, done.arrays)
+    return replace(done, arrays=None)
 
 
 def measure(some: AnyProblem, options: SolverOptions, times: Floats, threads: int | None) -> float:
@@ -107,13 +119,17 @@ def measure(some: AnyProblem, options: SolverOptions, times: Floats, threads: in
 
 def own_threads() -> int:
     """Threads of this worker: those that Dask gave it, or one for each core of this process."""
+    return _dask_threads() or cores()
+
+
+def _dask_threads() -> int | None:
     distributed = sys.modules.get("distributed")
-    if distributed is not None:
-        try:
-            return int(distributed.get_worker().state.nthreads)
-        except ValueError:  # not in a task of a worker
-            pass
-    return cores()
+    if distributed is None:
+        return None
+    try:
+        return int(distributed.get_worker().state.nthreads)
+    except ValueError:  # not in a task of a worker
+        return None
 
 
 def cores() -> int:

@@ -7,18 +7,24 @@ the heads row by row.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from odekit.activations import on_quadrature
 from odekit.crosscheck import protected_task
+from odekit.quadrature import Moments
 from odekit.schedule import Schedule
 from odekit_kernels import moments
 from odekit_kernels.committee import Committee, errors, jacobian, make_work, rhs
+from odekit_kernels.quadrature import covariance
+from odekit_kernels.quadrature import jacobian as differences
 from odekit_kernels.units import self_moments
 
 if TYPE_CHECKING:
+    from odekit.activations import Activation
     from odekit.problem import Phase, Problem
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -50,6 +56,43 @@ class Frame:
     v_head: np.ndarray[Any, np.dtype[np.int64]]
 
 
+def generalization_errors(
+    rows: Floats, activation: str | Activation, T: Floats, u: Floats, head: Any, K: int
+) -> Floats:
+    """Generalization error of every task, shape (rows, tasks), from flat states (rows, n).
+
+    Parameters
+    ----------
+    rows : ndarray, shape (rows, n)
+        Q's upper triangle, R over the fixed vectors of T, heads.
+    T : ndarray, shape (P, P)
+    u : ndarray, shape (tasks, P)
+        Readouts of the tasks.
+    head : array_like of int, shape (tasks,)
+        Head that answers each.
+    K : int
+        Number of student units.
+    """
+    u, T, head = np.ascontiguousarray(u), np.ascontiguousarray(T), np.asarray(head, dtype=np.int64)
+    out = np.empty((len(rows), len(u)))
+    own = on_quadrature(activation, gradient_flow=True)
+    if own is not None:
+        found = Moments(own, diffusion=False)
+        for row, errors_of_row in zip(rows, out, strict=True):
+            errors_of_row[:] = found.errors(row, T, u, head, K)
+        return out
+    work = make_work(K, len(T), 1, 1)
+    for row, errors_of_row in zip(np.ascontiguousarray(rows), out, strict=True):
+        errors(row, CODES[str(activation)], T, u, head, work, errors_of_row)
+    return out
+
+
+def quadrature_of(problem: Problem) -> Activation | None:
+    """The activation of a problem whose moments come from quadrature; None of any other."""
+    flow = all(phase.gradient_flow for phase in problem.phases)
+    return on_quadrature(problem.activation, flow)
+
+
 class CommitteeLayout:
     """Packing of a committee's order parameters, and what happens to them at a switch.
 
@@ -64,7 +107,11 @@ class CommitteeLayout:
         self.heads, self.tasks = list(problem.heads), list(problem.tasks)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.upper = np.triu_indices(self.K)
-        self.code = CODES[problem.activation]
+        own = quadrature_of(problem)
+        diffusion = not all(phase.gradient_flow for phase in problem.phases)
+        self.moments = None if own is None else Moments(own, diffusion=diffusion)
+        # Means nothing to the kernels where the moments come from quadrature.
+        self.code = -1 if own is not None else CODES[str(problem.activation)]
         self.u = np.array([problem.tasks[name].readout for name in self.tasks])
         self.head_index = np.array(
             [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
@@ -143,6 +190,10 @@ class CommitteeLayout:
 
     def _self_moments(self, frame: Frame, y: Floats) -> tuple[Floats, Floats]:
         """J2(k, k) and I2(k, k) of every unit, shape (K,) each."""
+        if self.moments is not None:
+            C = covariance(y, frame.T, self.K)
+            one, two, _ = self.moments.second(C, self.K)
+            return np.diagonal(two).copy(), np.diagonal(one).copy()
         system = self.committee(self.problem.phases[0], frame)
         work = make_work(self.K, len(frame.T), len(self.heads), len(system.p))
         I2, J2 = np.empty(self.K), np.empty(self.K)
@@ -177,16 +228,26 @@ class CommitteeLayout:
 
     def system(self, index: int, frame: Frame, begin: float) -> CommitteePhase:
         """The equations of a phase that begins at a time."""
-        return CommitteePhase(self, self.problem.phases[index], frame, begin)
+        kind = CommitteePhase if self.moments is None else QuadraturePhase
+        return kind(self, self.problem.phases[index], frame, begin)
 
     def errors(self, y: Floats) -> Floats:
         """Generalization error of every task, shape (rows, tasks), of visible states (rows, n)."""
-        work = make_work(self.K, self.P, len(self.heads), 1)
-        out = np.empty((len(y), len(self.tasks)))
         T = np.array(self.problem.state.T)
-        for row, errors_of_row in zip(y, out, strict=True):
-            errors(row, self.code, T, self.u, self.head_index, work, errors_of_row)
-        return out
+        own = self.problem.activation
+        return generalization_errors(y, own, T, self.u, self.head_index, self.K)
+
+    @staticmethod
+    def absent(problem: Problem) -> set[str]:
+        """Variables of the registry that no run of a problem has."""
+        of_quadrature = {"quadrature_nodes", "quadrature_error"}
+        return {"test_error"} | (of_quadrature if quadrature_of(problem) is None else set())
+
+    @staticmethod
+    def numbers(problem: Problem) -> int:
+        """Numbers that one trajectory starts from."""
+        K, P = problem.state.student, problem.state.teacher
+        return K * (K + P) + P * P + len(problem.heads) * K
 
     @staticmethod
     def constants(problem: Problem) -> dict[str, Any]:
@@ -208,12 +269,10 @@ class CommitteeLayout:
     def arrays(self, rows: Floats) -> dict[str, Any]:
         """Variables of the dataset by name, from visible states (rows, n)."""
         Q, R, v = self.unpack(rows)
-        return {
-            "Q": Q,
-            "R": R,
-            "readout": v,
-            "generalization_error": self.errors(rows),
-        }
+        found = {"Q": Q, "R": R, "readout": v, "generalization_error": self.errors(rows)}
+        if self.moments is not None:
+            found |= self.moments.report(rows, np.array(self.problem.state.T), self.K)
+        return found
 
 
 class CommitteePhase:
@@ -221,6 +280,7 @@ class CommitteePhase:
 
     def __init__(self, layout: CommitteeLayout, phase: Phase, frame: Frame, begin: float) -> None:
         self.begin = begin
+        self.layout = layout
         self.rates = (phase.learning_rate, phase.readout_learning_rate)
         self.committee = layout.committee(phase, frame)
         P, heads = len(frame.T), len(layout.heads)
@@ -240,7 +300,6 @@ class CommitteePhase:
         copies = np.zeros((len(names), len(frame.T) - layout.P))
         self.watched = np.ascontiguousarray(np.hstack([layout.u[places], copies]))
         self.watched_heads = layout.head_index[places]
-        self.event_errors = np.empty(len(names))
 
     def _at(self, t: float) -> tuple[float, float]:
         eta_w, eta_v = self.rates
@@ -249,6 +308,18 @@ class CommitteePhase:
             eta_w(since) if isinstance(eta_w, Schedule) else eta_w,
             eta_v(since) if isinstance(eta_v, Schedule) else eta_v,
         )
+
+    def with_teachers(self, T: Floats, u: Floats) -> Self:
+        """The same phase with other fixed vectors and readouts of theirs."""
+        other = copy.copy(self)
+        other.committee = self.committee._replace(T=T, u=u)
+        return other
+
+    def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
+        """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
+        c, out = self.committee, np.empty(len(u))
+        errors(y, c.activation, c.T, u, head, self.work, out)
+        return out
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
@@ -264,6 +335,23 @@ class CommitteePhase:
 
     def event(self, y: Floats) -> float:
         """Largest error of a watched task over its threshold, less one."""
-        c = self.committee
-        errors(y, c.activation, c.T, self.watched, self.watched_heads, self.work, self.event_errors)
-        return float((self.event_errors / self.levels).max()) - 1.0
+        found = self.errors(y, self.watched, self.watched_heads)
+        return float((found / self.levels).max()) - 1.0
+
+
+class QuadraturePhase(CommitteePhase):
+    """Equations of one phase for an activation whose moments come from quadrature."""
+
+    def rhs(self, t: float, y: Floats) -> Floats:
+        """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
+        assert self.layout.moments is not None
+        return self.layout.moments.rhs(y, *self._at(t), self.committee)
+
+    def jac(self, t: float, y: Floats) -> Floats:
+        """Jacobian by central differences, shape (n, n)."""
+        return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.layout.K)
+
+    def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
+        """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
+        assert self.layout.moments is not None
+        return self.layout.moments.errors(y, self.committee.T, u, head, self.layout.K)

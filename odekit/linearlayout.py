@@ -14,6 +14,7 @@ from odekit.checks import is_labelled
 from odekit.linear.correlations import pairs
 from odekit.schedule import Schedule
 from odekit_kernels import gated
+from odekit_kernels.paths import table_size
 
 if TYPE_CHECKING:
     from odekit.linear import LinearProblem, Network
@@ -232,6 +233,18 @@ class LinearLayout:
                 strength.reshape((*shape, *values.shape[1:])), dims=(*dims, *core)
             )
         }
+
+    @staticmethod
+    def absent(problem: LinearProblem) -> set[str]:
+        """Variables of the registry that no run of a problem has."""
+        del problem
+        return set()
+
+    @staticmethod
+    def numbers(problem: LinearProblem) -> int:
+        """Numbers that one trajectory starts from."""
+        paths = paths_of(problem.network)
+        return int((paths.rows * paths.cols).sum()) + len(problem.tasks) * table_size(paths)
 
     @staticmethod
     def sizes(problem: LinearProblem) -> dict[str, int]:

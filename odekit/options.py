@@ -10,7 +10,9 @@ import numpy as np
 from odekit.checks import MAX_NUMBERS, choice, count, number, positive
 from odekit.errors import ProblemError
 
-METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P")
+SCIPY_METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+ENGINE_METHODS = ("Rodas5P",)
+METHODS = (*SCIPY_METHODS, *ENGINE_METHODS)
 DEVICES = ("cpu", "cuda", "auto")
 DEVICE_METHODS = (None, "RK23", "RK45")
 MAX_STEPS = 10_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -51,6 +52,7 @@ def plot_run(
     *,
     time: str = "auto",
     overwrite: bool = False,
+    beside: Sequence[xr.Dataset] = (),
 ) -> Figure:
     """Draw the generalization error and the order parameters of a run.
 
@@ -72,6 +74,9 @@ def plot_run(
         over time is drawn even if the dataset has a figure.
     overwrite : bool
         Whether an existing picture may be replaced.
+    beside : sequence of Dataset
+        Results of the same problem, such as simulations, to draw as markers over the lines of the
+        course over time: the mean over networks, with a bar for their standard deviation.
 
     Returns
     -------
@@ -90,9 +95,9 @@ def plot_run(
 
     choice("time", time, TIMES)
     with mpl.rc_context(STYLE):
-        measures = _figure_of(ds) if time == "auto" else None
+        measures = _figure_of(ds) if time == "auto" and not beside else None
         if measures is None:
-            figure = _over_time(ds, time)
+            figure = _over_time(ds, time, beside)
         else:
             from odekit import plot_measures
 
@@ -114,7 +119,7 @@ def _figure_of(ds: xr.Dataset) -> FigureTable | None:
     return figure_of(ds) or (default_figure(ds) if large else None)
 
 
-def _over_time(ds: xr.Dataset, time: str) -> Figure:
+def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figure:
     from odekit import plot_panels as panels
 
     dims = sweep_dims(ds)
@@ -122,13 +127,19 @@ def _over_time(ds: xr.Dataset, time: str) -> Figure:
     sweep = [d for d in dims if d in ds.dims]
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
-    if sweep:
-        return panels.sweep(ds, sweep[0], time)
-    if "mode_strength" in ds.variables:
+    if "mode_strength" in ds.variables and beside:
+        rule = "must be left out of a picture of a linear network"
+        raise ProblemError("beside", rule, f"{len(beside)} results", "Draw each by itself.")
+    if "mode_strength" in ds.variables and not sweep:
         from odekit import plot_linear
 
         return plot_linear.run(ds, time)
-    return panels.run(ds, time)
+    figure = panels.sweep(ds, sweep[0], time) if sweep else panels.run(ds, time)
+    if beside:
+        from odekit import plot_beside
+
+        plot_beside.draw(figure, ds, beside, sweep[0] if sweep else None)
+    return figure
 
 
 def check_picture(path: str | PathLike[str], overwrite: bool = False) -> Path:

@@ -42,7 +42,7 @@ LETTERS = 46
 
 def run(ds: xr.Dataset, time: str) -> Figure:
     """All panels of one run of a committee."""
-    moving = [(1.0, _readouts)] if _moves(ds.readout.values) else []
+    moving = [(1.0, _readouts)] if moves(ds.readout.values) else []
     figure = draw(ds, time, [(1.2, _overlaps), (1.2, _norms), *moving], ("Q", "R"))
     _legend(figure.axes, ds)
     return figure
@@ -162,7 +162,7 @@ def _readouts(ax: Axes, ds: xr.Dataset) -> None:
 
 
 def unit_colours(K: int) -> list[Any]:
-    """A colour for each unit."""
+    """A colour for every unit."""
     if len(UNITS) >= K:
         return list(UNITS[:K])
     return [colormap()(k / (K - 1)) for k in range(K)]
@@ -190,7 +190,8 @@ def line(lines: int, k: int = 0, K: int = 1) -> dict[str, Any]:
     return {"lw": 1.2 if K == 1 else 1.8 - k / (K - 1)}
 
 
-def _moves(readout: Any) -> bool:
+def moves(readout: Any) -> bool:
+    """Whether the readouts are learnt, so that they have a panel."""
     change = _distance(readout)
     return bool(change.max(initial=0.0) > READOUT_MOVES * np.abs(readout[0]).max())
 

@@ -8,15 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from odekit.activations import Activation, check_activation
 from odekit.base import AnyProblem
 from odekit.checks import array, choice, count, is_labelled, nonnegative, number, positive
 from odekit.errors import ProblemError
 from odekit.schedule import Schedule
 from odekit.state import OrderParameters
 
-ACTIVATIONS = ("erf", "linear", "relu")
-"""Activations whose moments have closed forms: g(x) = erf(x/√2), x, max(x, 0)."""
-GRADIENT_FLOW_ONLY = ("relu",)
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
 PROBABILITY_TOLERANCE = 1e-9
 CORE = frozenset(
@@ -211,8 +209,11 @@ class Problem(AnyProblem):
     tasks : dict of str to Task
     phases : sequence of Phase
         Run one after the other.
-    activation : {"erf", "linear", "relu"}
-        Of students and teachers. ReLU needs ``gradient_flow=True`` in every phase.
+    activation : str or Activation
+        Of students and teachers: ``"erf"`` (erf(x/√2)), ``"linear"`` or ``"relu"``, whose moments
+        have compiled closed forms (but for ReLU's η² term); ``"tanh"``, ``"gelu"``,
+        ``"softplus"``, ``"quadratic"`` or ``"leaky_relu"``, whose moments are found by quadrature;
+        or one's own functions, as an `odekit.Activation`.
 
     Raises
     ------
@@ -240,7 +241,7 @@ class Problem(AnyProblem):
     heads: Mapping[str, Any]
     tasks: Mapping[str, Task]
     phases: Sequence[Phase]
-    activation: str = "erf"
+    activation: str | Activation = "erf"
 
     def __post_init__(self) -> None:
         from odekit.crosscheck import check_problem
@@ -259,7 +260,7 @@ class Problem(AnyProblem):
         object.__setattr__(self, "tasks", tasks)
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         object.__setattr__(self, "phases", phases)
-        choice("activation", self.activation, ACTIVATIONS)
+        check_activation(self.activation)
         check_problem(self)
 
     def head_of(self, task: str) -> str:

@@ -145,12 +145,20 @@ def _gathered(item: Any, ds: xr.Dataset) -> Any:
         return [_gathered(x, ds) for x in item] if any(isinstance(x, dict) for x in item) else item
     if not isinstance(item, dict):
         return item
-    if item.keys() == {"variable", "sha256"}:
-        return _variable(item, ds)
-    if item.keys() == {"dims", "variable", "sha256", "coords"}:
-        values = _variable(item, ds)
-        return {"dims": item["dims"], "values": values, "coords": _gathered(item["coords"], ds)}
+    # No mapping from names of the user's has such values, even if it has these keys.
+    if (
+        item.keys() == _REFERENCE
+        and isinstance(item["dims"], list)
+        and isinstance(item["variable"], str)
+    ):
+        coords = {
+            d: _variable(c, ds) if isinstance(c, dict) else c for d, c in item["coords"].items()
+        }
+        return {"dims": item["dims"], "values": _variable(item, ds), "coords": coords}
     return {name: _gathered(value, ds) for name, value in item.items()}
+
+
+_REFERENCE = {"dims", "variable", "sha256", "coords"}
 
 
 def _variable(item: dict[str, Any], ds: xr.Dataset) -> Any:

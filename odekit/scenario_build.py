@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from odekit import options, scenario_values
+from odekit.activations import Activation
 from odekit.base import AnyProblem
 from odekit.errors import ProblemError
 from odekit.figure import check_figure
@@ -55,8 +56,8 @@ class Builder:
         if broken & {("heads",), ("tasks",), ("phases",)}:
             return None
         if state is None:
-            return self._join(*self._without_sizes(heads, tasks, phases), table.activation)
-        return self._join(state, heads, tasks, phases, table.activation)
+            return self._join(*self._without_sizes(heads, tasks, phases), self._activation(table))
+        return self._join(state, heads, tasks, phases, self._activation(table))
 
     def figure(self, table: Any, problem: AnyProblem | None) -> FigureTable | None:
         """What the picture shows, if the scenario says so."""
@@ -86,6 +87,14 @@ class Builder:
         )
         total = sum(plain) if known else np.inf
         return options.output_times("", times, total)
+
+    def _activation(self, table: ScenarioTable) -> str | Activation:
+        given = table.activation
+        if isinstance(given, str):
+            return given
+        with self.collect(("activation",)):
+            return Activation.shipped(**given.model_dump(exclude_none=True))
+        return "linear"
 
     def _state(self, table: ScenarioTable) -> OrderParameters | None:
         with self.collect(("state",)):
@@ -154,7 +163,7 @@ class Builder:
         heads: dict[str, Any],
         tasks: dict[str, Task],
         phases: list[Phase],
-        activation: str,
+        activation: str | Activation,
     ) -> Problem | None:
         """The parts together; each check that fails is noted and its argument replaced."""
         parts: dict[str, Any] = {

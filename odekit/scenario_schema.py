@@ -18,6 +18,7 @@ FORMS = {
     "<names>": "a table of names",
     "<over>": "a sweep such as { over = 'eta', geomspace = [0.1, 3, 20] }",
     "<times>": "a schedule { times = [...], values = [...] }",
+    "<activation>": "{ name = 'tanh', accuracy = 1e-6 }",
     "<outputs>": "{ geomspace = [1, 1e4, 100] }",
     "<polar>": "{ polar = { radius = ..., angles = ... } }",
     "<embed>": "{ embed = { readout = [...], task = ..., tasks = ... } }",
@@ -286,6 +287,15 @@ class PhaseTable(Table):
     copy_heads: dict[str, str] | None = None
 
 
+class ActivationTable(Table):
+    """Arguments of `odekit.Activation.shipped`."""
+
+    name: str
+    nodes: int | None = None
+    accuracy: float | None = None
+    slope: float | None = None
+
+
 class Solver(Table):
     """Options of `odekit.solve`."""
 
@@ -326,7 +336,10 @@ class ScenarioTable(Table):
     title: str = ""
     description: str = ""
     references: list[str] = []
-    activation: str = "erf"
+    activation: Annotated[
+        Annotated[str, Tag("<text>")] | Annotated[ActivationTable, Tag("<activation>")],
+        form("<text>", "<activation>"),
+    ] = "erf"
     state: State
     heads: dict[str, Head]
     tasks: dict[str, TaskTable]
@@ -339,6 +352,7 @@ TABLES: dict[str, type[Table]] = {
     "<over>": Axis,
     "<times>": ScheduleTable,
     "<outputs>": Times,
+    "<activation>": ActivationTable,
     "<polar>": Polar,
     "<embed>": Embed,
     "<imbalance>": Imbalance,

@@ -128,6 +128,15 @@ class Schedule:
         # A cubic may dip below zero between knots where the function touches it.
         return max(((c3 * x + c2) * x + c1) * x + c0, 0.0)
 
+    def at(self, times: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Learning rates at many times since the start of the phase, shape (n,)."""
+        if self.interpolation == "linear":
+            return np.asarray(np.interp(times, self.times, self.values))
+        from scipy.interpolate import CubicSpline
+
+        inside = np.clip(times, self.times[0], self.times[-1])
+        return np.asarray(np.maximum(CubicSpline(self.times, self.values)(inside), 0.0))
+
     @cached_property
     def pieces(self) -> tuple[list[float], list[tuple[float, ...]]]:
         """Left ends and polynomial coefficients as plain floats: 20x faster than scipy's call."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from odekit.activations import Activation
 from odekit.base import AnyProblem
 from odekit.checks import is_labelled
 from odekit.errors import ProblemError
@@ -44,7 +45,7 @@ def _forms(kind: object) -> tuple[Any, Any]:
 def _committee_to_plain(problem: Problem, apart: Apart | None) -> dict[str, Any]:
     state = problem.state
     return {
-        "activation": problem.activation,
+        "activation": plain(problem.activation),
         "state": {n: plain(getattr(state, n), f"state_{n}", apart) for n in ("Q", "R", "T")},
         "heads": {n: plain(v, f"heads_{n}", apart) for n, v in problem.heads.items()},
         "tasks": {n: _fields(task, f"tasks_{n}", apart) for n, task in problem.tasks.items()},
@@ -89,20 +90,23 @@ def describe(problem: AnyProblem) -> tuple[dict[str, Any], Variables]:
     return problem_to_dict(problem, apart), apart.variables
 
 
-def problem_from_dict(data: Mapping[str, Any]) -> AnyProblem:
-    """Rebuild, and check, a problem from plain data."""
+def problem_from_dict(data: Mapping[str, Any], own: Activation | None = None) -> AnyProblem:
+    """Rebuild, and check, a problem from plain data; `own` is the user's own activation."""
     _, read = _forms(data.get("kind", "committee"))
-    problem: AnyProblem = read(data)
+    problem: AnyProblem = read(data, own)
     return problem
 
 
-def _committee_from_plain(data: Mapping[str, Any]) -> Problem:
+def _committee_from_plain(data: Mapping[str, Any], own: Activation | None) -> Problem:
+    activation = data.get("activation", "erf")
+    if isinstance(activation, Mapping):
+        activation = Activation.from_dict(activation, own)
     return Problem(
         state=OrderParameters(**{k: rich(v) for k, v in data["state"].items()}),
         heads={name: rich(v) for name, v in data["heads"].items()},
         tasks={name: Task(**_rich_fields(task)) for name, task in data["tasks"].items()},
         phases=[phase_from(phase) for phase in data["phases"]],
-        activation=data.get("activation", "erf"),
+        activation=activation,
     )
 
 
@@ -112,7 +116,7 @@ def plain(value: Any, where: str = "", apart: Apart | None = None) -> Any:
         return _labelled(value, where, apart)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, Schedule):
+    if isinstance(value, Schedule | Activation):
         return value.to_dict()
     if isinstance(value, Consolidation):
         return _fields(value, where, apart)

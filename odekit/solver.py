@@ -11,12 +11,13 @@ import numpy as np
 from odekit.base import AnyProblem
 from odekit.checkpoint import Checkpoint, as_checkpoint
 from odekit.checks import count
+from odekit.engine import run_alone, suits
 from odekit.errors import ProblemError
 from odekit.executors import workers_of
 from odekit.gpu import choose as choose_device
 from odekit.grid import Grid, common_times
 from odekit.interrupts import Interrupts
-from odekit.options import SolverOptions, check_device, output_times
+from odekit.options import ENGINE_METHODS, SolverOptions, check_device, output_times
 from odekit.result import Result, prepare
 from odekit.run import Run
 from odekit.stepper import Floats
@@ -153,7 +154,7 @@ def solve(
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
     result = prepare(problem, options, times, attrs)
-    saved = as_checkpoint(checkpoint, lambda: result.identity)
+    saved = as_checkpoint(checkpoint, result.attrs["odekit_problem_sha256"])
     if saved is not None and store is not None:
         remedy = "Leave it out: an unfinished store is its own checkpoint."
         raise ProblemError("checkpoint", "must not be given with a store", repr(store), remedy)
@@ -189,12 +190,35 @@ def _single(
     progress: bool,
 ) -> xr.Dataset:
     """One trajectory, through scipy."""
+    if options.method in ENGINE_METHODS:
+        return _alone(problem, options, times, saved, result)
     total = float(sum(phase.duration for phase in problem.phases))
     show = _progress(total) if progress else None
     with Interrupts() as interrupts:
         arrays = Run(problem, options, times, saved).integrate(interrupts, show)
     if show is not None:
         show(total if arrays["status"] == 0 else arrays["t_last"])
+    return result.dataset(arrays, arrays.pop("time"))
+
+
+def _alone(
+    problem: AnyProblem,
+    options: SolverOptions,
+    times: Floats | None,
+    saved: Checkpoint | None,
+    result: Result,
+) -> xr.Dataset:
+    """One trajectory, by a method that scipy does not have."""
+    if saved is not None or not suits(problem, options):
+        raise ProblemError(
+            "method",
+            "must be one of scipy's for a single run with a checkpoint or a steady state",
+            repr(options.method),
+            "Take 'Radau', or leave `method` out.",
+        )
+    rows = common_times(problem, {}) if times is None else times
+    with Interrupts() as interrupts:
+        arrays = run_alone(problem, options, rows, interrupts)
     return result.dataset(arrays, arrays.pop("time"))
 
 

@@ -162,13 +162,23 @@ def _final(ds: xr.Dataset) -> Iterator[str]:
 
 def _finals(ds: xr.Dataset) -> Iterator[str]:
     """Last errors of a sweep, as far as its runs came."""
+    import xarray as xr
+
     for task in ds.task.values:
-        errors = ds.generalization_error.sel(task=task).transpose("time", ...).values
-        rows = np.isfinite(errors).cumsum(axis=0).argmax(axis=0)
-        last = np.take_along_axis(errors, rows[None], axis=0)
+        errors = ds.generalization_error.sel(task=task)
+        last = xr.apply_ufunc(
+            _last, errors, input_core_dims=[["time"]], dask="parallelized", output_dtypes=[float]
+        ).values
         good = last[np.isfinite(last)]
         said = _extent(good) if good.size else "nowhere finite"
         yield f"generalization error of {str(task)!r}: {said}"
+
+
+def _last(values: Any) -> Any:
+    """Last finite entry along the last axis; NaN where there is none."""
+    back = np.isfinite(values[..., ::-1]).argmax(axis=-1)
+    rows = values.shape[-1] - 1 - back
+    return np.take_along_axis(values, rows[..., None], axis=-1)[..., 0]
 
 
 def _matrix(name: str, values: Any) -> Iterator[str]:
@@ -188,11 +198,16 @@ def _status(ds: xr.Dataset) -> Iterator[str]:
         share = "" if total == 1 else f"{count} of {total} runs "
         where = f" (t = {float(ds.t_last):.6g})" if total == 1 and status else ""
         yield f"{share}{status.word}: {status.meaning}{where}. {status.remedy}".rstrip()
-    work = f"{int(np.sum(ds.n_steps))} steps, {int(np.sum(ds.n_rhs))} right-hand sides"
+    work = f"{int(np.sum(ds.n_steps))} steps"
+    if "odekit_simulation" in ds.attrs:
+        work += " of SGD"
+    else:
+        work += f", {int(np.sum(ds.n_rhs))} right-hand sides"
     if "n_jac" in ds:
         work += f", {int(np.sum(ds.n_jac))} Jacobians"
     if "method" in ds:
-        changes = [str(m).split(" -> ") for m in np.ravel(ds.method.values) if str(m) != "none"]
+        used = dict.fromkeys(np.ravel(ds.method.values).tolist())
+        changes = [m.split(" -> ") for m in used if m != "none"]
         work += ", " + ", ".join(dict.fromkeys(name for names in changes for name in names))
     yield work
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from odekit import linearlayout, provenance
 from odekit.batch import BatchLayout
-from odekit.layout import CODES, CommitteeLayout
+from odekit.layout import CommitteeLayout, quadrature_of
 from odekit.linearbatch import LinearBatch
 from odekit.linearlayout import LinearLayout
 from odekit.problem import Problem
@@ -72,7 +72,7 @@ def points_of(problem: AnyProblem, found: dict[str, Axis]) -> Any:
 def in_lanes(problem: AnyProblem) -> bool:
     """Whether the compiled engine has the equations."""
     if isinstance(problem, Problem):
-        return problem.activation in CODES
+        return quadrature_of(problem) is None
     network = getattr(problem, "network", None)
     return network is not None and sum(map(math.prod, map(network.shape, network.edges))) <= MOST
 
@@ -81,6 +81,17 @@ def constants(problem: AnyProblem) -> dict[str, Any]:
     """Variables of the dataset that no run changes, with the sweep dims that they have."""
     found: dict[str, Any] = _layouts()[problem.kind][0].constants(problem)
     return found
+
+
+def absent(problem: AnyProblem) -> set[str]:
+    """Variables of the dataset that no run of a problem has."""
+    found: set[str] = _layouts()[problem.kind][0].absent(problem)
+    return found
+
+
+def numbers(problem: AnyProblem) -> int:
+    """Numbers that one trajectory starts from."""
+    return int(_layouts()[problem.kind][0].numbers(problem))
 
 
 def sizes(problem: AnyProblem) -> dict[str, int]:

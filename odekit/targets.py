@@ -33,12 +33,10 @@ Write = Callable[[Region, Arrays], None] | None
 class Target(Protocol):
     """What `run_grid` fills."""
 
+    folder: ChunkFolder | None
+    """Where finished chunks are noted, so that another run need not compute them."""
     write: Write
     """What puts a chunk's arrays here from any process; None: they are handed to `keep`."""
-
-    @property
-    def immediate(self) -> bool:
-        """Whether nothing is kept until all chunks are done."""
 
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks, where an earlier run has decided it."""
@@ -55,6 +53,9 @@ class Target(Protocol):
     def close(self, complete: bool) -> xr.Dataset:
         """The dataset of what there is."""
 
+    def release(self) -> None:
+        """Let another run have the folder, if there is one."""
+
 
 def unreached(problem: Any, rows: int, region: Region, status: Status) -> Arrays:
     """A block of trajectories that have not begun, with a status that says why."""
@@ -68,10 +69,16 @@ class _Target:
     """What both have: which part is lost, and why."""
 
     write: Write = None
+    folder: ChunkFolder | None = None
 
     def __init__(self, result: Result, times: Floats) -> None:
         self.result, self.times = result, times
         self.lost: list[dict[str, Any]] = []
+
+    def release(self) -> None:
+        """Let another run have the folder."""
+        if self.folder is not None:
+            self.folder.release()
 
     def _note(self, region: Region, reason: str) -> Arrays:
         where = {d: [s.start, s.stop] for d, s in region.items()}
@@ -90,14 +97,9 @@ class MemoryTarget(_Target):
     ) -> None:
         super().__init__(result, times)
         check_memory(result, times, sizes)
-        self.sizes, self.folder = dict(sizes), None
+        self.sizes = dict(sizes)
         if saved is not None:
             self.folder = ChunkFolder(Path(saved.folder), result.identity, sizes)
-
-    @property
-    def immediate(self) -> bool:
-        """Whether there is no checkpoint."""
-        return self.folder is None
 
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks in the checkpoint."""
@@ -179,27 +181,24 @@ class ZarrTarget(_Target):
         self.overwrite, self.sizes = overwrite, dict(sizes)
         self.part = self.target.with_name(self.target.name + PART)
         self.data = self.part / "data"
-        self.folder = ChunkFolder(self.part, result.identity, sizes)
+        self.folder = self.chunks = ChunkFolder(self.part, result.identity, sizes)
         self.write = self.writer = RegionWriter(
             str(self.data), {n: s.dims for n, s in specs(result.problem, times.size).items()}
         )
 
-    @property
-    def immediate(self) -> bool:
-        """Never: finished chunks are on disk."""
-        return False
-
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks of an earlier run."""
-        return self.folder.shape()
+        return self.chunks.shape()
 
     def start(self, cut: Chunking) -> list[int]:
         """Lay the store out, unless an earlier run has."""
         self.cut = cut
-        self.folder.fix_shape(cut.shape)
+        self.chunks.fix_shape(cut.shape)
         if not self.data.exists():
+            # Records without data are what is left of a store that was put in its place.
+            self.chunks.forget(cut)
             self._lay_out(cut)
-        return self.folder.finished(cut)
+        return self.chunks.finished(cut)
 
     def _lay_out(self, cut: Chunking) -> None:
         from odekit.zarrstore import lay_out
@@ -221,7 +220,7 @@ class ZarrTarget(_Target):
     def keep(self, number: int, done: Done) -> None:
         """Note that a chunk is written."""
         if not done.interrupted:
-            self.folder.finish(number, done.record)
+            self.chunks.finish(number, done.record)
 
     def lose(self, number: int, reason: str) -> None:
         """Write the status of its trajectories."""

@@ -122,7 +122,7 @@ def _declared(data: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], A
     if data.get("storage_transformers"):
         raise ValueError("transformers of storage")
     shape, chunk = data["shape"], grid["configuration"]["chunk_shape"]
-    dims = data["dimension_names"]
+    dims = data.get("dimension_names") or []
     sizes = all(type(n) is int and n >= 0 for n in shape) and all(
         type(n) is int and n >= 1 for n in chunk
     )
@@ -151,7 +151,7 @@ def _check_files(
                 raise StoreError(path, f"holds a link or device, {place.name}", FOREIGN)
         for name in files:
             place = inside / name
-            if place == folder / METADATA:
+            if place == folder / METADATA or (not complete and is_leftover(place)):
                 continue
             key = place.relative_to(folder).parts
             if not _fits(key, counts):
@@ -161,6 +161,11 @@ def _check_files(
     if found > math.prod(counts) or (complete and found < math.prod(counts)):
         reason = f"`{folder.name}` has {found} of {math.prod(counts)} chunks"
         raise StoreError(path, reason, DAMAGED)
+
+
+def is_leftover(file: Path) -> bool:
+    """Whether a file is one that zarr renames once it is written, and did not get to."""
+    return file.suffix == ".partial"
 
 
 def _fits(key: tuple[str, ...], counts: list[int]) -> bool:

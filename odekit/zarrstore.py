@@ -18,18 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.dataset import registry_of
+from odekit.dataset import SWEPT_TEXT, registry_of
 from odekit.errors import OdekitError, ProblemError, StoreError
 from odekit.files import check_folder_target
 from odekit.provenance import plain_text, problem_of
-from odekit.zarrcheck import DAMAGED, check_tree
+from odekit.zarrcheck import DAMAGED, check_tree, is_leftover
 
 if TYPE_CHECKING:
     import xarray as xr
 
 MOST_CHUNK = 64 * 2**20
 """Largest chunk of a variable that is written whole."""
-TEXT = "U64"
 PART = ".part"
 
 
@@ -152,6 +151,9 @@ def add_attributes(path: Path, attrs: Mapping[str, Any]) -> None:
 
 def publish(written: Path, target: Path, overwrite: bool) -> None:
     """Put a finished folder at its place: what is there is absent, the old one or the new one."""
+    for file in written.rglob("*"):
+        if is_leftover(file):
+            file.unlink(missing_ok=True)
     check_tree(written, max_bytes=2**62)
     if hasattr(os, "sync"):
         os.sync()
@@ -229,7 +231,7 @@ def _as_solved(ds: xr.Dataset) -> xr.Dataset:
         data = variable.data
         if variable.dtype.kind in "OT":
             lazy = str(name) in known and name not in ds.coords
-            data = data.astype(TEXT) if lazy else plain_text(variable.values)
+            data = data.astype(SWEPT_TEXT) if lazy else plain_text(variable.values)
         if data is not variable.data or "flag_values" in attrs:
             changed[str(name)] = (variable.dims, data, attrs)
     for variable in ds.variables.values():

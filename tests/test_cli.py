@@ -259,7 +259,7 @@ def test_validate_passes_a_good_file_and_fails_each_broken_law(
     assert main(["validate", str(out)]) == DONE
     table = capsys.readouterr().out
     assert "FAIL" not in table
-    assert table.count("ok  ") == 8
+    assert table.count("ok  ") == 9
     good = ok.open(out)
 
     def changed(name: str, row: int, value: object) -> set[str]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from odekit.integrate import Integrator, Position
-from odekit.options import METHODS, SolverOptions
+from odekit.options import SCIPY_METHODS as METHODS
+from odekit.options import SolverOptions
 from odekit.status import Outcome, Status
 from odekit.stepper import Budget
 

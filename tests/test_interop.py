@@ -8,6 +8,7 @@ import netCDF4
 import numpy as np
 import pytest
 
+from odekit.status import Status
 from odekit.store import open as open_store
 from odekit.store import save
 from test_store import example
@@ -110,7 +111,7 @@ def test_r(ds, path, tmp_path):
     assert task == "a,β-task"
     assert title == TITLE
     assert problem == ds.attrs["odekit_problem"]
-    assert [int(x) for x in flags.split()] == [*range(8), 1, 1]
+    assert [int(x) for x in flags.split()] == [*map(int, Status), 1, 1]
 
 
 OCTAVE_SCRIPT = """
@@ -140,5 +141,5 @@ def test_octave(ds, path, tmp_path):
     assert task.rstrip("\0 ") == "a"
     assert title == TITLE
     assert json.loads(problem) == json.loads(ds.attrs["odekit_problem"])
-    assert [int(x) for x in flags.split()] == [*range(8), 1, 1]
+    assert [int(x) for x in flags.split()] == [*map(int, Status), 1, 1]
     assert int(count) == len(ds.variables)

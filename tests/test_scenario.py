@@ -302,7 +302,9 @@ def test_several_mistakes_in_one_part_are_all_found() -> None:
         ("second = 0.75", "third = 0.75", "phases[1].tasks", "'first', 'second'"),
         ('kind = "fisher"', 'kind = "ewc"', "phases[1].consolidation.kind", "'quadratic'"),
         ('{ b = "a" }', '{ b = "z" }', "phases[1].copy_heads", "head"),
-        ('activation = "erf"', 'activation = "tanh"', "activation", "'relu'"),
+        ('activation = "erf"', 'activation = "sigmoid"', "activation", "'relu'"),
+        ('activation = "erf"', "activation = { name = 'sine' }", "activation", "'gelu'"),
+        ('activation = "erf"', "activation = { nodes = 8 }", "activation.name", "missing"),
         ('method = "DOP853"', 'method = "RK"', "solver.method", "'LSODA'"),
         ("70.0, 3]", "90.0, 3]", "solver.t_eval", "total duration 70"),
         ("[1.0, 70.0, 3]", "[0.0, 70.0, 3]", "solver.t_eval.geomspace", "> 0"),
@@ -363,9 +365,16 @@ def test_state_is_given_or_drawn() -> None:
     assert "Cauchy" in messages(MINIMAL.replace("R = [[0.1", "R = [[1.5"))["state"]
 
 
-def test_relu_needs_gradient_flow_in_every_phase() -> None:
-    text = FULL.replace('activation = "erf"', 'activation = "relu"')
-    assert keys(text) == ["phases[0].gradient_flow"]
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "gelu", "softplus", "quadratic"])
+def test_every_shipped_activation_goes_by_its_name(name: str) -> None:
+    text = FULL.replace('activation = "erf"', f'activation = "{name}"')
+    assert parse_scenario(text).problem.activation == name
+
+
+def test_an_activation_may_have_an_accuracy_of_its_own() -> None:
+    table = "{ name = 'leaky_relu', slope = 0.2, accuracy = 1e-6, nodes = 32 }"
+    found = parse_scenario(FULL.replace('"erf"', table)).problem.activation
+    assert (found.name, found.slope, found.accuracy, found.nodes) == ("leaky_relu", 0.2, 1e-6, 32)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import odekit as ok
+from odekit import cli
+from odekit.block import blank
+from odekit.options import SolverOptions
+from odekit.provenance import problem_of
+from odekit.result import prepare
+from odekit.sweep import axes
 
 rates = st.floats(0, 1e6, allow_subnormal=False)
 positive = st.floats(1e-9, 1e9)
 # Names of the plain data's own keys among them: a task may be called "dims".
 names = st.one_of(
-    st.sampled_from(["dims", "values", "coords", "times", "interpolation", "head", "tasks"]),
+    st.sampled_from(
+        [
+            "dims",
+            "values",
+            "coords",
+            "variable",
+            "sha256",
+            "times",
+            "interpolation",
+            "head",
+            "tasks",
+        ]
+    ),
     st.text(string.ascii_letters + string.digits + " _-.,[]{}'\"", min_size=1, max_size=12),
 )
 
@@ -157,3 +175,85 @@ def test_plain_data_is_checked_as_it_is_read():
     data["phases"][0]["duration"] = -1.0
     with pytest.raises(ok.ProblemError, match="duration"):
         ok.Problem.from_dict(data)
+
+
+# ------------------------------------------------------------- large arrays, kept as variables
+
+
+def large(coord=None, draws=1500):
+    """Initial states whose numbers are above the threshold, in a run of no time."""
+    start = ok.OrderParameters.draw(
+        student=2, teacher=2, weight_std=0.3, input_dim=50, seed=1, draws=draws
+    )
+    if coord is not None:
+        Q, R = (x.assign_coords(draw=coord(draws)) for x in (start.Q, start.R))
+        start = ok.OrderParameters(Q=Q, R=R, T=start.T)
+    return ok.Problem(
+        state=start,
+        heads={"a head": xr.DataArray(np.ones((draws, 2)), dims=("draw", "student"))},
+        tasks={"main": ok.Task([1.0, 0.5], head="a head")},
+        phases=[ok.Phase("main", 0.01, 0.5)],
+    )
+
+
+def without_steps(problem):
+    """Its dataset, with one row and nothing integrated."""
+    options, times = SolverOptions(), np.array([0.0])
+    sizes = [size for size, _ in axes(problem).values()]
+    return prepare(problem, options, times).dataset(blank(problem, sizes, 1), times)
+
+
+@pytest.mark.parametrize(
+    "coord",
+    [None, lambda n: np.linspace(0, 1, n), lambda n: [f"ä{i}" for i in range(n)]],
+    ids=["counted", "numbers", "text"],
+)
+@pytest.mark.parametrize("name", ["run.nc", "run.zarr"])
+def test_large_arrays_are_variables_and_come_back_identical(tmp_path, coord, name):
+    problem = large(coord, draws=5000)
+    ds = without_steps(problem)
+    assert len(ds.attrs["odekit_problem"]) < 2000
+    assert {"problem_state_Q", "problem_state_R", "problem_heads_a_head"} <= set(ds)
+    back = ok.open(ok.save(ds, tmp_path / name))
+    again = ok.Problem.from_dict(problem_of(back))
+    assert again == problem
+    assert again.state.Q.identical(problem.state.Q)
+    assert again.heads["a head"].identical(problem.heads["a head"])
+    # A selection of the result keeps the problem whole.
+    assert ok.Problem.from_dict(problem_of(back.isel(draw=slice(3)))) == problem
+
+
+def test_the_checksum_of_the_problem_holds_for_its_variables():
+    ds = without_steps(large())
+    edited = ds.copy(deep=True)
+    edited["problem_state_Q"].values[7, 0, 0] *= 1.5
+    with pytest.raises(ok.ProblemError, match="checksum"):
+        problem_of(edited)
+    with pytest.raises(ok.ProblemError, match="dropped"):
+        problem_of(ds.drop_vars("problem_state_Q"))
+
+
+def test_small_arrays_stay_in_the_text():
+    ds = without_steps(large(draws=100))
+    assert not [name for name in ds if str(name).startswith("problem_")]
+
+
+def test_equal_arrays_are_kept_once():
+    both = xr.DataArray(np.ones((5000, 2)), dims=("draw", "student"))
+    problem = large().replace(
+        state=ok.OrderParameters(Q=np.eye(2), R=np.zeros((2, 2)), T=np.eye(2)),
+        heads={"a head": both, "b": both, "a_head": 2 * both},
+    )
+    ds = without_steps(problem)
+    kept = [str(name) for name in ds if str(name).startswith("problem_")]
+    assert kept == ["problem_heads_a_head", "problem_heads_a_head_1"]
+    assert ok.Problem.from_dict(problem_of(ds)) == problem
+
+
+def test_a_large_problem_is_run_again_from_its_file(tmp_path, capsys):
+    ds = ok.solve(large(), t_eval=[0.0, 0.01])
+    path = ok.save(ds, tmp_path / "run.nc")
+    assert cli.main(["run", str(path), "-o", str(tmp_path / "again.nc")]) == 0
+    again = ok.open(tmp_path / "again.nc")
+    assert again.equals(ok.open(path))
+    assert again.attrs["odekit_problem_sha256"] == ds.attrs["odekit_problem_sha256"]

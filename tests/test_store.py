@@ -38,6 +38,7 @@ def example(rows=5, sweep=(), seed=0):
         "T": noise(3, 3) if sweep else np.eye(3),
         "readout": noise(rows, 2, 2),
         "generalization_error": noise(rows, 2),
+        "test_error": noise(rows, 2),
         "phase": np.arange(rows) // 3,
         "status": np.full(lead, Status.INTERRUPTED),
         "t_last": np.full(lead, 4.0),
@@ -47,10 +48,15 @@ def example(rows=5, sweep=(), seed=0):
         "phase_end": noise(2),
         "phase_end_error": noise(2, 2),
         "phase_outcome": np.full((*lead, 2), Outcome.STEADY),
+        "quadrature_nodes": np.full(lead, 64),
+        "quadrature_error": noise(),
         "method": ["DOP853", "DOP853 -> Radau"],
     }
     coords = {"time": np.linspace(0, 4, rows), "head": ["a", "b"], "task": ["a", "β-task"]}
-    coords |= {name: np.linspace(0.1, 1, n) for name, n in zip(sweep, lead, strict=True)}
+    coords |= {
+        name: np.linspace(0.1, 1, n) if name != "replica" else np.arange(n)
+        for name, n in zip(sweep, lead, strict=True)
+    }
     return assemble(arrays, coords, provenance(PROBLEM, "An example"), sweep)
 
 
@@ -82,13 +88,13 @@ def assert_same_attributes(got, wanted):
 def test_example_follows_the_registry():
     assert check(example()) == []
     assert check(example(sweep=("eta", "sigma"))) == []
-    assert set(REGISTRY) <= set(example().variables)
+    assert set(REGISTRY) <= set(example(sweep=("replica",)).variables)
     assert all(f"`{name}`" in document() for name in REGISTRY)
 
 
 def test_flags_are_described():
     status = example().status
-    assert status.attrs["flag_values"].tolist() == list(range(8))
+    assert status.attrs["flag_values"].tolist() == [int(s) for s in Status] == list(range(9))
     assert status.attrs["flag_values"].dtype == np.int8
     assert status.attrs["flag_meanings"].split()[4] == "stalled"
     assert all(flag.meaning for flag in (*Status, *Outcome))

@@ -11,6 +11,7 @@ from odekit.linear.problem import LinearProblem
 from odekit.serialize import phase_from, phase_plain, plain, rich
 
 if TYPE_CHECKING:
+    from odekit.activations import Activation
     from odekit.serialize import Apart
 
 
@@ -28,8 +29,9 @@ def to_plain(problem: LinearProblem, apart: Apart | None = None) -> dict[str, An
     return {"network": network, "weights": weights, "tasks": tasks, "phases": phases}
 
 
-def from_plain(data: Mapping[str, Any]) -> LinearProblem:
-    """Rebuild, and check, a problem."""
+def from_plain(data: Mapping[str, Any], own: Activation | None = None) -> LinearProblem:
+    """Rebuild, and check, a problem; it has no use for an activation."""
+    del own
     tasks = {
         name: Correlations(
             yx={p: rich(v) for p, v in task["yx"].items()},

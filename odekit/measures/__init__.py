@@ -7,9 +7,11 @@ rows or trajectories without values stay NaN.
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `imbalance`;
 - `plateau`: level, start and end;
+- `conserved`: what the problem conserves, and how far the run drifts from it;
 - of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`.
 """
 
+from odekit.measures.conserved import conserved
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
 from odekit.measures.layers import conserved_layers, mode_entropy, mode_share, unit_entropy
 from odekit.measures.plateaus import plateau
@@ -25,6 +27,7 @@ from odekit.measures.summaries import final, initial_rate, maximum
 
 __all__ = [
     "activation_entropy",
+    "conserved",
     "conserved_layers",
     "contribution_entropy",
     "final",

@@ -204,6 +204,7 @@ def _change(
         input_core_dims=[["time"], ["time"], ["time"], [], []],
         output_core_dims=[["time"], ["time"]],
         vectorize=True,
+        dask="parallelized",
     )
     if "task" in since.dims:
         since = since.isel(task=0, drop=True)

@@ -77,6 +77,7 @@ def plateau(
         input_core_dims=[["time"]] * 3,
         output_core_dims=[[], [], []],
         vectorize=True,
+        dask="parallelized",
         output_dtypes=[np.float64] * 3,
     )
     texts = ("error on the plateau", "start of the plateau", "end of the plateau")

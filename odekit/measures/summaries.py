@@ -124,6 +124,7 @@ def _along_time(function: Any, curve: xr.DataArray) -> xr.DataArray:
         times,
         input_core_dims=[["time"], ["time"]],
         vectorize=True,
+        dask="parallelized",
         output_dtypes=[np.float64],
     )
     return number.rename(None)

@@ -140,19 +140,18 @@ def enter(M: Any, I: Any, m: Any, b: Any, i: int, lane: int) -> None:
         I[j, lane] = b.counts[i, j] if j < KEPT else 0
     I[INDEX, lane] = i
     I[FRESH, lane] = 1
-    since = pick(M, m.time, lane) - pick(M, m.begin, lane)
-    while I[STOP, lane] < b.stops.shape[0] and b.stops[I[STOP, lane]] <= since:
-        I[STOP, lane] += 1
     set_bound(M, I, m, b, lane)
 
 
 @inner
 def set_bound(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
     """The next time that no step may straddle: a stop, or the end of the phase."""
-    end = pick(M, m.end, lane)
+    t, begin, bound = pick(M, m.time, lane), pick(M, m.begin, lane), pick(M, m.end, lane)
+    while I[STOP, lane] < b.stops.shape[0] and begin + b.stops[I[STOP, lane]] <= t:
+        I[STOP, lane] += 1
     if I[STOP, lane] < b.stops.shape[0]:
-        end = smaller(end, pick(M, m.begin, lane) + b.stops[I[STOP, lane]])
-    place(M, m.bound, lane, end)
+        bound = smaller(bound, begin + b.stops[I[STOP, lane]])
+    place(M, m.bound, lane, bound)
 
 
 @outer

@@ -18,13 +18,14 @@ from .._jit import kernel
 from ..simd import absolute, choose_less, root
 from ..work import inner, outer
 from . import batch as lane_of
-from .batch import FRESH, HAND_OVER, INDEX, JACOBIANS, SINCE, WAITS
+from .batch import CALLS, FRESH, HAND_OVER, INDEX, JACOBIANS, NONFINITE, SINCE, WAITS
 from .inside import find_events, write_rows
 from .inverse import invert
 from .plan import make_memory
+from .spectrum import spectrum
 from .stepping import clip_steps, commit, judge, refill, set_rates
 from .systems import jacobian, rhs
-from .values import fill, get, lanes, pick, place, put
+from .values import fill, get, lanes, pick, place, put, smaller
 
 __all__ = ["RODAS5P", "Rosenbrock", "Scratch", "advance_implicit", "make_scratch"]
 
@@ -163,6 +164,8 @@ class Scratch(NamedTuple):
         Longest step that the growing modes allow; step at the last look.
     y, dense : ndarray, shapes (n,) and (n, n)
         State and Jacobian of one lane.
+    H, p : ndarray, shapes (n, n) and (3,)
+        For its spectrum.
     """
 
     J: NDArray[np.float64]
@@ -174,6 +177,8 @@ class Scratch(NamedTuple):
     stretch: NDArray[np.float64]
     y: NDArray[np.float64]
     dense: NDArray[np.float64]
+    H: NDArray[np.float64]
+    p: NDArray[np.float64]
 
 
 def make_scratch(n: int) -> Scratch:
@@ -188,6 +193,8 @@ def make_scratch(n: int) -> Scratch:
         stretch=make_memory(1),
         y=np.zeros(n),
         dense=np.zeros((n, n)),
+        H=np.zeros((n, n)),
+        p=np.zeros(3),
     )
 
 
@@ -221,24 +228,13 @@ def due(M: Any, I: Any, m: Any, scratch: Any, lane: int) -> bool:
     return moved > MOVED * size
 
 
-@kernel(_nrt=True)
-def spectrum(J: Any) -> Any:
-    """Largest modulus of the eigenvalues, and largest real part where positive."""
-    for i in range(J.shape[0]):
-        for j in range(J.shape[1]):
-            if not np.isfinite(J[i, j]):
-                return np.inf, np.inf
-    radius, growth = 0.0, 0.0
-    for value in np.linalg.eigvals(J.astype(np.complex128)):
-        radius = max(radius, abs(value))
-        growth = max(growth, value.real)
-    return radius, growth
-
-
 @outer
 def look(M: Any, I: Any, m: Any, b: Any, scratch: Any, limits: Any, lane: int) -> None:
     """Bound the steps by the growing modes; leave where implicit steps would not pay."""
-    radius, growth = spectrum(scratch.dense)
+    radius, growth = spectrum(scratch.dense, scratch.H, scratch.p)
+    if radius - radius != 0.0:
+        lane_of.leave(M, I, m, b, lane, NONFINITE)
+        return
     cap = GROWTH_PER_STEP / growth if growth > 0.0 else np.inf
     place(scratch.cap, 0, lane, cap)
     place(scratch.stretch, 0, lane, pick(M, m.wish, lane))
@@ -246,9 +242,9 @@ def look(M: Any, I: Any, m: Any, b: Any, scratch: Any, limits: Any, lane: int) -
         place(scratch.looked, i, lane, pick(M, m.y + i, lane))
     if limits.worth == np.inf:
         return
-    longest = min(cap, pick(M, m.end, lane) - pick(M, m.time, lane))
+    longest = smaller(cap, pick(M, m.end, lane) - pick(M, m.time, lane))
     if I[SINCE, lane] > TRIAL:
-        longest = min(longest, pick(M, m.wish, lane))
+        longest = smaller(longest, pick(M, m.wish, lane))
     if longest * radius < WORTH:
         I[WAITS, lane] += 1
         lane_of.leave(M, I, m, b, lane, HAND_OVER)
@@ -270,7 +266,7 @@ def look_around(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, limits:
             wish = pick(M, m.wish, lane)
             if wish <= 0.0:
                 wish = first_step(m, scratch, lane)
-            place(M, m.wish, lane, min(wish, pick(scratch.cap, 0, lane)))
+            place(M, m.wish, lane, smaller(wish, pick(scratch.cap, 0, lane)))
 
 
 @inner
@@ -329,8 +325,10 @@ def combine(M: Any, m: Any, method: Any, s: int, out: int) -> None:
 
 
 @inner
-def keep_difference(M: Any, m: Any, scratch: Any) -> None:
-    """Keep f a part of the step later, the first call."""
+def keep_difference(M: Any, I: Any, m: Any, scratch: Any) -> None:
+    """Keep f a part of the step later, the first call, and count it."""
+    for lane in range(lanes(M)):
+        I[CALLS, lane] += 1
     for i in range(m.n):
         put(scratch.f_t, i, get(M, m.k + i))
 
@@ -357,7 +355,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: An
         u = m.k + max(s, 0) * m.n
         rhs(M, m, b.wiring, m.new, u, limits.moves, limits.trains, limits.decays)
         if s < 0:
-            keep_difference(M, m, scratch)
+            keep_difference(M, I, m, scratch)
             continue
         if s == 0 and limits.scheduled:
             divide_difference(M, m, scratch)

@@ -31,21 +31,34 @@ def interpolate(M: Any, m: Any, tableau: Any) -> None:
 
 
 @inner
+def fix_ends(M: Any, I: Any, m: Any) -> None:
+    """Write where accepted steps end to `m.after`: at a threshold, at the bound, or in between.
+
+    Kept, not computed where it is needed: by another rounding a row would be before the end of one
+    step for `write_rows`, and after it for `stepping.advance_lane`.
+    """
+    for lane in range(lanes(M)):
+        if pick(M, m.accepted, lane) == 1.0:
+            t, h, bound = pick(M, m.time, lane), pick(M, m.h, lane), pick(M, m.bound, lane)
+            end = bound if h >= bound - t else smaller(t + h, bound)
+            if m.W > 0 and I[HIT, lane] == 1:
+                end = smaller(t + pick(M, m.high, lane) * h, end)
+            place(M, m.after, lane, end)
+
+
+@inner
 def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
     """Write the rows inside the accepted steps, one of every lane in each pass."""
+    fix_ends(M, I, m)
     while True:
         pending = 0
         for lane in range(lanes(M)):
             place(M, m.theta, lane, 0.0)
             if pick(M, m.accepted, lane) == 0.0 or I[ROW, lane] >= b.times.shape[0]:
                 continue
-            t, h = pick(M, m.time, lane), pick(M, m.h, lane)
-            wanted = b.times[I[ROW, lane]]
-            if (
-                wanted < smaller(t + h, pick(M, m.end, lane))
-                and wanted < t + pick(M, m.high, lane) * h
-            ):
-                place(M, m.theta, lane, (wanted - t) / h)
+            t, wanted = pick(M, m.time, lane), b.times[I[ROW, lane]]
+            if t < wanted < pick(M, m.after, lane):
+                place(M, m.theta, lane, (wanted - t) / pick(M, m.h, lane))
                 pending += 1
         if pending == 0:
             return

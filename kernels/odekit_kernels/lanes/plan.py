@@ -40,6 +40,7 @@ MACHINERY = [
     "mark",
     "bound",
     "h",
+    "after",
     "norm",
     "large",
     "ratio",
@@ -102,8 +103,8 @@ class Plan(NamedTuple):
         (W, D), (W,), (W,) Coefficients of the watched tasks, thresholds, errors.
     time, begin, end, wish, mark : int
         The numbers of `batch.Batch`, in their order.
-    bound, h : int
-        Time not to step over; length of the step.
+    bound, h, after : int
+        Time not to step over; length of the step, and where it ends once accepted.
     norm, large, ratio, accepted, unit, theta, low, high, at_low, at_high : int
         Of the step just tried: see `explicit` and `events`.
     size : int
@@ -155,6 +156,7 @@ class Plan(NamedTuple):
     mark: int
     bound: int
     h: int
+    after: int
     norm: int
     large: int
     ratio: int

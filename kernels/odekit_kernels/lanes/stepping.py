@@ -29,7 +29,6 @@ from .batch import (
     STEP_BUDGET,
     STEPS,
     STIFF,
-    STOP,
     THRESHOLD,
     WAITS,
 )
@@ -223,10 +222,8 @@ def commit(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
 @inner
 def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None:
     """Time, counters and rows after an accepted step of one lane."""
-    t, h, bound = pick(M, m.time, lane), pick(M, m.h, lane), pick(M, m.bound, lane)
+    t = pick(M, m.after, lane)
     hit = m.W > 0 and I[HIT, lane] == 1
-    landed = h >= bound - t
-    t = t + pick(M, m.high, lane) * h if hit else (bound if landed else t + h)
     place(M, m.time, lane, t)
     I[STEPS, lane] += 1
     I[SHRINKS, lane] = 0
@@ -236,8 +233,7 @@ def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None
     if hit or t >= pick(M, m.end, lane):
         lane_of.leave(M, I, m, b, lane, THRESHOLD if hit else DONE)
         return
-    if landed:
-        I[STOP, lane] += 1
+    if t >= pick(M, m.bound, lane):
         lane_of.set_bound(M, I, m, b, lane)
     if is_stiff(M, I, m, limits, lane):
         lane_of.leave(M, I, m, b, lane, HAND_OVER)

@@ -1,6 +1,6 @@
 """Studies of linear networks whose pictures are in docs/linear-networks.md.
 
-python examples/linear_networks.py imbalance|unimodal|race|lazy -o FIG.png
+python docs/examples/linear_networks.py imbalance|unimodal|race|lazy -o FIG.png
 """
 
 from __future__ import annotations

@@ -1,0 +1,189 @@
+"""Theory and simulation side by side: numbers, pictures, commands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import odekit as ok
+from odekit.cli import BAD_INPUT, DONE, main
+from odekit.plot import plot_run
+from test_against_sgd import one_phase, two_teachers
+
+PROBLEM = two_teachers([one_phase("a", 2.0), one_phase("b", 2.0)])
+SMALL = """
+[state]
+Q = [[1.0, 0.0], [0.0, 0.5]]
+R = [[0.1, 0.0], [0.0, 0.1]]
+T = 2
+[heads]
+main = [1.0, 1.0]
+[tasks.main]
+readout = [1.0, 1.0]
+[[phases]]
+tasks = "main"
+duration = 5
+learning_rate = 0.5
+"""
+
+
+@pytest.fixture(scope="module")
+def run():
+    return ok.solve(PROBLEM)
+
+
+@pytest.fixture(scope="module")
+def sim():
+    return ok.simulate(PROBLEM, input_dim=400, seed=0, replicas=6)
+
+
+# ---------------------------------------------------------------------------------------- numbers
+
+
+def test_numbers_are_what_they_say(run, sim):
+    found = ok.compare(run, sim)
+    assert found.attrs == {"input_dim": 400, "replicas": 6}
+    off = (sim.R - run.R).transpose("replica", "time", ...).values.reshape(6, -1)
+    r = found.sel(variable="R")
+    np.testing.assert_allclose(r.deviation, np.sqrt((off**2).mean()))
+    np.testing.assert_allclose(r.times_root_n, 20 * np.sqrt((off**2).mean()))
+    np.testing.assert_allclose(r.largest, np.abs(off.mean(axis=0)).max())
+    np.testing.assert_allclose(r.mean_deviation, np.sqrt((off.mean(axis=0) ** 2).mean()))
+    np.testing.assert_allclose(r.spread, np.sqrt(off.var(axis=0, ddof=1).mean()))
+    np.testing.assert_allclose(
+        r.in_standard_errors, r.mean_deviation / (r.spread / np.sqrt(6)), rtol=1e-12
+    )
+
+
+def test_agreement_and_disagreement_show(run, sim):
+    assert float(ok.compare(run, sim).in_standard_errors.max()) < 3
+    wrong = ok.solve(PROBLEM.replace_phase(0, learning_rate=0.4))
+    assert float(ok.compare(wrong, sim).in_standard_errors.sel(variable="R")) > 6
+
+
+def test_one_network_has_no_spread(run):
+    found = ok.compare(run, ok.simulate(PROBLEM, input_dim=400, seed=0))
+    assert np.isnan(found.spread).all()
+    assert np.isnan(found.in_standard_errors).all()
+    assert (found.deviation == found.mean_deviation).all()
+
+
+def test_sweeps_are_compared_point_by_point():
+    etas = xr.DataArray([0.3, 0.6], dims="eta", coords={"eta": [0.3, 0.6]})
+    swept = PROBLEM.replace_phase(0, learning_rate=etas)
+    times = [0.0, 1.0, 4.0]
+    run, sim = (
+        ok.solve(swept, t_eval=times),
+        ok.simulate(swept, input_dim=100, seed=0, replicas=3, t_eval=times),
+    )
+    found = ok.compare(run, sim)
+    assert found.deviation.dims == ("eta", "variable")
+    one = ok.compare(run.sel(eta=0.6), sim.sel(eta=0.6))
+    np.testing.assert_allclose(found.deviation.sel(eta=0.6), one.deviation)
+
+
+def test_common_times_alone_are_compared(run, sim):
+    some = run.isel(time=slice(None, None, 10))
+    assert ok.compare(some, sim).deviation.notnull().all()
+
+
+@pytest.mark.parametrize("case", ["two theories", "other units", "no times"])
+def test_what_cannot_be_compared_is_refused(case, run, sim):
+    pairs = {
+        "two theories": (run, run),
+        "other units": (run.isel(student=[0]), sim),
+        "no times": (run.assign_coords(time=run.time + 0.123), sim),
+    }
+    with pytest.raises(ok.ProblemError) as error:
+        ok.compare(*pairs[case])
+    assert error.value.argument == "sim"
+
+
+# --------------------------------------------------------------------------------------- pictures
+
+
+def marked(ax):
+    """Values of the markers of a panel, one array a series."""
+    return [np.asarray(c.lines[0].get_ydata()) for c in ax.containers]
+
+
+def test_markers_are_the_mean_over_networks(run, sim):
+    figure = plot_run(run, beside=[sim])
+    errors, overlaps, norms, readouts = (marked(ax) for ax in figure.axes)
+    assert [len(m) for m in (errors, overlaps, norms, readouts)] == [2, 8, 3, 4]
+    mean = sim.generalization_error.mean("replica")
+    assert np.isin(errors[0], mean.sel(task="a")).all()
+    assert 8 <= errors[0].size <= 16
+    assert np.isin(overlaps[3], sim.R.mean("replica")[:, 0, 3]).all()
+    texts = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert texts == ["theory", "SGD, $N=400$, 6 networks"]
+
+
+def test_a_sweep_has_markers_in_its_colours():
+    etas = xr.DataArray([0.3, 0.6], dims="eta", coords={"eta": [0.3, 0.6]})
+    swept = PROBLEM.replace_phase(0, learning_rate=etas)
+    run = ok.solve(swept)
+    sim = ok.simulate(swept, input_dim=50, seed=0)
+    axes = plot_run(run, beside=[sim]).axes[:2]
+    for ax in axes:
+        lines = [line.get_color() for line in ax.lines[:2]]
+        assert [tuple(c.lines[0].get_color()) for c in ax.containers] == [tuple(x) for x in lines]
+
+
+def test_fixed_readouts_have_no_panel_and_measured_errors_have_crosses():
+    problem = two_teachers([one_phase("a", 2.0, readout_learning_rate=0.0)])
+    x = np.random.default_rng(0).normal(size=(200, 30))
+    sim = ok.simulate(problem, inputs=x, seed=0)
+    figure = plot_run(ok.solve(problem), beside=[sim])
+    assert len(figure.axes) == 3
+    assert len(marked(figure.axes[0])) == 4
+    assert "measured over the inputs" in [t.get_text() for t in figure.legends[0].get_texts()]
+
+
+def test_other_units_are_refused(run):
+    other = ok.simulate(
+        ok.Problem(
+            state=ok.OrderParameters(Q=[[0.5]], R=[[0.0]], T=[[1.0]]),
+            heads={"a": [1.0]},
+            tasks={"a": ok.Task(readout=[1.0])},
+            phases=[ok.Phase("a", duration=4.0, learning_rate=1.0)],
+        ),
+        input_dim=50,
+        seed=0,
+    )
+    with pytest.raises(ok.ProblemError, match="same 'student'"):
+        plot_run(run, beside=[other])
+
+
+# --------------------------------------------------------------------------------------- commands
+
+
+def test_simulate_and_plot_both(tmp_path, capsys):
+    scenario, theory, networks = (tmp_path / n for n in ("s.toml", "a.nc", "b.nc"))
+    scenario.write_text(SMALL)
+    assert main(["run", str(scenario), "-o", str(theory)]) == DONE
+    words = ["--input-dim", "100", "--replicas", "2", "--seed", "5"]
+    assert main(["simulate", str(scenario), "-o", str(networks), *words]) == DONE
+    assert "1000 steps of SGD" in capsys.readouterr().out
+    sim = ok.open(networks)
+    direct = ok.simulate(ok.load_scenario(scenario).problem, input_dim=100, replicas=2, seed=5)
+    np.testing.assert_array_equal(sim.Q, direct.Q)
+    picture = tmp_path / "both.png"
+    assert main(["plot", str(theory), str(networks), "-o", str(picture)]) == DONE
+    assert picture.stat().st_size > 10_000
+    again = tmp_path / "again.nc"
+    assert main(["simulate", str(theory), "-o", str(again), *words]) == DONE
+    np.testing.assert_array_equal(ok.open(again).Q, sim.Q)
+    assert main(["validate", str(networks)]) == DONE
+    assert main(["show", str(networks)]) == DONE
+
+
+def test_bad_arguments_of_simulate(tmp_path, capsys):
+    scenario = tmp_path / "s.toml"
+    scenario.write_text(SMALL)
+    out = str(tmp_path / "x.nc")
+    for words in ([], ["--input-dim", "0"], ["--input-dim", "3"]):
+        assert main(["simulate", str(scenario), "-o", out, *words]) == BAD_INPUT
+    assert "rank of the overlaps" in capsys.readouterr().err
+    assert main(["simulate", str(scenario), "-o", "x.txt", "--input-dim", "9"]) == BAD_INPUT
