@@ -11,6 +11,7 @@ import odekit as ok
 from odekit.cli import main
 from odekit.dataset import check
 from odekit.errors import ProblemError, ScenarioError
+from odekit.plot import plot_run
 from odekit.scenario import parse_scenario, scenario_of
 from odekit.validate import validate
 
@@ -296,3 +297,24 @@ learning_rate = 1.0
     ):
         with pytest.raises(ScenarioError, match=said):
             parse_scenario(good.replace(old, new))
+
+
+# ------------------------------------------------------------------------ what committees have
+
+
+def test_what_committees_have_works_or_is_refused():
+    run = ok.solve(problem())
+    alone = ok.solve(problem(), method="Rodas5P", t_eval=run.time.values)
+    assert alone.method.values.tolist() == ["Rodas5P"]
+    xr.testing.assert_allclose(alone.W1, run.W1, atol=1e-6)
+    assert ok.measures.conserved(run).identical(ok.measures.conserved_layers(run))
+    ok.testing.assert_conserved(run)
+    ok.testing.assert_conserved(run, "imbalance_hidden")
+    for refused, said in (
+        (lambda: ok.simulate(problem(), input_dim=50, seed=0), "`problem` must be a Problem"),
+        (lambda: ok.testing.assert_error_nonincreasing(run), "must be a result of a Problem"),
+        (lambda: ok.compare(run, run), "`sim` must be a result of odekit.simulate"),
+        (lambda: plot_run(run, beside=[alone]), "`beside` must be left out"),
+    ):
+        with pytest.raises(ProblemError, match=said):
+            refused()
