@@ -15,6 +15,7 @@ _HOME = {
     "Checkpoint": "checkpoint",
     "CheckpointError": "errors",
     "Consolidation": "problem",
+    "LinearProblem": "linear",
     "OdekitError": "errors",
     "OrderParameters": "state",
     "Outcome": "status",
@@ -28,9 +29,11 @@ _HOME = {
     "SweepError": "errors",
     "Task": "problem",
     "compare": "comparison",
+    "descend": "gradientdescent",
     "even_angles": "initial",
     "imbalance": "initial",
     "inputs": "",
+    "linear": "",
     "load_scenario": "scenario",
     "measures": "",
     "open": "store",
@@ -63,6 +66,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from odekit import inputs as inputs
+    from odekit import linear as linear
     from odekit import measures as measures
     from odekit import plot as plot
     from odekit import teachers as teachers
@@ -77,9 +81,11 @@ if TYPE_CHECKING:
     from odekit.errors import StoreError as StoreError
     from odekit.errors import SweepError as SweepError
     from odekit.families import task_family as task_family
+    from odekit.gradientdescent import descend as descend
     from odekit.initial import even_angles as even_angles
     from odekit.initial import imbalance as imbalance
     from odekit.initial import polar as polar
+    from odekit.linear import LinearProblem as LinearProblem
     from odekit.problem import Consolidation as Consolidation
     from odekit.problem import Phase as Phase
     from odekit.problem import Problem as Problem

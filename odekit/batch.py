@@ -19,8 +19,10 @@ from odekit.sweep import Axis
 from odekit_kernels.lanes.batch import Batch, Rates
 from odekit_kernels.lanes.plan import Plan, Wiring, constant_places, make_memory, make_plan
 from odekit_kernels.lanes.rows import errors_of_rows, moments_of_rows
+from odekit_kernels.work import make_work
 
 if TYPE_CHECKING:
+    from odekit.base import AnyProblem
     from odekit.problem import Phase, Problem
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -28,28 +30,20 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 NO_RATES = Rates(np.zeros(0), np.zeros((0, 4)), 0.0, 0.0)
 
 
-class BatchLayout:
-    """Packing of the order parameters of every point of a sweep.
+class Points:
+    """The points of a sweep: how values that may be labelled become arrays over them.
 
     Parameters
     ----------
-    problem : Problem
+    problem : AnyProblem
     found : dict
         Its sweep dims, from `odekit.sweep.axes`; may be empty.
     """
 
-    def __init__(self, problem: Problem, found: dict[str, Axis]) -> None:
-        self.problem, self.dims = problem, list(found)
+    def __init__(self, problem: AnyProblem, found: dict[str, Axis]) -> None:
+        self.dims, self.tasks = list(found), list(problem.tasks)
         self.shape = tuple(size for size, _ in found.values())
         self.size = int(np.prod(self.shape, dtype=np.int64))
-        self.heads, self.tasks = list(problem.heads), list(problem.tasks)
-        self.K, self.P = problem.state.student, problem.state.teacher
-        self.upper = np.triu_indices(self.K)
-        self.code = CODES[str(problem.activation)]
-        self.u = self._stack([problem.tasks[name].readout for name in self.tasks], 1)
-        self.head_index = np.array(
-            [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
-        )
 
     def numbers(self, value: Any, core: int = 0) -> Floats:
         """A value that may be labelled, as (points or 1, *core)."""
@@ -68,12 +62,64 @@ class BatchLayout:
             np.broadcast_to(full, (*self.shape, *tail)).reshape(self.size, *tail), dtype=np.float64
         )
 
-    def _stack(self, values: list[Any], core: int) -> Floats:
+    def stack(self, values: list[Any], core: int) -> Floats:
         """Several values as (points or 1, values, *core)."""
         parts = [self.numbers(value, core) for value in values]
         size = max((len(part) for part in parts), default=1)
         parts = [np.broadcast_to(part, (size, *part.shape[1:])) for part in parts]
         return np.ascontiguousarray(np.stack(parts, axis=1)) if parts else np.zeros((1, 0))
+
+    def fold(self, array: Any) -> Any:
+        """The first axis, the points, as the dims of the sweep."""
+        return array.reshape((*self.shape, *array.shape[1:]))
+
+    def thresholds(self, phase: Phase) -> tuple[Any, Floats]:
+        """Indices of the watched tasks, and their levels (points or 1, watched)."""
+        names = list(phase.thresholds)
+        places = np.array([self.tasks.index(name) for name in names], dtype=np.int64)
+        levels = self.stack([phase.thresholds[name] for name in names], 0)
+        return places, levels
+
+    def rate(self, rate: Any) -> Floats:
+        """A learning rate as a phase begins, (points or 1,)."""
+        return self.numbers(rate(0.0) if isinstance(rate, Schedule) else rate)
+
+    def stops(self, phase: Phase) -> Floats:
+        """Times since the phase began that steps land on: kinks of its schedules."""
+        rates = (phase.learning_rate, phase.readout_learning_rate)
+        longest = float(np.max(np.asarray(phase.duration)))
+        tables = [rate for rate in rates if isinstance(rate, Schedule)]
+        return np.array(sorted({b for table in tables for b in table.breaks(longest)}))
+
+
+def joined(blocks: list[Floats]) -> Floats:
+    """Constants (points or 1, ...) one after the other: a row for each point, or one for all."""
+    size = max(len(block) for block in blocks)
+    flat = [block.reshape(len(block), -1) for block in blocks]
+    whole = [np.broadcast_to(block, (size, block.shape[1])) for block in flat]
+    return np.ascontiguousarray(np.concatenate(whole, axis=1))
+
+
+class BatchLayout(Points):
+    """Packing of the order parameters of every point of a sweep.
+
+    Parameters
+    ----------
+    problem : Problem
+    found : dict
+        Its sweep dims, from `odekit.sweep.axes`; may be empty.
+    """
+
+    def __init__(self, problem: Problem, found: dict[str, Axis]) -> None:
+        super().__init__(problem, found)
+        self.problem, self.heads = problem, list(problem.heads)
+        self.K, self.P = problem.state.student, problem.state.teacher
+        self.upper = np.triu_indices(self.K)
+        self.code = CODES[str(problem.activation)]
+        self.u = self.stack([problem.tasks[name].readout for name in self.tasks], 1)
+        self.head_index = np.array(
+            [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
+        )
 
     # ---------------------------------------------------------------------------------- the state
 
@@ -88,7 +134,7 @@ class BatchLayout:
             anchor=np.zeros((0, self.K), dtype=np.int64),
             v_head=np.zeros(0, dtype=np.int64),
         )
-        v = self._stack([self.problem.heads[name] for name in self.heads], 1)
+        v = self.stack([self.problem.heads[name] for name in self.heads], 1)
         return frame, self.pack(self.numbers(state.Q, 2), self.numbers(state.R, 2), v)
 
     def pack(self, Q: Floats, R: Floats, v: Floats) -> Floats:
@@ -107,9 +153,9 @@ class BatchLayout:
         R = y[..., triangle : y.shape[-1] - heads * K].reshape(*lead, K, -1)
         return Q, R, y[..., y.shape[-1] - heads * K :].reshape(*lead, heads, K)
 
-    def shown(self, P: int) -> Any:
-        """Which entries of a state with P fixed vectors the dataset shows: not those of copies."""
-        K, triangle = self.K, len(self.upper[0])
+    def shown(self, frame: Frame) -> Any:
+        """Which entries of a state the dataset shows: not overlaps with copies."""
+        K, P, triangle = self.K, frame.T.shape[1], len(self.upper[0])
         R = triangle + (np.arange(K)[:, np.newaxis] * P + np.arange(self.P)).ravel()
         v = triangle + K * P + np.arange(len(self.heads) * K)
         return np.concatenate([np.arange(triangle), R, v])
@@ -167,13 +213,6 @@ class BatchLayout:
 
     # ---------------------------------------------------------------------------------- the phase
 
-    def thresholds(self, phase: Phase) -> tuple[Any, Floats]:
-        """Indices of the watched tasks, and their levels (points or 1, watched)."""
-        names = list(phase.thresholds)
-        places = np.array([self.tasks.index(name) for name in names], dtype=np.int64)
-        levels = self._stack([phase.thresholds[name] for name in names], 0)
-        return places, levels
-
     def plan(self, index: int, frame: Frame, stages: int) -> Plan:
         """Memory of a group of trajectories in a phase."""
         phase = self.problem.phases[index]
@@ -189,6 +228,16 @@ class BatchLayout:
             stages,
         )
 
+    @staticmethod
+    def cost(plan: Plan) -> int:
+        """Moments I4 that a right-hand side takes."""
+        return plan.K * (plan.K + 1) * plan.D * (plan.D + 1) // 4
+
+    @staticmethod
+    def work(plan: Plan) -> Any:
+        """Scratch memory of one trajectory."""
+        return make_work(plan.K, plan.P, plan.H, plan.S)
+
     def batch(self, index: int, frame: Frame, plan: Plan, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
@@ -199,10 +248,10 @@ class BatchLayout:
             **state,
             constants=self._constants(phase, frame),
             places=constant_places(plan),
-            shown=self.shown(frame.T.shape[1]),
+            shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=_rates(phase.learning_rate),
-            rate_v=_rates(phase.readout_learning_rate),
+            rate_w=rates_of(phase.learning_rate),
+            rate_v=rates_of(phase.readout_learning_rate),
             wiring=Wiring(
                 head=self.head_index[places],
                 move=move,
@@ -218,38 +267,25 @@ class BatchLayout:
         places = [self.tasks.index(name) for name in names]
         watched, levels = self.thresholds(phase)
         copies = frame.T.shape[1] - self.P
-        p = self._stack([phase.mixture[name] for name in names], 0)
+        p = self.stack([phase.mixture[name] for name in names], 0)
         blocks = [
             frame.T,
             _widen(self.u[:, places], copies),
             # Given to nine digits they sum to one only roughly.
             p / p.sum(axis=1, keepdims=True),
-            self._stack([self.problem.tasks[name].noise_std for name in names], 0),
+            self.stack([self.problem.tasks[name].noise_std for name in names], 0),
             1.0 / self.numbers(phase.batch_size),
             self.numbers(phase.weight_decay),
             self.numbers(phase.readout_weight_decay),
-            self._rate(phase.learning_rate),
-            self._rate(phase.readout_learning_rate),
+            self.rate(phase.learning_rate),
+            self.rate(phase.readout_learning_rate),
             frame.F,
             frame.F_v,
             frame.v_anchor,
             _widen(self.u[:, watched], copies),
             levels,
         ]
-        size = max(len(block) for block in blocks)
-        flat = [block.reshape(len(block), -1) for block in blocks]
-        whole = [np.broadcast_to(block, (size, block.shape[1])) for block in flat]
-        return np.ascontiguousarray(np.concatenate(whole, axis=1))
-
-    def _rate(self, rate: Any) -> Floats:
-        return self.numbers(rate(0.0) if isinstance(rate, Schedule) else rate)
-
-    def stops(self, phase: Phase) -> Floats:
-        """Times since the phase began that steps land on: kinks of its schedules."""
-        rates = (phase.learning_rate, phase.readout_learning_rate)
-        longest = float(np.max(np.asarray(phase.duration)))
-        tables = [rate for rate in rates if isinstance(rate, Schedule)]
-        return np.array(sorted({b for table in tables for b in table.breaks(longest)}))
+        return joined(blocks)
 
     # --------------------------------------------------------------------------------- the result
 
@@ -283,17 +319,13 @@ class BatchLayout:
         Q, R, v = self.unpack(rows)
         return {"Q": Q, "R": R, "readout": v}
 
-    def fold(self, array: Any) -> Any:
-        """The first axis, the points, as the dims of the sweep."""
-        return array.reshape((*self.shape, *array.shape[1:]))
-
 
 def _widen(u: Floats, copies: int) -> Floats:
     """Readouts over the original fixed vectors, with zeros for the copies."""
     return np.ascontiguousarray(np.pad(u, ((0, 0), (0, 0), (0, copies))))
 
 
-def _rates(rate: Any) -> Rates:
+def rates_of(rate: Any) -> Rates:
     """A schedule's table in the kernels' form."""
     if not isinstance(rate, Schedule):
         return NO_RATES

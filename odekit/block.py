@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.dataset import REGISTRY, SWEPT_TEXT, Variable
+from odekit.dataset import SWEPT_TEXT, Variable, variables_of
 from odekit.engine import Engine, suits
-from odekit.layout import CommitteeLayout
 from odekit.run import Run
 from odekit.status import Status
 from odekit.sweep import at, axes, points
+from odekit.systems import absent, constants, sizes
 
 if TYPE_CHECKING:
+    from odekit.base import AnyProblem
     from odekit.interrupts import Asked
     from odekit.options import SolverOptions
-    from odekit.problem import Problem
     from odekit.stepper import Floats
 
 UNREACHED: dict[str, Any] = {"status": int(Status.INTERRUPTED), "phase": -1, "method": "none"}
@@ -26,7 +26,7 @@ UNREACHED: dict[str, Any] = {"status": int(Status.INTERRUPTED), "phase": -1, "me
 
 
 def run_block(
-    problem: Problem,
+    problem: AnyProblem,
     options: SolverOptions,
     times: Floats,
     *,
@@ -37,7 +37,7 @@ def run_block(
 
     Parameters
     ----------
-    problem : Problem
+    problem : AnyProblem
         With labelled numbers.
     options : SolverOptions
     times : ndarray, shape (rows,)
@@ -57,11 +57,13 @@ def run_block(
     if suits(problem, options):
         return Engine(problem, found, options, times, threads, interrupts).run()
     arrays = blank(problem, [size for size, _ in found.values()], times.size)
+    over_time = {name for name, spec in specs(problem, times.size).items() if "time" in spec.dims}
     for place, index in points(found):
         if interrupts.asked:
             break
         _put(
             arrays,
+            over_time,
             place,
             times,
             Run(at(problem, index), options, times, None).integrate(interrupts),
@@ -84,21 +86,13 @@ class Spec:
         return int(np.prod(self.shape, dtype=int)) * np.dtype(self.dtype).itemsize
 
 
-def specs(problem: Problem, rows: int) -> dict[str, Spec]:
+def specs(problem: AnyProblem, rows: int) -> dict[str, Spec]:
     """Variables of a sweep by name, with their core dims."""
-    sizes = {
-        "time": rows,
-        "student": problem.state.student,
-        "student_other": problem.state.student,
-        "teacher": problem.state.teacher,
-        "head": len(problem.heads),
-        "task": len(problem.tasks),
-        "phase_index": len(problem.phases),
-    }
-    left_out = {*CommitteeLayout.constants(problem), *CommitteeLayout.absent(problem)}
+    length = {"time": rows, **sizes(problem)}
+    left_out = {*constants(problem), *absent(problem)}
     return {
-        v.name: Spec(v.dims, tuple(sizes[d] for d in v.dims), *_kind(v))
-        for v in REGISTRY.values()
+        v.name: Spec(v.dims, tuple(length[d] for d in v.dims), *_kind(v))
+        for v in variables_of(problem).values()
         if not v.coordinate and v.name not in left_out
     }
 
@@ -108,7 +102,7 @@ def _kind(v: Variable) -> tuple[str, Any]:
     return SWEPT_TEXT if v.dtype == "str" else v.dtype, UNREACHED.get(v.name, number)
 
 
-def blank(problem: Problem, shape: Sequence[int], rows: int) -> dict[str, Any]:
+def blank(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any]:
     """Arrays of trajectories of which none has been reached."""
     return {
         name: np.full((*shape, *spec.shape), spec.unreached, dtype=spec.dtype)
@@ -117,7 +111,11 @@ def blank(problem: Problem, shape: Sequence[int], rows: int) -> dict[str, Any]:
 
 
 def _put(
-    arrays: dict[str, Any], place: tuple[int, ...], times: Floats, run: dict[str, Any]
+    arrays: dict[str, Any],
+    over_time: set[str],
+    place: tuple[int, ...],
+    times: Floats,
+    run: dict[str, Any],
 ) -> None:
     """Write the result of one point; what it has not reached stays as it is."""
     t = run.pop("time")
@@ -125,7 +123,7 @@ def _put(
     # A run that stopped early has one more row, at a time of its own.
     kept = times[np.minimum(rows, times.size - 1)] == t
     for name, value in run.items():
-        if "time" in REGISTRY[name].dims:
+        if name in over_time:
             arrays[name][(*place, rows[kept])] = np.asarray(value)[kept]
         else:
             arrays[name][place] = value

@@ -13,11 +13,12 @@ import numpy as np
 from odekit.block import run_block, specs
 from odekit.status import Status
 from odekit.sweep import axes, part
+from odekit.systems import numbers
 
 if TYPE_CHECKING:
+    from odekit.base import AnyProblem
     from odekit.interrupts import Asked
     from odekit.options import SolverOptions
-    from odekit.problem import Problem
     from odekit.stepper import Floats
 
 Region = dict[str, slice]
@@ -96,15 +97,14 @@ def chunk_shape(sizes: Mapping[str, int], runs: int) -> dict[str, int]:
     return shape
 
 
-def most_runs(problem: Problem, rows: int) -> int:
+def most_runs(problem: AnyProblem, rows: int) -> int:
     """Trajectories whose results fit into one chunk, and whose starts into one message."""
     each = sum(spec.nbytes for spec in specs(problem, rows).values())
-    K, P = problem.state.student, problem.state.teacher
-    start = 8 * (K * (K + P) + P * P + len(problem.heads) * K)
+    start = 8 * numbers(problem)
     return max(1, min(MOST_RUNS, MOST_BYTES // each, MOST_SENT // start))
 
 
-def sample(problem: Problem, runs: int) -> Problem:
+def sample(problem: AnyProblem, runs: int) -> AnyProblem:
     """About so many points, spread evenly over the grid."""
     sizes = {dim: size for dim, (size, _) in axes(problem).items()}
     step = max(1.0, (math.prod(sizes.values()) / max(runs, 1)) ** (1 / len(sizes)))
@@ -124,7 +124,7 @@ class _Deadline:
 
 
 def pilot(
-    problem: Problem, options: SolverOptions, times: Floats, threads: int, interrupts: Asked
+    problem: AnyProblem, options: SolverOptions, times: Floats, threads: int, interrupts: Asked
 ) -> float:
     """Trajectories per second, measured on ever larger parts of a sample.
 

@@ -173,7 +173,8 @@ def simulate(
     todo = _load(scenario)
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
     shown = sys.stderr.isatty() if progress is None else progress
-    ds = train(todo.problem, progress=shown, **times, **options).assign_attrs(_words(todo))
+    problem: Any = todo.problem  # of another kind it is refused there
+    ds = train(problem, progress=shown, **times, **options).assign_attrs(_words(todo))
     save(ds, output, overwrite=overwrite)
     return _report(ds, output, overwrite, picture)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from odekit.errors import ProblemError
+from odekit.linearvariables import linear_variables
 from odekit.provenance import SCHEMA_VERSION, canonical_json, problem_of, provenance
 from odekit.status import Outcome, Status
+from odekit.variable import Variable, coordinate
+
+if TYPE_CHECKING:
+    from odekit.base import AnyProblem
 
 __all__ = [
     "REGISTRY",
@@ -23,77 +28,28 @@ __all__ = [
     "document",
     "problem_of",
     "provenance",
+    "registry_of",
+    "variables_of",
+    "variables_of_data",
 ]
 
 
 # --------------------------------------------------------------------------------------- registry
 
 
-@dataclass(frozen=True)
-class Variable:
-    """One variable of the dataset, in all that people and programs need to know about it.
-
-    Parameters
-    ----------
-    name, long_name, units : str
-        As in the file. Everything here is a pure number: the units are "1".
-    dims : tuple of str
-        Core dimensions; those of a sweep come before them.
-    dtype : str
-        Numpy's name, or "str".
-    symbol, equation : str
-        What the papers call it, and the equation that it follows.
-    flags : type, optional
-        Enumeration of the values that an integer variable takes.
-    required : bool
-        Whether every dataset has it.
-    coordinate : bool
-        Whether it labels the dimension of its name.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    dtype: str
-    long_name: str
-    symbol: str = ""
-    equation: str = ""
-    units: str = "1"
-    flags: type[Status] | type[Outcome] | None = None
-    required: bool = True
-    coordinate: bool = False
-
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the variable in a dataset."""
-        attrs: dict[str, Any] = {"long_name": self.long_name}
-        if self.dtype != "str":
-            attrs["units"] = self.units
-        if self.symbol:
-            attrs["symbol"] = self.symbol
-        if self.equation:
-            attrs["equation"] = self.equation
-        if self.flags is not None:
-            attrs["flag_values"] = np.array([int(f) for f in self.flags], dtype=self.dtype)
-            attrs["flag_meanings"] = self.flags.flag_meanings()
-        return attrs
-
-
-def _coordinate(name: str, dtype: str, long_name: str, **more: Any) -> Variable:
-    return Variable(name, (name,), dtype, long_name, coordinate=True, **more)
-
-
 _STUDENTS = ("student", "student_other")
 _EXPANSION = "expansion of the mean-squared error in two-point moments I2"
 
 _VARIABLES = [
-    _coordinate("time", "float64", "steps / N", symbol="t"),
-    _coordinate("student", "int64", "student unit", symbol="k"),
-    _coordinate("student_other", "int64", "student unit (second index)", symbol="l"),
-    _coordinate("teacher", "int64", "fixed vector: a unit of any teacher", symbol="n"),
-    _coordinate("teacher_other", "int64", "fixed vector (second index)", symbol="m"),
-    _coordinate("head", "str", "readout of the student"),
-    _coordinate("task", "str", "task"),
-    _coordinate("phase_index", "int64", "phase"),
-    _coordinate("replica", "int64", "simulated network", required=False),
+    coordinate("time", "float64", "steps / N", symbol="t"),
+    coordinate("student", "int64", "student unit", symbol="k"),
+    coordinate("student_other", "int64", "student unit (second index)", symbol="l"),
+    coordinate("teacher", "int64", "fixed vector: a unit of any teacher", symbol="n"),
+    coordinate("teacher_other", "int64", "fixed vector (second index)", symbol="m"),
+    coordinate("head", "str", "readout of the student"),
+    coordinate("task", "str", "task"),
+    coordinate("phase_index", "int64", "phase"),
+    coordinate("replica", "int64", "simulated network", required=False),
     Variable(
         "Q",
         ("time", *_STUDENTS),
@@ -196,7 +152,43 @@ REGISTRY: dict[str, Variable] = {v.name: v for v in _VARIABLES}
 
 REPLICA = "replica"
 """Dim of simulated networks: it comes after those of a sweep, and before the core dims."""
-CORE_DIMS = tuple(dict.fromkeys(d for v in _VARIABLES for d in v.dims if d != REPLICA))
+
+OF_EVERY_KIND = [
+    "time",
+    "task",
+    "phase_index",
+    "phase",
+    "status",
+    "t_last",
+    "n_steps",
+    "n_rhs",
+    "n_jac",
+    "phase_end",
+    "phase_end_error",
+    "phase_outcome",
+    "method",
+]
+"""Variables that the dataset of any kind of problem has."""
+
+
+def variables_of(problem: AnyProblem) -> dict[str, Variable]:
+    """Every variable of a problem's dataset by name."""
+    network = problem.network.to_dict() if hasattr(problem, "network") else {}
+    return variables_of_data({"kind": problem.kind, "network": network})
+
+
+def _in_steps(variable: Variable) -> Variable:
+    """A variable of which time is that of gradient descent."""
+    text = variable.long_name.replace("steps / N", "steps of gradient descent")
+    return replace(variable, long_name=text)
+
+
+def variables_of_data(data: Mapping[str, Any]) -> dict[str, Variable]:
+    """Every variable by name, from the problem as plain data."""
+    if data.get("kind") == "linear":
+        common = {name: _in_steps(REGISTRY[name]) for name in OF_EVERY_KIND}
+        return {**linear_variables(data["network"]), **common}
+    return REGISTRY
 
 
 def document() -> str:
@@ -227,6 +219,7 @@ def assemble(
     coords: Mapping[str, Any],
     attrs: Mapping[str, Any],
     sweep: Sequence[str] = (),
+    registry: Mapping[str, Variable] = REGISTRY,
 ) -> xr.Dataset:
     """Put arrays together to a labelled dataset, with the registry's types and attributes.
 
@@ -242,6 +235,8 @@ def assemble(
         Global attributes: see `provenance`.
     sweep : sequence of str
         Dimensions of the sweep, in order.
+    registry : mapping, optional
+        Variables by name, from `variables_of`; those of a committee by default.
 
     Returns
     -------
@@ -254,58 +249,66 @@ def assemble(
     >>> ds.status.dims, str(ds.status.dtype), ds.time.attrs["long_name"]
     (('eta',), 'int8', 'steps / N')
     """
-    variables = {name: _variable(name, value, tuple(sweep)) for name, value in arrays.items()}
-    labels = {name: _label(name, value) for name, value in coords.items()}
+    known = _Typing(registry)
+    variables = {name: known.variable(name, value, tuple(sweep)) for name, value in arrays.items()}
+    labels = {name: known.label(name, value) for name, value in coords.items()}
     ds = xr.Dataset(variables, labels)
     counted = {
-        str(d): _label(str(d), np.arange(ds.sizes[d]))
+        str(d): known.label(str(d), np.arange(ds.sizes[d]))
         for d in ds.dims
-        if d not in ds.coords and d in REGISTRY and REGISTRY[str(d)].dtype == "int64"
+        if d not in ds.coords and d in registry and registry[str(d)].dtype == "int64"
     }
     return ds.assign_coords(counted).assign_attrs(dict(attrs))
 
 
-def _typed(name: str, values: Any) -> Any:
-    """Array with the type that the registry gives it."""
-    if name not in REGISTRY:
-        return np.asarray(values)
-    wanted = REGISTRY[name].dtype
-    if wanted == "str":
-        return np.asarray(values, dtype=np.str_)
-    array = np.asarray(values)
-    # "safe" after a look at the values: counters come as float64 from compiled code
-    if array.dtype.kind == "f" and wanted.startswith("int") and np.any(array != np.rint(array)):
-        raise ProblemError(name, f"must hold whole numbers ({wanted})", array.dtype)
-    return array.astype(wanted, copy=False)
+class _Typing:
+    """Gives arrays the types, dimensions and attributes of a registry."""
 
+    def __init__(self, registry: Mapping[str, Variable]) -> None:
+        self.registry = registry
 
-def _attributes(name: str, own: Mapping[Any, Any]) -> dict[Any, Any]:
-    return {**REGISTRY[name].attributes(), **own} if name in REGISTRY else dict(own)
+    def _typed(self, name: str, values: Any) -> Any:
+        """Array with the type that the registry gives it."""
+        if name not in self.registry:
+            return np.asarray(values)
+        wanted = self.registry[name].dtype
+        if wanted == "str":
+            return np.asarray(values, dtype=np.str_)
+        array = np.asarray(values)
+        # "safe" after a look at the values: counters come as float64 from compiled code
+        if array.dtype.kind == "f" and wanted.startswith("int") and np.any(array != np.rint(array)):
+            raise ProblemError(name, f"must hold whole numbers ({wanted})", array.dtype)
+        return array.astype(wanted, copy=False)
 
+    def _attributes(self, name: str, own: Mapping[Any, Any]) -> dict[Any, Any]:
+        known = self.registry[name].attributes() if name in self.registry else {}
+        return {**known, **own}
 
-def _variable(name: str, value: Any, sweep: tuple[str, ...]) -> xr.Variable:
-    if isinstance(value, xr.DataArray | xr.Variable):
-        return xr.Variable(value.dims, _typed(name, value.values), _attributes(name, value.attrs))
-    if isinstance(value, tuple):
-        dims, values = value
-        return xr.Variable(dims, _typed(name, values), _attributes(name, {}))
-    if name not in REGISTRY:
-        remedy = "Give it as a (dims, array) pair or as a DataArray."
-        raise ProblemError(name, "needs its dimensions named", "a bare array", remedy)
-    array = _typed(name, value)
-    core = REGISTRY[name].dims
-    if array.ndim not in (len(core), len(core) + len(sweep)):
-        rule = f"must have dimensions {core}, or {(*sweep, *core)} in a sweep"
-        raise ProblemError(name, rule, f"{array.ndim} dimensions")
-    dims = core if array.ndim == len(core) else (*sweep, *core)
-    return xr.Variable(dims, array, _attributes(name, {}))
+    def _make(self, name: str, dims: Any, values: Any, own: Mapping[Any, Any] = {}) -> xr.Variable:
+        return xr.Variable(dims, self._typed(name, values), self._attributes(name, own))
 
+    def variable(self, name: str, value: Any, sweep: tuple[str, ...]) -> xr.Variable:
+        """A variable from what `assemble` takes."""
+        if isinstance(value, xr.DataArray | xr.Variable):
+            return self._make(name, value.dims, value.values, value.attrs)
+        if isinstance(value, tuple):
+            return self._make(name, *value)
+        if name not in self.registry:
+            remedy = "Give it as a (dims, array) pair or as a DataArray."
+            raise ProblemError(name, "needs its dimensions named", "a bare array", remedy)
+        array = self._typed(name, value)
+        core = self.registry[name].dims
+        if array.ndim not in (len(core), len(core) + len(sweep)):
+            rule = f"must have dimensions {core}, or {(*sweep, *core)} in a sweep"
+            raise ProblemError(name, rule, f"{array.ndim} dimensions")
+        dims = core if array.ndim == len(core) else (*sweep, *core)
+        return xr.Variable(dims, array, self._attributes(name, {}))
 
-def _label(name: str, value: Any) -> xr.Variable:
-    if isinstance(value, xr.DataArray | xr.Variable):
-        return xr.Variable(value.dims, _typed(name, value.values), _attributes(name, value.attrs))
-    dims, values = value if isinstance(value, tuple) else ((name,), value)
-    return xr.Variable(dims, _typed(name, values), _attributes(name, {}))
+    def label(self, name: str, value: Any) -> xr.Variable:
+        """A coordinate."""
+        if isinstance(value, xr.DataArray | xr.Variable):
+            return self._make(name, value.dims, value.values, value.attrs)
+        return self._make(name, *(value if isinstance(value, tuple) else ((name,), value)))
 
 
 # ------------------------------------------------------------------------------------------ check
@@ -324,23 +327,33 @@ def check(ds: xr.Dataset) -> list[str]:
     list of str
         One sentence for each violation; empty where there is none.
     """
+    known = registry_of(ds)
     found = [
         f"`{v.name}` is missing"
-        for v in REGISTRY.values()
+        for v in known.values()
         if v.required and v.name not in ds.variables
     ]
-    for v in REGISTRY.values():
+    core = {d for v in known.values() for d in v.dims if d != REPLICA}
+    for v in known.values():
         if v.name in ds.variables:
-            found += _check_variable(v, ds[v.name])
+            found += _check_variable(v, ds[v.name], core)
     if "time" in ds.coords and ds["time"].ndim == 1:
         found += _check_time(ds["time"].values)
     return found + _check_attributes(ds)
 
 
-def _check_variable(v: Variable, array: xr.DataArray) -> list[str]:
+def registry_of(ds: xr.Dataset) -> Mapping[str, Variable]:
+    """Of the problem that it holds; a committee's where it holds none, which is told later."""
+    try:
+        return variables_of_data(problem_of(ds))
+    except (ProblemError, KeyError, TypeError, AttributeError):
+        return REGISTRY
+
+
+def _check_variable(v: Variable, array: xr.DataArray, core: set[str]) -> list[str]:
     found = []
     lead = array.dims[: len(array.dims) - len(v.dims)]
-    swept = lead and (v.coordinate or any(d in CORE_DIMS for d in lead))
+    swept = lead and (v.coordinate or any(d in core for d in lead))
     if array.dims[len(lead) :] != v.dims or swept:
         wanted = v.dims if v.coordinate else ("…", *v.dims)
         found.append(f"`{v.name}` must have dimensions {wanted}, has {array.dims}")

@@ -11,15 +11,13 @@ import numpy as np
 from scipy.integrate import RK23, RK45
 
 from odekit import gpu
-from odekit.batch import BatchLayout
-from odekit.dataset import REGISTRY
+from odekit.dataset import variables_of
 from odekit.interrupts import Asked
-from odekit.layout import Frame, quadrature_of
 from odekit.options import SolverOptions
 from odekit.schedule import Schedule
 from odekit.status import Outcome, Status
 from odekit.sweep import Axis
-from odekit_kernels.committee import make_work
+from odekit.systems import in_lanes, points_of
 from odekit_kernels.lanes.batch import (
     CALLS,
     CODE,
@@ -39,12 +37,12 @@ from odekit_kernels.lanes.batch import (
 )
 from odekit_kernels.lanes.explicit import Tableau, advance_explicit
 from odekit_kernels.lanes.implicit import RODAS5P, advance_implicit, make_scratch
-from odekit_kernels.lanes.plan import Plan, make_memory
+from odekit_kernels.lanes.plan import make_memory
 from odekit_kernels.lanes.stepping import Limits
 from odekit_kernels.simd import WIDTH
 
 if TYPE_CHECKING:
-    from odekit.problem import Problem
+    from odekit.base import AnyProblem
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -89,7 +87,7 @@ def tableau(kind: str) -> Tableau:
 
 
 def run_alone(
-    problem: Problem, options: SolverOptions, times: Floats, interrupts: Asked
+    problem: AnyProblem, options: SolverOptions, times: Floats, interrupts: Asked
 ) -> dict[str, Any]:
     """One trajectory by a method that only the engine has; rows that it did not reach are left out.
 
@@ -99,18 +97,17 @@ def run_alone(
         Variables of the dataset by name, ``time`` among them.
     """
     engine = Engine(problem, {}, options, times, 1, interrupts)
-    arrays = engine.run()
+    arrays, known = engine.run(), variables_of(problem)
     reached = slice(int(engine.counts[0, ROW]))
     for name in arrays:
-        if "time" in REGISTRY[name].dims:
+        if "time" in known[name].dims:
             arrays[name] = arrays[name][reached]
     return {**arrays, "time": times[reached]}
 
 
-def suits(problem: Problem, options: SolverOptions) -> bool:
+def suits(problem: AnyProblem, options: SolverOptions) -> bool:
     """Whether the engine can do it; what it cannot, scipy's integrators do point by point."""
-    compiled = quadrature_of(problem) is None
-    return compiled and options.method in METHODS and options.steady_state is None
+    return in_lanes(problem) and options.method in METHODS and options.steady_state is None
 
 
 class Engine:
@@ -118,7 +115,7 @@ class Engine:
 
     Parameters
     ----------
-    problem : Problem
+    problem : AnyProblem
     found : dict
         Sweep dims, from `odekit.sweep.axes`.
     options : SolverOptions
@@ -130,7 +127,7 @@ class Engine:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: AnyProblem,
         found: dict[str, Axis],
         options: SolverOptions,
         times: Floats,
@@ -139,7 +136,7 @@ class Engine:
     ) -> None:
         self.problem, self.options, self.times = problem, options, times
         self.threads, self.interrupts = threads, interrupts
-        self.layout = BatchLayout(problem, found)
+        self.layout = points_of(problem, found)
         size, phases = self.layout.size, len(problem.phases)
         seconds = options.max_seconds
         self.deadline = np.inf if seconds is None else time.monotonic() + seconds
@@ -164,11 +161,11 @@ class Engine:
             frame, y = self.layout.enter(index, frame, y)
             alive = self.status == Status.COMPLETED
             self._phase(index, frame, y, alive)
-            shown = y[:, self.layout.shown(frame.T.shape[1])]
+            shown = y[:, self.layout.shown(frame)]
             end_errors[alive, index] = self.layout.errors(shown)[alive]
         return self._arrays(end_errors)
 
-    def _phase(self, index: int, frame: Frame, y: Floats, alive: Any) -> None:
+    def _phase(self, index: int, frame: Any, y: Floats, alive: Any) -> None:
         phase = self.problem.phases[index]
         begin, duration = self.numbers[:, TIME], self.layout.numbers(phase.duration)
         first = np.full_like(begin, self.options.first_step or 0.0)
@@ -195,7 +192,7 @@ class Engine:
         self._integrate(index, plan, batch, todo)
         self._close(index, alive)
 
-    def _already_there(self, index: int, frame: Frame, y: Floats, todo: Any) -> Any:
+    def _already_there(self, index: int, frame: Any, y: Floats, todo: Any) -> Any:
         """End at once the phases whose thresholds are met as they begin; return the others."""
         watched, levels = self.layout.thresholds(self.problem.phases[index])
         errors = self.layout.errors(y, watched, frame)
@@ -203,7 +200,7 @@ class Engine:
         self.counts[met, CODE] = THRESHOLD
         return todo[~met[todo]]
 
-    def _integrate(self, index: int, plan: Plan, batch: Batch, todo: Any) -> None:
+    def _integrate(self, index: int, plan: Any, batch: Batch, todo: Any) -> None:
         """Advance all; with no method named, hand trajectories from partner to partner."""
         method = self.options.method
         limits = self._limits(index, WORTH_STEPS if method is None else np.inf)
@@ -259,20 +256,22 @@ class Engine:
         with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(work, parts))
 
-    def _explicit(self, plan: Plan, batch: Batch, limits: Limits, todo: Any) -> None:
+    def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")
         memory, counters, queue = _group(plan, todo)
-        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, _quota(plan))
+        quota = _quota(self.layout.cost(plan))
+        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, quota)
         while not advance_explicit(*fixed):
             if self._stopped():
                 put_back(memory, counters, plan, batch)
                 return
 
-    def _implicit(self, plan: Plan, batch: Batch, limits: Limits, todo: Any) -> None:
+    def _implicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         memory, counters, queue = _group(plan, todo)
         scratch = make_scratch(plan.n)
-        work = make_work(plan.K, plan.P, plan.H, plan.S)
-        quota = _quota(plan, implicit=True)
+        work = self.layout.work(plan)
+        # A Jacobian of every lane, and the inverses.
+        quota = _quota(10 * (self.layout.cost(plan) + plan.n**3 // 100))
         fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, quota, scratch, work)
         while not advance_implicit(*fixed):
             if self._stopped():
@@ -298,9 +297,10 @@ class Engine:
 
     def _arrays(self, end_errors: Floats) -> dict[str, Any]:
         layout, fold = self.layout, self.layout.fold
+        read = layout.arrays(self.rows)
         arrays = {
-            **layout.arrays(self.rows),
-            "generalization_error": self._errors(),
+            **read,
+            **({} if "generalization_error" in read else {"generalization_error": self._errors()}),
             "phase": self._phase_of_rows(),
             "status": self.status,
             "t_last": self.numbers[:, TIME].copy(),
@@ -334,14 +334,11 @@ class Engine:
         return np.where(filled, phase, -1).astype(np.int32)
 
 
-def _quota(plan: Plan, *, implicit: bool = False) -> int:
+def _quota(work: int) -> int:
     """Steps of a group after which to look up; measured at K = P = 2, 4, 8."""
-    work = plan.K * (plan.K + 1) * plan.D * (plan.D + 1) // 4
-    if implicit:  # a Jacobian of every lane, and the inverses
-        work = 10 * (work + plan.n**3 // 100)
-    return max(1, min(QUOTA, QUOTA_WORK // work))
+    return max(1, min(QUOTA, QUOTA_WORK // max(work, 1)))
 
 
-def _group(plan: Plan, todo: Any) -> tuple[Floats, Any, Any]:
+def _group(plan: Any, todo: Any) -> tuple[Floats, Any, Any]:
     """Memory of a group of lanes, its whole numbers, and the queue of its trajectories."""
     return make_memory(plan.size), make_counters(WIDTH), np.array([0, 1, todo.size])

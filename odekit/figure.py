@@ -12,12 +12,11 @@ import numpy as np
 from odekit.errors import ProblemError
 from odekit.scenario_schema import FigureTable
 from odekit.status import Status
-from odekit.sweep import CORE
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from odekit.problem import Problem
+    from odekit.base import AnyProblem
 
 ATTRIBUTE = "odekit_figure"
 """Attribute of a dataset that holds its figure as JSON."""
@@ -26,11 +25,14 @@ STATES = (
     "activation_entropy",
     "contribution_entropy",
     "imbalance",
+    "mode_entropy",
+    "mode_share",
     "overlap_cosine",
     "readout_entropy",
     "student_cosine",
+    "unit_entropy",
 )
-VARIABLES = ("generalization_error", "readout", "Q", "R")
+VARIABLES = ("generalization_error", "readout", "Q", "R", "mode_strength", "mode_alignment")
 TAKEN: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(CURVES, ("final", "maximum", "initial_rate")),
     **dict.fromkeys((*STATES, *VARIABLES), ("final", "switch", "maximum")),
@@ -115,7 +117,8 @@ def evaluate(ds: xr.Dataset, name: str) -> xr.DataArray:
         state = measure.base in STATES
         array = getattr(measures, measure.base)(ds) if state else ds[measure.base]
         array, labels = _taken(ds, array, measure.taken), measure.labels
-    array = _selected(name, array, labels).where(ds["status"] == Status.COMPLETED)
+    sweep = {str(d) for d in ds["generalization_error"].dims} - {"time", "task"}
+    array = _selected(name, array, labels, sweep).where(ds["status"] == Status.COMPLETED)
     return abs(array) if measure.absolute else array
 
 
@@ -167,7 +170,7 @@ LINES = 6
 """Most values of a dimension that colours or columns show one by one."""
 
 
-def check_figure(figure: FigureTable, problem: Problem) -> None:
+def check_figure(figure: FigureTable, problem: AnyProblem) -> None:
     """Refuse, before anything is computed, a figure that cannot be drawn.
 
     Raises
@@ -221,9 +224,13 @@ def _taken(ds: xr.Dataset, array: xr.DataArray, taken: str) -> xr.DataArray:
     return array.isel(time=row.where(row >= 0, 0)).drop_vars("time", errors="ignore")
 
 
-def _selected(name: str, array: xr.DataArray, labels: tuple[str, ...]) -> xr.DataArray:
+def _selected(
+    name: str, array: xr.DataArray, labels: tuple[str, ...], sweep: set[str]
+) -> xr.DataArray:
     """Without the dims that are not the sweep's: those of length one need no label."""
-    core = [str(d) for d in array.dims if d in CORE and (labels or array.sizes[d] > 1)]
+    core = [str(d) for d in array.dims if d not in sweep]
+    if len(labels) < len(core):
+        core = [d for d in core if array.sizes[d] > 1]
     if len(core) != len(labels):
         raise ProblemError(
             "measures",
@@ -238,7 +245,7 @@ def _selected(name: str, array: xr.DataArray, labels: tuple[str, ...]) -> xr.Dat
                 "measures", f"must have as {dim} one of {', '.join(known)}", repr(name), ""
             )
         array = array.isel({dim: known.index(label)}, drop=True)
-    ones = [d for d in array.dims if d in CORE]
+    ones = [d for d in array.dims if d not in sweep]
     extra = [c for c in array.coords if c not in array.dims]
     return array.isel(dict.fromkeys(ones, 0), drop=True).drop_vars(extra)
 
@@ -269,6 +276,11 @@ WORDS = {
     "readout": ("readout", "$v_k$"),
     "Q": ("overlap", "$Q_{kl}$"),
     "R": ("overlap", "$R_{kn}$"),
+    "mode_strength": ("strength of a mode", r"$a_\alpha$"),
+    "mode_alignment": ("alignment of a mode", r"$\cos_\alpha$"),
+    "mode_share": ("share of a mode", r"$m_{h\alpha}$"),
+    "mode_entropy": ("entropy over modes", r"$|m_{h\alpha}|$"),
+    "unit_entropy": ("entropy over units", r"$|m_{h\alpha}|$"),
     "imbalance": ("imbalance", "$v_k^2-Q_{kk}$"),
     "overlap_cosine": ("cosine", r"$R_{kn}/\sqrt{Q_{kk}T_{nn}}$"),
     "student_cosine": ("cosine", r"$Q_{kl}/\sqrt{Q_{kk}Q_{ll}}$"),

@@ -12,7 +12,6 @@ from numba.core.errors import NumbaPerformanceWarning
 
 from odekit.errors import ProblemError
 from odekit_kernels.lanes.batch import CODE, OUTCOMES, ROW, Batch, Rates
-from odekit_kernels.lanes.plan import Wiring
 
 if TYPE_CHECKING:
     from odekit_kernels.lanes.explicit import Tableau
@@ -111,7 +110,7 @@ def _fixed(batch: Batch) -> dict[str, Any]:
         name: cuda.to_device(getattr(batch, name)) for name in ("places", "times", "shown", "stops")
     }
     shared["rate_w"], shared["rate_v"] = rates(batch.rate_w), rates(batch.rate_v)
-    shared["wiring"] = Wiring(*(cuda.to_device(x) for x in batch.wiring))
+    shared["wiring"] = type(batch.wiring)(*map(cuda.to_device, batch.wiring))
     if len(batch.constants) == 1:
         shared["constants"] = cuda.to_device(batch.constants)
     return shared

@@ -32,7 +32,7 @@ from odekit.targets import Target
 if TYPE_CHECKING:
     import xarray as xr
 
-    from odekit.problem import Problem
+    from odekit.base import AnyProblem
 
 FEW = 16
 """Grids of at most so many points need no pilot: each point is a chunk."""
@@ -48,7 +48,7 @@ class Grid:
 
     Parameters
     ----------
-    problem : Problem
+    problem : AnyProblem
     sizes : dict of str to int
         Its sweep dims.
     options : SolverOptions
@@ -63,7 +63,7 @@ class Grid:
     progress : bool
     """
 
-    problem: Problem
+    problem: AnyProblem
     sizes: dict[str, int]
     options: SolverOptions
     times: Floats
@@ -192,7 +192,7 @@ class _Progress:
             self.bar.close()
 
 
-def common_times(problem: Problem, found: dict[str, Axis]) -> Floats:
+def common_times(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
     """Default rows of a sweep: those of its longest phases, and where any run's phases may end."""
     longest = np.array([np.max(np.asarray(phase.duration)) for phase in problem.phases])
     begins = np.concatenate([[0.0], np.cumsum(longest)])
@@ -205,7 +205,7 @@ def common_times(problem: Problem, found: dict[str, Axis]) -> Floats:
     return np.unique(np.concatenate(parts))
 
 
-def _ends(problem: Problem, found: dict[str, Axis]) -> Floats:
+def _ends(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
     """Ends of the phases of every point, added up as a run adds them."""
     swept = {d for p in problem.phases if is_labelled(p.duration) for d in p.duration.dims}
     dims = [d for d in found if d in swept]

@@ -20,9 +20,9 @@ from odekit.interrupts import Asked, Interrupts
 from odekit.status import Status
 
 if TYPE_CHECKING:
+    from odekit.base import AnyProblem
     from odekit.chunks import Region
     from odekit.options import SolverOptions
-    from odekit.problem import Problem
     from odekit.stepper import Floats
 
 Arrays = dict[str, Any]
@@ -37,7 +37,7 @@ class Job:
     number : int
     region : dict of str to slice
         Where in the grid it is.
-    problem : Problem
+    problem : AnyProblem
         Cut to the region.
     options, times
         As for `run_block`.
@@ -49,7 +49,7 @@ class Job:
 
     number: int
     region: Region
-    problem: Problem
+    problem: AnyProblem
     options: SolverOptions
     times: Floats
     threads: int | None = None
@@ -111,7 +111,7 @@ def written(job: Job, done: Done) -> Done:
     return replace(done, arrays=None)
 
 
-def measure(some: Problem, options: SolverOptions, times: Floats, threads: int | None) -> float:
+def measure(some: AnyProblem, options: SolverOptions, times: Floats, threads: int | None) -> float:
     """Trajectories per second of a worker."""
     with Interrupts() as interrupts:
         return pilot(some, options, times, threads or own_threads(), interrupts)

@@ -244,9 +244,27 @@ class CommitteeLayout:
         return {"test_error"} | (of_quadrature if quadrature_of(problem) is None else set())
 
     @staticmethod
+    def numbers(problem: Problem) -> int:
+        """Numbers that one trajectory starts from."""
+        K, P = problem.state.student, problem.state.teacher
+        return K * (K + P) + P * P + len(problem.heads) * K
+
+    @staticmethod
     def constants(problem: Problem) -> dict[str, Any]:
         """Variables of the dataset that no run changes, with the sweep dims that they have."""
         return {"T": problem.state.T}
+
+    @staticmethod
+    def sizes(problem: Problem) -> dict[str, int]:
+        """Length of every dim of the dataset but those of time and of a sweep."""
+        K, P = problem.state.student, problem.state.teacher
+        units = {"student": K, "student_other": K, "teacher": P, "teacher_other": P}
+        return {**units, "head": len(problem.heads), "task": len(problem.tasks)}
+
+    @staticmethod
+    def labels(problem: Problem) -> dict[str, list[str]]:
+        """Coordinates that are names."""
+        return {"head": list(problem.heads), "task": list(problem.tasks)}
 
     def arrays(self, rows: Floats) -> dict[str, Any]:
         """Variables of the dataset by name, from visible states (rows, n)."""

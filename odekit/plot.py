@@ -127,6 +127,13 @@ def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figur
     sweep = [d for d in dims if d in ds.dims]
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
+    if "mode_strength" in ds.variables and beside:
+        rule = "must be left out of a picture of a linear network"
+        raise ProblemError("beside", rule, f"{len(beside)} results", "Draw each by itself.")
+    if "mode_strength" in ds.variables and not sweep:
+        from odekit import plot_linear
+
+        return plot_linear.run(ds, time)
     figure = panels.sweep(ds, sweep[0], time) if sweep else panels.run(ds, time)
     if beside:
         from odekit import plot_beside

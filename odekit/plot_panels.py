@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -41,21 +41,36 @@ LETTERS = 46
 
 
 def run(ds: xr.Dataset, time: str) -> Figure:
-    """All panels of one run."""
-    moving = moves(ds.readout.values)
-    axes = _figure(ds, heights=[1.5, 1.2, 1.2, *([1.0] if moving else [])])
+    """All panels of one run of a committee."""
+    moving = [(1.0, _readouts)] if moves(ds.readout.values) else []
+    figure = draw(ds, time, [(1.2, _overlaps), (1.2, _norms), *moving], ("Q", "R"))
+    _legend(figure.axes, ds)
+    return figure
+
+
+def draw(
+    ds: xr.Dataset,
+    time: str,
+    panels: Sequence[tuple[float, Callable[[Axes, xr.Dataset], None]]],
+    moving: Sequence[str],
+) -> Figure:
+    """The errors, and below them the panels (height, function) of a system.
+
+    `moving` names the variables that tell, with the errors, when something first happens.
+    """
+    axes = _figure(ds, heights=[1.5, *(height for height, _ in panels)])
     _errors(axes[0], ds)
-    _overlaps(axes[1], ds)
-    _norms(axes[2], ds)
-    if moving:
-        _readouts(axes[3], ds)
+    for ax, (_, fill) in zip(axes[1:], panels, strict=True):
+        fill(ax, ds)
     phases = _phases(ds)
     for ax in axes:
         _mark_phases(ax, phases)
     _thresholds(axes[0], ds, phases)
-    _time_axis(axes, ds, time, phases)
+    _time_axis(axes, ds, time, phases, moving)
     _label_phases(axes[0], phases)
-    _legend(axes, ds)
+    tasks = ds.task.values.tolist()
+    if len(tasks) > 1:
+        above(axes[0], [(literal(t), TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)], 12)
     return axes[0].figure  # type: ignore[return-value]
 
 
@@ -92,7 +107,7 @@ def _figure(ds: xr.Dataset, heights: Sequence[float]) -> list[Axes]:
 def _errors(ax: Axes, ds: xr.Dataset) -> None:
     for i, task in enumerate(ds.task.values):
         error = _positive(ds.generalization_error.sel(task=task).values)
-        ax.plot(ds.time, error, color=TASKS[i % len(TASKS)], **_line(0, i, ds.sizes["task"]))
+        ax.plot(ds.time, error, color=TASKS[i % len(TASKS)], **line(0, i, ds.sizes["task"]))
     _error_axis(ax, ds.generalization_error.values, r"$\epsilon_g$")
     if "status" in ds and int(ds.status) != Status.COMPLETED:
         word = Status(int(ds.status)).word.replace("_", " ")
@@ -120,8 +135,8 @@ def _overlaps(ax: Axes, ds: xr.Dataset) -> None:
     colours = unit_colours(K)
     for k in range(K):
         for n in range(P):
-            style = {"color": colours[k], "ls": _dash(n, P)}
-            ax.plot(ds.time, ds.R[:, k, n], **style, **_line(K * P, k, K))
+            style = {"color": colours[k], "ls": dash(n, P)}
+            ax.plot(ds.time, ds.R[:, k, n], **style, **line(K * P, k, K))
     ax.set_ylabel("$R_{kn}$")
 
 
@@ -130,9 +145,9 @@ def _norms(ax: Axes, ds: xr.Dataset) -> None:
     colours = unit_colours(K)
     for k in range(K):
         for l in range(k):
-            ax.plot(ds.time, ds.Q[:, k, l], color=OFF_DIAGONAL, ls=_apart(K), **_line(K * K))
+            ax.plot(ds.time, ds.Q[:, k, l], color=OFF_DIAGONAL, ls=_apart(K), **line(K * K))
     for k in range(K):
-        ax.plot(ds.time, ds.Q[:, k, k], color=colours[k], **_line(K, k, K))
+        ax.plot(ds.time, ds.Q[:, k, k], color=colours[k], **line(K, k, K))
     ax.set_ylabel("$Q_{kl}$")
 
 
@@ -141,13 +156,13 @@ def _readouts(ax: Axes, ds: xr.Dataset) -> None:
     colours = unit_colours(K)
     for h in range(H):
         for k in range(K):
-            style = {"color": colours[k], "ls": _dash(h, H)}
-            ax.plot(ds.time, ds.readout[:, h, k], **style, **_line(K * H, k, K))
+            style = {"color": colours[k], "ls": dash(h, H)}
+            ax.plot(ds.time, ds.readout[:, h, k], **style, **line(K * H, k, K))
     ax.set_ylabel("$v_k$")
 
 
 def unit_colours(K: int) -> list[Any]:
-    """A colour for every student unit."""
+    """A colour for every unit."""
     if len(UNITS) >= K:
         return list(UNITS[:K])
     return [colormap()(k / (K - 1)) for k in range(K)]
@@ -158,7 +173,8 @@ def colormap() -> Colormap:
     return ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
 
 
-def _dash(n: int, count: int) -> Any:
+def dash(n: int, count: int) -> Any:
+    """Dashes of one of several lines."""
     return DASHES[n] if count <= len(DASHES) else "-"
 
 
@@ -167,7 +183,7 @@ def _apart(K: int) -> Any:
     return DASHES[2] if len(UNITS) >= K else "-"
 
 
-def _line(lines: int, k: int = 0, K: int = 1) -> dict[str, Any]:
+def line(lines: int, k: int = 0, K: int = 1) -> dict[str, Any]:
     """Many lines are thin and let each other through; of few the later is thinner, on top."""
     if lines > MANY_LINES:
         return {"lw": 0.5, "alpha": 0.7}
@@ -189,23 +205,30 @@ def _distance(rows: Any) -> Any:
 # --------------------------------------------------------------------------------- time and phases
 
 
-def _time_axis(axes: Sequence[Axes], ds: xr.Dataset, time: str, phases: Sequence[Any]) -> None:
+def _time_axis(
+    axes: Sequence[Axes],
+    ds: xr.Dataset,
+    time: str,
+    phases: Sequence[Any],
+    moving: Sequence[str] = (),
+) -> None:
     times = ds.time.values
-    axes[-1].set_xlabel("time $t$ (steps / $N$)")
+    unit = str(ds.time.attrs.get("long_name", "")).replace("N", "$N$")
+    axes[-1].set_xlabel(f"time $t$ ({unit})")
     axes[0].figure.align_ylabels()
     for ax in axes:
         ax.set_xlim(times[0], times[-1])
     if time == "phases":
-        _phase_axis(axes, phases)
+        _phase_axis(axes, phases, unit)
     positive = times[times > 0]
     if time == "log" and positive.size > 1:
-        first = max(positive[0], min(_onset(ds), positive[-1] / 100))
+        first = max(positive[0], min(_onset(ds, moving), positive[-1] / 100))
         for ax in axes:
             ax.set_xscale("log")
             ax.set_xlim(first, positive[-1])
 
 
-def _phase_axis(axes: Sequence[Axes], phases: Sequence[Any]) -> None:
+def _phase_axis(axes: Sequence[Axes], phases: Sequence[Any], unit: str) -> None:
     """One width for every phase, and in it the logarithm of the time since the phase began."""
     edges = np.array([phases[0][0], *(end for _, end, _, _ in phases)])
     spans = np.diff(edges)
@@ -227,13 +250,13 @@ def _phase_axis(axes: Sequence[Axes], phases: Sequence[Any]) -> None:
     for ax in axes:
         ax.set_xscale("function", functions=(place, back))
         ax.set_xticks(list(ticks), list(ticks.values()))
-    axes[-1].set_xlabel("time since the phase began (steps / $N$)")
+    axes[-1].set_xlabel(f"time since the phase began ({unit})")
 
 
-def _onset(ds: xr.Dataset) -> float:
+def _onset(ds: xr.Dataset, moving: Sequence[str]) -> float:
     """A time before which nothing happens, so that it need not be shown."""
     onset = np.inf
-    for name in ("Q", "R", "generalization_error"):
+    for name in (*moving, "generalization_error"):
         change = _distance(ds[name].transpose("time", ...).values).max(axis=1)
         moved = np.flatnonzero(change > 0.03 * change.max())
         if moved.size:
@@ -318,30 +341,27 @@ def _thresholds(ax: Axes, ds: xr.Dataset, phases: Sequence[tuple[float, float, s
 def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
     """What colours and dashes mean, above the panels so that no line is covered."""
     K, P, H = (ds.sizes[d] for d in ("student", "teacher", "head"))
-    tasks = ds.task.values.tolist()
-    if len(tasks) > 1:
-        _above(axes[0], [(literal(t), TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)], 12)
     units, vectors = [], []
     if 1 < K <= len(UNITS):
         units = [(f"$k={k}$", c, "-") for k, c in zip(ds.student.values, UNITS, strict=False)]
     if 1 < P <= len(DASHES):
         vectors = [(f"$n={n}$", "0.3", d) for n, d in zip(ds.teacher.values, DASHES, strict=False)]
     if len(units) + len(vectors) <= KEYS_IN_ROW:
-        _above(axes[1], units + vectors)
+        above(axes[1], units + vectors)
     else:
-        _above(axes[1], units)
-        _above(axes[1], vectors, 10 if units else 0)
+        above(axes[1], units)
+        above(axes[1], vectors, 10 if units else 0)
     if len(UNITS) < K:
         _colourbar(axes[1:], K)
     if K > 1:
         diagonal = "0.3" if len(UNITS) < K else UNITS[0]
-        _above(axes[2], [("$k=l$", diagonal, "-"), ("$k\\neq l$", OFF_DIAGONAL, _apart(K))])
+        above(axes[2], [("$k=l$", diagonal, "-"), ("$k\\neq l$", OFF_DIAGONAL, _apart(K))])
     if len(axes) > 3 and 1 < H <= len(DASHES):
         heads = zip(ds["head"].values, DASHES, strict=False)
-        _above(axes[3], [(literal(h), "0.3", d) for h, d in heads])
+        above(axes[3], [(literal(h), "0.3", d) for h, d in heads])
 
 
-def _above(ax: Axes, keys: Sequence[tuple[str, Any, Any]], points: float = 0.0) -> None:
+def above(ax: Axes, keys: Sequence[tuple[str, Any, Any]], points: float = 0.0) -> None:
     """A row of keys above a panel, or some points higher."""
     if not keys:
         return

@@ -28,6 +28,8 @@ WORTH_ROW = 10
 """Explicit steps to the row that make it worth landing there with an implicit one."""
 GROWTH_PER_STEP = 0.05
 """Largest λ₊·h of an implicit step: then 27 e-foldings out of rounding are followed to 1e-9."""
+LARGEST = 500
+"""Sizes up to which Jacobian and spectrum can be had: a second at most."""
 SMALL = 64
 """Sizes up to which a spectrum (100 µs) is cheap beside an implicit step (1 ms)."""
 
@@ -61,6 +63,8 @@ class Policy:
 
     def due(self, n: int) -> bool:
         """Count an accepted step; whether to look at the spectrum now."""
+        if n > LARGEST:
+            return False
         self.since += 1
         wait = self.wait if self.kind == EXPLICIT_KIND else (1 if n <= SMALL else 8)
         if self.since < wait:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from odekit.activations import Activation, check_activation
+from odekit.base import AnyProblem
 from odekit.checks import array, choice, count, is_labelled, nonnegative, number, positive
 from odekit.errors import ProblemError
 from odekit.schedule import Schedule
@@ -17,6 +17,10 @@ from odekit.state import OrderParameters
 
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
 PROBABILITY_TOLERANCE = 1e-9
+CORE = frozenset(
+    ["student", "student_other", "teacher", "teacher_other", "time", "head", "task", "phase_index"]
+)
+"""Dims of the dataset of a committee."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +198,7 @@ class Phase:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(AnyProblem):
     """Everything that decides a run: initial state, heads, tasks and the phases of training.
 
     Parameters
@@ -232,6 +236,8 @@ class Problem:
     0.1
     """
 
+    kind: ClassVar[str] = "committee"
+
     state: OrderParameters
     heads: Mapping[str, Any]
     tasks: Mapping[str, Task]
@@ -258,50 +264,19 @@ class Problem:
         check_activation(self.activation)
         check_problem(self)
 
-    def replace(self, **changes: Any) -> Problem:
-        """A copy with some fields changed, checked again."""
-        return dataclasses.replace(self, **changes)
-
-    def replace_phase(self, index: int, **changes: Any) -> Problem:
-        """A copy with some fields of one phase changed."""
-        phases = list(self.phases)
-        try:
-            phases[index] = dataclasses.replace(phases[index], **changes)
-        except IndexError:
-            raise ProblemError(
-                "index", f"must be a phase, 0 to {len(phases) - 1}", str(index), ""
-            ) from None
-        return self.replace(phases=phases)
-
     def head_of(self, task: str) -> str:
         """Name of the head that answers a task."""
         return self.tasks[task].head or task
 
-    def to_dict(self) -> dict[str, Any]:
-        """The whole problem as plain data (JSON), without rounding."""
-        from odekit.serialize import problem_to_dict
+    @property
+    def core_dims(self) -> frozenset[str]:
+        """Dims that no sweep may have."""
+        return CORE
 
-        return problem_to_dict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], activation: Activation | None = None) -> Problem:
-        """The problem that `to_dict` wrote down.
-
-        Parameters
-        ----------
-        data : mapping
-        activation : Activation, optional
-            The user's own: its functions are not in the data. A problem without them can be looked
-            at, not solved.
-        """
-        from odekit.serialize import problem_from_dict
-
-        return problem_from_dict(data, activation)
-
-    def __eq__(self, other: object) -> bool:
-        return self.to_dict() == other.to_dict() if isinstance(other, Problem) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
+    @property
+    def order(self) -> dict[str, list[str]]:
+        """Heads and tasks in the order of their numbers in the state."""
+        return {"heads": list(self.heads), "tasks": list(self.tasks)}
 
 
 def _label(argument: str, value: object) -> str:

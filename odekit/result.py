@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from odekit import __version__
-from odekit.dataset import assemble, provenance
+from odekit.dataset import assemble, provenance, variables_of
 from odekit.errors import ProblemError
-from odekit.layout import CommitteeLayout
 from odekit.serialize import Variables, describe
 from odekit.sweep import axes
+from odekit.systems import constants, labels, references
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from odekit.base import AnyProblem
     from odekit.options import SolverOptions
-    from odekit.problem import Problem
     from odekit.stepper import Floats
 
 
@@ -38,7 +38,7 @@ class Result:
         The problem, options and times as plain data: equal for equal results.
     """
 
-    problem: Problem
+    problem: AnyProblem
     attrs: dict[str, Any]
     kept: Variables
     identity: dict[str, Any]
@@ -47,14 +47,15 @@ class Result:
         """The dataset of arrays by name."""
         problem, found = self.problem, axes(self.problem)
         coords = {dim: coord for dim, (_, coord) in found.items() if coord is not None}
-        labels = {"time": time, "head": list(problem.heads), "task": list(problem.tasks)}
-        everything = {**arrays, **CommitteeLayout.constants(problem), **self.kept}
+        named = {"time": time, **labels(problem)}
+        everything = {**arrays, **constants(problem), **self.kept}
         attrs = {**self.attrs, **({"odekit_lost": lost} if lost else {})}
-        return assemble(everything, {**labels, **coords}, attrs, sweep=tuple(found))
+        known = variables_of(problem)
+        return assemble(everything, {**named, **coords}, attrs, tuple(found), known)
 
 
 def prepare(
-    problem: Problem,
+    problem: AnyProblem,
     options: SolverOptions,
     times: Floats | None,
     attrs: Mapping[str, Any] | None = None,
@@ -72,8 +73,8 @@ def prepare(
         solver["t_eval"] = times.tolist()
     about = provenance(data)
     about["odekit_solver"] = json.dumps(solver, sort_keys=True)
-    order = {"heads": list(problem.heads), "tasks": list(problem.tasks)}
-    identity = {**data, "solver": solver, "order": order, "odekit": __version__}
+    about["references"] = references(problem)
+    identity = {**data, "solver": solver, "order": problem.order, "odekit": __version__}
     return Result(problem, {**about, **_own(attrs)}, kept, identity)
 
 

@@ -12,14 +12,14 @@ from odekit.checkpoint import Checkpoint, CheckpointFolder, Record
 from odekit.errors import ProblemError
 from odekit.integrate import Integrator, Position
 from odekit.interrupts import Asked
-from odekit.layout import CommitteeLayout, Frame
 from odekit.options import SolverOptions, default_times
 from odekit.policy import Policy
 from odekit.status import Outcome, Status
 from odekit.stepper import Budget, Floats, Halt
+from odekit.systems import layout_of
 
 if TYPE_CHECKING:
-    from odekit.problem import Problem
+    from odekit.base import AnyProblem
 
 MOST_NUMBERS = 2**28
 """Largest number of doubles (2 GiB) that the rows of one run may take."""
@@ -31,7 +31,7 @@ class Run:
 
     Parameters
     ----------
-    problem : Problem
+    problem : AnyProblem
     options : SolverOptions
     times : array or None
         Output times that were asked for.
@@ -40,13 +40,13 @@ class Run:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: AnyProblem,
         options: SolverOptions,
         times: Floats | None,
         checkpoint: Checkpoint | None,
     ) -> None:
         self.problem, self.options, self.times = problem, options, times
-        self.layout = CommitteeLayout(problem)
+        self.layout = layout_of(problem)
         self.width = self.layout.start()[1].size
         self.budget = Budget(options)
         self.t: list[float] = []
@@ -69,7 +69,7 @@ class Run:
             solver.pop(budget, None)
         times = None if self.times is None else self.times.tolist()
         # Equal mappings may differ in order, which is that of the numbers in the state.
-        order = {"heads": self.layout.heads, "tasks": self.layout.tasks}
+        order = self.problem.order
         return {**self.problem.to_dict(), "solver": {**solver, "t_eval": times}, "order": order}
 
     def _check_memory(self) -> None:
@@ -114,7 +114,7 @@ class Run:
             begin, y = self.end_times[i], self.ends[i]
         self._finish()
 
-    def _run_phase(self, i: int, frame: Frame, y: Floats, begin: float) -> None:
+    def _run_phase(self, i: int, frame: Any, y: Floats, begin: float) -> None:
         duration = float(self.problem.phases[i].duration)
         if self.position is None:
             self.position = Position(begin, y)

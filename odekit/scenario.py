@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from odekit.errors import ProblemError, ScenarioError
 
 if TYPE_CHECKING:
-    from odekit.problem import Problem
+    from odekit.base import AnyProblem
     from odekit.scenario_schema import FigureTable
 
 MAX_BYTES = 16 * 2**20
@@ -25,7 +25,7 @@ class Scenario:
 
     Parameters
     ----------
-    problem : Problem
+    problem : AnyProblem
     solver : dict
         Keyword arguments of `odekit.solve`.
     title, description : str
@@ -37,7 +37,7 @@ class Scenario:
         What the picture of a sweep shows.
     """
 
-    problem: Problem
+    problem: AnyProblem
     solver: dict[str, Any] = field(default_factory=dict)
     title: str = ""
     description: str = ""
@@ -92,11 +92,7 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError([_syntax(error)]) from None
     except RecursionError:
         raise ScenarioError([("file", "is nested too deeply")]) from None
-    from odekit.scenario_build import Builder
-    from odekit.scenario_check import validate
-
-    table, mistakes = validate(raw)
-    builder = Builder(mistakes)
+    table, builder, mistakes = _tables(raw)
     problem, solver = builder.problem(table), builder.solver(table)
     figure = builder.figure(table, problem)
     if mistakes or problem is None:
@@ -104,6 +100,20 @@ def parse_scenario(text: str) -> Scenario:
     words = {"title": table.title, "description": table.description.strip(), "source": text}
     references = tuple(table.references)
     return Scenario(problem, solver, **words, references=references, figure=figure)
+
+
+def _tables(raw: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The tables of a scenario, by its system, what builds its problem, and the mistakes so far."""
+    if raw.get("system", "committee") == "linear":
+        from odekit import scenario_linear
+
+        linear, mistakes = scenario_linear.validate(raw)
+        return linear, scenario_linear.LinearBuilder(mistakes), mistakes
+    from odekit.scenario_build import Builder
+    from odekit.scenario_check import validate
+
+    table, mistakes = validate(raw)
+    return table, Builder(mistakes), mistakes
 
 
 def scenario_of(path: str | PathLike[str]) -> Scenario:
@@ -124,13 +134,13 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
         If the file cannot be read, or holds no problem.
     """
     from odekit.figure import figure_of
-    from odekit.problem import Problem
     from odekit.provenance import problem_of
+    from odekit.serialize import problem_from_dict
     from odekit.store import open as open_result
 
     ds = open_result(path)
     try:
-        problem = Problem.from_dict(problem_of(ds))
+        problem = problem_from_dict(problem_of(ds))
     except (KeyError, TypeError, AttributeError) as error:
         raise ProblemError(
             "odekit_problem", "must be a problem", repr(error), "Was the file edited?"

@@ -11,6 +11,7 @@ import numpy as np
 
 from odekit import options, scenario_values
 from odekit.activations import Activation
+from odekit.base import AnyProblem
 from odekit.errors import ProblemError
 from odekit.figure import check_figure
 from odekit.problem import Consolidation, Phase, Problem, Task
@@ -50,7 +51,7 @@ class Builder:
         heads = {name: self._head(name, given) for name, given in table.heads.items()}
         tasks = {name: self._task(name, given) for name, given in table.tasks.items()}
         phases = [
-            self._phase(i, given, next(iter(tasks), "")) for i, given in enumerate(table.phases)
+            self.phase(i, given, next(iter(tasks), "")) for i, given in enumerate(table.phases)
         ]
         if broken & {("heads",), ("tasks",), ("phases",)}:
             return None
@@ -58,25 +59,26 @@ class Builder:
             return self._join(*self._without_sizes(heads, tasks, phases), self._activation(table))
         return self._join(state, heads, tasks, phases, self._activation(table))
 
-    def figure(self, table: ScenarioTable, problem: Problem | None) -> FigureTable | None:
+    def figure(self, table: Any, problem: AnyProblem | None) -> FigureTable | None:
         """What the picture shows, if the scenario says so."""
         if table.figure is not None and problem is not None and not self.mistakes:
-            with self._collect(("figure",)):
+            with self.collect(("figure",)):
                 check_figure(table.figure, problem)
-        return table.figure
+        figure: FigureTable | None = table.figure
+        return figure
 
-    def solver(self, table: ScenarioTable) -> dict[str, Any]:
+    def solver(self, table: Any) -> dict[str, Any]:
         """Keyword arguments of `odekit.solve`."""
         given = {k: v for k, v in vars(table.solver).items() if v is not None}
         times = given.pop("t_eval", None)
         where: Key = ("solver",)
         self._construct(options.SolverOptions, dict(given), where, {})
         if times is not None:
-            with self._collect((*where, "t_eval")):
+            with self.collect((*where, "t_eval")):
                 given["t_eval"] = self._output_times(table, times)
         return given
 
-    def _output_times(self, table: ScenarioTable, given: Any) -> Any:
+    def _output_times(self, table: Any, given: Any) -> Any:
         times = scenario_values.output_times(given)
         lengths = [phase.duration for phase in table.phases]
         plain = [length for length in lengths if isinstance(length, float) and length > 0]
@@ -90,34 +92,35 @@ class Builder:
         given = table.activation
         if isinstance(given, str):
             return given
-        with self._collect(("activation",)):
+        with self.collect(("activation",)):
             return Activation.shipped(**given.model_dump(exclude_none=True))
         return "linear"
 
     def _state(self, table: ScenarioTable) -> OrderParameters | None:
-        with self._collect(("state",)):
+        with self.collect(("state",)):
             return scenario_values.state(table.state, self.axes)
         return None
 
     def _head(self, name: str, given: Any) -> Any:
-        with self._collect(("heads", name)):
+        with self.collect(("heads", name)):
             return vector(given, "student", self.axes)
         return np.ones(1)
 
     def _task(self, name: str, table: TaskTable) -> Task:
         where: Key = ("tasks", name)
         fields: dict[str, Any] = {"head": table.head}
-        with self._collect((*where, "readout")):
+        with self.collect((*where, "readout")):
             fields["readout"] = vector(table.readout, "teacher", self.axes)
-        with self._collect((*where, "noise_std")):
+        with self.collect((*where, "noise_std")):
             fields["noise_std"] = value(table.noise_std, self.axes)
         return self._construct(Task, fields, where, ALWAYS)
 
-    def _phase(self, i: int, table: PhaseTable, any_task: str) -> Phase:
+    def phase(self, i: int, table: PhaseTable, any_task: str) -> Phase:
+        """One phase."""
         where: Key = ("phases", i)
         fields: dict[str, Any] = {}
         for name in table.model_fields_set - {"consolidation"}:
-            with self._collect((*where, name)):
+            with self.collect((*where, name)):
                 fields[name] = value(getattr(table, name), self.axes)
         if (*where, "tasks") in self.mistakes.broken or fields.get("tasks") == "":
             fields["tasks"] = any_task
@@ -128,7 +131,7 @@ class Builder:
     def _consolidation(self, where: Key, table: ConsolidationTable) -> Consolidation:
         where = (*where, "consolidation")
         fields: dict[str, Any] = {"kind": table.kind, "task": table.task}
-        with self._collect((*where, "strength")):
+        with self.collect((*where, "strength")):
             fields["strength"] = value(table.strength, self.axes)
         return self._construct(Consolidation, fields, where, {"kind": "quadratic", "strength": 0.0})
 
@@ -191,7 +194,7 @@ class Builder:
         )
 
     @contextmanager
-    def _collect(self, where: Key) -> Iterator[None]:
+    def collect(self, where: Key) -> Iterator[None]:
         """Note a mistake below a key and go on."""
         try:
             yield

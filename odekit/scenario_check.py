@@ -77,7 +77,7 @@ def validate(raw: dict[str, Any]) -> tuple[ScenarioTable, Mistakes]:
     for one in found:
         key = tuple(step for step in one["loc"] if step not in (*FORMS, "[key]"))
         if one["type"] != "missing" or one["loc"] not in guesses:
-            mistakes.append((key, _message(one)))
+            mistakes.append((key, message(one)))
         _repair(raw, key, mistakes.broken)
     return ScenarioTable.model_validate(raw), mistakes
 
@@ -134,13 +134,15 @@ def _repair_field(table: Any, name: Any, stand_ins: dict[str, Any]) -> None:
             table[name] = stand_ins[name]
 
 
-def _message(error: Any) -> str:
+def message(error: Any, known: str | None = None) -> str:
     """What pydantic found, in the words of the other errors."""
     kind, given = error["type"], _short(error["input"])
     if kind == "missing":
         return "is missing"
     if kind == EXTRA:
-        return _unknown(error["loc"])
+        return (
+            _unknown(error["loc"]) if known is None else f"is not a known key; known here: {known}"
+        )
     if kind == "union_tag_invalid":
         tags = re.findall(r"<\w+>", error["ctx"]["expected_tags"])
         return f"must be {' or '.join(FORMS[t] for t in tags)}, got {given}"

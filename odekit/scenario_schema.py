@@ -7,7 +7,7 @@ its keys, so that a mistake is reported for the form that was meant.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
@@ -30,7 +30,7 @@ FORMS = {
 """Every form a value may take, in words."""
 
 
-def _form(*allowed: str) -> Discriminator:
+def form(*allowed: str) -> Discriminator:
     """Tell which of the allowed forms a value has."""
     tables = [tag for tag in allowed if tag not in ("<number>", "<text>", "<list>", "<names>")]
 
@@ -86,13 +86,13 @@ class ScheduleTable(Table):
 
 Number = Annotated[
     Annotated[float, Tag("<number>")] | Annotated[Axis, Tag("<over>")],
-    _form("<number>", "<over>"),
+    form("<number>", "<over>"),
 ]
 Rate = Annotated[
     Annotated[float, Tag("<number>")]
     | Annotated[Axis, Tag("<over>")]
     | Annotated[ScheduleTable, Tag("<times>")],
-    _form("<number>", "<over>", "<times>"),
+    form("<number>", "<over>", "<times>"),
 ]
 
 
@@ -113,20 +113,20 @@ Scale = Annotated[
     Annotated[float, Tag("<number>")]
     | Annotated[Axis, Tag("<over>")]
     | Annotated[Imbalance, Tag("<imbalance>")],
-    _form("<number>", "<over>", "<imbalance>"),
+    form("<number>", "<over>", "<imbalance>"),
 ]
 Scales = Annotated[
     Annotated[float, Tag("<number>")]
     | Annotated[Axis, Tag("<over>")]
     | Annotated[list[Number], Tag("<list>")]
     | Annotated[Imbalance, Tag("<imbalance>")],
-    _form("<number>", "<over>", "<list>", "<imbalance>"),
+    form("<number>", "<over>", "<list>", "<imbalance>"),
 ]
 Angles = Annotated[
     Annotated[float, Tag("<number>")]
     | Annotated[Axis, Tag("<over>")]
     | Annotated[list[Number], Tag("<list>")],
-    _form("<number>", "<over>", "<list>"),
+    form("<number>", "<over>", "<list>"),
 ]
 
 
@@ -165,7 +165,7 @@ class RotatedArgs(Table):
         Annotated[float, Tag("<number>")]
         | Annotated[Axis, Tag("<over>")]
         | Annotated[list[list[float]], Tag("<list>")],
-        _form("<number>", "<over>", "<list>"),
+        form("<number>", "<over>", "<list>"),
     ]
     tasks: int = 2
 
@@ -211,15 +211,15 @@ Teacher = Annotated[
     | Annotated[Rotated, Tag("<rotated>")]
     | Annotated[Shared, Tag("<shared>")]
     | Annotated[Random, Tag("<random>")],
-    _form("<number>", "<list>", "<rotated>", "<shared>", "<random>"),
+    form("<number>", "<list>", "<rotated>", "<shared>", "<random>"),
 ]
 Head = Annotated[
     Annotated[list[Number], Tag("<list>")] | Annotated[Polar, Tag("<polar>")],
-    _form("<list>", "<polar>"),
+    form("<list>", "<polar>"),
 ]
 Readout = Annotated[
     Annotated[list[Number], Tag("<list>")] | Annotated[Embed, Tag("<embed>")],
-    _form("<list>", "<embed>"),
+    form("<list>", "<embed>"),
 ]
 
 
@@ -264,7 +264,7 @@ class PhaseTable(Table):
 
     tasks: Annotated[
         Annotated[str, Tag("<text>")] | Annotated[dict[str, Number], Tag("<names>")],
-        _form("<text>", "<names>"),
+        form("<text>", "<names>"),
     ]
     duration: Number
     learning_rate: Rate
@@ -274,7 +274,7 @@ class PhaseTable(Table):
             Annotated[float, Tag("<number>")]
             | Annotated[Axis, Tag("<over>")]
             | Annotated[dict[str, Number], Tag("<names>")],
-            _form("<number>", "<over>", "<names>"),
+            form("<number>", "<over>", "<names>"),
         ]
         | None
     ) = None
@@ -302,7 +302,7 @@ class Solver(Table):
     t_eval: (
         Annotated[
             Annotated[list[float], Tag("<list>")] | Annotated[Times, Tag("<outputs>")],
-            _form("<list>", "<outputs>"),
+            form("<list>", "<outputs>"),
         ]
         | None
     ) = None
@@ -332,12 +332,13 @@ class FigureTable(Table):
 class ScenarioTable(Table):
     """The whole file."""
 
+    system: Literal["committee"] = "committee"
     title: str = ""
     description: str = ""
     references: list[str] = []
     activation: Annotated[
         Annotated[str, Tag("<text>")] | Annotated[ActivationTable, Tag("<activation>")],
-        _form("<text>", "<activation>"),
+        form("<text>", "<activation>"),
     ] = "erf"
     state: State
     heads: dict[str, Head]

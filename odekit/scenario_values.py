@@ -71,7 +71,7 @@ def state(table: schema.State, axes: Axes) -> OrderParameters:
                 name, "must be given with the other two of Q, R, T", "nothing", "Or use `draw`."
             )
     dims = {"Q": ("student", "student_other"), "R": ("student", "teacher")}
-    matrices = {name: _matrix(name, given[name], core, axes) for name, core in dims.items()}
+    matrices = {name: matrix(name, given[name], core, axes) for name, core in dims.items()}
     return OrderParameters(**matrices, T=_teacher("T", given["T"], axes))
 
 
@@ -164,7 +164,7 @@ def _points(forms: dict[str, list[float] | None]) -> Any:
     return np.geomspace(first, last, int(count))
 
 
-def _matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
+def matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
     """A list of rows whose entries may be swept."""
     lengths = [len(row) for row in given]
     if len(set(lengths)) != 1:
@@ -185,7 +185,7 @@ def _matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
 def _teacher(name: str, given: Any, axes: Axes) -> Any:
     """The overlaps T of the fixed vectors."""
     if isinstance(given, list):
-        return _matrix(name, given, ("teacher", "teacher_other"), axes)
+        return matrix(name, given, ("teacher", "teacher_other"), axes)
     if isinstance(given, int):
         return teachers.orthonormal(count(name, given))
     with within(name):

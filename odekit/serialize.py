@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from odekit.activations import Activation
+from odekit.base import AnyProblem
 from odekit.checks import is_labelled
+from odekit.errors import ProblemError
 from odekit.problem import Consolidation, Phase, Problem, Task
 from odekit.provenance import array_digest
 from odekit.schedule import Schedule
@@ -23,15 +25,33 @@ Variables = dict[str, tuple[tuple[str, ...], Any]]
 """Dims and values by name."""
 
 
-def problem_to_dict(problem: Problem, apart: Apart | None = None) -> dict[str, Any]:
+def problem_to_dict(problem: AnyProblem, apart: Apart | None = None) -> dict[str, Any]:
     """Plain data with every number at full precision; large arrays may be kept apart."""
+    write, _ = _forms(problem.kind)
+    return {"kind": problem.kind, **write(problem, apart)}
+
+
+def _forms(kind: object) -> tuple[Any, Any]:
+    """What writes and what reads problems of a kind."""
+    if kind == "committee":
+        return _committee_to_plain, _committee_from_plain
+    if kind == "linear":
+        from odekit.linear import serial
+
+        return serial.to_plain, serial.from_plain
+    raise ProblemError("kind", "must be 'committee' or 'linear'", repr(kind)[:80], "")
+
+
+def _committee_to_plain(problem: Problem, apart: Apart | None) -> dict[str, Any]:
     state = problem.state
     return {
         "activation": plain(problem.activation),
         "state": {n: plain(getattr(state, n), f"state_{n}", apart) for n in ("Q", "R", "T")},
         "heads": {n: plain(v, f"heads_{n}", apart) for n, v in problem.heads.items()},
         "tasks": {n: _fields(task, f"tasks_{n}", apart) for n, task in problem.tasks.items()},
-        "phases": [_fields(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)],
+        "phases": [
+            phase_plain(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)
+        ],
     }
 
 
@@ -61,7 +81,7 @@ class Apart:
         return {"variable": self._known[digest, own], "sha256": digest}
 
 
-def describe(problem: Problem) -> tuple[dict[str, Any], Variables]:
+def describe(problem: AnyProblem) -> tuple[dict[str, Any], Variables]:
     """Plain data that refers to large arrays by name and checksum, and these arrays.
 
     `odekit.provenance.problem_of` puts them together again.
@@ -70,8 +90,14 @@ def describe(problem: Problem) -> tuple[dict[str, Any], Variables]:
     return problem_to_dict(problem, apart), apart.variables
 
 
-def problem_from_dict(data: Mapping[str, Any], own: Activation | None = None) -> Problem:
+def problem_from_dict(data: Mapping[str, Any], own: Activation | None = None) -> AnyProblem:
     """Rebuild, and check, a problem from plain data; `own` is the user's own activation."""
+    _, read = _forms(data.get("kind", "committee"))
+    problem: AnyProblem = read(data, own)
+    return problem
+
+
+def _committee_from_plain(data: Mapping[str, Any], own: Activation | None) -> Problem:
     activation = data.get("activation", "erf")
     if isinstance(activation, Mapping):
         activation = Activation.from_dict(activation, own)
@@ -79,7 +105,7 @@ def problem_from_dict(data: Mapping[str, Any], own: Activation | None = None) ->
         state=OrderParameters(**{k: rich(v) for k, v in data["state"].items()}),
         heads={name: rich(v) for name, v in data["heads"].items()},
         tasks={name: Task(**_rich_fields(task)) for name, task in data["tasks"].items()},
-        phases=[_phase(phase) for phase in data["phases"]],
+        phases=[phase_from(phase) for phase in data["phases"]],
         activation=activation,
     )
 
@@ -152,7 +178,13 @@ def _is_by_name(key: str, value: Any) -> bool:
     return by_name and not (key == "until" and isinstance(value.get("dims"), list))
 
 
-def _phase(data: Mapping[str, Any]) -> Phase:
+def phase_plain(phase: Phase, where: str, apart: Apart | None) -> dict[str, Any]:
+    """Fields in use of a phase, as JSON data."""
+    return _fields(phase, where, apart)
+
+
+def phase_from(data: Mapping[str, Any]) -> Phase:
+    """The phase that its fields stand for."""
     named = {k: _rich_fields(v) for k, v in data.items() if _is_by_name(k, v)}
     fields = {**_rich_fields({k: v for k, v in data.items() if k not in named}), **named}
     if "consolidation" in fields:

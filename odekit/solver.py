@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.base import AnyProblem
 from odekit.checkpoint import Checkpoint, as_checkpoint
 from odekit.checks import count
 from odekit.engine import run_alone, suits
@@ -17,7 +18,6 @@ from odekit.gpu import choose as choose_device
 from odekit.grid import Grid, common_times
 from odekit.interrupts import Interrupts
 from odekit.options import ENGINE_METHODS, SolverOptions, check_device, output_times
-from odekit.problem import Problem
 from odekit.result import Result, prepare
 from odekit.run import Run
 from odekit.stepper import Floats
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def solve(
-    problem: Problem,
+    problem: AnyProblem,
     *,
     t_eval: Any = None,
     method: str | None = None,
@@ -54,7 +54,7 @@ def solve(
 
     Parameters
     ----------
-    problem : Problem
+    problem : Problem or LinearProblem
         Numbers in it that are `xarray.DataArray`s are swept over: their dims, other than the core
         dims of the dataset, become dims of the result, broadcast by name.
     t_eval : array_like, shape (rows,), optional
@@ -137,8 +137,9 @@ def solve(
     >>> run.generalization_error.sel(task="main").values.round(3)
     array([0.275, 0.001, 0.   ])
     """
-    if not isinstance(problem, Problem):
-        raise ProblemError("problem", "must be a Problem", repr(problem)[:80], "")
+    if not isinstance(problem, AnyProblem):
+        rule = "must be a Problem or a LinearProblem"
+        raise ProblemError("problem", rule, repr(problem)[:80], "")
     options = SolverOptions(
         device=device,
         method=method,
@@ -181,7 +182,7 @@ def solve(
 
 
 def _single(
-    problem: Problem,
+    problem: AnyProblem,
     options: SolverOptions,
     times: Floats | None,
     saved: Checkpoint | None,
@@ -201,7 +202,7 @@ def _single(
 
 
 def _alone(
-    problem: Problem,
+    problem: AnyProblem,
     options: SolverOptions,
     times: Floats | None,
     saved: Checkpoint | None,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.base import AnyProblem
 from odekit.checks import is_labelled
 from odekit.errors import ProblemError
+from odekit.linear import LinearProblem
 from odekit.problem import Phase, Problem
 from odekit.provenance import problem_of
 from odekit.schedule import Schedule
@@ -70,7 +72,27 @@ def _block(name: str, body: Iterable[str]) -> Iterator[str]:
             head = ""
 
 
-def _problem(problem: Problem) -> Iterator[str]:
+def _problem(problem: AnyProblem) -> Iterator[str]:
+    if isinstance(problem, LinearProblem):
+        yield from _network(problem)
+    elif isinstance(problem, Problem):
+        yield from _committee(problem)
+
+
+def _network(problem: LinearProblem) -> Iterator[str]:
+    network = problem.network
+    nodes = ", ".join(f"{name} ({size})" for name, size in network.nodes.items())
+    yield f"linear network of {len(network.edges)} edges between {nodes}"
+    for path, steps in list(network.paths.items())[:MAX_UNITS]:
+        start, end = network.ends(path)
+        yield f"path {path!r}: {start} -> {' '.join(steps)} -> {end}"
+    if len(network.paths) > MAX_UNITS:
+        yield f"and {len(network.paths) - MAX_UNITS} paths more"
+    for name, task in problem.tasks.items():
+        yield f"task {name!r}: E|y|^2 {_say(task.yy)}"
+
+
+def _committee(problem: Problem) -> Iterator[str]:
     K, P = problem.state.student, problem.state.teacher
     yield (
         f"{problem.activation}, K = {K} student unit{'s' * (K > 1)}, "
@@ -82,7 +104,7 @@ def _problem(problem: Problem) -> Iterator[str]:
         yield f"task {name!r}: readout {_say(task.readout)}{noise}{head}"
 
 
-def _phases(problem: Problem, ds: xr.Dataset) -> Iterator[str]:
+def _phases(problem: AnyProblem, ds: xr.Dataset) -> Iterator[str]:
     single = "phase_outcome" in ds and ds.phase_outcome.ndim == 1
     for i, phase in enumerate(problem.phases):
         text = f"{i}: {_phase(phase)}"
@@ -125,6 +147,13 @@ def _final(ds: xr.Dataset) -> Iterator[str]:
         error = float(last.generalization_error.sel(task=task))
         first = float(ds.generalization_error[0].sel(task=task))
         yield f"generalization error of {str(task)!r}: {error:.6g} (at first {first:.3g})"
+    if "mode_strength" in ds:
+        for path in ds.path.values:
+            learnt, there = (
+                x.sel(path=path)[0].values for x in (last.mode_strength, ds.target_strength)
+            )
+            yield f"modes along {str(path)!r}: {_say(learnt)} of {_say(there)}"
+        return
     for name in ("R", "Q"):
         yield from _matrix(name, last[name].values)
     for head in ds["head"].values:

@@ -13,11 +13,7 @@ from odekit.checks import is_labelled
 from odekit.errors import ProblemError
 
 if TYPE_CHECKING:
-    from odekit.problem import Problem
-
-CORE = frozenset(
-    ["student", "student_other", "teacher", "teacher_other", "time", "head", "task", "phase_index"]
-)
+    from odekit.base import AnyProblem
 
 Axis = tuple[int, Any]
 """Length and coordinate values (or None) of a sweep dim."""
@@ -39,7 +35,7 @@ def numbers(item: Any, where: str) -> Iterator[tuple[str, Any]]:
             yield from numbers(value, f"{where}[{i}]")
 
 
-def axes(problem: Problem) -> dict[str, Axis]:
+def axes(problem: AnyProblem) -> dict[str, Axis]:
     """Sweep dims of a problem, in the order in which they first appear.
 
     Raises
@@ -50,7 +46,7 @@ def axes(problem: Problem) -> dict[str, Axis]:
     found: dict[str, Axis] = {}
     for where, value in numbers(problem, ""):
         for dim in value.dims:
-            if dim in CORE:
+            if dim in problem.core_dims:
                 continue
             coord = value.coords[dim].values if dim in value.coords else None
             found[dim] = _merge(where, dim, found.get(dim), (value.sizes[dim], coord))
@@ -82,13 +78,13 @@ def at(item: Any, index: Mapping[str, int]) -> Any:
     return _rebuild(item, lambda value: _pick(value, index))
 
 
-def part(problem: Problem, region: Mapping[str, slice]) -> Problem:
+def part(problem: AnyProblem, region: Mapping[str, slice]) -> AnyProblem:
     """The problem of a part of the grid: every labelled array cut to it, dims of one entry kept."""
 
     def cut(value: Any) -> Any:
         return value.isel({d: s for d, s in region.items() if d in value.dims})
 
-    cut_out: Problem = _rebuild(problem, cut)
+    cut_out: AnyProblem = _rebuild(problem, cut)
     return cut_out
 
 
@@ -122,7 +118,7 @@ def _replaced(item: Any, changed: Mapping[str, Any]) -> Any:
 
 def _pick(value: Any, index: Mapping[str, int]) -> Any:
     """Plain number or core array; core dims were put last when the problem was checked."""
-    lead = tuple(index[d] for d in value.dims if d not in CORE)
+    lead = tuple(index[d] for d in value.dims if d in index)
     picked = value.values[lead]
     return np.array(picked) if picked.ndim else float(picked)
 

@@ -182,7 +182,9 @@ class ZarrTarget(_Target):
         self.part = self.target.with_name(self.target.name + PART)
         self.data = self.part / "data"
         self.folder = self.chunks = ChunkFolder(self.part, result.identity, sizes)
-        self.write = self.writer = RegionWriter(str(self.data))
+        self.write = self.writer = RegionWriter(
+            str(self.data), {n: s.dims for n, s in specs(result.problem, times.size).items()}
+        )
 
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks of an earlier run."""

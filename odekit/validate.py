@@ -14,6 +14,8 @@ from odekit.dataset import check
 from odekit.descent import losses
 from odekit.errors import OdekitError
 from odekit.layout import generalization_errors
+from odekit.linear import LinearProblem
+from odekit.linearlaws import linear_laws
 from odekit.measures.conserved import LAWS, conserved, drift
 from odekit.problem import Problem
 from odekit.provenance import problem_of
@@ -74,6 +76,10 @@ def validate(ds: xr.Dataset, activation: Activation | None = None) -> list[Verdi
         problem = Problem.from_dict(problem_of(ds), activation)
     except (OdekitError, KeyError, TypeError) as error:
         return [*verdicts, Verdict("problem", False, str(error))]
+    if isinstance(problem, LinearProblem):
+        found = linear_laws(ds, problem, PER_RTOL * _rtol(ds))
+        return verdicts + [Verdict(*finding) for finding in found]
+    assert isinstance(problem, Problem)
     runs = list(_runs(ds, problem))
     if not runs:
         return [*verdicts, Verdict("runs", False, "the file holds no run")]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.dataset import REGISTRY, SWEPT_TEXT
+from odekit.dataset import SWEPT_TEXT, registry_of
 from odekit.errors import OdekitError, ProblemError, StoreError
 from odekit.files import check_folder_target
 from odekit.provenance import plain_text, problem_of
@@ -111,9 +111,12 @@ class RegionWriter:
     ----------
     path : str
         The folder, absolute: workers need to see it by the same name.
+    dims : dict of str to tuple of str
+        Core dims of every variable.
     """
 
     path: str
+    dims: Mapping[str, tuple[str, ...]]
 
     def __call__(self, region: Mapping[str, slice], arrays: Mapping[str, Any]) -> None:
         """Write arrays, whose first dims are those of the region, in its order."""
@@ -124,7 +127,7 @@ class RegionWriter:
             raise StoreError(self.path, "is not to be seen from this worker", remedy)
         variables = {}
         for name, values in arrays.items():
-            dims = (*region, *REGISTRY[name].dims)
+            dims = (*region, *self.dims[name])
             stored = values.astype(_text()) if values.dtype.kind == "U" else values
             variables[name] = (dims, stored)
         _to_zarr(xr.Dataset(variables), Path(self.path), mode="r+", region=dict(region))
@@ -219,6 +222,7 @@ def open_folder(path: Path, max_bytes: int, complete: bool = True) -> xr.Dataset
 
 def _as_solved(ds: xr.Dataset) -> xr.Dataset:
     """Types and attributes as in memory: JSON and variable-length text change some."""
+    known = registry_of(ds)
     changed: dict[str, Any] = {}
     for name, variable in ds.variables.items():
         attrs = dict(variable.attrs)
@@ -226,7 +230,7 @@ def _as_solved(ds: xr.Dataset) -> xr.Dataset:
             attrs["flag_values"] = np.array(attrs["flag_values"], dtype=variable.dtype)
         data = variable.data
         if variable.dtype.kind in "OT":
-            lazy = str(name) in REGISTRY and name not in ds.coords
+            lazy = str(name) in known and name not in ds.coords
             data = data.astype(SWEPT_TEXT) if lazy else plain_text(variable.values)
         if data is not variable.data or "flag_values" in attrs:
             changed[str(name)] = (variable.dims, data, attrs)
@@ -235,5 +239,5 @@ def _as_solved(ds: xr.Dataset) -> xr.Dataset:
     ds = ds.assign({n: v for n, v in changed.items() if n not in ds.coords})
     ds = ds.assign_coords({n: v for n, v in changed.items() if n in ds.coords})
     # A folder has no order of its own: that of the registry, then by name.
-    order = [*REGISTRY, *sorted(map(str, ds.data_vars))]
+    order = [*known, *sorted(map(str, ds.data_vars))]
     return ds[list(dict.fromkeys(n for n in order if n in ds.data_vars))]

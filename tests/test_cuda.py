@@ -29,6 +29,13 @@ SETTING = """
         second = ok.Phase("b", 2.0, 0.4, consolidation=hold, gradient_flow=activation == "relu")
         return ok.Problem(state=start, heads={"a": [1.0, 0.5]}, tasks=tasks, activation=activation,
                           phases=[ok.Phase(**given), second])
+
+    def network():
+        net = ok.linear.deep([2, 2, 2])
+        return ok.LinearProblem(
+            net, ok.linear.normal(net, 0.4, seed=0, draws=6),
+            ok.linear.Correlations(yx=np.diag([2.0, 1.0]), xx=np.eye(2)),
+            ok.Phase("main", 5.0, 1.0))
 """
 
 
@@ -57,7 +64,7 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
         from odekit_kernels import cuda
 
         calls, make = [], cuda.explicit_kernel
-        cuda.explicit_kernel = lambda plan: calls.append(plan.K) or make(plan)
+        cuda.explicit_kernel = lambda plan: calls.append(plan.n) or make(plan)
         table = ok.Schedule([0.0, 1.0, 3.0], [0.5, 0.7, 0.2])
         cases = {
             "plain": sweep(),
@@ -65,6 +72,7 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
             "schedule": sweep(learning_rate=table, weight_decay=0.1),
             "mixture": sweep(tasks={"a": 0.6, "b": 0.4}, batch_size=4),
             "relu": sweep("relu", gradient_flow=True),
+            "network": network(),
         }
         worst = {}
         for name, problem in cases.items():
@@ -109,7 +117,7 @@ def test_what_turns_stiff_goes_on_on_the_cpu_and_bad_runs_have_their_status():
     assert found["error"] < 1e-6
 
 
-@pytest.mark.parametrize("activation", ["erf", "linear", "relu"])
+@pytest.mark.parametrize("activation", ["erf", "linear", "relu", "network"])
 def test_the_kernel_compiles_for_a_real_device(activation):
     """To PTX of compute capability 9.0: every function it calls has a version for the device."""
     found = run_python(
@@ -128,11 +136,12 @@ def test_the_kernel_compiles_for_a_real_device(activation):
             # Device functions ask for the device that they are compiled for.
             dispatcher = sys.modules[cuda.dispatcher.__name__]
             dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
-            problem = sweep({activation!r}, gradient_flow={activation == "relu"})
+            relu, linear = {activation == "relu"}, {activation == "network"}
+            problem = network() if linear else sweep({activation!r}, gradient_flow=relu)
             times = np.linspace(0.0, 5.0, 4)
             engine = Engine(problem, axes(problem), SolverOptions(), times, 1, Interrupts())
             frame, y = engine.layout.start()
-            engine.rows = np.zeros((6, 4, y.shape[1]))
+            engine.rows = np.zeros((len(y), 4, y.shape[1]))
             plan = engine.layout.plan(0, frame, MOST_STAGES)
             batch = engine.layout.batch(0, frame, plan, y=y, numbers=engine.numbers,
                 counts=engine.counts, times=times, rows=engine.rows)

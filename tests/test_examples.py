@@ -38,3 +38,10 @@ def test_finite_size(monkeypatch):
     ratio = found.deviation[0] / found.deviation[1]
     assert (ratio > 1.2).all()
     assert module.draw(found).axes[0].get_xscale() == "log"
+
+
+def test_linear_networks():
+    module = load("linear_networks")
+    shares = [line.get_ydata() for line in module.race().axes[0].lines]
+    assert len(shares) == 3
+    assert all(np.all(np.diff(share) > 0) and abs(share[-1] - 1) < 0.1 for share in shares)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import odekit as ok
 import transcription
 from committees import random_committee
-from odekit.batch import NO_RATES, _rates
+from odekit.batch import NO_RATES, rates_of
 from odekit_kernels import committee
 from odekit_kernels._jit import NO_JIT, kernel
 from odekit_kernels.lanes import inverse as lanes_inverse
@@ -347,7 +347,7 @@ def test_rate_at_is_the_schedule(schedule):
          np.linspace(0.0, 1.2 * last, 77)]
     )  # fmt: skip
     out = np.empty_like(times)
-    rates_at(_rates(schedule), times, out)
+    rates_at(rates_of(schedule), times, out)
     # Contraction to FMAs is all that may differ.
     expected = [schedule(float(t)) for t in times]
     assert_allclose(out, expected, rtol=4 * EPS, atol=4 * EPS * schedule.values.max())
@@ -355,7 +355,7 @@ def test_rate_at_is_the_schedule(schedule):
 
 
 def test_a_constant_rate_has_no_pieces():
-    assert _rates(0.3) is NO_RATES
+    assert rates_of(0.3) is NO_RATES
     assert NO_RATES.start.size == 0
 
 

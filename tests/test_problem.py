@@ -232,7 +232,7 @@ def test_a_task_may_have_probability_zero():
 
 
 def test_units_in_another_order_are_refused():
-    """A selection such as `.sel(student=[1, 0])` beside one that was not reordered mixes units up."""
+    """A selection such as `.sel(student=[1, 0])` beside one not reordered mixes units up."""
     turned = xr.DataArray([1.0, 2.0], dims="student", coords={"student": [1, 0]})
     with pytest.raises(ok.ProblemError, match=r"drop_vars\('student'\)"):
         make(heads={"a": turned, "b": [1.0, 1.0]})

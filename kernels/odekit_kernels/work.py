@@ -10,12 +10,13 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import extending
 from numpy.typing import NDArray
 
-from ._jit import kernel
+from ._jit import FLAGS, kernel
 from .simd import round_up
 
-__all__ = ["Work", "inner", "make_work", "outer", "upper_index"]
+__all__ = ["Work", "alternatives", "inner", "make_work", "outer", "upper_index"]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +27,16 @@ inner = kernel(forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_w
 
 # For those that are called rarely, or from many places: a call of their own instead of a copy.
 outer = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def alternatives(function: Any, **options: Any) -> Any:
+    """Decorate what chooses, by numba's types of the arguments, the function that is compiled.
+
+    `function` itself is what runs where nothing is compiled; the chosen ones are plain functions
+    of module level with its arguments.
+    """
+    overload: Any = extending.overload
+    return overload(function, jit_options={**FLAGS, "_nrt": False, "forceinline": True}, **options)
 
 
 class Work(NamedTuple):

@@ -7,11 +7,13 @@ rows or trajectories without values stay NaN.
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `imbalance`;
 - `plateau`: level, start and end;
-- `conserved`: what the problem conserves, and how far the run drifts from it.
+- `conserved`: what the problem conserves, and how far the run drifts from it;
+- of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`.
 """
 
 from odekit.measures.conserved import conserved
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
+from odekit.measures.layers import conserved_layers, mode_entropy, mode_share, unit_entropy
 from odekit.measures.plateaus import plateau
 from odekit.measures.specialisation import (
     activation_entropy,
@@ -26,12 +28,15 @@ from odekit.measures.summaries import final, initial_rate, maximum
 __all__ = [
     "activation_entropy",
     "conserved",
+    "conserved_layers",
     "contribution_entropy",
     "final",
     "forgetting",
     "imbalance",
     "initial_rate",
     "maximum",
+    "mode_entropy",
+    "mode_share",
     "overlap_cosine",
     "plateau",
     "readout_entropy",
@@ -39,4 +44,5 @@ __all__ = [
     "switch_row",
     "trained_task",
     "transfer",
+    "unit_entropy",
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.measures.layers import conserved_layers
 from odekit.problem import Problem
 from odekit.provenance import problem_of
 from odekit.schedule import Schedule
@@ -51,7 +52,8 @@ def conserved(ds: xr.Dataset) -> xr.Dataset:
         - ``imbalance_matrix(…, time, student, student_other)``, for linear g in gradient flow;
         - ``still_Q``, ``still_R``, ``still_readout``: what no learning rate moves.
 
-        T is constant in every problem; a dataset holds it once.
+        T is constant in every problem; a dataset holds it once. Of a linear network it is what
+        `conserved_layers` returns.
 
     Examples
     --------
@@ -70,7 +72,11 @@ def conserved(ds: xr.Dataset) -> xr.Dataset:
     """
     import xarray as xr
 
-    problem = Problem.from_dict(problem_of(ds))
+    data = problem_of(ds)
+    if data.get("kind") == "linear":
+        return conserved_layers(ds)
+    problem = Problem.from_dict(data)
+    assert isinstance(problem, Problem)
     rows: dict[str, list[tuple[Any, Any, Any]]] = {name: [] for name in LAWS}
     for index, phase in enumerate(problem.phases):
         mask = _rows(ds, problem, index)

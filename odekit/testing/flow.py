@@ -9,11 +9,9 @@ import numpy as np
 
 from odekit.descent import losses
 from odekit.errors import ProblemError
-from odekit.problem import Problem
-from odekit.provenance import problem_of
 from odekit.state import joint
 from odekit.testing.blocks import Blocks, derivative
-from odekit.testing.report import FACTOR, RHS_RTOL, hold, rtol_of
+from odekit.testing.report import FACTOR, RHS_RTOL, committee_of, hold, rtol_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -205,7 +203,7 @@ def _one(
 
 
 def _drift_of_run(ds: xr.Dataset, quantity: Any, rtol: float, factor: float) -> None:
-    from odekit.measures.conserved import LAWS, conserved, drift
+    from odekit.measures.conserved import conserved, drift
 
     if callable(quantity):
         values = quantity(ds)
@@ -214,7 +212,7 @@ def _drift_of_run(ds: xr.Dataset, quantity: Any, rtol: float, factor: float) -> 
         _hold_drift(name, change, whole, ds, rtol, factor)
         return
     found = conserved(ds)
-    names = [n for n in LAWS if n in found]
+    names = [str(n) for n in found if f"{n}_drift" in found]
     if quantity is not None and quantity not in names:
         raise ProblemError(
             "quantity",
@@ -274,7 +272,7 @@ def assert_error_nonincreasing(
     """
     law = "gradient flow never raises the error"
     if at is None:
-        found = losses(subject, Problem.from_dict(problem_of(subject)))
+        found = losses(subject, committee_of(subject))
         if not found:
             raise ProblemError(
                 "subject",

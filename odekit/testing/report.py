@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.errors import ProblemError
+from odekit.problem import Problem
+from odekit.provenance import problem_of
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -108,3 +112,12 @@ def rtol_of(ds: xr.Dataset) -> float:
         return float(options.get("rtol", RUN_RTOL))
     except (TypeError, ValueError, AttributeError):
         return RUN_RTOL
+
+
+def committee_of(ds: xr.Dataset) -> Problem:
+    """The problem that a result holds, of which the law must know the committee."""
+    problem = Problem.from_dict(problem_of(ds))
+    if not isinstance(problem, Problem):
+        remedy = "`odekit validate` checks the laws of other kinds."
+        raise ProblemError("subject", "must be a result of a Problem", problem.kind, remedy)
+    return problem

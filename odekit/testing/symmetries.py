@@ -11,10 +11,9 @@ import numpy as np
 
 from odekit.errors import ProblemError
 from odekit.problem import Problem
-from odekit.provenance import problem_of
 from odekit.state import OrderParameters
 from odekit.testing.blocks import Blocks, derivative
-from odekit.testing.report import FACTOR, RHS_RTOL, hold, rtol_of
+from odekit.testing.report import FACTOR, RHS_RTOL, committee_of, hold, rtol_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -226,7 +225,7 @@ def _sizes(subject: Any, at: Blocks | None) -> tuple[int, int]:
 
 def _unused(subject: Any, at: Blocks | None, P: int) -> list[int]:
     if at is None:
-        problem = Problem.from_dict(problem_of(subject))
+        problem = committee_of(subject)
         rows = [np.abs(np.asarray(task.readout)).reshape(-1, P) for task in problem.tasks.values()]
         used = np.concatenate(rows).max(axis=0)
     elif at.u is None:
@@ -261,7 +260,7 @@ def _commutes(
 def _runs_alike(
     law: str, ds: xr.Dataset, move: Move, rerun: Rerun | None, rtol: float | None, factor: float
 ) -> None:
-    problem = Problem.from_dict(problem_of(ds))
+    problem = committee_of(ds)
     other = (rerun or solver_of(ds))(move.problem(problem))
     S, O = move.S, move.O
     pairs = {

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from .._jit import kernel
 from ..work import inner, outer
-from .plan import Wiring
 from .values import lanes, larger, pick, place, smaller
 
 __all__ = [
@@ -103,7 +102,7 @@ class Batch(NamedTuple):
         Times since the phase began that no step may straddle.
     rate_w, rate_v : Rates
         Schedules of the learning rates, shared.
-    wiring : Wiring
+    wiring : Wiring or gated.Paths
     """
 
     y: Array
@@ -117,7 +116,7 @@ class Batch(NamedTuple):
     stops: Array
     rate_w: Rates
     rate_v: Rates
-    wiring: Wiring
+    wiring: Any
 
 
 def make_counters(lanes: int) -> Indices:

@@ -11,9 +11,9 @@ from .._jit import kernel
 from ..simd import absolute, choose_less, root
 from ..work import inner
 from .batch import CALLS, FRESH
-from .committee import rhs
 from .inside import find_events, write_rows
 from .stepping import clip_steps, commit, judge, refill, set_rates
+from .systems import rhs
 from .values import fill, get, lanes, pick, place, put, smaller
 
 __all__ = ["Tableau", "advance_explicit"]

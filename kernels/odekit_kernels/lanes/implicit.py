@@ -15,18 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import kernel
-from ..committee import Committee
-from ..jacobian import jacobian
 from ..simd import absolute, choose_less, root
 from ..work import inner, outer
 from . import batch as lane_of
 from .batch import CALLS, FRESH, HAND_OVER, INDEX, JACOBIANS, NONFINITE, SINCE, WAITS
-from .committee import rhs
 from .inside import find_events, write_rows
 from .inverse import invert
 from .plan import make_memory
 from .spectrum import spectrum
 from .stepping import clip_steps, commit, judge, refill, set_rates
+from .systems import jacobian, rhs
 from .values import fill, get, lanes, pick, place, put, smaller
 
 __all__ = ["RODAS5P", "Rosenbrock", "Scratch", "advance_implicit", "make_scratch"]
@@ -203,42 +201,12 @@ def make_scratch(n: int) -> Scratch:
 # ------------------------------------------------------------------------------ Jacobian, spectrum
 
 
-@inner
-def system_of(m: Any, b: Any, i: int) -> Any:
-    """The constants of trajectory i as the single-trajectory kernels take them."""
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
-    P, S, c, K = m.P, m.S, m.c, m.K
-    u = P * P
-    p = u + S * P
-    one = p + 2 * S
-    F = one + 5
-    return Committee(
-        m.activation,
-        row[:u].reshape((P, P)),
-        row[u:p].reshape((S, P)),
-        row[p + S : one],
-        row[p : p + S],
-        b.wiring.head,
-        b.wiring.move,
-        row[one] * m.online,
-        row[one + 1],
-        row[one + 2],
-        row[F : F + c * K].reshape((c, K)),
-        b.wiring.anchor,
-        row[F + c * K : F + 2 * c * K].reshape((c, K)),
-        row[F + 2 * c * K : F + 3 * c * K].reshape((c, K)),
-        b.wiring.v_head,
-    )
-
-
 @outer
 def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane: int) -> None:
     """The analytic Jacobian of one lane, to `scratch.J` and `scratch.dense`."""
-    system = system_of(m, b, I[INDEX, lane])
     for j in range(m.n):
         scratch.y[j] = pick(M, m.y + j, lane)
-    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
-    jacobian(scratch.y, eta_w, eta_v, system, work, scratch.dense)
+    jacobian(M, m, b, I[INDEX, lane], lane, work, scratch.y, scratch.dense)
     for j in range(m.n):
         for l in range(m.n):
             place(scratch.J, j * m.n + l, lane, scratch.dense[j, l])
@@ -430,7 +398,7 @@ def advance_implicit(
     ----------
     scratch : Scratch
         More memory of the group.
-    work : Work
+    work : Work or gated.Work
         Scratch memory of one trajectory in this phase.
     """
     for _ in range(quota):

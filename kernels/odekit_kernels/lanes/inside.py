@@ -7,7 +7,7 @@ from typing import Any
 from ..work import inner, outer
 from . import batch as lane_of
 from .batch import HIT, ROW
-from .committee import errors
+from .systems import errors
 from .values import fill, get, lanes, larger, pick, place, put, smaller
 
 __all__ = ["find_events", "write_rows"]
@@ -72,9 +72,9 @@ def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
 
 
 @outer
-def watched_errors(M: Any, m: Any, heads: Any, y: int) -> None:
-    """`committee.errors`, compiled once for its places."""
-    errors(M, m, heads, y)
+def watched_errors(M: Any, m: Any, w: Any, y: int) -> None:
+    """`systems.errors`, compiled once for its places."""
+    errors(M, m, w, y)
 
 
 @inner
@@ -104,8 +104,8 @@ def narrow(M: Any, m: Any, lane: int, value: float) -> None:
 @inner
 def look_for_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
     """Bracket the first point of each accepted step, of `LOOKS`, where thresholds are reached."""
-    heads, hits = b.wiring.watched_head, 0
-    watched_errors(M, m, heads, m.y)
+    hits = 0
+    watched_errors(M, m, b.wiring, m.y)
     for lane in range(lanes(M)):
         I[HIT, lane] = 0
         place(M, m.low, lane, 0.0)
@@ -115,9 +115,9 @@ def look_for_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
         if look < LOOKS:
             put(M, m.theta, x)
             interpolate(M, m, tableau)
-            watched_errors(M, m, heads, m.trial)
+            watched_errors(M, m, b.wiring, m.trial)
         else:
-            watched_errors(M, m, heads, m.new)
+            watched_errors(M, m, b.wiring, m.new)
         for lane in range(lanes(M)):
             if pick(M, m.accepted, lane) == 0.0 or I[HIT, lane] == 1:
                 continue
@@ -159,7 +159,7 @@ def find_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
         if active == 0:
             break
         interpolate(M, m, tableau)
-        watched_errors(M, m, b.wiring.watched_head, m.trial)
+        watched_errors(M, m, b.wiring, m.trial)
         for lane in range(lanes(M)):
             if I[HIT, lane] == 1 and pick(M, m.high, lane) - pick(M, m.low, lane) > 1e-14:
                 narrow(M, m, lane, excess(M, m, lane))

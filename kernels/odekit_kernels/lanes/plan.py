@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,65 @@ from numpy.typing import NDArray
 
 from ..simd import WIDTH
 
-__all__ = ["Plan", "Wiring", "constant_places", "make_memory", "make_plan"]
+__all__ = [
+    "MACHINERY",
+    "Plan",
+    "Wiring",
+    "constant_places",
+    "lay_out",
+    "machinery",
+    "make_memory",
+    "make_plan",
+]
+
+MACHINERY = [
+    "n",
+    "W",
+    "y",
+    "new",
+    "trial",
+    "weights",
+    "k",
+    "eta_w",
+    "eta_v",
+    "level",
+    "error",
+    "time",
+    "begin",
+    "end",
+    "wish",
+    "mark",
+    "bound",
+    "h",
+    "after",
+    "norm",
+    "large",
+    "ratio",
+    "accepted",
+    "unit",
+    "theta",
+    "low",
+    "high",
+    "at_low",
+    "at_high",
+    "size",
+]
+"""Fields of `Plan` that the integrators use: the plan of every system has them."""
+
+
+def machinery(n: int, W: int, stages: int) -> dict[str, int]:
+    """Sizes of the integrators' own blocks; all others of `MACHINERY` are single values."""
+    blocks = {"y": n, "new": n, "trial": n, "weights": stages + 1, "k": (stages + 1) * n}
+    return {**blocks, "level": W, "error": W}
+
+
+def lay_out(fields: Iterable[str], sizes: Mapping[str, int]) -> dict[str, int]:
+    """First index of each block, one after the other, and the ``size`` of them all."""
+    places, end = {}, 0
+    for name in fields:
+        places[name] = end
+        end += sizes.get(name, 1)
+    return {**places, "size": end}
 
 
 class Plan(NamedTuple):
@@ -148,12 +207,8 @@ def make_plan(
         Stages of the integrator.
     """
     D, n = K + P, K * (K + 1) // 2 + K * P + H * K
-    sizes: dict[str, Any] = {
-        "y": n,
-        "new": n,
-        "trial": n,
-        "weights": stages + 1,
-        "k": (stages + 1) * n,
+    sizes = {
+        **machinery(n, W, stages),
         "C": D * D,
         "coef": S * D,
         "cbar": K * D,
@@ -170,18 +225,11 @@ def make_plan(
         "F_v": c * K,
         "v_anchor": c * K,
         "watched": W * D,
-        "level": W,
-        "error": W,
     }
     known = {"activation", "online", "K", "P", "D", "H", "S", "c", "W", "n", "size"}
-    places, end = {}, 0
-    for name in Plan._fields:
-        if name not in known:
-            places[name] = end
-            end += sizes.get(name, 1)
     return Plan(
         activation=activation, online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
-        size=end, **places,
+        **lay_out((name for name in Plan._fields if name not in known), sizes),
     )  # fmt: skip
 
 
