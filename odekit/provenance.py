@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -51,6 +52,7 @@ def canonical_json(data: Any, *, sort: bool = True) -> str:
     return json.dumps(data, sort_keys=sort, separators=(",", ":"), allow_nan=False, default=_plain)
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     found = {
         "python": platform.python_version(),

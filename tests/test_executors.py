@@ -51,7 +51,7 @@ def poison(monkeypatch, writer):
 
     def target(*arguments):
         made = targets.ZarrTarget(*arguments)
-        made.write = writer(made.writer.path)
+        made.write = writer(made.writer.path, made.writer.dims)
         return made
 
     monkeypatch.setattr(solver, "ZarrTarget", target)
@@ -81,7 +81,7 @@ def test_a_chunk_that_kills_every_process_is_given_up_and_the_rest_completes(
     tmp_path, monkeypatch, whole
 ):
 
-    poison(monkeypatch, lambda path: Poisoned(path, "kill"))
+    poison(monkeypatch, lambda path, dims: Poisoned(path, dims, "kill"))
     with cf.ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
         ds = ok.solve(sweep(), executor=pool, store=tmp_path / "g.zarr", chunk_size=5)
     check_lost(ds, whole, "died")
@@ -162,7 +162,7 @@ def test_workers_killed_midway_cost_only_their_chunks(client, tmp_path):
 
 @pytest.mark.parametrize(("how", "reason"), [("raise", "poisoned"), ("kill", "KilledWorker")])
 def test_a_chunk_that_always_fails_is_recorded(client, tmp_path, monkeypatch, whole, how, reason):
-    poison(monkeypatch, lambda path: Poisoned(path, how))
+    poison(monkeypatch, lambda path, dims: Poisoned(path, dims, how))
     ds = ok.solve(sweep(), executor=client, store=tmp_path / "g.zarr", chunk_size=5)
     check_lost(ds, whole, reason)
 

@@ -108,8 +108,9 @@ def look_for_events(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
     watched_errors(M, m, b.wiring, m.y)
     for lane in range(lanes(M)):
         I[HIT, lane] = 0
-        place(M, m.low, lane, 0.0)
-        place(M, m.at_low, lane, excess(M, m, lane))
+        if pick(M, m.accepted, lane) == 1.0:
+            place(M, m.low, lane, 0.0)
+            place(M, m.at_low, lane, excess(M, m, lane))
     for look in range(1, LOOKS + 1):
         x = look / LOOKS
         if look < LOOKS:
