@@ -13,7 +13,7 @@ import numpy as np
 
 from odekit.checks import is_labelled
 from odekit.crosscheck import protected_task
-from odekit.layout import CODES, Frame
+from odekit.layout import CODES, Frame, unpack
 from odekit.schedule import Schedule
 from odekit.sweep import Axis
 from odekit_kernels.lanes.batch import Batch, Rates
@@ -145,13 +145,7 @@ class BatchLayout(Points):
 
     def unpack(self, y: Floats) -> tuple[Floats, Floats, Floats]:
         """Blocks of states, shape (..., n); the leading axes stay."""
-        K, triangle, heads = self.K, len(self.upper[0]), len(self.heads)
-        lead = y.shape[:-1]
-        Q = np.empty((*lead, K, K))
-        Q[..., self.upper[0], self.upper[1]] = y[..., :triangle]
-        Q[..., self.upper[1], self.upper[0]] = y[..., :triangle]
-        R = y[..., triangle : y.shape[-1] - heads * K].reshape(*lead, K, -1)
-        return Q, R, y[..., y.shape[-1] - heads * K :].reshape(*lead, heads, K)
+        return unpack(y, self.upper, len(self.heads))
 
     def shown(self, frame: Frame) -> Any:
         """Which entries of a state the dataset shows: not overlaps with copies."""

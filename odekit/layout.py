@@ -93,6 +93,17 @@ def quadrature_of(problem: Problem) -> Activation | None:
     return on_quadrature(problem.activation, flow)
 
 
+def unpack(y: Floats, upper: tuple[Any, ...], heads: int) -> tuple[Floats, Floats, Floats]:
+    """Blocks Q, R and v of flat vectors, shape (..., n), by the indices of Q's upper triangle."""
+    triangle, lead = len(upper[0]), y.shape[:-1]
+    K = int(upper[0][-1]) + 1
+    Q = np.empty((*lead, K, K))
+    Q[..., upper[0], upper[1]] = y[..., :triangle]
+    Q[..., upper[1], upper[0]] = y[..., :triangle]
+    R = y[..., triangle : y.shape[-1] - heads * K].reshape(*lead, K, -1)
+    return Q, R, y[..., y.shape[-1] - heads * K :].reshape(*lead, heads, K)
+
+
 class CommitteeLayout:
     """Packing of a committee's order parameters, and what happens to them at a switch.
 
@@ -138,13 +149,7 @@ class CommitteeLayout:
 
     def unpack(self, y: Floats) -> tuple[Floats, Floats, Floats]:
         """Blocks of flat vectors, shape (..., n); the leading axes stay."""
-        K, triangle, heads = self.K, len(self.upper[0]), len(self.heads)
-        lead = y.shape[:-1]
-        Q = np.empty((*lead, K, K))
-        Q[..., self.upper[0], self.upper[1]] = y[..., :triangle]
-        Q[..., self.upper[1], self.upper[0]] = y[..., :triangle]
-        R = y[..., triangle : y.shape[-1] - heads * K].reshape(*lead, K, -1)
-        return Q, R, y[..., y.shape[-1] - heads * K :].reshape(*lead, heads, K)
+        return unpack(y, self.upper, len(self.heads))
 
     def visible(self, y: Floats) -> Floats:
         """The vector without the overlaps with copies: what the dataset shows."""
