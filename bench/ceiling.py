@@ -13,14 +13,14 @@ import numba
 import numpy as np
 
 from bench import peer_work, rhs, tables
-from odekit.batch import BatchLayout
-from odekit.engine import MOST_STAGES, Engine
-from odekit.interrupts import Interrupts
-from odekit.options import SolverOptions
-from odekit.sweep import axes
-from odekit_kernels.lanes import committee
-from odekit_kernels.lanes.batch import enter, make_counters
-from odekit_kernels.lanes.plan import make_memory
+from odekit.base.interrupts import Interrupts
+from odekit.integrate.engine import MOST_STAGES, Engine
+from odekit.integrate.options import SolverOptions
+from odekit.problem.axes import axes
+from odekit.systems.committee.batch import BatchLayout
+from odekit_kernels.committee import lanes as committee
+from odekit_kernels.integrators.batch import enter, make_counters
+from odekit_kernels.lanes.memory import make_memory
 
 DRAWS = {2: 2048, 4: 512, 8: 64}
 

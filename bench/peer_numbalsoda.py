@@ -10,7 +10,8 @@ from numba import carray, cfunc, njit, prange
 from numbalsoda import dop853, lsoda, lsoda_sig
 
 from bench import literal, peer_work
-from odekit_kernels import committee, work
+from odekit_kernels.committee import one as committee
+from odekit_kernels.committee import work
 
 BATCH = 16
 

@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 
 import odekit as ok
-from odekit.layout import CommitteeLayout
+from odekit.systems.committee.layout import CommitteeLayout
 
 ETA, SPAN, RTOL, ATOL = 0.5, 200.0, 1e-6, 1e-9
 TIMES = np.linspace(0.0, SPAN, 50)

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench import literal, numpy_reference, tables
 from odekit_kernels import simd
-from odekit_kernels.committee import Committee, jacobian, make_work, rhs
+from odekit_kernels.committee.one import Committee, jacobian, make_work, rhs
 
 SIZES = (2, 4, 8, 16)
 ETA, SIGMA = 0.7, 0.1

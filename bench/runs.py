@@ -15,8 +15,8 @@ from scipy.integrate import solve_ivp
 
 import odekit as ok
 from bench.tables import markdown, quartiles, seconds
-from odekit.layout import CommitteeLayout
-from odekit.options import default_times
+from odekit.integrate.options import default_times
+from odekit.systems.committee.layout import CommitteeLayout
 
 ERROR = 1e-7
 TOLERANCES = (1e-6, 1e-7, 1e-8, 1e-9, 1e-10)

@@ -16,9 +16,9 @@ import numba
 import numpy as np
 
 from odekit_kernels import simd
-from odekit_kernels.sgd import dot, train
-from odekit_kernels.sgd_memory import PAD, Rule, make_memory, padded
-from odekit_kernels.stream import normals, streams
+from odekit_kernels.committee.sgd.memory import PAD, Rule, make_memory, padded
+from odekit_kernels.committee.sgd.steps import dot, train
+from odekit_kernels.committee.sgd.stream import normals, streams
 
 SIZES = ((2, 1_000), (2, 10_000), (2, 1_000_000), (8, 1_000), (8, 10_000), (8, 1_000_000))
 ETA_W, ETA_V, SIGMA = 0.5, 0.3, 0.1

@@ -10,40 +10,42 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+importlib.import_module("odekit.systems")  # the table of systems; each is imported on first use
+
 _HOME = {
-    "Activation": "activations",
-    "Checkpoint": "checkpoint",
-    "CheckpointError": "errors",
-    "Consolidation": "problem",
-    "LinearProblem": "linear",
-    "OdekitError": "errors",
-    "OrderParameters": "state",
-    "Outcome": "status",
-    "Phase": "problem",
-    "Problem": "problem",
-    "ProblemError": "errors",
-    "ScenarioError": "errors",
-    "Schedule": "schedule",
-    "Status": "status",
-    "StoreError": "errors",
-    "SweepError": "errors",
-    "Task": "problem",
-    "compare": "comparison",
-    "descend": "gradientdescent",
-    "even_angles": "initial",
-    "imbalance": "initial",
+    "Activation": "systems.committee.activations",
+    "Checkpoint": "store.checkpoint",
+    "CheckpointError": "base.errors",
+    "Consolidation": "problem.phase",
+    "LinearProblem": "systems.linear",
+    "OdekitError": "base.errors",
+    "OrderParameters": "systems.committee.state",
+    "Outcome": "base.status",
+    "Phase": "problem.phase",
+    "Problem": "systems.committee.problem",
+    "ProblemError": "base.errors",
+    "ScenarioError": "base.errors",
+    "Schedule": "problem.schedule",
+    "Status": "base.status",
+    "StoreError": "base.errors",
+    "SweepError": "base.errors",
+    "Task": "systems.committee.problem",
+    "compare": "verbs.compare",
+    "descend": "verbs.descend",
+    "even_angles": "systems.committee.start",
+    "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
-    "load_scenario": "scenario",
+    "load_scenario": "verbs.scenario",
     "measures": "",
-    "open": "store",
+    "open": "store.netcdf",
     "plot": "",
-    "polar": "initial",
-    "realise": "weights",
-    "save": "store",
-    "simulate": "simulator",
-    "solve": "solver",
-    "task_family": "families",
+    "polar": "systems.committee.start",
+    "realise": "systems.committee.weights",
+    "save": "store.netcdf",
+    "simulate": "verbs.simulate",
+    "solve": "verbs.solve",
+    "task_family": "systems.committee.families",
     "teachers": "",
     "testing": "",
 }
@@ -71,32 +73,32 @@ if TYPE_CHECKING:
     from odekit import plot as plot
     from odekit import teachers as teachers
     from odekit import testing as testing
-    from odekit.activations import Activation as Activation
-    from odekit.checkpoint import Checkpoint as Checkpoint
-    from odekit.comparison import compare as compare
-    from odekit.errors import CheckpointError as CheckpointError
-    from odekit.errors import OdekitError as OdekitError
-    from odekit.errors import ProblemError as ProblemError
-    from odekit.errors import ScenarioError as ScenarioError
-    from odekit.errors import StoreError as StoreError
-    from odekit.errors import SweepError as SweepError
-    from odekit.families import task_family as task_family
-    from odekit.gradientdescent import descend as descend
-    from odekit.initial import even_angles as even_angles
-    from odekit.initial import imbalance as imbalance
-    from odekit.initial import polar as polar
-    from odekit.linear import LinearProblem as LinearProblem
-    from odekit.problem import Consolidation as Consolidation
-    from odekit.problem import Phase as Phase
-    from odekit.problem import Problem as Problem
-    from odekit.problem import Task as Task
-    from odekit.scenario import load_scenario as load_scenario
-    from odekit.schedule import Schedule as Schedule
-    from odekit.simulator import simulate as simulate
-    from odekit.solver import solve as solve
-    from odekit.state import OrderParameters as OrderParameters
-    from odekit.status import Outcome as Outcome
-    from odekit.status import Status as Status
-    from odekit.store import open as open
-    from odekit.store import save as save
-    from odekit.weights import realise as realise
+    from odekit.base.errors import CheckpointError as CheckpointError
+    from odekit.base.errors import OdekitError as OdekitError
+    from odekit.base.errors import ProblemError as ProblemError
+    from odekit.base.errors import ScenarioError as ScenarioError
+    from odekit.base.errors import StoreError as StoreError
+    from odekit.base.errors import SweepError as SweepError
+    from odekit.base.status import Outcome as Outcome
+    from odekit.base.status import Status as Status
+    from odekit.problem.phase import Consolidation as Consolidation
+    from odekit.problem.phase import Phase as Phase
+    from odekit.problem.schedule import Schedule as Schedule
+    from odekit.store.checkpoint import Checkpoint as Checkpoint
+    from odekit.store.netcdf import open as open
+    from odekit.store.netcdf import save as save
+    from odekit.systems.committee.activations import Activation as Activation
+    from odekit.systems.committee.families import task_family as task_family
+    from odekit.systems.committee.problem import Problem as Problem
+    from odekit.systems.committee.problem import Task as Task
+    from odekit.systems.committee.start import even_angles as even_angles
+    from odekit.systems.committee.start import imbalance as imbalance
+    from odekit.systems.committee.start import polar as polar
+    from odekit.systems.committee.state import OrderParameters as OrderParameters
+    from odekit.systems.committee.weights import realise as realise
+    from odekit.systems.linear import LinearProblem as LinearProblem
+    from odekit.verbs.compare import compare as compare
+    from odekit.verbs.descend import descend as descend
+    from odekit.verbs.scenario import load_scenario as load_scenario
+    from odekit.verbs.simulate import simulate as simulate
+    from odekit.verbs.solve import solve as solve

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odekit import __version__
-from odekit.errors import OdekitError
+from odekit.base.errors import OdekitError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from odekit.scenario import Scenario
+    from odekit.verbs.scenario import Scenario
 
 DONE, FAILED, BAD_INPUT, IO_ERROR = 0, 1, 2, 3
 SIGNATURES = (b"CDF", b"\x89HDF")
@@ -136,7 +136,7 @@ def run(
     todo = _load(scenario)
     keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
     if checkpoint is not None:
-        from odekit.checkpoint import Checkpoint
+        from odekit.store.checkpoint import Checkpoint
 
         every = {} if checkpoint_every is None else {"seconds": checkpoint_every}
         keywords["checkpoint"] = Checkpoint(checkpoint, **every)
@@ -165,7 +165,7 @@ def simulate(
 ) -> int:
     """Train finite networks on a scenario, or on the problem of a result file."""
     from odekit import simulate as train
-    from odekit.store import save
+    from odekit.store.netcdf import save
 
     if output.suffix != ".nc":
         raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
@@ -183,8 +183,8 @@ def simulate(
 @RESULT
 def show(file: Path) -> int:
     """Describe a result: problem, phases, last values, and how it ended."""
-    from odekit.store import open as open_result
-    from odekit.summary import summary
+    from odekit.store.netcdf import open as open_result
+    from odekit.verbs.show import summary
 
     click.echo(summary(open_result(file)))
     return DONE
@@ -203,8 +203,8 @@ def show(file: Path) -> int:
 def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> int:
     """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
-    from odekit.plot import plot_run
-    from odekit.store import open as open_result
+    from odekit.store.netcdf import open as open_result
+    from odekit.verbs.plot import plot_run
 
     first, *others = (open_result(file) for file in files)
     plot_run(first, output, time=time, overwrite=overwrite, beside=others)
@@ -216,8 +216,8 @@ def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> i
 @RESULT
 def validate(file: Path) -> int:
     """Check a result against its schema and the laws that it must obey."""
-    from odekit.store import open as open_result
-    from odekit.validate import validate as check
+    from odekit.store.netcdf import open as open_result
+    from odekit.verbs.validate import validate as check
 
     verdicts = check(open_result(file))
     width = max(len(v.law) for v in verdicts)
@@ -228,12 +228,12 @@ def validate(file: Path) -> int:
 
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
     """Refuse before anything is computed what could not be written after."""
-    from odekit.files import check_folder_target, check_target
+    from odekit.store.files import check_folder_target, check_target
 
     check = check_target if output is None or output.suffix == ".nc" else check_folder_target
     targets = [] if output is None else [check(output, overwrite)]
     if picture is not None:
-        from odekit.plot import check_picture
+        from odekit.verbs.plot import check_picture
 
         targets.append(check_picture(picture, overwrite))
     if len(set(targets)) < len(targets):
@@ -247,14 +247,14 @@ def _load(path: Path) -> Scenario:
         with path.open("rb") as file:
             stored = file.read(4).startswith(SIGNATURES)
     if path.suffix == ".nc" and not stored:
-        from odekit.errors import StoreError
+        from odekit.base.errors import StoreError
 
         raise StoreError(path, "is not a netCDF-4 file", "A scenario is named `.toml`.")
     if stored:
-        from odekit.scenario import scenario_of
+        from odekit.verbs.scenario import scenario_of
 
         return scenario_of(path)
-    from odekit.scenario import load_scenario
+    from odekit.verbs.scenario import load_scenario
 
     return load_scenario(path)
 
@@ -268,7 +268,7 @@ def _solve(
     progress: bool | None,
 ) -> int:
     from odekit import solve
-    from odekit.store import save
+    from odekit.store.netcdf import save
 
     shown = sys.stderr.isatty() if progress is None else progress
     if output.suffix == ".zarr":
@@ -281,7 +281,7 @@ def _solve(
 
 def _report(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
     """Say what a result is, and draw it."""
-    from odekit.summary import failed, summary
+    from odekit.verbs.show import failed, summary
 
     click.echo(summary(ds))
     if output.exists():
@@ -289,7 +289,7 @@ def _report(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None)
     else:
         click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
     if picture is not None:
-        from odekit.plot import plot_run
+        from odekit.verbs.plot import plot_run
 
         plot_run(ds, picture, overwrite=overwrite)
         click.echo(f"{'Picture':<11}{picture}")
@@ -303,6 +303,6 @@ def _words(todo: Scenario) -> dict[str, str]:
     named = {k: " ".join(v.split()) for k, v in words.items() if v.strip()}
     if todo.figure is None:
         return named
-    from odekit.figure import ATTRIBUTE
+    from odekit.drawing.figure import ATTRIBUTE
 
     return {**named, ATTRIBUTE: todo.figure.model_dump_json(exclude_defaults=True)}

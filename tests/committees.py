@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from odekit_kernels.committee import Committee
+from odekit_kernels.committee.one import Committee
 
 
 def gram(rng, count, dim=None):

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 import odekit as ok
-from odekit.zarrstore import RegionWriter
+from odekit.store.zarrstore import RegionWriter
 
 
 def labelled(dim, values):

@@ -14,12 +14,12 @@ from scipy.special import erf
 import odekit as ok
 import sgd
 import transcription
-from odekit.activations import NAMES, Activation, node_counts
-from odekit.layout import CommitteeLayout
-from odekit.quadrature import LEVEL, Moments, level_of
+from odekit.systems.committee.activations import NAMES, Activation, node_counts
+from odekit.systems.committee.layout import CommitteeLayout
+from odekit.systems.committee.quadrature import LEVEL, Moments, level_of
 from odekit.testing import assert_agrees, assert_jacobian_matches, right_hand_side
 from odekit.testing.moments import functions_of
-from odekit_kernels import hermite
+from odekit_kernels.committee.quadrature import hermite
 
 OWN_ERF = Activation(
     "own_erf", lambda x: erf(x / np.sqrt(2)), lambda x: np.sqrt(2 / np.pi) * np.exp(-x * x / 2)
@@ -276,8 +276,8 @@ def test_activations_travel_to_other_processes(own):
 
 def test_ones_own_is_known_again_but_not_its_functions(tmp_path):
     """A file can be read, shown and validated; solving it again takes the functions."""
-    from odekit.summary import summary
-    from odekit.validate import validate
+    from odekit.verbs.show import summary
+    from odekit.verbs.validate import validate
 
     sine = Activation("sine", np.sin, np.cos)
     problem = curriculum(sine, phases=[ok.Phase("a", 1.0, 0.1)])

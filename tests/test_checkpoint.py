@@ -13,7 +13,7 @@ import pytest
 
 import odekit as ok
 from odekit import Outcome, Status
-from odekit.checkpoint import differing_keys
+from odekit.store.checkpoint import differing_keys
 
 # What may differ: the work done, and when and where.
 WORK = ["n_rhs", "n_jac"]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import odekit as ok
-from odekit.block import run_block
-from odekit.chunks import Chunking, chunk_shape, most_runs, pilot, sample
-from odekit.options import SolverOptions
-from odekit.sweep import at, axes, part
+from odekit.integrate.options import SolverOptions
+from odekit.problem.axes import at, axes, part
+from odekit.sweeps.block import run_block
+from odekit.sweeps.chunks import Chunking, chunk_shape, most_runs, pilot, sample
 from sweeps import StopAfter, assert_same, labelled, sweep
 
 grids = st.lists(st.integers(1, 7), min_size=1, max_size=4).map(

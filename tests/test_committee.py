@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 
 import transcription
 from committees import gram, random_committee, upper
-from odekit_kernels.committee import errors, jacobian, make_work, rhs
-from odekit_kernels.moments import ERF, LINEAR, RELU
+from odekit_kernels.committee.activations import ERF, LINEAR, RELU
+from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = (ERF, LINEAR, RELU)

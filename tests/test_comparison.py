@@ -8,7 +8,7 @@ import xarray as xr
 
 import odekit as ok
 from odekit.cli import BAD_INPUT, DONE, main
-from odekit.plot import plot_run
+from odekit.verbs.plot import plot_run
 from test_against_sgd import one_phase, two_teachers
 
 PROBLEM = two_teachers([one_phase("a", 2.0), one_phase("b", 2.0)])

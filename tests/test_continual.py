@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import odekit as ok
 import transcription
-from odekit.layout import CommitteeLayout
+from odekit.systems.committee.layout import CommitteeLayout
 
 EPS = np.finfo(float).eps
 RTOL = 1e-8

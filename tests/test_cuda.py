@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 import odekit as ok
-from odekit import gpu
-from odekit.options import SolverOptions
+from odekit.integrate import device as gpu
+from odekit.integrate.options import SolverOptions
 
 WITHOUT_DEVICE = bool(gpu.trouble())
 

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 
 import odekit as ok
-from odekit.engine import suits
-from odekit.options import SolverOptions
-from odekit.sweep import at, axes, points
+from odekit.integrate.engine import suits
+from odekit.integrate.options import SolverOptions
+from odekit.problem.axes import at, axes, points
 from random_problems import FEATURES, labelled, random_problem, simple, soft
 
 TIGHT = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-15}

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import odekit as ok
-from odekit.engine import Engine
-from odekit.options import SolverOptions
-from odekit.sweep import axes
+from odekit.integrate.engine import Engine
+from odekit.integrate.options import SolverOptions
+from odekit.problem.axes import axes
 from random_problems import labelled, simple, soft
 
 # ------------------------------------------------------------------- bits: threads, chunks, company

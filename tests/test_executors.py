@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import odekit as ok
-from odekit import solver, targets
-from odekit.executors import DaskWorkers, PoolWorkers, workers_of
-from odekit.jobs import Job, own_threads, run_job
-from odekit.options import SolverOptions
-from odekit.sweep import part
+from odekit.integrate.options import SolverOptions
+from odekit.problem.axes import part
+from odekit.sweeps import targets
+from odekit.sweeps.jobs import Job, own_threads, run_job
+from odekit.sweeps.workers import DaskWorkers, PoolWorkers, workers_of
+from odekit.verbs import solve as solver
 from sweeps import DiesOnce, Poisoned, assert_same, sweep
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import odekit as ok
-from odekit.errors import ProblemError
+from odekit.base.errors import ProblemError
 
 
 def blocks(T, units):

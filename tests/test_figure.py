@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 import odekit as ok
 from odekit import measures
+from odekit.base.errors import ProblemError, ScenarioError
 from odekit.cli import main
-from odekit.errors import ProblemError, ScenarioError
-from odekit.figure import ATTRIBUTE, TAKEN, default_figure, evaluate, figure_of, parse, text
-from odekit.plot import plot_run
-from odekit.scenario import parse_scenario, scenario_of
-from odekit.scenario_schema import FigureTable
+from odekit.drawing.figure import ATTRIBUTE, TAKEN, default_figure, evaluate, figure_of, parse, text
+from odekit.scenario.tables import FigureTable
+from odekit.verbs.plot import plot_run
+from odekit.verbs.scenario import parse_scenario, scenario_of
 
 SCENARIO = """
 title = "Two tasks"

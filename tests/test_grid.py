@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import odekit as ok
-from odekit.sweep import at, axes, part
+from odekit.problem.axes import at, axes, part
 
 TOLERANCE = 3e-7
 """30 times the default rtol of a step: both integrators take tens of steps here."""
@@ -123,7 +123,7 @@ def test_a_sweep_resumes_from_its_points(tmp_path, seconds):
 def test_a_stored_sweep_is_the_same_problem(tmp_path):
     swept = problem(learning_rate=labelled("eta", [0.1, 0.7]))
     path = ok.save(ok.solve(swept), tmp_path / "sweep.nc")
-    from odekit.dataset import problem_of
+    from odekit.dataset.assemble import problem_of
 
     back = ok.Problem.from_dict(problem_of(ok.open(path)))
     assert back == swept

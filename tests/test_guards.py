@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from odekit.status import Outcome, Status
+from odekit.base.status import Outcome, Status
 from test_integrate import ALL, System, run
 
 NAN = {
@@ -110,7 +110,7 @@ def test_a_right_hand_side_without_a_limit_is_no_hang(method):
 
 def test_a_step_that_never_ends_is_ended(monkeypatch):
     """Should a method loop inside one step, as scipy's do on NaN, its evaluations run out."""
-    from odekit import stepper
+    from odekit.integrate import stepper
 
     class Loops(stepper.RK45):
         def _step_impl(self):
@@ -126,7 +126,7 @@ def test_a_step_that_never_ends_is_ended(monkeypatch):
 
 
 def test_a_method_that_gives_up_says_so(monkeypatch):
-    from odekit import stepper
+    from odekit.integrate import stepper
 
     class GivesUp(stepper.BDF):
         def _step_impl(self):

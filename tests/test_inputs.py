@@ -9,7 +9,7 @@ import pytest
 from scipy import special
 
 import odekit as ok
-from odekit.validate import validate
+from odekit.verbs.validate import validate
 from test_against_sgd import one_phase, switch, two_teachers
 
 RNG = np.random.default_rng(0)

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from odekit.integrate import Integrator, Position
-from odekit.options import SCIPY_METHODS as METHODS
-from odekit.options import SolverOptions
-from odekit.status import Outcome, Status
-from odekit.stepper import Budget
+from odekit.base.status import Outcome, Status
+from odekit.integrate.options import SCIPY_METHODS as METHODS
+from odekit.integrate.options import SolverOptions
+from odekit.integrate.phase import Integrator, Position
+from odekit.integrate.stepper import Budget
 
 ALL = [*METHODS, None]
 

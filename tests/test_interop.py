@@ -8,9 +8,9 @@ import netCDF4
 import numpy as np
 import pytest
 
-from odekit.status import Status
-from odekit.store import open as open_store
-from odekit.store import save
+from odekit.base.status import Status
+from odekit.store.netcdf import open as open_store
+from odekit.store.netcdf import save
 from test_store import example
 
 pytestmark = pytest.mark.interop

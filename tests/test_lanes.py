@@ -13,18 +13,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 import odekit as ok
 import transcription
 from committees import random_committee
-from odekit.batch import NO_RATES, rates_of
-from odekit_kernels import committee
+from odekit.systems.committee.batch import NO_RATES, rates_of
 from odekit_kernels._jit import NO_JIT, kernel
-from odekit_kernels.lanes import inverse as lanes_inverse
-from odekit_kernels.lanes.batch import STOP, make_counters, rate_at, set_bound
-from odekit_kernels.lanes.committee import rhs
-from odekit_kernels.lanes.plan import Wiring, constant_places, make_memory, make_plan
-from odekit_kernels.lanes.rows import errors_of_rows, moments_of_rows
+from odekit_kernels.committee import one as committee
+from odekit_kernels.committee.activations import ERF, LINEAR, RELU
+from odekit_kernels.committee.lanes import rhs
+from odekit_kernels.committee.rows import errors_of_rows, moments_of_rows
+from odekit_kernels.committee.units import self_moments
+from odekit_kernels.integrators import inverse as lanes_inverse
+from odekit_kernels.integrators.batch import STOP, make_counters, rate_at, set_bound
+from odekit_kernels.lanes.memory import Wiring, constant_places, make_memory, make_plan
 from odekit_kernels.lanes.values import pick
-from odekit_kernels.moments import ERF, LINEAR, RELU
 from odekit_kernels.simd import WIDTH
-from odekit_kernels.units import self_moments
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = (ERF, LINEAR, RELU)

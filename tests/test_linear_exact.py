@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import odekit as ok
-from odekit.errors import ProblemError
+from odekit.base.errors import ProblemError
 
 
 def in_long_arithmetic(t, s, a, b):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import networks
 import odekit as ok
-from odekit.linearlayout import LinearLayout
+from odekit.systems.linear.layout import LinearLayout
 
 seeds = st.integers(0, 2**31)
 

@@ -8,12 +8,12 @@ import xarray as xr
 
 import networks
 import odekit as ok
+from odekit.base.errors import ProblemError, ScenarioError
 from odekit.cli import main
-from odekit.dataset import check
-from odekit.errors import ProblemError, ScenarioError
-from odekit.plot import plot_run
-from odekit.scenario import parse_scenario, scenario_of
-from odekit.validate import validate
+from odekit.dataset.assemble import check
+from odekit.verbs.plot import plot_run
+from odekit.verbs.scenario import parse_scenario, scenario_of
+from odekit.verbs.validate import validate
 
 NET = ok.linear.deep([2, 2, 2])
 EYE = np.eye(2)

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 
 import odekit as ok
 from odekit import measures as m
-from odekit.dataset import assemble
-from odekit.errors import ProblemError
-from odekit.layout import CommitteeLayout
+from odekit.base.errors import ProblemError
+from odekit.dataset.assemble import assemble
+from odekit.systems.committee.layout import CommitteeLayout
 
 SIMILARITIES = [0.0, 0.5, 0.9]
 TOLERANCE = 1e-8

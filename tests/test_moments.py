@@ -9,9 +9,11 @@ from scipy.special import erf
 
 import transcription
 from committees import gram, random_committee
-from odekit_kernels import moments, simd, state
+from odekit_kernels import simd
 from odekit_kernels._jit import kernel
-from odekit_kernels.committee import make_work
+from odekit_kernels.committee import activations as moments
+from odekit_kernels.committee import state
+from odekit_kernels.committee.one import make_work
 
 EPS = np.finfo(float).eps
 ACTIVATIONS = (moments.ERF, moments.LINEAR, moments.RELU)

@@ -13,11 +13,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import odekit as ok
-from odekit.dataset import assemble
-from odekit.errors import OdekitError, ProblemError, StoreError
-from odekit.plot import DPI, WIDTH, plot_run
-from odekit.provenance import provenance
-from odekit.status import Status
+from odekit.base.errors import OdekitError, ProblemError, StoreError
+from odekit.base.status import Status
+from odekit.dataset.assemble import assemble
+from odekit.dataset.provenance import provenance
+from odekit.verbs.plot import DPI, WIDTH, plot_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

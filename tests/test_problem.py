@@ -220,8 +220,8 @@ def test_a_sweep_dim_may_not_take_a_name_of_the_result(dim):
 
 
 def test_names_of_the_result_are_reserved():
-    from odekit.checks import RESERVED
-    from odekit.dataset import REGISTRY
+    from odekit.base.checks import RESERVED
+    from odekit.dataset.assemble import REGISTRY
 
     assert {*REGISTRY, "time_since_switch"} == RESERVED
 

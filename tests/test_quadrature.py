@@ -9,10 +9,10 @@ from scipy.integrate import dblquad
 from scipy.special import erf
 
 import transcription
-from odekit.activations import SMOOTH, Activation
-from odekit.quadrature import Moments
+from odekit.systems.committee.activations import SMOOTH, Activation
+from odekit.systems.committee.quadrature import Moments
 from odekit.testing.moments import functions_of
-from odekit_kernels import kinked
+from odekit_kernels.committee.quadrature import kinked
 
 OWN_ERF = Activation(
     "own_erf", lambda x: erf(x / np.sqrt(2)), lambda x: np.sqrt(2 / np.pi) * np.exp(-x * x / 2)

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import odekit as ok
-from odekit.errors import ProblemError, ScenarioError
-from odekit.scenario import MAX_BYTES, load_scenario, parse_scenario
-from odekit.scenario_build import Builder
-from odekit.scenario_check import validate
-from odekit.scenario_schema import ScenarioTable, Table
+from odekit.base.errors import ProblemError, ScenarioError
+from odekit.scenario.build import Builder
+from odekit.scenario.mistakes import validate
+from odekit.scenario.tables import ScenarioTable, Table
+from odekit.verbs.scenario import MAX_BYTES, load_scenario, parse_scenario
 
 DATA = Path(__file__).parent.parent / "data"
 

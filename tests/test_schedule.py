@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import odekit as ok
-from odekit.schedule import MAX_BREAKS, TABULATION_TOLERANCE
+from odekit.problem.schedule import MAX_BREAKS, TABULATION_TOLERANCE
 
 
 def test_a_linear_table_is_interpolated_and_held_at_its_ends():

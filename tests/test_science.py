@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import odekit as ok
-from odekit.layout import CommitteeLayout
+from odekit.systems.committee.layout import CommitteeLayout
 
 METHODS = (None, "RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
 EPS = np.finfo(float).eps

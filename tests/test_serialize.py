@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import odekit as ok
 from odekit import cli
-from odekit.block import blank
-from odekit.options import SolverOptions
-from odekit.provenance import problem_of
-from odekit.result import prepare
-from odekit.sweep import axes
+from odekit.dataset.provenance import problem_of
+from odekit.dataset.result import prepare
+from odekit.integrate.options import SolverOptions
+from odekit.problem.axes import axes
+from odekit.sweeps.block import blank
 
 rates = st.floats(0, 1e6, allow_subnormal=False)
 positive = st.floats(1e-9, 1e9)

@@ -134,7 +134,7 @@ def test_the_kernel_compiles_to_ptx():
 
 
 def test_no_gpu_is_said():
-    from odekit_kernels import sgd_cuda
+    from odekit_kernels.committee.sgd import cuda as sgd_cuda
 
     if sgd_cuda.available():
         pytest.skip("there is a GPU")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from odekit.trainer import trainer
-from odekit_kernels.sgd import overlaps
-from odekit_kernels.sgd_memory import Rule, make_memory, padded
-from odekit_kernels.stream import normals, streams
+from odekit.systems.committee.trainer import trainer
+from odekit_kernels.committee.sgd.memory import Rule, make_memory, padded
+from odekit_kernels.committee.sgd.steps import overlaps
+from odekit_kernels.committee.sgd.stream import normals, streams
 from sgd_transcription import Stream, sgd
 
 ROUNDING = 1e-12

@@ -13,8 +13,10 @@ import xarray as xr
 from scipy import special
 
 import odekit as ok
-from odekit import network, simulator, trajectory
-from odekit.validate import validate
+from odekit.systems.committee import network
+from odekit.training import course as trajectory
+from odekit.verbs import simulate as simulator
+from odekit.verbs.validate import validate
 from test_against_sgd import flat, one_phase, sample, switch, two_teachers
 
 ROOT = (2 / np.pi) ** 0.5

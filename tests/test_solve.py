@@ -14,7 +14,7 @@ import xarray as xr
 
 import odekit as ok
 from odekit import Outcome, Status
-from odekit.options import METHODS, default_times
+from odekit.integrate.options import METHODS, default_times
 
 START = ok.OrderParameters(
     Q=[[0.3, 0.05], [0.05, 0.2]], R=[[0.1, 0.02], [-0.03, 0.15]], T=np.eye(2)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from odekit_kernels.lanes.spectrum import spectrum
+from odekit_kernels.integrators.spectrum import spectrum
 
 
 @njit(error_model="numpy")

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import odekit as ok
-from odekit.initial import factor
-from odekit.state import joint
+from odekit.systems.committee.start import factor
+from odekit.systems.committee.state import joint
 
 
 def explicit(rng, draws, std, T, N):

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from odekit.dataset import REGISTRY, assemble, check, document, problem_of, provenance
-from odekit.encode import encode
-from odekit.errors import ProblemError, StoreError
-from odekit.status import Outcome, Status
-from odekit.store import open as open_store
-from odekit.store import save
+from odekit.base.errors import ProblemError, StoreError
+from odekit.base.status import Outcome, Status
+from odekit.dataset.assemble import REGISTRY, assemble, check, document, problem_of, provenance
+from odekit.store.encode import encode
+from odekit.store.netcdf import open as open_store
+from odekit.store.netcdf import save
 
 PROBLEM = {"activation": "erf", "state": {"Q": [[0.1, 0.0], [0.0, 0.3]]}, "phases": [1e4, 0.1]}
 
@@ -276,7 +276,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("odekit.files._sync", full)
+    monkeypatch.setattr("odekit.store.files._sync", full)
     with pytest.raises(StoreError, match=r"No space left.*space on the disk"):
         save(example(seed=1), path, overwrite=True)
     assert path.read_bytes() == old

@@ -8,10 +8,10 @@ import netCDF4
 import numpy as np
 import pytest
 
-from odekit.errors import StoreError
-from odekit.h5scan import references_to_other_files
-from odekit.store import open as open_store
-from odekit.store import save
+from odekit.base.errors import StoreError
+from odekit.store.h5scan import references_to_other_files
+from odekit.store.netcdf import open as open_store
+from odekit.store.netcdf import save
 from test_store import example
 
 # -------------------------------------------------------------------------------- what is refused

@@ -11,7 +11,7 @@ import xarray as xr
 import odekit as ok
 from odekit import measures
 from odekit.cli import main
-from odekit.scenario import load_scenario, parse_scenario
+from odekit.verbs.scenario import load_scenario, parse_scenario
 
 DATA = Path(__file__).parents[1] / "data"
 STUDY = (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import odekit as ok
-from odekit.initial import factor
+from odekit.systems.committee.start import factor
 
 # Rounding of a few products of numbers of order one.
 ROUNDING = 1e-13

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import odekit as ok
 from committees import gram
-from odekit.state import joint
+from odekit.systems.committee.state import joint
 
 ROUNDING = 1e-13
 

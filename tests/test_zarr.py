@@ -16,14 +16,14 @@ import xarray as xr
 
 import odekit as ok
 from odekit import cli
-from odekit.chunks import Chunking, chunk_shape
-from odekit.grid import Grid
-from odekit.options import SolverOptions
-from odekit.provenance import problem_of
-from odekit.result import prepare
-from odekit.targets import ZarrTarget
-from odekit.validate import validate
-from odekit.zarrstore import open_folder
+from odekit.dataset.provenance import problem_of
+from odekit.dataset.result import prepare
+from odekit.integrate.options import SolverOptions
+from odekit.store.zarrstore import open_folder
+from odekit.sweeps.chunks import Chunking, chunk_shape
+from odekit.sweeps.grid import Grid
+from odekit.sweeps.targets import ZarrTarget
+from odekit.verbs.validate import validate
 from sweeps import StopAfter, StopWhen, assert_same, sweep
 
 

@@ -22,7 +22,7 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.np import arrayobj
 
-from ._jit import kernel
+from odekit_kernels._jit import kernel
 
 __all__ = [
     "WIDTH",

@@ -13,7 +13,6 @@ rows or trajectories without values stay NaN.
 
 from odekit.measures.conserved import conserved
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
-from odekit.measures.layers import conserved_layers, mode_entropy, mode_share, unit_entropy
 from odekit.measures.plateaus import plateau
 from odekit.measures.specialisation import (
     activation_entropy,
@@ -24,6 +23,7 @@ from odekit.measures.specialisation import (
     student_cosine,
 )
 from odekit.measures.summaries import final, initial_rate, maximum
+from odekit.systems.linear.measures import conserved_layers, mode_entropy, mode_share, unit_entropy
 
 __all__ = [
     "activation_entropy",

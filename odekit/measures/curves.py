@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.errors import ProblemError
-from odekit.measures.labels import named
-from odekit.provenance import problem_of
+from odekit.base.arrays import Floats
+from odekit.base.errors import ProblemError
+from odekit.dataset.provenance import problem_of
+from odekit.dataset.variable import named
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def forgetting(

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.checks import number, positive
-from odekit.errors import ProblemError
+from odekit.base.arrays import Floats
+from odekit.base.checks import number, positive
+from odekit.base.errors import ProblemError
 from odekit.measures.curves import index, trained_task
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 WINDOW = 1.25
 """Slopes compare the error at t·1.25 and t/1.25, so that neither the grid nor noise sets them."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.errors import ProblemError
-from odekit.measures.labels import named
+from odekit.base.errors import ProblemError
+from odekit.dataset.variable import named
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,7 +29,7 @@ def overlap_cosine(ds: xr.Dataset) -> xr.DataArray:
     Examples
     --------
     >>> import odekit as ok
-    >>> from odekit.dataset import assemble
+    >>> from odekit.dataset.assemble import assemble
     >>> ds = assemble({"Q": [[[4.0]]], "R": [[[1.0]]], "T": [[1.0]]}, {"time": [0.0]}, {})
     >>> ok.measures.overlap_cosine(ds).values
     array([[[0.5]]])
@@ -81,7 +81,7 @@ def readout_entropy(ds: xr.Dataset, head: str | None = None) -> xr.DataArray:
     Examples
     --------
     >>> import odekit as ok
-    >>> from odekit.dataset import assemble
+    >>> from odekit.dataset.assemble import assemble
     >>> ds = assemble({"readout": [[[1.0, -1.0], [2.0, 0.0]]]},
     ...               {"time": [0.0], "head": ["a", "b"]}, {})
     >>> ok.measures.readout_entropy(ds).values

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.checks import count, positive
-from odekit.errors import ProblemError
-from odekit.measures.labels import named
+from odekit.base.arrays import Floats
+from odekit.base.checks import count, positive
+from odekit.base.errors import ProblemError
+from odekit.dataset.variable import named
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 FIRST_ROWS = 4.0
 """The initial rate is fitted to rows up to this many times the first one's time since the switch:

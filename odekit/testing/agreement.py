@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.errors import ProblemError
+from odekit.base.errors import ProblemError
 from odekit.testing.report import FACTOR, hold, rtol_of
 
 if TYPE_CHECKING:

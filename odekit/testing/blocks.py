@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from odekit.layout import CommitteeLayout
+from odekit.systems.committee.points import CommitteePoints
 
 if TYPE_CHECKING:
-    from odekit.problem import Problem
+    from odekit.systems.committee.problem import Problem
     from odekit.testing.report import Floats
 
 
@@ -80,19 +80,19 @@ class RightHandSide:
     """
 
     def __init__(self, problem: Problem, phase: int = 0) -> None:
-        self.layout = CommitteeLayout(problem)
-        frame, y = self.layout.start()
+        self.points = CommitteePoints(problem, {})
+        frame, y = self.points.start()
         for index in range(phase + 1):
-            frame, y = self.layout.enter(index, frame, y)
-        self.system = self.layout.system(phase, frame, 0.0)
-        self.start = y
-        Q, R, v = self.layout.unpack(y)
-        self.blocks = Blocks(Q, R, np.array(frame.T), v, np.array(self.system.committee.u))
+            frame, y = self.points.enter(index, frame, y)
+        self.system = self.points.equations(phase, frame, 0.0)
+        self.start = y[0]
+        Q, R, v = self.points.unpack(self.start)
+        self.blocks = Blocks(Q, R, np.array(frame.T[0]), v, np.array(self.system.committee.u))
 
     def __call__(self, t: float, /, *blocks: Any) -> tuple[Floats, Floats, Floats]:
         """DQ, dR, dv in the shapes of the blocks."""
         system, y = self._at(blocks)
-        dQ, dR, dv = self.layout.unpack(system.rhs(t, y))
+        dQ, dR, dv = self.points.unpack(system.rhs(t, y))
         return dQ, dR, dv.reshape(np.shape(blocks[3]))
 
     def error(self, *blocks: Any) -> float:
@@ -121,7 +121,7 @@ class RightHandSide:
         u = self.blocks.u if len(blocks) < 5 or blocks[4] is None else blocks[4]
         rows = np.ascontiguousarray(np.atleast_2d(np.asarray(u, dtype=float)))
         system = self.system.with_teachers(T, rows)
-        return system, self.layout.pack(Q, R, np.atleast_2d(v))
+        return system, self.points.pack(Q[None], R[None], np.atleast_2d(v)[None])[0]
 
 
 def right_hand_side(problem: Problem, phase: int = 0) -> RightHandSide:

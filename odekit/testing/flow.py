@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.descent import losses
-from odekit.errors import ProblemError
-from odekit.state import joint
+from odekit.base.errors import ProblemError
+from odekit.systems.committee.descent import losses
+from odekit.systems.committee.state import joint
 from odekit.testing.blocks import Blocks, derivative
 from odekit.testing.report import FACTOR, RHS_RTOL, committee_of, hold, rtol_of
 
@@ -203,7 +203,8 @@ def _one(
 
 
 def _drift_of_run(ds: xr.Dataset, quantity: Any, rtol: float, factor: float) -> None:
-    from odekit.measures.conserved import conserved, drift
+    from odekit.measures.conserved import conserved
+    from odekit.systems.committee.conserved import drift
 
     if callable(quantity):
         values = quantity(ds)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.activations import Activation, check_activation, on_quadrature
-from odekit.errors import ProblemError
-from odekit.problem import Phase, Problem, Task
-from odekit.state import OrderParameters
+from odekit.base.errors import ProblemError
+from odekit.problem.phase import Phase
+from odekit.systems.committee.activations import Activation, check_activation, on_quadrature
+from odekit.systems.committee.problem import Problem, Task
+from odekit.systems.committee.state import OrderParameters
 from odekit.testing.blocks import derivative, right_hand_side
 from odekit.testing.report import FACTOR, hold
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.errors import ProblemError
-from odekit.problem import Problem
-from odekit.provenance import problem_of
+from odekit.base.errors import ProblemError
+from odekit.dataset.provenance import problem_of
+from odekit.systems.committee.problem import Problem
 
 if TYPE_CHECKING:
     import xarray as xr

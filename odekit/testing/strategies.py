@@ -21,9 +21,10 @@ except ImportError as error:  # pragma: no cover - Hypothesis is installed where
         "odekit.testing.strategies needs Hypothesis. Install it with `pip install 'odekit[test]'`."
     ) from error
 
-from odekit.checks import choice
-from odekit.problem import CONSOLIDATIONS, Consolidation, Phase, Problem, Task
-from odekit.state import OrderParameters
+from odekit.base.checks import choice
+from odekit.problem.phase import CONSOLIDATIONS, Consolidation, Phase
+from odekit.systems.committee.problem import Problem, Task
+from odekit.systems.committee.state import OrderParameters
 from odekit.testing.blocks import Blocks
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.errors import ProblemError
-from odekit.problem import Problem
-from odekit.state import OrderParameters
+from odekit.base.errors import ProblemError
+from odekit.systems.committee.problem import Problem
+from odekit.systems.committee.state import OrderParameters
 from odekit.testing.blocks import Blocks, derivative
 from odekit.testing.report import FACTOR, RHS_RTOL, committee_of, hold, rtol_of
 
@@ -291,7 +291,7 @@ def _like(rows: Any, values: Any) -> Any:
 
 def solver_of(ds: xr.Dataset) -> Rerun:
     """A function that solves a problem with the options and at the times of a result."""
-    from odekit.solver import solve
+    from odekit.verbs.solve import solve
 
     options = json.loads(ds.attrs.get("odekit_solver", "{}"))
     options["t_eval"] = ds.time.values

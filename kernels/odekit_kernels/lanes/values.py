@@ -17,9 +17,9 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.np import arrayobj
 
-from .._jit import kernel
-from ..simd import WIDTH, Vec8, absolute, asin_within_half, native, spread, vec8
-from ..simd import asin as asin_anywhere
+from odekit_kernels._jit import kernel
+from odekit_kernels.simd import WIDTH, Vec8, absolute, asin_within_half, native, spread, vec8
+from odekit_kernels.simd import asin as asin_anywhere
 
 __all__ = ["any_above", "asin", "fill", "get", "lanes", "larger", "pick", "place", "put", "smaller"]
 

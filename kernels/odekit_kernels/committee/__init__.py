@@ -1,0 +1,1 @@
+"""Committee machines: moments, right-hand sides, Jacobian."""

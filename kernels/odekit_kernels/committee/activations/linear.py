@@ -1,0 +1,105 @@
+"""Moments of g(x) = x: I2 = C_ab, I3 = C_bc, I4 = C_cd, J2 = 1."""
+
+# ruff: noqa: ARG001 - every activation has the same functions
+
+from __future__ import annotations
+
+from typing import Any
+
+from odekit_kernels.committee.work import inner
+from odekit_kernels.simd import WIDTH, load, splat, store, total
+
+__all__ = [
+    "diffusion",
+    "diffusion_gradient",
+    "drive",
+    "drive_gradient",
+    "second",
+    "second_gradient",
+]
+
+
+@inner
+def second(work: Any, rows: int, D: int) -> None:
+    """Fill I2(a, b) = C_ab for a < rows."""
+    C, I2 = work.C, work.I2
+    X, L = C.shape[1], I2.shape[1]
+    for a in range(rows):
+        for b in range(0, D, WIDTH):
+            store(I2, a * L + b, load(C, a * X + b))
+
+
+@inner
+def drive(work: Any, K: int, D: int) -> None:
+    """Fill A_kb = Σ_a cbar_ka C_ab."""
+    C, cbar, A = work.C, work.cbar, work.A
+    X, L = C.shape[1], A.shape[1]
+    for k in range(K):
+        for b in range(0, D, WIDTH):
+            A_kb = splat(0.0)
+            for a in range(D):
+                A_kb = A_kb + cbar[k, a] * load(C, a * X + b)
+            store(A, k * L + b, A_kb)
+
+
+@inner
+def error_power(work: Any, s: int, D: int) -> float:
+    """Σ_ab c_a c_b C_ab of one task."""
+    C, c = work.C, work.c
+    X, L = C.shape[1], c.shape[1]
+    sums = splat(0.0)
+    for a in range(D):
+        for b in range(0, D, WIDTH):
+            sums = sums + c[s, a] * load(C, a * X + b) * load(c, s * L + b)
+    return total(sums)
+
+
+@inner
+def diffusion(work: Any, p: Any, K: int, D: int) -> None:
+    """Fill J2(k, l) and E_kl = Σ_s p_s v_k v_l Σ_ab c_a c_b C_ab."""
+    c, E, J2 = work.c, work.E, work.J2
+    for k in range(K):
+        for l in range(k, K):
+            E[k, l] = 0.0
+            J2[k, l] = 1.0
+    for s in range(p.shape[0]):
+        power = p[s] * error_power(work, s, D)
+        for k in range(K):
+            for l in range(k, K):
+                E[k, l] += c[s, k] * c[s, l] * power
+
+
+@inner
+def second_gradient(work: Any, k: int, D: int) -> None:
+    """Fill the derivatives of Σ_a row_a I2(k, a): `work.by_k` and `work.by_a`."""
+    for a in range(D):
+        work.by_k[a] = work.row[a]
+        work.by_a[a] = 0.0
+
+
+@inner
+def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
+    """Fill the derivatives of A_kb: `work.by_k`, `work.by_b`, `work.by_a`, `work.by_c`."""
+    for a in range(D):
+        work.by_k[a] = 0.0
+        work.by_b[a] = work.cbar[k, a]
+        work.by_a[a] = 0.0
+        work.by_c[a] = work.C[b, a]
+
+
+@inner
+def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) -> None:
+    """Fill the derivatives of E_kl + noise J2: `work.B`, `work.m` and `work.e`."""
+    C, c, B, m, e = work.C, work.c, work.B, work.m, work.e
+    for a in range(D):
+        for b in range(D):
+            B[a, b] = 0.0
+    for s in range(p.shape[0]):
+        weight = p[s] * c[s, k] * c[s, l]
+        e[s] = sigma[s] * sigma[s]
+        for a in range(D):
+            m[s, a] = 0.0
+            for b in range(D):
+                m[s, a] += C[a, b] * c[s, b]
+                B[a, b] += weight * c[s, a] * c[s, b]
+            e[s] += c[s, a] * m[s, a]

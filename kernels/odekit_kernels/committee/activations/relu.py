@@ -1,0 +1,160 @@
+"""Moments of g(x) = max(x, 0), with g'(0) = 1/2.
+
+Everything goes through the minor q = C_aa C_bb − C_ab² and √q instead of the correlation r, whose
+last digit decides √(1 − r²) where fields coincide. There is no closed form of I4.
+"""
+
+# ruff: noqa: ARG001 - every activation has the same functions
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from odekit_kernels._jit import kernel
+from odekit_kernels.committee.work import inner
+from odekit_kernels.simd import (
+    WIDTH,
+    asin_given,
+    choose_less,
+    load,
+    minor,
+    root,
+    splat,
+    store,
+    total,
+)
+
+__all__ = [
+    "diffusion",
+    "diffusion_gradient",
+    "drive",
+    "drive_gradient",
+    "second",
+    "second_gradient",
+]
+
+INVERSE_TWO_PI = 0.5 / math.pi
+# Sine of the angle between two fields below which they count as one: the rounding of √q.
+LEAST_SINE = 1e-8
+
+
+@kernel(forceinline=True)
+def inverse(x: Any, smallest: Any) -> Any:
+    """1/x, or 0 for x up to `smallest`."""
+    return choose_less(smallest, x, 1.0 / choose_less(smallest, x, x, 1.0), x * 0.0)
+
+
+@kernel(forceinline=True)
+def angle(C_aa: Any, C_bb: Any, C_ab: Any) -> Any:
+    """√(C_aa C_bb − C_ab²), and asin of the correlation: 0 if a field vanishes."""
+    q = minor(C_aa, C_bb, C_ab)
+    q = choose_less(q, 0.0, 0.0, q)
+    norms = C_aa * C_bb
+    i_norms = inverse(norms, 0.0)
+    return root(q), asin_given(C_ab * root(i_norms), q * i_norms)
+
+
+@inner
+def second(work: Any, rows: int, D: int) -> None:
+    """Fill I2(a, b) = [√q + C_ab (π/2 + asin r)] / 2π for a < rows."""
+    C, diag, I2 = work.C, work.diag, work.I2
+    X, L = C.shape[1], I2.shape[1]
+    for a in range(rows):
+        for b in range(0, D, WIDTH):
+            C_ab = load(C, a * X + b)
+            root_q, theta = angle(diag[a], load(diag, b), C_ab)
+            store(I2, a * L + b, INVERSE_TWO_PI * (root_q + C_ab * theta) + 0.25 * C_ab)
+
+
+@inner
+def drive(work: Any, K: int, D: int) -> None:
+    """Fill A_kb = C_kb/(2π C_kk) Σ_a cbar_ka √q_ka + Σ_a cbar_ka C_ab (1/4 + asin(r_ka)/2π)."""
+    C, diag, cbar, s, t, A = work.C, work.diag, work.cbar, work.s, work.t, work.A
+    X, L = C.shape[1], A.shape[1]
+    for k in range(K):
+        C_kk = diag[k]
+        sums = splat(0.0)
+        for a in range(0, D, WIDTH):
+            c = load(cbar, k * L + a)
+            root_q, theta = angle(C_kk, load(diag, a), load(C, k * X + a))
+            store(s, k * L + a, root_q)
+            store(t, k * L + a, c * (0.25 + INVERSE_TWO_PI * theta))
+            sums = sums + c * root_q
+        # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): the ratio vanishes with the unit itself.
+        share = INVERSE_TWO_PI * total(sums) / C_kk if C_kk > 0.0 else C_kk * 0.0
+        for b in range(0, D, WIDTH):
+            A_kb = share * load(C, k * X + b)
+            for a in range(D):
+                A_kb = A_kb + t[k, a] * load(C, a * X + b)
+            store(A, k * L + b, A_kb)
+
+
+@inner
+def diffusion(work: Any, p: Any, K: int, D: int) -> None:
+    """Fill J2(k, l) = 1/4 + asin(r_kl)/2π, and NaN for the sums of I4, which this file lacks."""
+    C, diag, E, J2 = work.C, work.diag, work.E, work.J2
+    for k in range(K):
+        for l in range(k, K):
+            _, theta = angle(diag[k], diag[l], C[k, l])
+            J2[k, l] = 0.25 + INVERSE_TWO_PI * theta
+            E[k, l] = np.nan
+        J2[k, k] = 0.5
+
+
+@inner
+def second_gradient(work: Any, k: int, D: int) -> None:
+    """Fill the derivatives of Σ_a row_a I2(k, a): `work.by_k` and `work.by_a`."""
+    C, diag, by_k, by_a, row = work.C, work.diag, work.by_k, work.by_a, work.row
+    X = C.shape[1]
+    sums = splat(0.0)
+    for a in range(0, D, WIDTH):
+        C_aa, w = load(diag, a), load(row, a)
+        root_q, theta = angle(diag[k], C_aa, load(C, k * X + a))
+        store(by_k, a, w * (0.25 + INVERSE_TWO_PI * theta))
+        w = (0.5 * INVERSE_TWO_PI) * w * root_q
+        store(by_a, a, w * inverse(C_aa, 0.0))
+        sums = sums + w
+    by_a[k] += total(sums) * inverse(diag[k], 0.0)
+
+
+@inner
+def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
+    """Fill the derivatives of A_kb: `work.by_k`, `work.by_b`, `work.by_a`, `work.by_c`.
+
+    Where a field coincides with the unit, √q has none: its term is left out, which is right where
+    the two are the same variable.
+    """
+    C, diag, cbar, s, t = work.C, work.diag, work.cbar, work.s, work.t
+    by_k, by_b, by_a, by_c = work.by_k, work.by_b, work.by_a, work.by_c
+    X, L = C.shape[1], s.shape[1]
+    C_kk, i_kk = diag[k], inverse(diag[k], 0.0)
+    h = INVERSE_TWO_PI * C[k, b] * i_kk
+    kk, sums = splat(0.0), splat(0.0)
+    for a in range(0, D, WIDTH):
+        C_ka, C_aa, C_ba = load(C, k * X + a), load(diag, a), load(C, b * X + a)
+        c, root_q = load(cbar, k * L + a), load(s, k * L + a)
+        _, theta = angle(C_kk, C_aa, C_ka)
+        i_q = c * inverse(root_q, LEAST_SINE * root(C_kk * C_aa))
+        by_root = (0.5 * h) * i_q
+        by_angle = INVERSE_TWO_PI * C_ba * i_q
+        half = 0.5 * by_angle * C_ka
+        kk = kk + by_root * C_aa - half * i_kk
+        sums = sums + c * root_q
+        store(by_k, a, by_angle - 2.0 * by_root * C_ka)
+        store(by_b, a, load(t, k * L + a))
+        store(by_a, a, by_root * C_kk - half * inverse(C_aa, 0.0))
+        store(by_c, a, h * root_q + C_ba * (0.25 + INVERSE_TWO_PI * theta))
+    whole = i_kk * total(sums)
+    by_k[b] += INVERSE_TWO_PI * whole
+    by_a[k] += total(kk) - h * whole
+
+
+@inner
+def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) -> None:
+    """Fill `work.B`, `work.m` and `work.e` with NaN, for want of I4."""
+    work.B[:] = np.nan
+    work.m[:] = np.nan
+    work.e[:] = np.nan

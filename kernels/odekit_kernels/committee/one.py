@@ -1,0 +1,244 @@
+"""Right-hand side, Jacobian and generalisation errors of a committee's order parameters.
+
+The state of one trajectory is flat: Q's upper triangle row by row, R row by row (K × P), then the
+heads row by row (H × K).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odekit_kernels._jit import kernel
+from odekit_kernels.committee import activations as moments
+from odekit_kernels.committee.jacobian import jacobian
+from odekit_kernels.committee.state import (
+    fill_averages,
+    fill_coefficients,
+    fill_covariance,
+    fill_pairs,
+    prepare,
+)
+from odekit_kernels.committee.work import Work, inner, make_work
+
+__all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+class Committee(NamedTuple):
+    """One phase of one trajectory; arrays are C-contiguous, of float64 or int64.
+
+    Attributes
+    ----------
+    activation : int
+        One of the codes in `odekit_kernels.committee.activations`.
+    T : ndarray, shape (P, P)
+        Overlaps of the fixed vectors.
+    u : ndarray, shape (S, P)
+        Teacher readouts of the S tasks that this phase samples.
+    sigma, p : ndarray, shape (S,)
+        Standard deviations of their label noise, and their probabilities.
+    head : ndarray of int64, shape (S,)
+        Head that each task trains and answers with.
+    move : ndarray, shape (K,)
+        1.0 where the unit's first-layer weights move, 0.0 where they are frozen.
+    inverse_batch : float
+        1/b; 0.0 is gradient flow, in which the η² term is neither added nor computed.
+    kappa_w, kappa_v : float
+        Weight decay of the two layers.
+    F : ndarray, shape (c, K)
+        λ F_k of each of the c consolidations in force.
+    anchor : ndarray of int64, shape (c, K)
+        Which fixed vectors are the copies a_k.
+    F_v, v_anchor : ndarray, shape (c, K)
+        Readout penalties λ I2*(k, k) and the values v* they hold.
+    v_head : ndarray of int64, shape (c,)
+        Head that each readout penalty holds.
+    """
+
+    activation: int
+    T: Array
+    u: Array
+    sigma: Array
+    p: Array
+    head: Indices
+    move: Array
+    inverse_batch: float
+    kappa_w: float
+    kappa_v: float
+    F: Array
+    anchor: Indices
+    F_v: Array
+    v_anchor: Array
+    v_head: Indices
+
+
+# ------------------------------------------------------------------------------------- two layers
+
+
+@inner
+def first_layer(eta_w: float, move: Any, K: int, P: int, A: Any, dy: Any) -> None:
+    """Write dQ and dR without their η² term."""
+    i = 0
+    for k in range(K):
+        for l in range(k, K):
+            dy[i] = eta_w * (move[k] * A[k, l] + move[l] * A[l, k])
+            i += 1
+    for k in range(K):
+        for n in range(P):
+            dy[i] = eta_w * move[k] * A[k, K + n]
+            i += 1
+
+
+@inner
+def noise_power(p: Any, sigma: Any, c: Any, k: int, l: int) -> float:
+    """Σ_s p_s v_k v_l σ_s²."""
+    power = 0.0
+    for s in range(p.shape[0]):
+        power += p[s] * c[s, k] * c[s, l] * sigma[s] * sigma[s]
+    return power
+
+
+@inner
+def add_diffusion(eta_w: float, system: Any, K: int, work: Any, dy: Any) -> None:
+    """Add the η² term to dQ."""
+    move = system.move
+    rate = eta_w * eta_w * system.inverse_batch
+    i = 0
+    for k in range(K):
+        for l in range(k, K):
+            noise = noise_power(system.p, system.sigma, work.c, k, l)
+            dy[i] += rate * move[k] * move[l] * (work.E[k, l] + noise * work.J2[k, l])
+            i += 1
+
+
+@inner
+def add_decay(rate: float, move: Any, K: int, P: int, y: Any, dy: Any) -> None:
+    """Add weight decay of the first layer."""
+    i = 0
+    for k in range(K):
+        for l in range(k, K):
+            dy[i] -= rate * (move[k] + move[l]) * y[i]
+            i += 1
+    for k in range(K):
+        for _ in range(P):
+            dy[i] -= rate * move[k] * y[i]
+            i += 1
+
+
+@inner
+def add_consolidation(eta_w: float, system: Any, K: int, P: int, C: Any, dy: Any) -> None:
+    """Add the pull of every consolidation towards its anchors."""
+    F, anchor, move = system.F, system.anchor, system.move
+    for j in range(F.shape[0]):
+        i = 0
+        for k in range(K):
+            for l in range(k, K):
+                pull_k = move[k] * F[j, k] * (C[k, l] - C[l, K + anchor[j, k]])
+                pull_l = move[l] * F[j, l] * (C[k, l] - C[k, K + anchor[j, l]])
+                dy[i] -= eta_w * (pull_k + pull_l)
+                i += 1
+        for k in range(K):
+            for n in range(P):
+                distance = C[k, K + n] - C[K + anchor[j, k], K + n]
+                dy[i] -= eta_w * move[k] * F[j, k] * distance
+                i += 1
+
+
+@inner
+def second_layer(eta_v: float, system: Any, K: int, P: int, y: Any, work: Any, dy: Any) -> None:
+    """Add dv of every head to `dy`, after `moments.second`."""
+    start = K * (K + 1) // 2 + K * P
+    c, I2, p = work.c, work.I2, system.p
+    for s in range(p.shape[0]):
+        head = start + system.head[s] * K
+        for k in range(K):
+            force = -system.kappa_v * y[head + k]
+            for a in range(K + P):
+                force += c[s, a] * I2[k, a]
+            for j in range(system.F_v.shape[0]):
+                if system.v_head[j] == system.head[s]:
+                    force -= system.F_v[j, k] * (y[head + k] - system.v_anchor[j, k])
+            dy[head + k] += eta_v * p[s] * force
+
+
+# --------------------------------------------------------------------------------- right-hand side
+
+
+@kernel(forceinline=True, _nrt=False)
+def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
+    """Right-hand side of the order parameters' equations, averaged over the tasks of the phase.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n,)
+        State: Q's upper triangle, R, heads.
+    eta_w, eta_v : float
+        Learning rates of the first and the second layer.
+    system : Committee
+        What is constant in the phase.
+    work : Work
+        Scratch memory, from `make_work`.
+    dy : ndarray, shape (n,)
+        Receives dy/dt.
+    """
+    K, P = system.move.shape[0], system.T.shape[0]
+    D = K + P
+    prepare(y, system, K, P, work)
+    for i in range(0 if eta_w == 0.0 else K * (K + 1) // 2 + K * P, dy.shape[0]):
+        dy[i] = 0.0
+    if eta_w != 0.0:
+        fill_averages(system.p, K, D, work)
+        if system.inverse_batch != 0.0:
+            fill_pairs(system.p.shape[0], D, work)
+        moments.drive(system.activation, work, K, D)
+        first_layer(eta_w, system.move, K, P, work.A, dy)
+        if system.inverse_batch != 0.0:
+            moments.diffusion(system.activation, work, system.p, K, D)
+            add_diffusion(eta_w, system, K, work, dy)
+        if system.kappa_w != 0.0:
+            add_decay(eta_w * system.kappa_w, system.move, K, P, y, dy)
+        add_consolidation(eta_w, system, K, P, work.C, dy)
+    if eta_v != 0.0:
+        moments.second(system.activation, work, K, D)
+        second_layer(eta_v, system, K, P, y, work, dy)
+
+
+@kernel(_nrt=False)
+def errors(y: Any, activation: int, T: Any, u: Any, head: Any, work: Any, out: Any) -> None:
+    """Noise-free generalisation errors, ε_g = ½ Σ_ab c_a c_b I2(a, b), of any tasks.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n,)
+        State.
+    activation : int
+        Code of the activation.
+    T : ndarray, shape (P, P)
+        Overlaps of the fixed vectors.
+    u : ndarray, shape (tasks, P)
+        Teacher readouts of the tasks.
+    head : ndarray of int64, shape (tasks,)
+        Head that each answers with.
+    work : Work
+        Scratch memory for the same K and P; any number of tasks.
+    out : ndarray, shape (tasks,)
+        Receives the errors.
+    """
+    P = T.shape[0]
+    K = work.s.shape[0]
+    D = K + P
+    fill_covariance(y, T, K, P, work)
+    moments.second(activation, work, D, D)
+    c, I2 = work.row, work.I2
+    for s in range(u.shape[0]):
+        fill_coefficients(y, u, head, s, K, P, c)
+        twice = 0.0
+        for a in range(D):
+            for b in range(D):
+                twice += c[a] * c[b] * I2[a, b]
+        out[s] = 0.5 * twice

@@ -1,0 +1,1 @@
+"""Moments of any activation at nodes."""

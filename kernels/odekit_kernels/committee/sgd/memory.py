@@ -1,0 +1,134 @@
+"""What a network reads, and what it reads and writes, as it learns by SGD."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odekit_kernels.simd import WIDTH
+
+__all__ = ["PAD", "Memory", "Rule", "make_memory", "padded"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+PAD = 4 * WIDTH
+"""Rows over inputs are padded with zeros to a multiple of this, so that no loop has a remainder."""
+
+
+class Rule(NamedTuple):
+    """What is constant in a phase; arrays are C-contiguous, rows over inputs padded.
+
+    Attributes
+    ----------
+    N : int
+        Input dimension.
+    B : ndarray, shape (P, L)
+        Fixed vectors that the tasks of the phase read; L is N padded.
+    u : ndarray, shape (S, P)
+        Teacher readouts of the S tasks; fields of vectors at zero are not computed. With labels
+        given, P = 0.
+    sigma, p : ndarray, shape (S,)
+        Standard deviations of their label noise, and their probabilities.
+    head : ndarray of int64, shape (S,)
+        Head that each trains.
+    move : ndarray, shape (K,)
+        0.0 for frozen units.
+    kappa_w, kappa_v : float
+        Weight decay of the two layers.
+    F, Fa : ndarray, shape (K, L), or (0, L) without consolidation
+        Importance of every weight, summed over consolidations, and the same times its copy.
+    F_v, Fv : ndarray, shape (H, K)
+        The same for the readouts.
+    inputs : ndarray, shape (n, L), or (0, L) for Gaussian inputs
+        Samples to draw from.
+    labels : ndarray, shape (S, n), or (S, 0) for labels by the fixed vectors
+        Labels of each task.
+    first, size : ndarray of int64, shape (S,)
+        Where the samples of each task begin, and how many they are.
+    """
+
+    N: int
+    B: Array
+    u: Array
+    sigma: Array
+    p: Array
+    head: Indices
+    move: Array
+    kappa_w: float
+    kappa_v: float
+    F: Array
+    Fa: Array
+    F_v: Array
+    Fv: Array
+    inputs: Array
+    labels: Array
+    first: Indices
+    size: Indices
+
+
+class Memory(NamedTuple):
+    """What one network reads and writes as it learns.
+
+    Attributes
+    ----------
+    W : ndarray, shape (K, L)
+        First layer; columns beyond N are zero.
+    v : ndarray, shape (H, K)
+        Readouts.
+    streams : ndarray of uint64, shape (2, 3)
+        Random numbers for inputs, and for choices and noise (see `stream.normals`).
+    x : ndarray, shape (b, L)
+        Inputs of a step.
+    lam, rho : ndarray, shape (b, K), (b, P)
+        Local fields.
+    a : ndarray, shape (b, K)
+        Update of the first layer still to be made: w_k += Σ_j a_jk x_j.
+    dv, trained : ndarray, shape (H, K), (H,)
+        Sum over the batch of g(λ_k) δ, and share of the samples that train each head.
+    label : ndarray, shape (b,)
+        What the fixed vectors do not say of each label: its noise, and the label itself if given.
+    task, row : ndarray of int64, shape (b,)
+        Task of each sample of a step, and its place among the inputs.
+    """
+
+    W: Array
+    v: Array
+    streams: NDArray[np.uint64]
+    x: Array
+    lam: Array
+    rho: Array
+    a: Array
+    dv: Array
+    trained: Array
+    label: Array
+    task: Indices
+    row: Indices
+
+
+def padded(rows: Array) -> Array:
+    """Rows with zeros after them, to a multiple of `PAD`."""
+    n = rows.shape[1]
+    return np.ascontiguousarray(np.pad(rows, [(0, 0), (0, -n % PAD)]))
+
+
+def make_memory(W: Array, v: Array, streams: NDArray[np.uint64], batch: int, P: int) -> Memory:
+    """Memory for padded weights W and readouts v, of which neither is copied."""
+    K, L = W.shape
+    H = len(v)
+    return Memory(
+        W=W,
+        v=v,
+        streams=streams,
+        x=np.zeros((batch, L)),
+        lam=np.zeros((batch, K)),
+        rho=np.zeros((batch, P)),
+        a=np.zeros((batch, K)),
+        dv=np.zeros((H, K)),
+        trained=np.zeros(H),
+        label=np.zeros(batch),
+        task=np.zeros(batch, dtype=np.int64),
+        row=np.zeros(batch, dtype=np.int64),
+    )

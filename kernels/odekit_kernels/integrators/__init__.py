@@ -1,0 +1,1 @@
+"""Integrators of many trajectories in lanes."""

@@ -1,0 +1,203 @@
+"""A batch of trajectories, and how one gets into a lane and out of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odekit_kernels._jit import kernel
+from odekit_kernels.committee.work import inner, outer
+from odekit_kernels.lanes.values import lanes, larger, pick, place, smaller
+
+__all__ = [
+    "NUMBERS",
+    "OUTCOMES",
+    "Batch",
+    "Rates",
+    "enter",
+    "leave",
+    "make_counters",
+    "put_back",
+    "rate_at",
+    "set_bound",
+    "write_row",
+]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+# What became of a trajectory in a phase: `CODE` of `Batch.counts`.
+RUNNING, DONE, THRESHOLD, NONFINITE, BLOW_UP, STALLED, STEP_BUDGET, HAND_OVER = range(8)
+OUTCOMES = {
+    "running": RUNNING,
+    "done": DONE,
+    "threshold": THRESHOLD,
+    "nonfinite": NONFINITE,
+    "blow_up": BLOW_UP,
+    "stalled": STALLED,
+    "step_budget": STEP_BUDGET,
+    "hand_over": HAND_OVER,
+}
+"""Codes of `CODE` of `Batch.counts`; "hand_over" asks for the other integrator."""
+
+# Columns of `Batch.numbers`, which lie in this order in a group's memory, from `Plan.time` on.
+TIME, BEGIN, END, WISH, MARK = range(5)
+NUMBERS = 5
+# Columns of `Batch.counts`, and rows of the whole numbers of a lane, which has more of them.
+CODE, ROW, STEPS, CALLS, JACOBIANS, WAITS, CRAWLS = range(7)
+KEPT = 7
+INDEX, FRESH, SHRINKS, REJECTED, STIFF, EASY, STOP, HIT, SINCE = range(7, 16)
+COUNTERS = 16
+
+
+class Rates(NamedTuple):
+    """Piecewise cubic learning rate of time since the phase began; no pieces: a constant.
+
+    Attributes
+    ----------
+    start : ndarray, shape (pieces,)
+        Where each piece begins.
+    coefficients : ndarray, shape (pieces, 4)
+        Of the powers 3, 2, 1, 0 of the time since then.
+    last : float
+        End of the last piece; the value there holds on.
+    final : float
+        That value.
+    """
+
+    start: Array
+    coefficients: Array
+    last: float
+    final: float
+
+
+class Batch(NamedTuple):
+    """One phase of B trajectories; arrays are C-contiguous.
+
+    Attributes
+    ----------
+    y : ndarray, shape (B, n)
+        State; in the end that which the phase ended with, or the last one that was reached.
+    numbers : ndarray, shape (B, 5)
+        Current time, start and end of the phase, next step to try (0: choose), and the time at the
+        last look at the pace: columns TIME to MARK.
+    counts : ndarray of int64, shape (B, 7)
+        What became of it, next row to fill, steps, right-hand sides and Jacobians so far, how often
+        the implicit integrator has sent it back, and looks in a row at which it got nowhere:
+        columns CODE to CRAWLS.
+    constants : ndarray, shape (B or 1, width)
+        What is constant in the phase, for each trajectory or for all, in the order of
+        `plan.constant_places`.
+    places : ndarray of int64, shape (width,)
+        Where each constant goes in the memory of a group.
+    times : ndarray, shape (rows,)
+        Output times.
+    rows : ndarray, shape (B, rows, n_visible)
+        Receives the states at these times; other entries are left as they are.
+    shown : ndarray of int64, shape (n_visible,)
+        Which entries of the state a row shows.
+    stops : ndarray, shape (stops,)
+        Times since the phase began that no step may straddle.
+    rate_w, rate_v : Rates
+        Schedules of the learning rates, shared.
+    wiring : Wiring or gated.Paths
+    """
+
+    y: Array
+    numbers: Array
+    counts: Indices
+    constants: Array
+    places: Indices
+    times: Array
+    rows: Any
+    shown: Indices
+    stops: Array
+    rate_w: Rates
+    rate_v: Rates
+    wiring: Any
+
+
+def make_counters(lanes: int) -> Indices:
+    """Whole numbers of a group of idle lanes."""
+    counters = np.zeros((COUNTERS, lanes), dtype=np.int64)
+    counters[INDEX] = -1
+    return counters
+
+
+@outer
+def enter(M: Any, I: Any, m: Any, b: Any, i: int, lane: int) -> None:
+    """Put trajectory i into a lane."""
+    row = i if b.constants.shape[0] > 1 else 0
+    for j in range(b.places.shape[0]):
+        place(M, b.places[j], lane, b.constants[row, j])
+    for j in range(m.n):
+        place(M, m.y + j, lane, b.y[i, j])
+    for j in range(NUMBERS):
+        place(M, m.time + j, lane, b.numbers[i, j])
+    for j in range(COUNTERS):
+        I[j, lane] = b.counts[i, j] if j < KEPT else 0
+    I[INDEX, lane] = i
+    I[FRESH, lane] = 1
+    set_bound(M, I, m, b, lane)
+
+
+@inner
+def set_bound(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
+    """The next time that no step may straddle: a stop, or the end of the phase."""
+    t, begin, bound = pick(M, m.time, lane), pick(M, m.begin, lane), pick(M, m.end, lane)
+    while I[STOP, lane] < b.stops.shape[0] and begin + b.stops[I[STOP, lane]] <= t:
+        I[STOP, lane] += 1
+    if I[STOP, lane] < b.stops.shape[0]:
+        bound = smaller(bound, begin + b.stops[I[STOP, lane]])
+    place(M, m.bound, lane, bound)
+
+
+@outer
+def leave(M: Any, I: Any, m: Any, b: Any, lane: int, code: int) -> None:
+    """Write a lane back into the batch, and leave it idle."""
+    i = I[INDEX, lane]
+    for j in range(m.n):
+        b.y[i, j] = pick(M, m.y + j, lane)
+    for j in range(NUMBERS):
+        b.numbers[i, j] = pick(M, m.time + j, lane)
+    for j in range(KEPT):
+        b.counts[i, j] = I[j, lane]
+    b.counts[i, CODE] = code
+    I[INDEX, lane] = -1
+
+
+@outer
+def write_row(M: Any, I: Any, b: Any, state: int, lane: int) -> None:
+    """Write the state at `state` as the next row."""
+    i, row = I[INDEX, lane], I[ROW, lane]
+    for j in range(b.shown.shape[0]):
+        b.rows[i, row, j] = pick(M, state + b.shown[j], lane)
+    I[ROW, lane] = row + 1
+
+
+@inner
+def rate_at(rates: Any, t: float) -> float:
+    """Learning rate at a time since the phase began; see `odekit.problem.schedule.Schedule`."""
+    count = rates.start.shape[0]
+    if t >= rates.last:
+        return rates.final
+    low, high = 0, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        if rates.start[middle] <= t:
+            low = middle
+        else:
+            high = middle
+    x = larger(t - rates.start[low], 0.0)
+    c = rates.coefficients
+    return larger(((c[low, 0] * x + c[low, 1]) * x + c[low, 2]) * x + c[low, 3], 0.0)
+
+
+@kernel(_nrt=False)
+def put_back(M: Any, I: Any, m: Any, b: Any) -> None:
+    """Write all lanes back into the batch, where their trajectories stand."""
+    for lane in range(lanes(M)):
+        if I[INDEX, lane] >= 0:
+            leave(M, I, m, b, lane, RUNNING)

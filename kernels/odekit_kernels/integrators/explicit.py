@@ -1,0 +1,173 @@
+"""Adaptive explicit Runge–Kutta in lanes: pairs whose last stage is the derivative at the end."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odekit_kernels._jit import kernel
+from odekit_kernels.committee.work import inner
+from odekit_kernels.integrators.batch import CALLS, FRESH
+from odekit_kernels.integrators.inside import find_events, write_rows
+from odekit_kernels.integrators.registry import rhs
+from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
+from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
+from odekit_kernels.simd import absolute, choose_less, root
+
+__all__ = ["Tableau", "advance_explicit"]
+
+
+class Tableau(NamedTuple):
+    """An explicit pair, its coefficients as scipy has them.
+
+    Attributes
+    ----------
+    W : ndarray, shape (stages + 1, stages)
+        Weights of the stages, the last row those of the solution.
+    nodes : ndarray, shape (stages + 1,)
+    E : ndarray, shape (stages + 1,)
+        Weights of the error estimate.
+    P : ndarray, shape (stages + 1, degree)
+        Weights of the dense output by power of θ, from θ on.
+    exponent : float
+        −1/(order of the error estimate + 1).
+    """
+
+    W: NDArray[np.float64]
+    nodes: NDArray[np.float64]
+    E: NDArray[np.float64]
+    P: NDArray[np.float64]
+    exponent: float
+
+
+@inner
+def choose_first_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
+    """Begin with a step that changes the state by a hundredth, measured in tolerances."""
+    size, pace = fill(M, 0.0), fill(M, 0.0)
+    for i in range(m.n):
+        y, f = get(M, m.y + i), get(M, m.k + i)
+        scale = limits.atol + limits.rtol * absolute(y)
+        size = size + (y / scale) * (y / scale)
+        pace = pace + (f / scale) * (f / scale)
+    put(M, m.norm, root(size))
+    put(M, m.ratio, root(pace))
+    for lane in range(lanes(M)):
+        if I[FRESH, lane] == 1 and pick(M, m.wish, lane) <= 0.0:
+            d0, d1 = pick(M, m.norm, lane), pick(M, m.ratio, lane)
+            h = 0.01 * d0 / d1 if d0 > 1e-5 and d1 > 1e-5 else 1e-6
+            # NaN and infinity fail both comparisons: the step itself will tell.
+            h = h if h > 1e-12 else 1e-12
+            place(M, m.wish, lane, limits.first_step if limits.first_step > 0.0 else h)
+
+
+@inner
+def take_fresh(M: Any, I: Any, m: Any, last: int) -> None:
+    """Move f(y) of new trajectories, computed for all lanes, to the first stage of theirs."""
+    for lane in range(lanes(M)):
+        if I[FRESH, lane] == 1:
+            I[CALLS, lane] += 1
+            for i in range(m.n):
+                place(M, m.k + i, lane, pick(M, last + i, lane))
+
+
+@inner
+def combine(M: Any, m: Any, W: Any, s: int, out: int) -> None:
+    """Write y + h Σ_j W_sj k_j."""
+    h = get(M, m.h)
+    for i in range(m.n):
+        total = W[s, 0] * get(M, m.k + i)
+        for j in range(1, smaller(s, W.shape[1])):
+            total = total + W[s, j] * get(M, m.k + j * m.n + i)
+        put(M, out + i, get(M, m.y + i) + h * total)
+
+
+@inner
+def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
+    """All stages of one step of every lane; lanes with a new trajectory have one more, f(y)."""
+    count = tableau.W.shape[1]
+    fresh = 0
+    for lane in range(lanes(M)):
+        fresh += I[FRESH, lane]
+    for s in range(0 if fresh > 0 else 1, count + 1):
+        if s == 1:
+            if fresh > 0:
+                choose_first_steps(M, I, m, limits)
+            clip_steps(M, I, m, limits)
+        source, target = m.trial, m.k + s * m.n
+        if s == 0:
+            source, target = m.y, m.k + count * m.n
+        else:
+            if s == count:
+                source = m.new
+            combine(M, m, tableau.W, s, source)
+        if limits.scheduled:
+            set_rates(M, I, m, b, tableau.nodes[s])
+        rhs(M, m, b.wiring, source, target, limits.moves, limits.trains, limits.decays)
+        if s == 0:
+            take_fresh(M, I, m, target)
+
+
+@inner
+def estimate(M: Any, m: Any, tableau: Any, limits: Any) -> None:
+    """Fill the error in tolerances, the largest entry of the new state, and h|λ| (squared)."""
+    h, count = get(M, m.h), tableau.W.shape[1]
+    error, large, rise, run = fill(M, 0.0), fill(M, 0.0), fill(M, 0.0), fill(M, 0.0)
+    for i in range(m.n):
+        e = tableau.E[0] * get(M, m.k + i)
+        for j in range(1, count + 1):
+            e = e + tableau.E[j] * get(M, m.k + j * m.n + i)
+        new, old = absolute(get(M, m.new + i)), absolute(get(M, m.y + i))
+        scaled = h * e / (limits.atol + limits.rtol * choose_less(old, new, new, old))
+        error = error + scaled * scaled
+        large = choose_less(large, new, new, large)
+        d = get(M, m.k + count * m.n + i) - get(M, m.k + (count - 1) * m.n + i)
+        rise = rise + d * d
+        d = get(M, m.new + i) - get(M, m.trial + i)
+        run = run + d * d
+    put(M, m.norm, root(error / float(m.n)))
+    put(M, m.large, large)
+    put(M, m.ratio, h * h * rise / choose_less(run, 1e-300, 1e-300, run))
+
+
+@kernel(_nrt=False)
+def advance_explicit(
+    M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any, queue: Any, todo: Any, quota: int
+) -> bool:
+    """Advance trajectories of a batch until the queue is empty or the quota of steps is spent.
+
+    Parameters
+    ----------
+    M, I : ndarray
+        Memory of the group and its whole numbers, `I[INDEX]` −1 in idle lanes. Both keep all there
+        is to know between two calls.
+    m : Plan
+    b : Batch
+    tableau : Tableau
+    limits : Limits
+    queue : ndarray of int64, shape (3,)
+        Next position in `todo`, stride, end.
+    todo : ndarray of int64
+        Trajectories to advance.
+    quota : int
+        Steps of the group after which to return.
+
+    Returns
+    -------
+    bool
+        Whether all is done.
+    """
+    for _ in range(quota):
+        if refill(M, I, m, b, queue, todo) == 0:
+            return True
+        stages(M, I, m, b, tableau, limits)
+        estimate(M, m, tableau, limits)
+        put(M, m.unit, get(M, m.h))
+        if judge(M, I, m, b, tableau) == 0:
+            continue
+        if m.W > 0:
+            find_events(M, I, m, b, tableau)
+        write_rows(M, I, m, b, tableau)
+        commit(M, I, m, b, tableau, limits)
+    return False

@@ -1,0 +1,431 @@
+"""Rodas5P, a Rosenbrock method of order 5, in lanes: the partner for solutions that stand still.
+
+Each step takes the analytic Jacobian of every lane, one inverse, and eight stages without any
+iteration, so that all lanes do the same (Steinebach 2023, doi:10.1007/s10543-023-00967-x).
+
+A method that is L-stable damps unstable modes under long steps and would sit on a plateau forever.
+The spectrum of the Jacobian therefore bounds the steps: never long for the fastest growing mode.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odekit_kernels._jit import kernel
+from odekit_kernels.committee.work import inner, outer
+from odekit_kernels.integrators import batch as lane_of
+from odekit_kernels.integrators.batch import (
+    CALLS,
+    FRESH,
+    HAND_OVER,
+    INDEX,
+    JACOBIANS,
+    NONFINITE,
+    SINCE,
+    WAITS,
+)
+from odekit_kernels.integrators.inside import find_events, write_rows
+from odekit_kernels.integrators.inverse import invert
+from odekit_kernels.integrators.registry import jacobian, rhs
+from odekit_kernels.integrators.spectrum import spectrum
+from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
+from odekit_kernels.lanes.memory import make_memory
+from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
+from odekit_kernels.simd import absolute, choose_less, root
+
+__all__ = ["RODAS5P", "Rosenbrock", "Scratch", "advance_implicit", "make_scratch"]
+
+GROWTH_PER_STEP = 0.05
+"""Largest λ₊·h: then 27 e-foldings out of rounding are followed to 1e-9."""
+MOVED, STRETCHED = 0.02, 3.0
+"""Change of the state, relative, and of the step, as a factor, at which to look at the spectrum."""
+WORTH = 20.0
+"""Explicit steps that an implicit one must save."""
+PART = 1e-5
+"""Part of a step over which ∂f/∂t is taken."""
+TRIAL = 12
+"""Steps after a change of method in which the first, short one may grow."""
+
+
+class Rosenbrock(NamedTuple):
+    """Coefficients: W u_i = f(y + Σ a_ij u_j) + Σ c_ij u_j / h + d_i h f_t, W = 1/(hγ) − J.
+
+    `W`, `nodes`, `P` and `exponent` as in `explicit.Tableau`; the last row of W is the solution.
+    The error is u of the last stage.
+    """
+
+    W: NDArray[np.float64]
+    nodes: NDArray[np.float64]
+    P: NDArray[np.float64]
+    exponent: float
+    c: NDArray[np.float64]
+    d: NDArray[np.float64]
+    gamma: float
+
+
+def _rodas5p() -> Rosenbrock:
+    W, c = np.zeros((9, 8)), np.zeros((8, 8))
+    W[1, :1] = 3.0
+    W[2, :2] = 2.849394379747939, 0.45842242204463923
+    W[3, :3] = -6.954028509809101, 2.489845061869568, -10.358996098473584
+    W[4, :4] = 2.8029986275628964, 0.5072464736228206, -0.3988312541770524, -0.04721187230404641
+    W[5:, :5] = (
+        -7.502846399306121,
+        2.561846144803919,
+        -11.627539656261098,
+        -0.18268767659942256,
+        0.030198172008377946,
+    )
+    W[6:, 5] = W[7:, 6] = W[8, 7] = 1.0
+    c[1, :1] = -14.155112264123755
+    c[2, :2] = -17.97296035885952, -2.859693295451294
+    c[3, :3] = 147.12150275711716, -1.41221402718213, 71.68940251302358
+    c[4, :4] = 165.43517024871676, -0.4592823456491126, 42.90938336958603, -5.961986721573306
+    c[5, :5] = (
+        24.854864614690072,
+        -3.0009227002832186,
+        47.4931110020768,
+        5.5814197821558125,
+        -0.6610691825249471,
+    )
+    c[6, :6] = (
+        30.91273214028599,
+        -3.1208243349937974,
+        77.79954646070892,
+        34.28646028294783,
+        -19.097331116725623,
+        -28.087943162872662,
+    )
+    c[7, :7] = (
+        37.80277123390563,
+        -3.2571969029072276,
+        112.26918849496327,
+        66.9347231244047,
+        -40.06618937091002,
+        -54.66780262877968,
+        -9.48861652309627,
+    )
+    H = np.array(
+        [
+            [
+                25.948786856663858,
+                -2.5579724845846235,
+                10.433815404888879,
+                -2.3679251022685204,
+                0.524948541321073,
+                1.1241088310450404,
+                0.4272876194431874,
+                -0.17202221070155493,
+            ],
+            [
+                -9.91568850695171,
+                -0.9689944594115154,
+                3.0438037242978453,
+                -24.495224566215796,
+                20.176138334709044,
+                15.98066361424651,
+                -6.789040303419874,
+                -6.710236069923372,
+            ],
+            [
+                11.419903575922262,
+                2.8879645146136994,
+                72.92137995996029,
+                80.12511834622643,
+                -52.072871366152654,
+                -59.78993625266729,
+                -0.15582684282751913,
+                4.883087185713722,
+            ],
+        ]
+    )
+    # y(θ) = y + θ (Δ + (1 − θ)(H1 + θ (H2 + θ H3))) u, by powers of θ.
+    P = np.stack([W[8] + H[0], H[1] - H[0], H[2] - H[1], -H[2]], axis=1)
+    nodes = [0.0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664]
+    d = [0.21193756319429014, -0.42387512638858027, -0.3384627126235924, 1.8046452872882734]
+    return Rosenbrock(
+        W=W,
+        nodes=np.array([*nodes, 1.0, 1.0, 1.0, 1.0]),
+        P=np.ascontiguousarray(P),
+        exponent=-0.2,
+        c=c,
+        d=np.array([*d, 2.325825639765069, 0.0, 0.0, 0.0]),
+        gamma=0.21193756319429014,
+    )
+
+
+RODAS5P = _rodas5p()
+
+
+class Scratch(NamedTuple):
+    """More memory that implicit steps need.
+
+    Attributes
+    ----------
+    J, A, B : ndarray, shape (n n, 8)
+        Jacobians of all lanes, W, and its inverses.
+    f_t, looked : ndarray, shape (n, 8)
+        ∂f/∂t, and the states at the last look at the spectrum.
+    cap, stretch : ndarray, shape (1, 8)
+        Longest step that the growing modes allow; step at the last look.
+    y, dense : ndarray, shapes (n,) and (n, n)
+        State and Jacobian of one lane.
+    H, p : ndarray, shapes (n, n) and (3,)
+        For its spectrum.
+    """
+
+    J: NDArray[np.float64]
+    A: NDArray[np.float64]
+    B: NDArray[np.float64]
+    f_t: NDArray[np.float64]
+    looked: NDArray[np.float64]
+    cap: NDArray[np.float64]
+    stretch: NDArray[np.float64]
+    y: NDArray[np.float64]
+    dense: NDArray[np.float64]
+    H: NDArray[np.float64]
+    p: NDArray[np.float64]
+
+
+def make_scratch(n: int) -> Scratch:
+    """Allocate the memory for states of n numbers."""
+    return Scratch(
+        J=make_memory(n * n),
+        A=make_memory(n * n),
+        B=make_memory(n * n),
+        f_t=make_memory(n),
+        looked=make_memory(n),
+        cap=make_memory(1),
+        stretch=make_memory(1),
+        y=np.zeros(n),
+        dense=np.zeros((n, n)),
+        H=np.zeros((n, n)),
+        p=np.zeros(3),
+    )
+
+
+# ------------------------------------------------------------------------------ Jacobian, spectrum
+
+
+@outer
+def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane: int) -> None:
+    """The analytic Jacobian of one lane, to `scratch.J` and `scratch.dense`."""
+    for j in range(m.n):
+        scratch.y[j] = pick(M, m.y + j, lane)
+    jacobian(M, m, b, I[INDEX, lane], lane, work, scratch.y, scratch.dense)
+    for j in range(m.n):
+        for l in range(m.n):
+            place(scratch.J, j * m.n + l, lane, scratch.dense[j, l])
+    I[JACOBIANS, lane] += 1
+
+
+@inner
+def due(M: Any, I: Any, m: Any, scratch: Any, lane: int) -> bool:
+    """Whether state or step have changed so much that the spectrum must be looked at."""
+    if I[FRESH, lane] == 1:
+        return True
+    if pick(M, m.wish, lane) > STRETCHED * pick(scratch.stretch, 0, lane):
+        return True
+    size, moved = 0.0, 0.0
+    for i in range(m.n):
+        y = pick(M, m.y + i, lane)
+        size = max(size, abs(y))
+        moved = max(moved, abs(y - pick(scratch.looked, i, lane)))
+    return moved > MOVED * size
+
+
+@outer
+def look(M: Any, I: Any, m: Any, b: Any, scratch: Any, limits: Any, lane: int) -> None:
+    """Bound the steps by the growing modes; leave where implicit steps would not pay."""
+    radius, growth = spectrum(scratch.dense, scratch.H, scratch.p)
+    if radius - radius != 0.0:
+        lane_of.leave(M, I, m, b, lane, NONFINITE)
+        return
+    cap = GROWTH_PER_STEP / growth if growth > 0.0 else np.inf
+    place(scratch.cap, 0, lane, cap)
+    place(scratch.stretch, 0, lane, pick(M, m.wish, lane))
+    for i in range(m.n):
+        place(scratch.looked, i, lane, pick(M, m.y + i, lane))
+    if limits.worth == np.inf:
+        return
+    longest = smaller(cap, pick(M, m.end, lane) - pick(M, m.time, lane))
+    if I[SINCE, lane] > TRIAL:
+        longest = smaller(longest, pick(M, m.wish, lane))
+    if longest * radius < WORTH:
+        I[WAITS, lane] += 1
+        lane_of.leave(M, I, m, b, lane, HAND_OVER)
+
+
+@inner
+def look_around(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, limits: Any) -> None:
+    """Jacobians of the lanes that have moved, and what their spectra say."""
+    for lane in range(lanes(M)):
+        if I[INDEX, lane] < 0:
+            place(scratch.cap, 0, lane, np.inf)
+            continue
+        I[SINCE, lane] = 0 if I[FRESH, lane] == 1 else I[SINCE, lane] + 1
+        if I[FRESH, lane] == 1 or pick(M, m.accepted, lane) == 1.0:
+            fill_jacobian(M, I, m, b, work, scratch, lane)
+            if due(M, I, m, scratch, lane):
+                look(M, I, m, b, scratch, limits, lane)
+        if I[INDEX, lane] >= 0:
+            wish = pick(M, m.wish, lane)
+            if wish <= 0.0:
+                wish = first_step(m, scratch, lane)
+            place(M, m.wish, lane, smaller(wish, pick(scratch.cap, 0, lane)))
+
+
+@inner
+def first_step(m: Any, scratch: Any, lane: int) -> float:
+    """A step for which no entry of h J is large."""
+    largest = 0.0
+    for i in range(m.n * m.n):
+        largest = max(largest, abs(pick(scratch.J, i, lane)))
+    return 0.01 / largest if largest > 0.0 else 1e-6
+
+
+# ------------------------------------------------------------------------------------------ a step
+
+
+@inner
+def fill_iteration_matrix(M: Any, m: Any, scratch: Any, gamma: float) -> None:
+    """Write W = 1/(hγ) − J; idle lanes have h = 0 and get the unit matrix."""
+    h = get(M, m.h)
+    idle = choose_less(0.0, h, h, 1.0)
+    diagonal = 1.0 / (gamma * idle)
+    for i in range(m.n):
+        for j in range(m.n):
+            entry = -get(scratch.J, i * m.n + j)
+            if i == j:
+                entry = entry + diagonal
+            zero = 1.0 if i == j else 0.0
+            put(scratch.A, i * m.n + j, choose_less(0.0, h, entry, zero))
+
+
+@inner
+def increment(M: Any, m: Any, scratch: Any, method: Any, s: int) -> None:
+    """Turn f at a stage, in its place, into u of this stage."""
+    n, h, u = m.n, get(M, m.h), m.k + s * m.n
+    inverse = 1.0 / choose_less(0.0, h, h, 1.0)
+    for i in range(n):
+        total = fill(M, 0.0)
+        for j in range(s):
+            total = total + method.c[s, j] * get(M, m.k + j * n + i)
+        right = get(M, u + i) + inverse * total + (method.d[s] * h) * get(scratch.f_t, i)
+        put(M, m.trial + i, right)
+    for i in range(n):
+        total = fill(M, 0.0)
+        for j in range(n):
+            total = total + get(scratch.B, i * n + j) * get(M, m.trial + j)
+        put(M, u + i, total)
+
+
+@inner
+def combine(M: Any, m: Any, method: Any, s: int, out: int) -> None:
+    """Write y + Σ_j a_sj u_j."""
+    for i in range(m.n):
+        total = get(M, m.y + i)
+        for j in range(s):
+            total = total + method.W[s, j] * get(M, m.k + j * m.n + i)
+        put(M, out + i, total)
+
+
+@inner
+def keep_difference(M: Any, I: Any, m: Any, scratch: Any) -> None:
+    """Keep f a part of the step later, the first call, and count it."""
+    for lane in range(lanes(M)):
+        I[CALLS, lane] += 1
+    for i in range(m.n):
+        put(scratch.f_t, i, get(M, m.k + i))
+
+
+@inner
+def divide_difference(M: Any, m: Any, scratch: Any) -> None:
+    """Make ∂f/∂t of it, after the second call, at the beginning of the step."""
+    h = get(M, m.h)
+    span = PART * choose_less(0.0, h, h, 1.0)
+    for i in range(m.n):
+        put(scratch.f_t, i, (get(scratch.f_t, i) - get(M, m.k + i)) / span)
+
+
+@inner
+def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: Any) -> None:
+    """All stages of one step of every lane; with a schedule one more, for ∂f/∂t."""
+    count = method.W.shape[1]
+    for i in range(m.n):
+        put(scratch.f_t, i, fill(M, 0.0))
+    for s in range(-1 if limits.scheduled else 0, count):
+        combine(M, m, method, max(s, 0), m.new)
+        if limits.scheduled:
+            set_rates(M, I, m, b, PART if s < 0 else method.nodes[s])
+        u = m.k + max(s, 0) * m.n
+        rhs(M, m, b.wiring, m.new, u, limits.moves, limits.trains, limits.decays)
+        if s < 0:
+            keep_difference(M, I, m, scratch)
+            continue
+        if s == 0 and limits.scheduled:
+            divide_difference(M, m, scratch)
+        increment(M, m, scratch, method, s)
+    combine(M, m, method, count, m.new)
+
+
+@inner
+def estimate(M: Any, m: Any, method: Any, limits: Any) -> None:
+    """Fill the error in tolerances and the largest entry of the new state."""
+    last = m.k + (method.W.shape[1] - 1) * m.n
+    error, large = fill(M, 0.0), fill(M, 0.0)
+    for i in range(m.n):
+        new, old = absolute(get(M, m.new + i)), absolute(get(M, m.y + i))
+        scale = limits.atol + limits.rtol * choose_less(old, new, new, old)
+        scaled = get(M, last + i) / scale
+        error = error + scaled * scaled
+        large = choose_less(large, new, new, large)
+    put(M, m.norm, root(error / float(m.n)))
+    put(M, m.large, large)
+
+
+@kernel(_nrt=False)
+def advance_implicit(
+    M: Any,
+    I: Any,
+    m: Any,
+    b: Any,
+    method: Any,
+    limits: Any,
+    queue: Any,
+    todo: Any,
+    quota: int,
+    scratch: Any,
+    work: Any,
+) -> bool:
+    """As `explicit.advance_explicit`, with a Rosenbrock method.
+
+    Parameters
+    ----------
+    scratch : Scratch
+        More memory of the group.
+    work : Work or gated.Work
+        Scratch memory of one trajectory in this phase.
+    """
+    for _ in range(quota):
+        if refill(M, I, m, b, queue, todo) == 0:
+            return True
+        if limits.scheduled:
+            set_rates(M, I, m, b, 0.0)
+        look_around(M, I, m, b, work, scratch, limits)
+        clip_steps(M, I, m, limits)
+        fill_iteration_matrix(M, m, scratch, method.gamma)
+        invert(scratch.A, scratch.B, m.n)
+        stages(M, I, m, b, scratch, method, limits)
+        estimate(M, m, method, limits)
+        put(M, m.unit, 1.0)
+        if judge(M, I, m, b, method) == 0:
+            continue
+        if m.W > 0:
+            find_events(M, I, m, b, method)
+        write_rows(M, I, m, b, method)
+        commit(M, I, m, b, method, limits)
+    return False

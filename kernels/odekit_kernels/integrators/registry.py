@@ -1,0 +1,95 @@
+"""The equations that the integrators in lanes advance: chosen by the type of plan as they compile.
+
+A new system has a plan of its own type with the fields `plan.MACHINERY`, a wiring, and the three
+functions below.
+"""
+
+# ruff: noqa: ARG001 - every system has the same functions, with all arguments
+
+from __future__ import annotations
+
+from typing import Any
+
+from odekit_kernels.committee import lanes as committee
+from odekit_kernels.committee.jacobian import jacobian as committee_jacobian
+from odekit_kernels.committee.memory import committee_of
+from odekit_kernels.committee.work import alternatives
+from odekit_kernels.gated import flow as gated
+from odekit_kernels.lanes.values import pick
+
+__all__ = ["errors", "jacobian", "rhs"]
+
+
+def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
+    """Write the time derivative of the state at `y` to `dy`; the flags are those of `Limits`."""
+    (_gated_rhs if isinstance(m, gated.Plan) else _committee_rhs)(
+        M, m, w, y, dy, moves, trains, decays
+    )
+
+
+def errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    """Write the errors of the watched tasks, of the state at `y`, to `m.error`."""
+    (_gated_errors if isinstance(m, gated.Plan) else _committee_errors)(M, m, w, y)
+
+
+def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    """Jacobian of trajectory i, which is in a lane, with its state in `y`, to `J`."""
+    (_gated_jacobian if isinstance(m, gated.Plan) else _committee_jacobian)(
+        M, m, b, i, lane, work, y, J
+    )
+
+
+@alternatives(rhs, strict=False)
+def _rhs(M: Any, m: Any, *rest: Any) -> Any:
+    return _gated_rhs if m.instance_class is gated.Plan else _committee_rhs
+
+
+@alternatives(errors, strict=False)
+def _errors(M: Any, m: Any, *rest: Any) -> Any:
+    return _gated_errors if m.instance_class is gated.Plan else _committee_errors
+
+
+@alternatives(jacobian, strict=False)
+def _jacobian(M: Any, m: Any, *rest: Any) -> Any:
+    return _gated_jacobian if m.instance_class is gated.Plan else _committee_jacobian
+
+
+# --------------------------------------------------------------------------------------- committees
+
+
+def _committee_rhs(
+    M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any
+) -> None:
+    committee.rhs(M, m, w, y, dy, moves, trains, decays)
+
+
+def _committee_errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    committee.errors(M, m, w.watched_head, y)
+
+
+def _committee_jacobian(
+    M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any
+) -> None:
+    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
+    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    committee_jacobian(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
+
+
+# ---------------------------------------------------------------------------------- linear networks
+
+
+def _gated_rhs(
+    M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any
+) -> None:
+    gated.rhs(M, m, w, y, dy)
+
+
+def _gated_errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    gated.errors(M, m, w, y)
+
+
+def _gated_jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    for j in range(m.T):
+        work.memory[work.plan.table + j] = row[j]
+    gated.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)

@@ -1,0 +1,50 @@
+"""One text, and one checksum, for equal data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def canonical_json(data: Any, *, sort: bool = True) -> str:
+    """One text for equal data: sorted keys, no blanks, shortest exact floats, ASCII, no NaN.
+
+    Where the order of keys means something, as that of heads and tasks does for a dataset, leave it
+    with ``sort=False``.
+
+    Examples
+    --------
+    >>> canonical_json({"b": 0.1, "a": np.arange(2)})
+    '{"a":[0,1],"b":0.1}'
+    """
+    return json.dumps(data, sort_keys=sort, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def plain_text(values: Any) -> Any:
+    """Text of any type as numpy's own of fixed length."""
+    return values.astype(object).astype(np.str_)
+
+
+def array_digest(values: Any) -> str:
+    """SHA-256 of an array: of its type, shape and bytes, or of its text.
+
+    Examples
+    --------
+    >>> array_digest(np.zeros(3)) == array_digest(np.zeros((3, 1)))
+    False
+    """
+    if values.dtype.kind in "UOT":
+        return hashlib.sha256(canonical_json(values.tolist()).encode()).hexdigest()
+    little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    found = hashlib.sha256(f"{little.dtype.str}{values.shape}".encode())
+    found.update(little.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()

@@ -1,0 +1,1 @@
+"""The labelled result: variables, assembly, provenance."""

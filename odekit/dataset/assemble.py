@@ -1,0 +1,221 @@
+"""The labelled dataset: one registry of its variables builds it, documents it and checks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from odekit.base.errors import ProblemError
+from odekit.dataset.common import REPLICA, registry
+from odekit.dataset.provenance import SCHEMA_VERSION, problem_of
+from odekit.dataset.variable import Variable
+from odekit.problem.system import FIRST, system_of
+
+if TYPE_CHECKING:
+    from odekit.problem.base import AnyProblem
+
+
+def variables_of(problem: AnyProblem) -> Mapping[str, Variable]:
+    """Every variable of a problem's dataset by name."""
+    return problem.system.variables(problem.outline)
+
+
+def variables_in(ds: xr.Dataset) -> Mapping[str, Variable]:
+    """Every variable of the problem that a dataset holds; the common ones where it holds none."""
+    try:
+        data = problem_of(ds)
+        return system_of(data.get("kind", FIRST)).variables(data)
+    except (ProblemError, KeyError, TypeError, AttributeError):
+        return registry([])
+
+
+# ------------------------------------------------------------------------------------------ build
+
+
+def assemble(
+    arrays: Mapping[str, Any],
+    coords: Mapping[str, Any],
+    attrs: Mapping[str, Any],
+    sweep: Sequence[str] = (),
+    *,
+    variables: Mapping[str, Variable],
+) -> xr.Dataset:
+    """Put arrays together to a labelled dataset, with the registry's types and attributes.
+
+    Parameters
+    ----------
+    arrays : mapping
+        Variables by name. An array has the core dimensions of its variable, and before them
+        either none or all of `sweep`; a ``(dims, array)`` pair or a DataArray names its own.
+    coords : mapping
+        Coordinates by name: ``time``, ``head`` and ``task``, and those of the sweep. Indices of
+        units and phases count from 0 where they are not given.
+    attrs : mapping
+        Global attributes: see `provenance`.
+    sweep : sequence of str
+        Dimensions of the sweep, in order.
+    variables : mapping
+        What is known of each by name, from `variables_of`.
+
+    Returns
+    -------
+    Dataset
+
+    Examples
+    --------
+    >>> ds = assemble({"status": np.zeros(2), "phase": [0, 0, 1]},
+    ...               {"time": [0.0, 1.0, 2.0], "eta": [0.1, 0.2]}, {}, sweep=["eta"],
+    ...               variables=registry([]))
+    >>> ds.status.dims, str(ds.status.dtype), ds.time.attrs["long_name"]
+    (('eta',), 'int8', 'steps / N')
+    """
+    known = _Typing(variables)
+    made = {name: known.variable(name, value, tuple(sweep)) for name, value in arrays.items()}
+    labels = {name: known.label(name, value) for name, value in coords.items()}
+    ds = xr.Dataset(made, labels)
+    counted = {
+        str(d): known.label(str(d), np.arange(ds.sizes[d]))
+        for d in ds.dims
+        if d not in ds.coords and d in variables and variables[str(d)].dtype == "int64"
+    }
+    return ds.assign_coords(counted).assign_attrs(dict(attrs))
+
+
+class _Typing:
+    """Gives arrays the types, dimensions and attributes of a registry."""
+
+    def __init__(self, registry: Mapping[str, Variable]) -> None:
+        self.registry = registry
+
+    def _typed(self, name: str, values: Any) -> Any:
+        """Array with the type that the registry gives it."""
+        if name not in self.registry:
+            return np.asarray(values)
+        wanted = self.registry[name].dtype
+        if wanted == "str":
+            return np.asarray(values, dtype=np.str_)
+        array = np.asarray(values)
+        # "safe" after a look at the values: counters come as float64 from compiled code
+        if array.dtype.kind == "f" and wanted.startswith("int") and np.any(array != np.rint(array)):
+            raise ProblemError(name, f"must hold whole numbers ({wanted})", array.dtype)
+        return array.astype(wanted, copy=False)
+
+    def _attributes(self, name: str, own: Mapping[Any, Any]) -> dict[Any, Any]:
+        known = self.registry[name].attributes() if name in self.registry else {}
+        return {**known, **own}
+
+    def _make(self, name: str, dims: Any, values: Any, own: Mapping[Any, Any] = {}) -> xr.Variable:
+        return xr.Variable(dims, self._typed(name, values), self._attributes(name, own))
+
+    def variable(self, name: str, value: Any, sweep: tuple[str, ...]) -> xr.Variable:
+        """A variable from what `assemble` takes."""
+        if isinstance(value, xr.DataArray | xr.Variable):
+            return self._make(name, value.dims, value.values, value.attrs)
+        if isinstance(value, tuple):
+            return self._make(name, *value)
+        if name not in self.registry:
+            remedy = "Give it as a (dims, array) pair or as a DataArray."
+            raise ProblemError(name, "needs its dimensions named", "a bare array", remedy)
+        array = self._typed(name, value)
+        core = self.registry[name].dims
+        if array.ndim not in (len(core), len(core) + len(sweep)):
+            rule = f"must have dimensions {core}, or {(*sweep, *core)} in a sweep"
+            raise ProblemError(name, rule, f"{array.ndim} dimensions")
+        dims = core if array.ndim == len(core) else (*sweep, *core)
+        return xr.Variable(dims, array, self._attributes(name, {}))
+
+    def label(self, name: str, value: Any) -> xr.Variable:
+        """A coordinate."""
+        if isinstance(value, xr.DataArray | xr.Variable):
+            return self._make(name, value.dims, value.values, value.attrs)
+        return self._make(name, *(value if isinstance(value, tuple) else ((name,), value)))
+
+
+# ------------------------------------------------------------------------------------------ check
+
+
+def check(ds: xr.Dataset) -> list[str]:
+    """Compare a dataset with the registry.
+
+    Parameters
+    ----------
+    ds : Dataset
+        A result; variables and coordinates of one's own are let pass.
+
+    Returns
+    -------
+    list of str
+        One sentence for each violation; empty where there is none.
+    """
+    known = variables_in(ds)
+    found = [
+        f"`{v.name}` is missing"
+        for v in known.values()
+        if v.required and v.name not in ds.variables
+    ]
+    core = {d for v in known.values() for d in v.dims if d != REPLICA}
+    for v in known.values():
+        if v.name in ds.variables:
+            found += _check_variable(v, ds[v.name], core)
+    if "time" in ds.coords and ds["time"].ndim == 1:
+        found += _check_time(ds["time"].values)
+    return found + _check_attributes(ds)
+
+
+def _check_variable(v: Variable, array: xr.DataArray, core: set[str]) -> list[str]:
+    found = []
+    lead = array.dims[: len(array.dims) - len(v.dims)]
+    swept = lead and (v.coordinate or any(d in core for d in lead))
+    if array.dims[len(lead) :] != v.dims or swept:
+        wanted = v.dims if v.coordinate else ("…", *v.dims)
+        found.append(f"`{v.name}` must have dimensions {wanted}, has {array.dims}")
+    if (array.dtype.kind != "U") if v.dtype == "str" else (array.dtype != v.dtype):
+        found.append(f"`{v.name}` must be of type {v.dtype}, is {array.dtype}")
+    if v.dtype != "str" and array.attrs.get("units") != v.units:
+        found.append(f"`{v.name}` must have units {v.units!r}, has {array.attrs.get('units')!r}")
+    if v.coordinate and array.ndim == 1 and len(np.unique(array.values)) != array.size:
+        found.append(f"`{v.name}` must not repeat a label")
+    return found + (_check_flags(v, array) if v.flags else [])
+
+
+def _check_flags(v: Variable, array: xr.DataArray) -> list[str]:
+    """A file may know the first of the flags only: later versions append to them."""
+    own = v.attributes()
+    given = np.atleast_1d(np.asarray(array.attrs.get("flag_values", ())))
+    words = str(array.attrs.get("flag_meanings", "")).split()
+    count = given.size
+    known = own["flag_meanings"].split()
+    found = []
+    if not count or not np.array_equal(given, own["flag_values"][:count]):
+        found.append(f"`{v.name}` must have the attribute flag_values = {own['flag_values']}")
+    if words != known[: max(count, 1)]:
+        found.append(f"`{v.name}` must have the attribute flag_meanings = {own['flag_meanings']}")
+    strange = np.setdiff1d(array.values, own["flag_values"])
+    if strange.size:
+        found.append(f"`{v.name}` has values without a meaning: {strange.tolist()}")
+    return found
+
+
+def _check_time(time: Any) -> list[str]:
+    if time.dtype.kind != "f":
+        return []
+    if not np.all(np.isfinite(time)):
+        return ["`time` must be finite"]
+    return [] if np.all(np.diff(time) > 0) else ["`time` must increase strictly"]
+
+
+def _check_attributes(ds: xr.Dataset) -> list[str]:
+    found = []
+    if not str(ds.attrs.get("Conventions", "")).startswith("CF-"):
+        found.append("the attribute `Conventions` must name CF")
+    if ds.attrs.get("odekit_schema_version") != SCHEMA_VERSION:
+        given = ds.attrs.get("odekit_schema_version")
+        found.append(f"the attribute `odekit_schema_version` must be {SCHEMA_VERSION}, is {given}")
+    try:
+        problem_of(ds)
+    except ProblemError as error:
+        found.append(str(error))
+    return found

@@ -1,0 +1,1 @@
+"""One trajectory or many, advanced through their phases."""

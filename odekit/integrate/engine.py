@@ -1,0 +1,309 @@
+"""Many trajectories through the phases of their problem, in compiled code and on all threads."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.integrate import RK23, RK45
+
+from odekit.base.arrays import Floats
+from odekit.base.interrupts import Asked
+from odekit.base.status import Outcome, Status, ended
+from odekit.dataset.assemble import variables_of
+from odekit.integrate import device as gpu
+from odekit.integrate.options import SolverOptions
+from odekit.integrate.record import Record
+from odekit.problem.axes import Axis
+from odekit.problem.schedule import Schedule
+from odekit_kernels.integrators.batch import (
+    CALLS,
+    CODE,
+    CRAWLS,
+    END,
+    JACOBIANS,
+    KEPT,
+    NUMBERS,
+    OUTCOMES,
+    ROW,
+    STEPS,
+    TIME,
+    WAITS,
+    Batch,
+    make_counters,
+    put_back,
+)
+from odekit_kernels.integrators.explicit import Tableau, advance_explicit
+from odekit_kernels.integrators.implicit import RODAS5P, advance_implicit, make_scratch
+from odekit_kernels.integrators.stepping import Limits
+from odekit_kernels.lanes.memory import make_memory
+from odekit_kernels.simd import WIDTH
+
+if TYPE_CHECKING:
+    from odekit.problem.base import AnyProblem
+
+METHODS = (None, "RK23", "RK45", "Rodas5P")
+EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
+MOST_STAGES = RODAS5P.W.shape[1]
+QUOTA = 20_000
+"""Most steps of a group between two looks at interrupts and deadlines: tens of milliseconds."""
+QUOTA_WORK = 600_000
+"""The same as a number of moments I4: some 0.03 µs each for eight trajectories."""
+SHARE = 512
+"""Trajectories that a thread takes at a time: their last eight leave lanes idle."""
+WORTH_STEPS = 400.0
+"""Steps at the stability limit still to come that a change to the implicit partner must save."""
+
+STATUS = {
+    OUTCOMES["nonfinite"]: Status.NONFINITE,
+    OUTCOMES["blow_up"]: Status.BLOW_UP,
+    OUTCOMES["stalled"]: Status.STALLED,
+    OUTCOMES["step_budget"]: Status.STEP_BUDGET,
+}
+RUNNING, DONE, THRESHOLD = OUTCOMES["running"], OUTCOMES["done"], OUTCOMES["threshold"]
+HAND_OVER = OUTCOMES["hand_over"]
+
+
+@cache
+def tableau(kind: str) -> Tableau:
+    """Coefficients of an explicit pair, from scipy."""
+    method = EXPLICIT[kind]
+    A, B = np.asarray(method.A, float), np.asarray(method.B, float)
+    W = np.zeros((len(B) + 1, len(B)))
+    W[:-1, : A.shape[1]], W[-1] = A, B
+    return Tableau(
+        W=W,
+        nodes=np.append(np.asarray(method.C, float), 1.0),
+        E=np.asarray(method.E, float),
+        P=np.ascontiguousarray(method.P, float),
+        exponent=-1.0 / (method.error_estimator_order + 1),
+    )
+
+
+def run_alone(
+    problem: AnyProblem, options: SolverOptions, times: Floats, interrupts: Asked
+) -> dict[str, Any]:
+    """One trajectory by a method that only the engine has; rows that it did not reach are left out.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Variables of the dataset by name, ``time`` among them.
+    """
+    engine = Engine(problem, {}, options, times, 1, interrupts)
+    arrays, known = engine.run(), variables_of(problem)
+    reached = slice(int(engine.counts[0, ROW]))
+    for name in arrays:
+        if "time" in known[name].dims:
+            arrays[name] = arrays[name][reached]
+    return {**arrays, "time": times[reached]}
+
+
+def suits(problem: AnyProblem, options: SolverOptions) -> bool:
+    """Whether the engine can do it; what it cannot, scipy's integrators do point by point."""
+    lanes = problem.system.in_lanes(problem)
+    return lanes and options.method in METHODS and options.steady_state is None
+
+
+class Engine:
+    """All points of a sweep, advanced phase by phase.
+
+    Parameters
+    ----------
+    problem : AnyProblem
+    found : dict
+        Sweep dims, from `odekit.problem.axes.axes`.
+    options : SolverOptions
+    times : array
+        Output times, common to all points.
+    threads : int
+    interrupts : Asked
+    """
+
+    def __init__(
+        self,
+        problem: AnyProblem,
+        found: dict[str, Axis],
+        options: SolverOptions,
+        times: Floats,
+        threads: int,
+        interrupts: Asked,
+    ) -> None:
+        self.problem, self.options, self.times = problem, options, times
+        self.threads, self.interrupts = threads, interrupts
+        self.points = problem.system.points(problem, found)
+        size = self.points.size
+        self.record = Record(size, len(problem.phases), len(self.points.tasks))
+        seconds = options.max_seconds
+        self.deadline = np.inf if seconds is None else time.monotonic() + seconds
+        self.on_device = gpu.choose(options.device, size)
+        self.numbers = np.zeros((size, NUMBERS))
+        self.counts = np.zeros((size, KEPT), dtype=np.int64)
+
+    def run(self) -> dict[str, Any]:
+        """Integrate everything, and return the variables of the dataset by name."""
+        frame, y = self.points.start()
+        self.rows = np.full((self.points.size, self.times.size, y.shape[1]), np.nan)
+        if self.times[0] == 0.0:
+            self.rows[:, 0] = y
+            self.counts[:, ROW] = 1
+        for index in range(len(self.problem.phases)):
+            frame, y = self.points.enter(index, frame, y)
+            alive = self.record.status == Status.COMPLETED
+            self._phase(index, frame, y, alive)
+            self._close(index, alive, self.points.errors(y[:, self.points.shown(frame)]))
+        return self._arrays()
+
+    def _phase(self, index: int, frame: Any, y: Floats, alive: Any) -> None:
+        phase = self.problem.phases[index]
+        begin, duration = self.numbers[:, TIME], self.points.values(phase.duration)
+        first = np.full_like(begin, self.options.first_step or 0.0)
+        never = np.full_like(begin, -np.inf)
+        self.numbers = np.stack([begin, begin, begin + duration, first, never], axis=1)
+        self.counts[:, [CODE, WAITS, CRAWLS]] = RUNNING, 0, 0
+        plan = self.points.plan(phase, frame, MOST_STAGES)
+        batch = self.points.batch(
+            index,
+            frame,
+            plan,
+            y=y,
+            numbers=self.numbers,
+            counts=self.counts,
+            times=self.times,
+            rows=self.rows,
+        )
+        # A duration below the rounding of the time leaves no step to take.
+        over: Any = self.numbers[:, END] <= begin
+        self.counts[over, CODE] = DONE
+        todo = np.flatnonzero(alive & ~over)
+        if phase.thresholds:
+            todo = self._already_there(index, frame, y, todo)
+        self._integrate(index, plan, batch, todo)
+
+    def _already_there(self, index: int, frame: Any, y: Floats, todo: Any) -> Any:
+        """End at once the phases whose thresholds are met as they begin; return the others."""
+        phase = self.problem.phases[index]
+        errors = self.points.errors(y, self.points.watched(phase), frame)
+        met: Any = np.all(errors <= self.points.levels(phase), axis=1)
+        self.counts[met, CODE] = THRESHOLD
+        return todo[~met[todo]]
+
+    def _integrate(self, index: int, plan: Any, batch: Batch, todo: Any) -> None:
+        """Advance all; with no method named, hand trajectories from partner to partner."""
+        method = self.options.method
+        limits = self._limits(index, WORTH_STEPS if method is None else np.inf)
+        implicit = method == "Rodas5P"
+        while todo.size and not self._stopped():
+            self.record.uses(todo, index, "Rodas5P" if implicit else method or "RK45")
+            if implicit:
+                self._spread(todo, lambda part: self._implicit(plan, batch, limits, part))
+            elif self.on_device:
+                pair = tableau(method or "RK45")
+                gpu.advance(plan, batch, pair, limits, todo, self._stopped)
+            else:
+                self._spread(todo, lambda part: self._explicit(plan, batch, limits, part))
+            todo = todo[self.counts[todo, CODE] == HAND_OVER]
+            self.counts[todo, CODE] = RUNNING
+            implicit = not implicit
+
+    def _limits(self, index: int, worth: float) -> Limits:
+        phase, options = self.problem.phases[index], self.options
+        rates = (phase.learning_rate, phase.readout_learning_rate)
+        moves, trains = (isinstance(r, Schedule) or bool(np.any(np.asarray(r) != 0)) for r in rates)
+        return Limits(
+            rtol=options.rtol,
+            atol=options.atol,
+            max_step=options.max_step,
+            first_step=options.first_step or 0.0,
+            max_steps=options.max_steps,
+            worth=worth,
+            moves=moves,
+            trains=trains,
+            decays=bool(np.any(np.asarray(phase.weight_decay) != 0)),
+            scheduled=any(isinstance(r, Schedule) for r in rates),
+        )
+
+    def _spread(self, todo: Any, work: Any) -> None:
+        """Give shares of the trajectories to threads."""
+        share = max(WIDTH, min(SHARE, -(-todo.size // self.threads)))
+        parts = [np.ascontiguousarray(todo[i : i + share]) for i in range(0, todo.size, share)]
+        if self.threads == 1 or len(parts) == 1:
+            for part in parts:
+                work(part)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(work, parts))
+
+    def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
+        pair = tableau(self.options.method or "RK45")
+        memory, counters, queue = _group(plan, todo)
+        quota = _quota(self.points.cost(plan))
+        fixed = (memory, counters, plan, batch, pair, limits, queue, todo, quota)
+        while not advance_explicit(*fixed):
+            if self._stopped():
+                put_back(memory, counters, plan, batch)
+                return
+
+    def _implicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
+        memory, counters, queue = _group(plan, todo)
+        scratch = make_scratch(plan.n)
+        work = self.points.work(plan)
+        # A Jacobian of every lane, and the inverses.
+        quota = _quota(10 * (self.points.cost(plan) + plan.n**3 // 100))
+        fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, quota, scratch, work)
+        while not advance_implicit(*fixed):
+            if self._stopped():
+                put_back(memory, counters, plan, batch)
+                return
+
+    def _stopped(self) -> bool:
+        return self.interrupts.asked or time.monotonic() > self.deadline
+
+    def _close(self, index: int, alive: Any, errors: Floats) -> None:
+        """Read off how the phase went."""
+        code, watched = self.counts[:, CODE], bool(self.problem.phases[index].thresholds)
+        outcome = np.full(code.size, Outcome.FAILED, dtype=np.int8)
+        outcome[code == DONE] = ended(False, watched)
+        outcome[code == THRESHOLD] = ended(True, watched)
+        reached = self.numbers[alive, TIME]
+        self.record.close(alive, index, reached, outcome[alive], errors[alive])
+        status = self.record.status
+        for failed, why in STATUS.items():
+            status[alive & (code == failed)] = why
+        unfinished = Status.INTERRUPTED if self.interrupts.asked else Status.TIME_BUDGET
+        status[alive & (code == RUNNING)] = unfinished
+
+    def _arrays(self) -> dict[str, Any]:
+        record, fold = self.record, self.points.fold
+        record.t_last = self.numbers[:, TIME].copy()
+        record.steps, record.calls, record.jacobians = self.counts[:, [STEPS, CALLS, JACOBIANS]].T
+        filled = np.arange(self.times.size) < self.counts[:, ROW][:, np.newaxis]
+        arrays = {
+            **self.points.arrays(self.rows),
+            "generalization_error": self._errors(),
+            **record.arrays(self.times, filled),
+        }
+        return {name: fold(value) for name, value in arrays.items()}
+
+    def _errors(self) -> Floats:
+        """Errors of every task in every row."""
+        out = np.empty((*self.rows.shape[:2], len(self.points.tasks)))
+
+        def fill(part: Any) -> None:
+            out[part] = self.points.errors(self.rows[part], points=part)
+
+        self._spread(np.arange(self.points.size), fill)
+        return out
+
+
+def _quota(work: int) -> int:
+    """Steps of a group after which to look up; measured at K = P = 2, 4, 8."""
+    return max(1, min(QUOTA, QUOTA_WORK // max(work, 1)))
+
+
+def _group(plan: Any, todo: Any) -> tuple[Floats, Any, Any]:
+    """Memory of a group of lanes, its whole numbers, and the queue of its trajectories."""
+    return make_memory(plan.size), make_counters(WIDTH), np.array([0, 1, todo.size])

@@ -1,0 +1,129 @@
+"""How to integrate: solve's options in solve_ivp's words, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from odekit.base.checks import MAX_NUMBERS, choice, count, number, positive
+from odekit.base.errors import ProblemError
+
+SCIPY_METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+ENGINE_METHODS = ("Rodas5P",)
+METHODS = (*SCIPY_METHODS, *ENGINE_METHODS)
+DEVICES = ("cpu", "cuda", "auto")
+DEVICE_METHODS = (None, "RK23", "RK45")
+MAX_STEPS = 10_000_000
+LARGEST_RTOL = 0.1
+"""Beyond it steps are judged by nothing, and errors below zero came out as completed."""
+# scipy clips rtol here, with a warning, in every method.
+LEAST_RTOL = 100 * np.finfo(float).eps
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """Options of `odekit.solve`, documented there."""
+
+    method: str | None = None
+    rtol: float = 1e-8
+    atol: float = 1e-11
+    max_step: float = np.inf
+    first_step: float | None = None
+    steady_state: float | None = None
+    max_steps: int = MAX_STEPS
+    max_seconds: float | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.method is not None:
+            choice("method", self.method, METHODS)
+        number(
+            "rtol",
+            self.rtol,
+            f"be >= {LEAST_RTOL:.2g} and <= {LARGEST_RTOL:g}",
+            lambda x: (x >= LEAST_RTOL) & (x <= LARGEST_RTOL),
+            "1e-8 is the default.",
+        )
+        positive("atol", self.atol)
+        if self.max_step != np.inf:
+            positive("max_step", self.max_step)
+        for name in ("first_step", "steady_state", "max_seconds"):
+            if getattr(self, name) is not None:
+                positive(name, getattr(self, name))
+        count("max_steps", self.max_steps, most=2**62)
+        choice("device", self.device, DEVICES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as plain data."""
+        default = asdict(SolverOptions())
+        return {k: v for k, v in asdict(self).items() if v != default[k]}
+
+
+def check_device(options: SolverOptions, sweep: bool) -> None:
+    """Refuse a device for what it cannot do."""
+    if options.device != "cuda":
+        return
+    if not sweep:
+        raise ProblemError(
+            "device",
+            "must be 'cpu' or 'auto' for a single run",
+            "'cuda'",
+            "One trajectory is too little work for a GPU.",
+        )
+    if options.method not in DEVICE_METHODS or options.steady_state is not None:
+        given = f"method={options.method!r}, steady_state={options.steady_state!r}"
+        raise ProblemError(
+            "device",
+            f"must be 'cpu' or 'auto' unless `method` is one of {DEVICE_METHODS} and no "
+            "`steady_state` is given",
+            given,
+            "Leave `method` out: what turns stiff is handed to the CPU.",
+        )
+
+
+def output_times(argument: str, times: Any, total: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Check times that the user asked for."""
+    if getattr(times, "size", 0) > MAX_NUMBERS:  # a broadcast view is small until it is copied
+        raise ProblemError(
+            argument,
+            f"must hold at most {MAX_NUMBERS} times",
+            str(times.size),
+            "Ask for fewer rows.",
+        )
+    try:
+        given = np.array(times, dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.array([np.nan])
+    if given.ndim != 1 or not given.size or not np.isfinite(given).all():
+        raise ProblemError(
+            argument, "must be one axis of finite times", repr(times)[:80], "Units are steps/N."
+        )
+    if (np.diff(given) <= 0).any():
+        raise ProblemError(argument, "must increase strictly", str(given[:5]), "Sort the times.")
+    if given[0] < 0 or given[-1] > total * (1 + 1e-12):
+        raise ProblemError(
+            argument,
+            f"must lie between 0 and the total duration {total:g}",
+            f"{given[0]:g} to {given[-1]:g}",
+            "Times are cumulative over the phases.",
+        )
+    return np.minimum(given, total)
+
+
+LINEAR_SPAN = 10.0
+FIRST_TIME = 1e-2
+PER_DECADE = 50
+MOST_TIMES = 501
+
+
+def default_times(duration: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Times of one phase since its start: even over short spans, logarithmic over long ones."""
+    if duration <= LINEAR_SPAN:
+        return np.linspace(0.0, duration, 101)[1:]
+    decades = np.log10(duration / FIRST_TIME)
+    size = min(int(np.ceil(PER_DECADE * decades)) + 1, MOST_TIMES)
+    times = np.geomspace(FIRST_TIME, duration, size)
+    times[-1] = duration
+    return times

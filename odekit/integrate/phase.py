@@ -1,0 +1,226 @@
+"""Advance one phase of any system of equations through scipy, and keep what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import brentq
+
+from odekit.base.arrays import Floats
+from odekit.base.status import Outcome, Status, ended
+from odekit.integrate.options import SolverOptions
+from odekit.integrate.policy import Policy, spectrum
+from odekit.integrate.stepper import Budget, Guarded, Halt, NotFinite, Stepper
+from odekit.problem.system import Equations
+
+LOOKS = 8
+"""Parts of a step at whose ends thresholds are looked at: an error may dip and rise within one."""
+
+
+@dataclass
+class Position:
+    """Where integration stands: enough to go on as if it had never stopped."""
+
+    t: float
+    y: Floats
+    h: float | None = None
+    f: Floats | None = None
+    policy: Policy = field(default_factory=Policy)
+    used: list[str] = field(default_factory=list)
+
+
+@dataclass
+class End:
+    """How a phase ended."""
+
+    status: Status
+    outcome: Outcome
+
+
+class Integrator:
+    """Steps one phase from a `Position` to its end.
+
+    Parameters
+    ----------
+    equations : Equations
+    position : Position
+        Changed in place; after an exception it holds the last accepted step.
+    end : float
+        Time at which the phase ends at the latest.
+    targets : array
+        Times after ``position.t`` at which rows are wanted, increasing.
+    emit : callable
+        Takes (t, y) of each row.
+    after_step : callable
+        Called after every accepted step, rows included; may raise `Halt`.
+    """
+
+    def __init__(
+        self,
+        equations: Equations,
+        position: Position,
+        end: float,
+        targets: Floats,
+        options: SolverOptions,
+        budget: Budget,
+        emit: Callable[[float, Floats], None],
+        after_step: Callable[[Position], None],
+    ) -> None:
+        self.equations, self.position, self.end = equations, position, end
+        self.targets, self.next_target = targets, 0
+        self.options, self.budget = options, budget
+        self.emit, self.after_step = emit, after_step
+        self.rhs = Guarded(equations.rhs, budget)
+
+    def run(self) -> End:
+        """Integrate to the end of the phase, or to what stops it before."""
+        try:
+            outcome = self._advance()
+        except Halt as halt:
+            return End(halt.status, Outcome.FAILED)
+        except NotFinite:
+            return End(Status.NONFINITE, Outcome.FAILED)
+        return End(Status.COMPLETED, outcome)
+
+    def _jac(self, t: float, y: Floats) -> Floats:
+        self.budget.jacobians += 1
+        J = self.equations.jac(t, y)
+        # LSODA swallows what its Jacobian raises, and fails on NaN as it should.
+        if self.options.method != "LSODA" and not np.isfinite(J).all():
+            raise NotFinite
+        return J
+
+    def _advance(self) -> Outcome:
+        if self.equations.has_event and self.equations.event(self.position.y) <= 0:
+            return Outcome.THRESHOLD
+        for bound in self._bounds():
+            outcome = self._to_bound(bound)
+            if outcome is not None:
+                return outcome
+        return ended(False, self.equations.has_event)
+
+    def _bounds(self) -> Iterator[float]:
+        """Times to land on: kinks of a schedule, then the end."""
+        yield from (b for b in self.equations.breaks if self.position.t < b < self.end)
+        if self.position.t < self.end:
+            yield self.end
+
+    def _to_bound(self, bound: float) -> Outcome | None:
+        while self.position.t < bound:
+            stepper = self._stepper(bound)
+            kind = stepper.kind
+            while stepper.kind == kind and self.position.t < bound:
+                outcome = self._one_step(stepper, bound)
+                if outcome is not None:
+                    return outcome
+                kind = self._kind(stepper)
+        return None
+
+    def _stepper(self, bound: float) -> Stepper:
+        p = self.position
+        kind = self.options.method or p.policy.kind
+        if not p.used or p.used[-1] != kind:
+            p.used.append(kind)
+        landing = self._landing(kind, bound)
+        h = self.options.first_step if p.h is None else p.h
+        stepper = Stepper(kind, self.rhs, self._jac, p.t, p.y, landing, self.options, h, p.f)
+        if self.options.method is None:
+            stepper.limit(p.policy.longest)
+        return stepper
+
+    def _landing(self, kind: str, bound: float) -> float:
+        """Radau steps onto every row, since its interpolant is less accurate than its steps."""
+        if kind != "Radau" or self.next_target >= len(self.targets):
+            return bound
+        return min(bound, float(self.targets[self.next_target]))
+
+    def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
+        self.budget.check()
+        t_old, y_old = stepper.step()
+        self.budget.spend_step(stepper.t, self.end)
+        watched = self.equations.has_event
+        bracket = self._threshold_within(stepper, t_old, y_old) if watched else None
+        if bracket is not None:
+            self._stop_at_event(stepper, t_old, y_old, bracket)
+            return Outcome.THRESHOLD
+        self._emit_rows(stepper, t_old, y_old)
+        p = self.position
+        p.t, p.y, p.h, p.f = stepper.t, stepper.y.copy(), stepper.h, stepper.f
+        if stepper.finished and stepper.bound < bound:
+            stepper.extend(self._landing(stepper.kind, bound))
+            p.h = stepper.h
+        # Before a checkpoint can be written: a run resumed from it would take another step.
+        if self._is_steady(stepper):
+            return Outcome.STEADY
+        self.after_step(p)
+        return None
+
+    def _emit_rows(self, stepper: Stepper, t_old: float, y_old: Floats) -> None:
+        upto = int(np.searchsorted(self.targets, stepper.t, side="right"))
+        inner = self.targets[self.next_target : upto]
+        if inner.size:
+            solution = stepper.within_step(t_old, y_old)
+            for t in inner:
+                self.emit(float(t), stepper.y.copy() if t == stepper.t else solution(float(t)))
+        self.next_target = max(upto, self.next_target)
+
+    def _threshold_within(
+        self, stepper: Stepper, t_old: float, y_old: Floats
+    ) -> tuple[float, float] | None:
+        """Parts of the step just taken between which the threshold is first seen to be reached."""
+        rough = stepper.rough_solution()
+        exact = stepper.within_step(t_old, y_old)
+        for look in range(1, LOOKS):
+            x = look / LOOKS
+            t = t_old + x * (stepper.t - t_old)
+            if self.equations.event(rough(t)) <= 0 and self.equations.event(exact(t)) <= 0:
+                return (look - 1) / LOOKS, x
+        return (1.0 - 1.0 / LOOKS, 1.0) if self.equations.event(stepper.y) <= 0 else None
+
+    def _stop_at_event(
+        self, stepper: Stepper, t_old: float, y_old: Floats, bracket: tuple[float, float]
+    ) -> None:
+        """Find where in the step just taken the phase may end, and stand there."""
+        solution = stepper.within_step(t_old, y_old)
+        width = stepper.t - t_old
+        low, high = bracket
+
+        def error(x: float) -> float:
+            return self.equations.event(solution(t_old + x * width))
+
+        # At the ends of the step interpolant and step differ by rounding, or more (LSODA).
+        if error(high) >= 0:
+            x = high
+        else:
+            x = brentq(error, low, high, xtol=1e-14) if error(low) > 0 else low
+        t = t_old + x * width
+        for target in self.targets[self.next_target :]:
+            if target >= t:
+                break
+            self.emit(float(target), solution(float(target)))
+        p = self.position
+        p.t, p.y, p.h, p.f = t, np.array(solution(t)), None, None
+
+    def _is_steady(self, stepper: Stepper) -> bool:
+        rate = self.options.steady_state
+        if rate is None:
+            return False
+        f = stepper.f if stepper.f is not None else self.rhs(stepper.t, stepper.y)
+        if np.abs(f).max() > rate * np.abs(stepper.y).max():
+            return False
+        # On a plateau everything stands still too, but some mode grows.
+        return spectrum(self._jac(stepper.t, stepper.y))[1] <= rate
+
+    def _kind(self, stepper: Stepper) -> str:
+        """The method for the next step."""
+        if self.options.method is not None:
+            return stepper.kind
+        policy, left = self.position.policy, self.end - stepper.t
+        h = stepper.h or left
+        if left > 0 and policy.due(stepper.y.size) and policy.worth_a_look(h, left):
+            rows = len(self.targets) - self.next_target
+            policy.judge(h, left, rows, self._jac(stepper.t, stepper.y))
+            stepper.limit(policy.longest)
+        return policy.kind

@@ -1,0 +1,298 @@
+"""One scipy integrator that is stepped, watched and restarted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from scipy.integrate import BDF, DOP853, LSODA, RK23, RK45, Radau
+
+from odekit.base.arrays import Floats
+from odekit.base.status import Status
+from odekit.integrate.options import MAX_STEPS, SolverOptions
+
+Rhs = Callable[[float, Floats], Floats]
+
+SOLVERS: dict[str, Any] = {
+    "RK23": RK23,
+    "RK45": RK45,
+    "DOP853": DOP853,
+    "Radau": Radau,
+    "BDF": BDF,
+    "LSODA": LSODA,
+}
+EXPLICIT = ("RK23", "RK45", "DOP853")
+
+WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
+"""So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
+run that sits at a jump of its derivative, such as a ReLU unit that dies."""
+CALLS_PER_STEP = 20_000
+"""A step of any method takes tens of evaluations; one that takes this many hangs."""
+LARGEST = 1e100
+"""A state beyond this has blown up: moments square it twice and would overflow."""
+LARGE = 1e6
+"""A state beyond this whose step size underflows runs to infinity in finite time."""
+SHRINKS = 40
+"""Times a step is retried at a tenth when the derivative is not finite inside it."""
+
+
+class Halt(Exception):
+    """Integration cannot go on, for the reason in its status."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+        super().__init__(status.name)
+
+
+class NotFinite(Exception):
+    """The derivative was not finite at a trial point."""
+
+
+@dataclass
+class Budget:
+    """What a run has used and may still use, over all of its phases."""
+
+    options: SolverOptions
+    steps: int = 0
+    calls: int = 0
+    jacobians: int = 0
+    deadline: float = field(init=False)
+    mark: float = -np.inf
+    crawls: int = 0
+
+    def __post_init__(self) -> None:
+        seconds = self.options.max_seconds
+        self.deadline = np.inf if seconds is None else time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Halt where another step is one too many."""
+        if self.steps >= self.options.max_steps:
+            raise Halt(Status.STEP_BUDGET)
+        if time.monotonic() > self.deadline:
+            raise Halt(Status.TIME_BUDGET)
+
+    def spend_step(self, t: float, end: float) -> None:
+        """Count an accepted step, which led to t, of a phase that ends at `end`."""
+        self.steps += 1
+        if self.steps % WINDOW:
+            return
+        left = (end - t) / max(t - self.mark, 1e-300) * WINDOW
+        self.crawls = self.crawls + 1 if left > HOPELESS else 0
+        self.mark = t
+        if self.crawls >= WINDOWS:
+            raise Halt(Status.STALLED)
+
+
+class Guarded:
+    """A right-hand side that counts its calls and refuses to hand on NaN or to hang."""
+
+    def __init__(self, rhs: Rhs, budget: Budget) -> None:
+        self.rhs = rhs
+        self.budget = budget
+        self.calls_in_step = 0
+
+    def __call__(self, t: float, y: Floats) -> Floats:
+        """Time derivative at a trial point."""
+        self.budget.calls += 1
+        self.calls_in_step += 1
+        if self.calls_in_step > CALLS_PER_STEP:
+            raise Halt(Status.STALLED)
+        if self.calls_in_step % 1000 == 0 and time.monotonic() > self.budget.deadline:
+            raise Halt(Status.TIME_BUDGET)
+        dy = self.rhs(t, y)
+        # |dy|² is finite only if every entry is: four times cheaper than isfinite().all(), and a
+        # product, unlike a sum, warns of nothing.
+        if not isfinite(dy @ dy) and not np.isfinite(dy).all():
+            raise NotFinite
+        return dy
+
+
+class Stepper:
+    """A solver of one kind, at (t, y), that is advanced one accepted step at a time.
+
+    Parameters
+    ----------
+    kind : str
+        Key of `SOLVERS`.
+    rhs : Guarded
+    jac : callable
+        Jacobian (t, y) -> (n, n), used by the implicit methods.
+    t, y : float and array
+        Where to start.
+    bound : float
+        Time not to step over.
+    h : float or None
+        First step to try; None lets scipy choose.
+    f : array or None
+        Derivative at (t, y) if it is known: with it a restarted Runge–Kutta run is bitwise the
+        uninterrupted one.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        rhs: Guarded,
+        jac: Rhs,
+        t: float,
+        y: Floats,
+        bound: float,
+        options: SolverOptions,
+        h: float | None = None,
+        f: Floats | None = None,
+    ) -> None:
+        self.kind, self.rhs, self.jac, self.bound, self.options = kind, rhs, jac, bound, options
+        self.unclipped = 0.0
+        self.f_before: Floats | None = None
+        self._start(t, y, h, f)
+
+    def _start(self, t: float, y: Floats, h: float | None, f: Floats | None = None) -> None:
+        self.rhs.calls_in_step = 0
+        span = self.bound - t
+        keywords: dict[str, Any] = {} if self.kind in EXPLICIT else {"jac": self.jac}
+        self.solver = SOLVERS[self.kind](
+            self.rhs,
+            t,
+            y,
+            self.bound,
+            first_step=None if h is None else min(h, span),
+            max_step=self.options.max_step,
+            rtol=self.options.rtol,
+            atol=self.options.atol,
+            **keywords,
+        )
+        if self.kind in EXPLICIT:
+            if h is not None:
+                self.solver.h_abs = h
+            if f is not None:
+                self.solver.f = f
+
+    @property
+    def t(self) -> float:
+        """Current time."""
+        return float(self.solver.t)
+
+    @property
+    def y(self) -> Floats:
+        """Current state."""
+        return np.asarray(self.solver.y)
+
+    @property
+    def h(self) -> float | None:
+        """Step to try next; None where the method keeps it to itself."""
+        h = getattr(self.solver, "h_abs", None)
+        return None if h is None else float(h)
+
+    @property
+    def f(self) -> Floats | None:
+        """Derivative at the current point where the method keeps it."""
+        return self.solver.f if self.kind in EXPLICIT else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the bound is reached."""
+        return self.t >= self.bound
+
+    def step(self) -> tuple[float, Floats]:
+        """Advance by one accepted step; return the point that it started from.
+
+        A derivative that is not finite at a trial point means that the step was too long: it is
+        tried again from the same point at a tenth, and only then given up.
+        """
+        t, y, f = self.t, self.y.copy(), self.f
+        self.f_before = f
+        h = self.h or (self.bound - t)
+        for _ in range(SHRINKS):
+            self.rhs.calls_in_step = 0
+            try:
+                self._clip()
+                message = self.solver.step()
+            except NotFinite:
+                h *= 0.1
+                if t + h <= t:
+                    raise Halt(Status.NONFINITE) from None
+                try:
+                    self._start(t, y, h, f)
+                except NotFinite:
+                    raise Halt(Status.NONFINITE) from None
+                continue
+            if self.solver.status == "failed":
+                raise Halt(self._reason(y, message))
+            self._check(t, y)
+            return t, y
+        raise Halt(Status.NONFINITE)
+
+    def _clip(self) -> None:
+        """Radau keeps the factors of a step that the bound cuts short: drop them."""
+        self.unclipped = 0.0
+        if self.kind == "Radau" and self.t + self.solver.h_abs > self.bound:
+            self.unclipped = self.solver.h_abs
+            self.solver.h_abs = self.bound - self.t
+            self.solver.LU_real = self.solver.LU_complex = None
+
+    def extend(self, bound: float) -> None:
+        """Go on beyond a bound that was reached, with the step that it had cut short."""
+        self.bound = self.solver.t_bound = bound
+        self.solver.status = "running"
+        if self.unclipped:
+            self.solver.h_abs = max(self.solver.h_abs, self.unclipped)
+            self.solver.LU_real = self.solver.LU_complex = None
+
+    def _reason(self, y: Floats, message: str) -> Status:
+        if message and "spacing" not in message:
+            return Status.SOLVER_FAILED
+        return Status.BLOW_UP if np.abs(y).max() > LARGE else Status.STALLED
+
+    def _check(self, t: float, y: Floats) -> None:
+        if self.t <= t:
+            raise Halt(self._reason(y, ""))
+        size = np.abs(self.solver.y).max()
+        if not np.isfinite(size):
+            raise Halt(Status.NONFINITE)
+        if size > LARGEST:
+            raise Halt(Status.BLOW_UP)
+
+    def limit(self, longest: float) -> None:
+        """Take no implicit step longer than this; explicit ones stability keeps short enough."""
+        if self.kind not in EXPLICIT:
+            self.solver.max_step = min(longest, self.options.max_step)
+
+    def rough_solution(self) -> Callable[[float], Floats]:
+        """The method's own interpolant of the step just taken: cheap, and less accurate."""
+        self.rhs.calls_in_step = 0
+        return self.solver.dense_output()  # type: ignore[no-any-return]
+
+    def within_step(self, t: float, y: Floats) -> Callable[[float], Floats]:
+        """The solution inside the step just taken, which started from (t, y).
+
+        Interpolants are less accurate than steps: Radau's is a cubic, and those of the explicit
+        methods were off by 10⁴ tolerances where stability limits the step. So these methods take a
+        shorter step to the point instead.
+        """
+        if self.kind in EXPLICIT:
+            return lambda time: self._shorter_step(t, y, time)
+        if self.kind != "Radau":
+            return self.solver.dense_output()  # type: ignore[no-any-return]
+
+        def land(time: float) -> Floats:
+            if time <= t:
+                return y
+            probe = Stepper("Radau", self.rhs, self.jac, t, y, time, self.options, h=time - t)
+            while not probe.finished:
+                probe.step()
+            return probe.y
+
+        return land
+
+    def _shorter_step(self, t: float, y: Floats, time: float) -> Floats:
+        """One step of the explicit method from (t, y), shorter than the one that was accepted."""
+        h, tableau = time - t, self.solver
+        self.rhs.calls_in_step = 0
+        K = np.empty((tableau.n_stages, y.size))
+        K[0] = self.f_before
+        for s in range(1, tableau.n_stages):
+            K[s] = self.rhs(t + tableau.C[s] * h, y + h * (tableau.A[s, :s] @ K[:s]))
+        return np.asarray(y + h * (tableau.B @ K))

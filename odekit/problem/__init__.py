@@ -1,0 +1,1 @@
+"""What every problem has: phases, schedules, axes of a sweep, plain data."""

@@ -1,0 +1,223 @@
+"""A stretch of training, and what may hold units in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odekit.base.checks import (
+    choice,
+    count,
+    flag,
+    is_labelled,
+    label,
+    mapping,
+    nonnegative,
+    number,
+    positive,
+)
+from odekit.base.errors import ProblemError
+from odekit.problem.schedule import Schedule
+
+CONSOLIDATIONS = ("fisher", "node", "quadratic")
+PROBABILITY_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Consolidation:
+    """A penalty that holds every student unit near the copy taken as a phase begins.
+
+    The penalty (strength/2N) Σ_k F_k |w_k − a_k|² is part of the loss ½δ² + …, so that the learning
+    rate multiplies it as it does the error: dR gains −η_w·strength·F_k (R_kn − T_(a_k)n). It stays
+    in force until the last phase; consolidations of later phases add to it. A head that the
+    consolidated task shares with later tasks is held by (strength/2) Σ_k I2(k,k) (v_k − v*_k)², for
+    every kind, at the values of the copy.
+
+    Other conventions: with a penalty λ' Σ_ki F_k (w_ki − a_ki)², without ½ and 1/N, as elastic
+    weight consolidation and the quadratic penalty are in the simulator of Lee, Goldt & Saxe (2021),
+    strength = 2Nλ'; with (λ'/2) Σ_ki v_k² (w_ki − a_ki)², as node consolidation is there,
+    strength = Nλ'. Their Fisher information is that of the squared error at the labels seen, with a
+    factor δ² that vanishes as the task is learnt; here it is that of the model, E[(∂f/∂w)²].
+
+    Parameters
+    ----------
+    kind : {"fisher", "node", "quadratic"}
+        F_k = v_k² E[g'(λ_k)²] (elastic weight consolidation), v_k², or 1; v is the head of `task`.
+    strength : float
+        λ >= 0.
+    task : str, optional
+        The task to protect; by default the only one trained in the phase before.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.Consolidation("fisher", strength=10.0, task="first").kind
+    'fisher'
+    """
+
+    kind: str
+    strength: Any
+    task: str | None = None
+
+    def __post_init__(self) -> None:
+        choice("kind", self.kind, CONSOLIDATIONS)
+        object.__setattr__(self, "strength", nonnegative("strength", self.strength))
+        if self.task is not None:
+            label("task", self.task)
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """A stretch of training on one task or on a mixture of tasks.
+
+    Parameters
+    ----------
+    tasks : str or dict of str to float
+        Name of the task, or the probability with which a sample comes from each task.
+    duration : float
+        Length in units of steps/N, > 0; with `until`, the longest the phase may last.
+    learning_rate : float, callable or Schedule
+        η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
+        tabulated once (`Schedule.from_function`).
+    readout_learning_rate : float, callable or Schedule
+        η_v of the head, >= 0; zero keeps it fixed.
+    until : float or dict of str to float, optional
+        End the phase when the generalization error of its task (of every task named) is at most
+        this. It is looked at eight times in every step of the integrator: dips that are shorter may
+        be missed (`max_step` bounds the steps).
+    weight_decay, readout_weight_decay : float
+        κ_w and κ_v of the penalties (κ_w/2N) Σ|w_k|² and (κ_v/2) Σ v_k².
+    batch_size : int
+        Samples averaged in each step.
+    gradient_flow : bool
+        Take the limit of small learning rates at fixed η·t: the η² line is dropped.
+    frozen : sequence of bool, shape (K,), optional
+        True for units whose first-layer weights do not move; their readouts still train.
+    consolidation : Consolidation, optional
+        A penalty from the start of this phase on.
+    copy_heads : dict of str to str, optional
+        ``{"b": "a"}``: as the phase begins head b takes the value of head a.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.Phase({"a": 0.7, "b": 0.3}, duration=100.0, learning_rate=0.5).mixture
+    {'a': 0.7, 'b': 0.3}
+    """
+
+    tasks: str | Mapping[str, Any]
+    duration: Any
+    learning_rate: Any
+    readout_learning_rate: Any = 0.0
+    until: Any = None
+    weight_decay: Any = 0.0
+    readout_weight_decay: Any = 0.0
+    batch_size: Any = 1
+    gradient_flow: bool = False
+    frozen: Sequence[bool] | None = None
+    consolidation: Consolidation | None = None
+    copy_heads: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        put("duration", positive("duration", self.duration))
+        if not isinstance(self.tasks, str):
+            put("tasks", _probabilities(self.tasks))
+        for name in ("learning_rate", "readout_learning_rate"):
+            put(name, _rate(name, getattr(self, name), self.duration))
+        for name in ("weight_decay", "readout_weight_decay"):
+            put(name, nonnegative(name, getattr(self, name)))
+        put("until", _thresholds(self.until))
+        put("batch_size", count("batch_size", self.batch_size, most=2**53))
+        put("gradient_flow", flag("gradient_flow", self.gradient_flow))
+        if self.frozen is not None:
+            put("frozen", _mask(self.frozen))
+        if self.consolidation is not None and not isinstance(self.consolidation, Consolidation):
+            raise ProblemError(
+                "consolidation", "must be a Consolidation", repr(self.consolidation), ""
+            )
+        if self.copy_heads is not None:
+            copies = {
+                label("copy_heads", k): label("copy_heads", v)
+                for k, v in mapping("copy_heads", self.copy_heads).items()
+            }
+            put("copy_heads", copies or None)
+
+    @property
+    def mixture(self) -> dict[str, Any]:
+        """Probability of every task that the phase samples."""
+        return {self.tasks: 1.0} if isinstance(self.tasks, str) else dict(self.tasks)
+
+    @property
+    def rates(self) -> tuple[Any, Any]:
+        """Learning rates of the two layers."""
+        return self.learning_rate, self.readout_learning_rate
+
+    @property
+    def thresholds(self) -> dict[str, Any]:
+        """Error at or below which each task must be for the phase to end early."""
+        if self.until is None:
+            return {}
+        return (
+            dict(self.until)
+            if isinstance(self.until, dict)
+            else dict.fromkeys(self.mixture, self.until)
+        )
+
+
+def _probabilities(tasks: Any) -> dict[str, Any]:
+    names = mapping("tasks", tasks)
+    p = {
+        label("tasks", k): number(
+            f"tasks[{k!r}]",
+            v,
+            "be >= 0 and <= 1",
+            lambda x: (x >= 0) & (x <= 1),
+            "Give the fraction of samples from the task.",
+        )
+        for k, v in names.items()
+    }
+    total: Any = sum(p.values())
+    if np.any(np.abs(total - 1.0) > PROBABILITY_TOLERANCE):
+        worst = float(np.asarray(total).ravel()[np.abs(np.asarray(total) - 1).argmax()])
+        raise ProblemError(
+            "tasks", "must have probabilities that sum to 1", f"{worst:.12g}", "Rescale them."
+        )
+    return p
+
+
+def _rate(argument: str, value: Any, duration: Any) -> Any:
+    if isinstance(value, Schedule):
+        return value
+    if callable(value) and not is_labelled(value):
+        function: Callable[[float], float] = value
+        return Schedule.from_function(function, float(np.max(np.asarray(duration))))
+    return nonnegative(argument, value, "Learning rates have no sign; the update descends.")
+
+
+def _thresholds(until: Any) -> Any:
+    if until is None:
+        return None
+    if isinstance(until, Mapping):
+        return {
+            label("until", k): positive(f"until[{k!r}]", v)
+            for k, v in mapping("until", until).items()
+        }
+    return positive("until", until)
+
+
+def _mask(frozen: Any) -> tuple[bool, ...]:
+    given = np.asarray(frozen)
+    if given.ndim != 1 or given.dtype != bool:
+        raise ProblemError(
+            "frozen",
+            "must be one True or False for each student unit",
+            repr(frozen)[:80],
+            "For unit 0 of two write frozen=[True, False].",
+        )
+    return tuple(bool(x) for x in given)

@@ -1,0 +1,108 @@
+"""The points of a sweep, one of which is a single run, and how their numbers become arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.checks import is_labelled
+from odekit.problem.schedule import Schedule
+
+if TYPE_CHECKING:
+    from odekit.base.arrays import Floats
+    from odekit.problem.axes import Axis
+    from odekit.problem.base import AnyProblem
+    from odekit.problem.phase import Phase
+
+
+class Points:
+    """The points of a sweep: values that may be labelled become arrays with these in front.
+
+    Parameters
+    ----------
+    problem : AnyProblem
+    found : mapping
+        Its sweep dims, from `odekit.problem.axes.axes`; none of them makes one point.
+    """
+
+    def __init__(self, problem: AnyProblem, found: Mapping[str, Axis]) -> None:
+        self.dims, self.tasks = list(found), list(problem.tasks)
+        self.shape = tuple(size for size, _ in found.values())
+        self.size = int(np.prod(self.shape, dtype=np.int64))
+
+    def values(self, value: Any, core: int = 0) -> Floats:
+        """A value that may be labelled, as (points or 1, *core)."""
+        if not is_labelled(value):
+            return np.ascontiguousarray(np.asarray(value, dtype=np.float64)[np.newaxis])
+        lead = [str(d) for d in value.dims[: value.ndim - core]]
+        if not lead:
+            return np.ascontiguousarray(np.asarray(value.values, dtype=np.float64)[np.newaxis])
+        order = [d for d in self.dims if d in lead]
+        numbers = value.transpose(*order, *value.dims[len(lead) :]).values
+        tail = numbers.shape[len(lead) :]
+        full = numbers.reshape(
+            *(numbers.shape[order.index(d)] if d in lead else 1 for d in self.dims), *tail
+        )
+        return np.ascontiguousarray(
+            np.broadcast_to(full, (*self.shape, *tail)).reshape(self.size, *tail), dtype=np.float64
+        )
+
+    def stack(self, values: Sequence[Any], core: int) -> Floats:
+        """Several values as (points or 1, values, *core)."""
+        parts = [self.values(value, core) for value in values]
+        size = max((len(part) for part in parts), default=1)
+        parts = [np.broadcast_to(part, (size, *part.shape[1:])) for part in parts]
+        return np.ascontiguousarray(np.stack(parts, axis=1)) if parts else np.zeros((1, 0))
+
+    def fold(self, array: Any) -> Any:
+        """The first axis, the points, as the dims of the sweep."""
+        return array.reshape((*self.shape, *array.shape[1:]))
+
+    def levels(self, phase: Phase) -> Floats:
+        """Thresholds of a phase, (points or 1, watched)."""
+        return self.stack(list(phase.thresholds.values()), 0)
+
+    def watched(self, phase: Phase) -> Any:
+        """Indices of the tasks whose errors end a phase."""
+        return np.array([self.tasks.index(name) for name in phase.thresholds], dtype=np.int64)
+
+    def rate(self, rate: Any) -> Floats:
+        """A learning rate as a phase begins, (points or 1,)."""
+        return self.values(rate(0.0) if isinstance(rate, Schedule) else rate)
+
+    def stops(self, phase: Phase) -> Floats:
+        """Times since the phase began that steps land on: kinks of its schedules."""
+        longest = float(np.max(np.asarray(phase.duration)))
+        tables = [rate for rate in phase.rates if isinstance(rate, Schedule)]
+        return np.array(sorted({b for table in tables for b in table.breaks(longest)}))
+
+
+def rows_of(wanted: Mapping[str, Any], given: Mapping[str, Floats]) -> Floats:
+    """Constants by name as one row for each point, or one for all, in the order of `wanted`.
+
+    Parameters
+    ----------
+    wanted : mapping
+        Arrays of the shapes that the constants of a point have, from the kernels.
+    given : mapping
+        Constants of the same names, (points or 1, *shape).
+    """
+    if wanted.keys() != given.keys():
+        raise TypeError(f"constants {sorted(given)} where {sorted(wanted)} are wanted")
+    blocks = []
+    for name, places in wanted.items():
+        block = given[name]
+        if block[0].size != places.size:
+            raise TypeError(f"{name} has shape {block.shape[1:]}, wanted is {places.shape}")
+        blocks.append(block.reshape(len(block), -1))
+    return side_by_side(blocks)
+
+
+def side_by_side(blocks: Sequence[Floats]) -> Floats:
+    """Blocks (points or 1, ...) flattened and joined: a row for each point, or one for all."""
+    size = max(len(block) for block in blocks)
+    flat = [block.reshape(len(block), -1) for block in blocks]
+    whole = [np.broadcast_to(block, (size, block.shape[1])) for block in flat]
+    return np.ascontiguousarray(np.concatenate(whole, axis=1))

@@ -1,0 +1,181 @@
+"""What a system of equations is to the rest of the library, and which there are.
+
+Integrators, sweeps, stores and pictures are handed a `System` (`problem.system`) and ask nothing
+else: none of them knows which one it has. The table itself is `odekit.systems`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from odekit.base.errors import ProblemError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from odekit.base.arrays import Floats
+    from odekit.dataset.variable import Variable
+    from odekit.problem.axes import Axis
+    from odekit.problem.base import AnyProblem
+    from odekit.problem.plain import Apart
+
+FIRST = "committee"
+"""The kind of problems in files and scenarios that do not name theirs."""
+
+
+class Finding(NamedTuple):
+    """A law, whether a result obeys it, and what was found."""
+
+    law: str
+    holds: bool
+    found: str
+
+
+class Equations(Protocol):
+    """One phase of one trajectory, as functions of time and state."""
+
+    breaks: list[float]
+    """Times that no step may cross."""
+    has_event: bool
+    """Whether the phase may end by threshold."""
+
+    def rhs(self, t: float, y: Floats) -> Floats:
+        """Time derivative, shape (n,)."""
+
+    def jac(self, t: float, y: Floats) -> Floats:
+        """Jacobian, shape (n, n)."""
+
+    def event(self, y: Floats) -> float:
+        """A number that is <= 0 once the phase may end."""
+
+
+class System(ABC):
+    """A system of equations: what its problems hold, how they pack, and what is shown of them.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in files and scenarios.
+    title : str
+        Of its datasets, for people.
+    references : str
+        The papers whose equations these are.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    references: ClassVar[str]
+    descends: ClassVar[bool] = False
+    """Whether its equations take discrete steps too: `odekit.descend`."""
+
+    # ------------------------------------------------------------------------------- the problem
+
+    @abstractmethod
+    def write(self, problem: Any, apart: Apart | None) -> dict[str, Any]:
+        """The problem as plain data; large arrays may be kept apart."""
+
+    @abstractmethod
+    def read(self, data: Mapping[str, Any], own: Any) -> AnyProblem:
+        """Rebuild, and check, a problem; `own` are functions of the user's that no file holds."""
+
+    # ------------------------------------------------------------------------------- the dataset
+
+    @abstractmethod
+    def variables(self, outline: Mapping[str, Any]) -> Mapping[str, Variable]:
+        """Every variable of a dataset by name; `outline` is that of a problem, or all its data."""
+
+    @abstractmethod
+    def sizes(self, problem: Any) -> dict[str, int]:
+        """Length of every dim of the dataset but those of time, phases and a sweep."""
+
+    @abstractmethod
+    def labels(self, problem: Any) -> dict[str, list[str]]:
+        """Coordinates that are names."""
+
+    def constants(self, problem: Any) -> dict[str, Any]:
+        """Variables that no run changes, with the sweep dims that they have."""
+        del problem
+        return {}
+
+    def absent(self, problem: Any) -> set[str]:
+        """Variables of the registry that no run of this problem has."""
+        del problem
+        return set()
+
+    # ----------------------------------------------------------------------------- the integration
+
+    @abstractmethod
+    def points(self, problem: Any, found: Mapping[str, Axis]) -> Any:
+        """The packing of all points of a sweep; of a problem without sweep dims, of one."""
+
+    @abstractmethod
+    def in_lanes(self, problem: Any) -> bool:
+        """Whether the compiled engine has the equations."""
+
+    @abstractmethod
+    def numbers(self, problem: Any) -> int:
+        """Numbers that one trajectory starts from."""
+
+    # ------------------------------------------------------------------------------ finite networks
+
+    def simulation(self) -> Any:
+        """What trains finite networks: `plan`, `course` and `train_fleet`, as the committee's."""
+        rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
+        raise ProblemError("problem", rule, self.kind, "")
+
+    # ---------------------------------------------------------------------------------- for people
+
+    def words(self, problem: Any) -> Iterable[str]:
+        """The problem in a few lines."""
+        del problem
+        return ()
+
+    def final_words(self, ds: xr.Dataset) -> Iterable[str]:
+        """The last row of a run, errors excepted."""
+        del ds
+        return ()
+
+    @abstractmethod
+    def panels(self, ds: xr.Dataset, time: str) -> Figure:
+        """The course of one run over time."""
+
+    @abstractmethod
+    def laws(self, ds: xr.Dataset, problem: Any, tolerance: float) -> Iterator[Finding]:
+        """What must hold in any one result."""
+
+    @abstractmethod
+    def conserved(self, ds: xr.Dataset, problem: Any) -> xr.Dataset:
+        """Conserved quantities of a run, their drifts and sizes."""
+
+    @abstractmethod
+    def scenario(self, raw: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """Tables of a scenario, what builds its problem, and the mistakes so far."""
+
+
+_table: dict[str, Callable[[], System]] = {}
+_made: dict[str, System] = {}
+
+
+def register(kind: str, make: Callable[[], System]) -> None:
+    """Add a system to the table."""
+    _table[kind] = make
+    _made.pop(kind, None)
+
+
+def system_of(kind: object) -> System:
+    """The system of a kind of problem.
+
+    Raises
+    ------
+    ProblemError
+        If there is none of that name.
+    """
+    if not isinstance(kind, str) or kind not in _table:
+        known = ", ".join(map(repr, _table))
+        raise ProblemError("kind", f"must be one of {known}", repr(kind)[:80], "")
+    if kind not in _made:
+        _made[kind] = _table[kind]()
+    return _made[kind]

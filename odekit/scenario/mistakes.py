@@ -1,0 +1,190 @@
+"""Mistakes of a scenario: collected with their keys, and repaired so that the rest is checked."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+import typing
+from typing import Any
+
+from pydantic import ValidationError
+
+from odekit.base.errors import ProblemError
+from odekit.scenario.tables import FORMS, TABLES, PhaseTable, ScenarioTable, Table, TaskTable
+
+EXTRA = "extra_forbidden"
+DEPTH = {"heads": 2, "tasks": 3, "phases": 3, "solver": 2}
+"""Length of the keys that are repaired alone; a mistake in the state leaves no state."""
+STATE = {"Q": [[1.0]], "R": [[0.0]], "T": [[1.0]]}
+TASK = {"readout": [0.0]}
+PHASE = {"tasks": "", "duration": 1.0, "learning_rate": 0.0}
+ROOT: dict[str, Any] = {"state": STATE, "heads": {}, "tasks": {}, "phases": []}
+SECTIONS = ("file", "title", "description", "references", "activation", *ROOT, "solver", "figure")
+
+WORDS = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "list_type": "a list (of tables: write [[phases]])",
+    "dict_type": "a table of names",
+    "model_type": "a table",
+}
+"""What each kind of value is called."""
+
+Key = tuple[str | int, ...]
+
+
+class Mistakes(list[tuple[Key, str]]):
+    """Mistakes with their keys; `broken` keys hold a stand-in, whose mistakes do not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: set[Key] = set()
+
+    def blame(self, error: ProblemError, where: Key) -> Key:
+        """Take down what a check found below the key `where`; return the key at fault."""
+        key = (*where, *argument_key(error.argument))
+        if not any(key[: len(b)] == b for b in self.broken):
+            sentence = f"{error.rule}, got {error.given}. {error.remedy}".strip()
+            self.append((key, sentence if error.remedy else sentence.removesuffix(".")))
+        return key
+
+    def in_order(self) -> list[tuple[str, str]]:
+        """The mistakes as text, in the order in which a scenario is written."""
+        rank = {name: i for i, name in enumerate(SECTIONS)}
+
+        def place(item: tuple[Key, str]) -> tuple[int, int]:
+            key = item[0] or ("file",)
+            index = key[1] if len(key) > 1 and isinstance(key[1], int) else 0
+            return rank.get(str(key[0]), -1), index
+
+        items = sorted(self, key=place)
+        return list(dict.fromkeys((dotted(key), message) for key, message in items))
+
+
+def validate(raw: dict[str, Any]) -> tuple[ScenarioTable, Mistakes]:
+    """The scenario's tables, with stand-ins for the keys at fault, and the mistakes."""
+    mistakes = Mistakes()
+    try:
+        return ScenarioTable.model_validate(raw), mistakes
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    raw = copy.deepcopy(raw)
+    guesses = {(*one["loc"][:-1], _guess(one["loc"])) for one in found if one["type"] == EXTRA}
+    for one in found:
+        key = tuple(step for step in one["loc"] if step not in (*FORMS, "[key]"))
+        if one["type"] != "missing" or one["loc"] not in guesses:
+            mistakes.append((key, message(one)))
+        _repair(raw, key, mistakes.broken)
+    return ScenarioTable.model_validate(raw), mistakes
+
+
+def argument_key(argument: str) -> Key:
+    """The key of an argument as Python writes it.
+
+    Examples
+    --------
+    >>> argument_key("phases[1].until['a']"), argument_key("Q, R, T")
+    (('phases', 1, 'until', 'a'), ())
+    """
+    if ", " in argument:
+        return ()
+    steps = re.findall(r"\['((?:[^'\\]|\\.)*)'\]|\[(\d+)\]|([^.\[\]]+)", argument)
+    return tuple(int(index) if index else name or word for name, index, word in steps)
+
+
+def dotted(key: Key) -> str:
+    """A key as a user reads it.
+
+    Examples
+    --------
+    >>> dotted(("phases", 1, "duration"))
+    'phases[1].duration'
+    """
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key)
+    return text.lstrip(".") or "file"
+
+
+def _repair(raw: dict[str, Any], key: Key, broken: set[Key]) -> None:
+    """Put a stand-in where a mistake is, or drop the key if it can be left out."""
+    section = str(key[0])
+    cut = key[: DEPTH.get(section, 1)]
+    broken.add(cut)
+    if len(cut) == 1 or not isinstance(raw.get(section), dict | list):
+        raw.pop(section, None)
+        if section in ROOT:
+            raw[section] = copy.deepcopy(ROOT[section])
+    elif section == "heads":
+        raw[section][cut[1]] = [1.0]
+    elif section == "solver":
+        raw[section].pop(cut[1], None)
+    elif len(cut) == 2:
+        raw[section][cut[1]] = dict(TASK if section == "tasks" else PHASE)
+    else:
+        _repair_field(raw[section][cut[1]], cut[2], TASK if section == "tasks" else PHASE)
+
+
+def _repair_field(table: Any, name: Any, stand_ins: dict[str, Any]) -> None:
+    if isinstance(table, dict):
+        table.pop(name, None)
+        if name in stand_ins:
+            table[name] = stand_ins[name]
+
+
+def message(error: Any, known: str | None = None) -> str:
+    """What pydantic found, in the words of the other errors."""
+    kind, given = error["type"], _short(error["input"])
+    if kind == "missing":
+        return "is missing"
+    if kind == EXTRA:
+        return (
+            _unknown(error["loc"]) if known is None else f"is not a known key; known here: {known}"
+        )
+    if kind == "union_tag_invalid":
+        tags = re.findall(r"<\w+>", error["ctx"]["expected_tags"])
+        return f"must be {' or '.join(FORMS[t] for t in tags)}, got {given}"
+    if kind in WORDS:
+        return f"must be {WORDS[kind]}, got {given}"
+    return f"{error['msg'].replace('Input should be', 'must be')}, got {given}"
+
+
+def _unknown(loc: Key) -> str:
+    """Say that a key is unknown, and what may have been meant."""
+    guess, known = _guess(loc), ", ".join(_table_at(loc[:-1]).model_fields)
+    hint = f"did you mean `{guess}`?" if guess else f"known here: {known}"
+    return f"is not a known key; {hint}"
+
+
+def _guess(loc: Key) -> str | None:
+    known = list(_table_at(loc[:-1]).model_fields)
+    return next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.6)), None)
+
+
+def _table_at(loc: Key) -> type[Table]:
+    """The table in which a key stands."""
+    table: type[Table] = ScenarioTable
+    if len(loc) > 1 and loc[0] in ("tasks", "phases", "heads"):
+        table = TaskTable if loc[0] == "tasks" else PhaseTable
+        loc = loc[2:]
+    for step in loc:
+        if step in TABLES:
+            table = TABLES[str(step)]
+        elif step in table.model_fields:
+            table = _inner(table.model_fields[str(step)].annotation) or table
+    return table
+
+
+def _inner(annotation: Any) -> type[Table] | None:
+    """The table that a field holds, if it holds just one."""
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return annotation
+    plain = [_inner(a) for a in typing.get_args(annotation) if a is not type(None)]
+    return plain[0] if len(plain) == 1 else None
+
+
+def _short(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,287 @@
+"""Values of a scenario's tables: numbers, sweeps and the builders of teachers and readouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from odekit.base.checks import MAX_UNITS, axis_name, count
+from odekit.base.errors import ProblemError
+from odekit.base.spread import spread
+from odekit.problem.schedule import Schedule
+from odekit.scenario import tables as schema
+from odekit.systems.committee import teachers
+from odekit.systems.committee.start import imbalance, polar
+from odekit.systems.committee.state import OrderParameters
+
+MAX_POINTS = 10_000_000
+"""Most values on a sweep's axis."""
+
+Axes = dict[str, Any]
+
+
+def value(given: Any, axes: Axes) -> Any:
+    """What a number, a table or a list of a scenario stands for.
+
+    Parameters
+    ----------
+    given : object
+        A validated value of the schema.
+    axes : dict
+        The sweep axes met so far, by name; a new one is added.
+
+    Raises
+    ------
+    ProblemError
+        Naming the key below `given` that is at fault.
+    """
+    build = _BUILDERS.get(type(given))
+    if build is not None:
+        return build(given, axes)
+    if isinstance(given, Mapping):
+        return {name: value(v, axes) for name, v in given.items()}
+    return given
+
+
+def vector(given: Any, core: str, axes: Axes) -> Any:
+    """A list whose entries may be swept, as an array over the dim `core`; or what builds it."""
+    if not isinstance(given, list):
+        return value(given, axes)
+    named = {}
+    for i, item in enumerate(given):
+        with within(f"[{i}]"):
+            named[f"entry{i}"] = value(item, axes)
+    return spread(lambda **v: [np.array(list(v.values()), dtype=float)], [(core,)], **named)[0]
+
+
+def state(table: schema.State, axes: Axes) -> OrderParameters:
+    """The initial state, given or drawn."""
+    given = {name: getattr(table, name) for name in ("Q", "R", "T")}
+    if table.draw is not None:
+        if any(v is not None for v in given.values()):
+            raise ProblemError("", "must be either Q, R and T, or `draw`", "both", "Remove one.")
+        with within("draw"):
+            return _draw(table.draw, axes)
+    for name, v in given.items():
+        if v is None:
+            raise ProblemError(
+                name, "must be given with the other two of Q, R, T", "nothing", "Or use `draw`."
+            )
+    dims = {"Q": ("student", "student_other"), "R": ("student", "teacher")}
+    matrices = {name: matrix(name, given[name], core, axes) for name, core in dims.items()}
+    return OrderParameters(**matrices, T=_teacher("T", given["T"], axes))
+
+
+def output_times(given: list[float] | schema.Times) -> Any:
+    """Output times of the solver."""
+    if isinstance(given, list):
+        return np.asarray(given)
+    times = _points({"linspace": given.linspace, "geomspace": given.geomspace})
+    return times if given.start is None else np.concatenate([[given.start], times])
+
+
+@contextmanager
+def within(key: str) -> Iterator[None]:
+    """Put a key before the argument that an error names."""
+    try:
+        yield
+    except ProblemError as error:
+        raise ProblemError(
+            join(key, error.argument), error.rule, error.given, error.remedy
+        ) from None
+
+
+def join(key: str, argument: str) -> str:
+    """Two keys in a row.
+
+    Examples
+    --------
+    >>> join("phases", "[0]"), join("state", "Q"), join("state", "")
+    ('phases[0]', 'state.Q', 'state')
+    """
+    return f"{key}{'' if not argument or argument[0] == '[' or not key else '.'}{argument}"
+
+
+def _axis(table: schema.Axis, axes: Axes) -> Any:
+    import xarray as xr
+
+    axis_name("over", table.over)
+    if table.over == "draw":
+        raise ProblemError(
+            "over", "must not be `draw`, the axis of `draws`", "'draw'", "Rename it."
+        )
+    points = _points({n: getattr(table, n) for n in ("values", "linspace", "geomspace")})
+    if table.labels is None and len(set(points)) < len(points):
+        rule = "must hold different numbers"
+        raise ProblemError("values", rule, str(points[:8]), "Or name them: labels = [...].")
+    labels = points if table.labels is None else _labels(table.labels, len(points))
+    if not np.array_equal(axes.setdefault(table.over, labels), labels):
+        raise ProblemError(
+            "over",
+            f"must have the same values wherever it names the axis {table.over!r}",
+            "other values",
+            "Give them the same `labels`, or name another axis.",
+        )
+    return xr.DataArray(points, dims=(table.over,), coords={table.over: labels})
+
+
+def _labels(given: list[Any], size: int) -> Any:
+    """Names or numbers under which the values of an axis are known in the result."""
+    text = all(isinstance(x, str) and x.isascii() and x.isprintable() and x for x in given)
+    numeric = all(type(x) in (int, float) and np.isfinite(x) for x in given)
+    if not (text or numeric) or not len(set(given)) == len(given) == size:
+        rule = f"must hold {size} different names in ASCII, or numbers"
+        raise ProblemError("labels", rule, str(given)[:80], "One for each value.")
+    return np.asarray(given, dtype=np.str_ if text else float)
+
+
+def _points(forms: dict[str, list[float] | None]) -> Any:
+    """The numbers of exactly one of values, linspace and geomspace."""
+    used = {name: v for name, v in forms.items() if v is not None}
+    if len(used) != 1:
+        raise ProblemError("", f"must have exactly one of {', '.join(forms)}", str(len(used)), "")
+    ((name, numbers),) = used.items()
+    if name == "values":
+        if not numbers:
+            raise ProblemError(name, "must hold at least one number", "none", "")
+        return np.asarray(numbers)
+    good = len(numbers) == 3 and np.isfinite(numbers).all() and numbers[2] == int(numbers[2])
+    if not good or not 1 <= numbers[2] <= MAX_POINTS:
+        raise ProblemError(
+            name,
+            f"must be [first, last, count] with a whole count of 1 to {MAX_POINTS}",
+            str(numbers),
+            "",
+        )
+    first, last, count = numbers
+    if name == "linspace":
+        return np.linspace(first, last, int(count))
+    if first <= 0 or last <= 0:
+        raise ProblemError(name, "must go from one number > 0 to another", str(numbers), "")
+    return np.geomspace(first, last, int(count))
+
+
+def matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
+    """A list of rows whose entries may be swept."""
+    lengths = [len(row) for row in given]
+    if len(set(lengths)) != 1:
+        raise ProblemError(name, "must have rows of one length", f"lengths {lengths}", "")
+    with within(name):
+        named = {
+            f"entry{i}_{j}": value(v, axes)
+            for i, row in enumerate(given)
+            for j, v in enumerate(row)
+        }
+
+    def fill(**v: Any) -> list[Any]:
+        return [np.array(list(v.values()), dtype=float).reshape(len(lengths), -1)]
+
+    return spread(fill, [core], **named)[0]
+
+
+def _teacher(name: str, given: Any, axes: Axes) -> Any:
+    """The overlaps T of the fixed vectors."""
+    if isinstance(given, list):
+        return matrix(name, given, ("teacher", "teacher_other"), axes)
+    if isinstance(given, int):
+        return teachers.orthonormal(count(name, given))
+    with within(name):
+        return value(given, axes)
+
+
+def _draw(table: schema.Draw, axes: Axes) -> OrderParameters:
+    with within("weight_std"):
+        std = vector(table.weight_std, "student", axes)
+    T = table.teacher
+    T = T if isinstance(T, int) else _teacher("teacher", T, axes)
+    plain = table.model_dump(include={"student", "input_dim", "seed", "draws"})
+    return OrderParameters.draw(teacher=T, weight_std=std, **plain)
+
+
+def _polar(table: schema.Polar, axes: Axes) -> Any:
+    args = table.polar
+    with within("polar.radius"):
+        is_scale = isinstance(args.radius, schema.Imbalance)
+        radius = _imbalance(args.radius, axes, 1) if is_scale else value(args.radius, axes)
+    angles = args.angles if isinstance(args.angles, list) else [args.angles]
+    with within("polar.angles"):
+        swept = [value(v, axes) for v in angles]
+    with within("polar"):
+        return polar(radius, swept)
+
+
+def _imbalance(table: Any, axes: Axes, layer: int = 0) -> Any:
+    with within("imbalance"):
+        scale, gain = (_argument(table.imbalance, name, axes) for name in ("scale", "gain"))
+        return imbalance(scale, gain)[layer]
+
+
+def _argument(args: schema.Table, name: str, axes: Axes) -> Any:
+    with within(name):
+        return value(getattr(args, name), axes)
+
+
+def _embed(table: schema.Embed, axes: Axes) -> Any:
+    args = table.embed
+
+    def build(readout: Any) -> list[Any]:
+        return [teachers.embed(readout, args.task, tasks=args.tasks)]
+
+    with within("embed"):
+        count("tasks", args.tasks)
+        own = vector(args.readout, "teacher", axes)
+        return spread(build, [("teacher",)], readout=own)[0]
+
+
+def _rotated(table: schema.Rotated, axes: Axes) -> Any:
+    args = table.rotated
+
+    def build(overlap: Any) -> list[Any]:
+        return [teachers.rotated(args.units, overlap, tasks=args.tasks)]
+
+    with within("rotated"):
+        _check_size(args)
+        overlap = _argument(args, "overlap", axes)
+        return spread(build, [("teacher", "teacher_other")], overlap=overlap)[0]
+
+
+def _random(table: schema.Random, axes: Axes) -> Any:
+    args = table.random.model_dump(exclude={"norm"})
+
+    def build(norm: Any) -> list[Any]:
+        return [teachers.random(**args, norm=float(norm))]
+
+    with within("random"):
+        norm = _argument(table.random, "norm", axes)
+        return spread(build, [("teacher", "teacher_other")], norm=norm)[0]
+
+
+def _shared(table: schema.Shared, _axes: Axes) -> Any:
+    with within("shared"):
+        _check_size(table.shared)
+        return teachers.shared(**table.shared.model_dump())
+
+
+def _check_size(args: schema.RotatedArgs | schema.SharedArgs) -> None:
+    """The tasks' units together are the fixed vectors."""
+    if 0 < args.units <= MAX_UNITS and args.tasks > 0:
+        count("tasks", args.tasks, most=max(MAX_UNITS // args.units, 1))
+
+
+def _schedule(table: schema.ScheduleTable, _axes: Axes) -> Schedule:
+    return Schedule(np.asarray(table.times), np.asarray(table.values), table.interpolation)
+
+
+_BUILDERS: dict[type, Callable[[Any, Axes], Any]] = {
+    schema.Axis: _axis,
+    schema.Polar: _polar,
+    schema.Imbalance: _imbalance,
+    schema.Embed: _embed,
+    schema.Rotated: _rotated,
+    schema.Shared: _shared,
+    schema.Random: _random,
+    schema.ScheduleTable: _schedule,
+}

@@ -1,0 +1,227 @@
+"""Segments of rows and the state after them, on disk, so that a killed run resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.checks import number
+from odekit.base.errors import CheckpointError, ProblemError
+from odekit.base.text import canonical_json
+from odekit.store.files import write_atomic
+
+DEFAULT_SECONDS = 30.0
+PROBLEM_FILE, STATE_FILE = "problem.json", "state.npz"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often a run leaves what it needs to resume.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it does not exist. A run of the same problem with the same options goes on from
+        what it finds there; another problem is refused.
+    seconds : float
+        Time between two states, >= 0; a killed run loses at most this.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> ok.Checkpoint("plateau.checkpoint", seconds=10.0).seconds
+    10.0
+    """
+
+    folder: str | Path
+    seconds: float = DEFAULT_SECONDS
+
+    def __post_init__(self) -> None:
+        number("seconds", self.seconds, "be >= 0", lambda x: x >= 0)
+        if not isinstance(self.folder, str | Path) or not str(self.folder):
+            raise ProblemError("folder", "must be a path", repr(self.folder), "Name a folder.")
+
+
+def as_checkpoint(value: object, digest: str) -> Checkpoint | None:
+    """solve's argument: None, a `Checkpoint`, a folder, or an interval in seconds.
+
+    The folder that belongs to an interval is named by the digest of the problem.
+    """
+    if value is None or isinstance(value, Checkpoint):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Checkpoint(f"odekit-{digest[:12]}.checkpoint", float(value))
+    if isinstance(value, str | Path):
+        return Checkpoint(value)
+    raise ProblemError(
+        "checkpoint", "must be a folder, an interval in seconds or a Checkpoint", repr(value), ""
+    )
+
+
+@dataclass
+class Saved:
+    """All that a run has to remember: rows of one phase after the other, and where it stands.
+
+    `arrays` hold the state to full precision, `words` what is not an array.
+    """
+
+    arrays: dict[str, Floats] = field(default_factory=dict)
+    words: dict[str, Any] = field(default_factory=dict)
+
+
+def claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Make a folder the one of a run, or see that it already is.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    identity : dict
+        What must be equal for what is in it to belong to the run.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder belongs to another run, holds other files, or is damaged.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: cannot be used as a folder ({error.strerror}). Name another one."
+        ) from None
+    text, written = canonical_json(identity), folder / PROBLEM_FILE
+    if not written.exists():
+        if any(p for p in folder.iterdir() if not p.name.startswith(".")):
+            raise CheckpointError(
+                f"{folder}: holds other files and no checkpoint. Name an empty folder."
+            )
+        write_atomic(written, lambda p: p.write_bytes(text.encode()))
+        return
+    # Through JSON, as it was written: tuples become lists.
+    keys = differing_keys(read_json(written), json.loads(text))
+    if keys:
+        raise CheckpointError(
+            f"{folder}: belongs to another run, which differs in {', '.join(keys[:8])}. "
+            "Name another folder, or delete this one to start anew."
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object that was written to a checkpoint's folder."""
+    try:
+        data = json.loads(path.read_text())
+        if not isinstance(data, dict):
+            raise ValueError("it holds no object")
+    except (ValueError, OSError, RecursionError) as error:
+        raise damaged(path, error) from None
+    return data
+
+
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """What to raise for a file that cannot be what was written."""
+    return CheckpointError(
+        f"{path}: is damaged ({error}). Delete {path.parent} to start the run anew."
+    )
+
+
+class CheckpointFolder:
+    """A folder that holds the problem, row segments and the state that belongs to them."""
+
+    def __init__(self, checkpoint: Checkpoint, problem: dict[str, Any]) -> None:
+        self.folder = Path(checkpoint.folder)
+        self.seconds = checkpoint.seconds
+        self.segments = 0
+        self.last = time.monotonic()
+        self.problem = problem
+
+    def open(self) -> tuple[Saved, Floats, Floats] | None:
+        """Saved, row times and row states of an earlier run; None where there is none.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder belongs to another problem, or its files are damaged.
+        """
+        claim(self.folder, self.problem)
+        if not (self.folder / STATE_FILE).exists():
+            return None
+        return self._load()
+
+    def _load(self) -> tuple[Saved, Floats, Floats]:
+        path = self.folder / STATE_FILE
+        try:
+            arrays = read_arrays(path)
+            words = json.loads(bytes(arrays.pop("words")).decode())
+            self.segments = words.pop("segments")
+            parts = []
+            for i in range(self.segments):
+                path = self._segment(i)
+                parts.append(read_arrays(path))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            raise damaged(path, error) from None
+        t = [part["t"] for part in parts]
+        y = [part["y"] for part in parts]
+        return Saved(arrays, words), np.concatenate([[], *t]), np.concatenate(y or [[]])
+
+    def _segment(self, i: int) -> Path:
+        return self.folder / f"rows-{i:06d}.npz"
+
+    @property
+    def due(self) -> bool:
+        """Whether the interval has passed."""
+        return time.monotonic() - self.last >= self.seconds
+
+    def write(self, record: Saved, t: Floats, y: Floats) -> None:
+        """Add rows as a segment, then put down the state; a kill in between loses only these."""
+        if t.size:
+            write_arrays(self._segment(self.segments), {"t": t, "y": y})
+        segments = self.segments + bool(t.size)
+        words = canonical_json({**record.words, "segments": segments}).encode()
+        arrays = {**record.arrays, "words": np.frombuffer(words, dtype=np.uint8)}
+        write_arrays(self.folder / STATE_FILE, arrays)
+        self.segments = segments
+        self.last = time.monotonic()
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays with a checksum, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    payload = buffer.getvalue()
+    digest = hashlib.sha256(payload).digest()
+    write_atomic(path, lambda p: p.write_bytes(digest + payload))
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Read what `write_arrays` wrote."""
+    data = path.read_bytes()
+    digest, payload = data[:32], data[32:]
+    if hashlib.sha256(payload).digest() != digest:
+        raise ValueError("the checksum is wrong")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def differing_keys(a: Any, b: Any, key: str = "") -> list[str]:
+    """Dotted keys at which two pieces of plain data differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        found = []
+        for name in sorted(a.keys() | b.keys()):
+            inner = f"{key}.{name}" if key else name
+            found += differing_keys(a.get(name), b.get(name), inner)
+        return found
+    nested = isinstance(a, list) and isinstance(b, list) and len(a) == len(b)
+    if nested and any(isinstance(x, dict) for x in a):
+        pairs = enumerate(zip(a, b, strict=True))
+        return [k for i, (x, y) in pairs for k in differing_keys(x, y, f"{key}[{i}]")]
+    return [] if a == b else [key]

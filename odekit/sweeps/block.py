@@ -1,0 +1,131 @@
+"""A block of a sweep's grid: all its trajectories, in compiled code or one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.status import Status
+from odekit.dataset.assemble import variables_of
+from odekit.dataset.common import SWEPT_TEXT
+from odekit.dataset.variable import Variable
+from odekit.integrate.engine import Engine, suits
+from odekit.integrate.run import Run
+from odekit.problem.axes import at, axes, points
+
+if TYPE_CHECKING:
+    from odekit.base.arrays import Floats
+    from odekit.base.interrupts import Asked
+    from odekit.integrate.options import SolverOptions
+    from odekit.problem.base import AnyProblem
+
+UNREACHED: dict[str, Any] = {"status": int(Status.INTERRUPTED), "phase": -1, "method": "none"}
+"""What integer and text variables hold for points, or rows, that were not reached."""
+
+
+def run_block(
+    problem: AnyProblem,
+    options: SolverOptions,
+    times: Floats,
+    *,
+    threads: int,
+    interrupts: Asked,
+) -> dict[str, Any]:
+    """Run every point of a sweep, or of a part of one.
+
+    Parameters
+    ----------
+    problem : AnyProblem
+        With labelled numbers.
+    options : SolverOptions
+    times : ndarray, shape (rows,)
+        Times of the rows, those of the whole grid: a trajectory is the same, bit by bit, in
+        whatever block it is computed.
+    threads : int
+        Threads that may be busy at once.
+    interrupts : Interrupts
+        Where `asked` turns true, what is not yet computed is left as `blank` makes it.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Variables of the dataset by name; the sweep dims, in the order of `sweep.axes`, come first.
+    """
+    found = axes(problem)
+    if suits(problem, options):
+        return Engine(problem, found, options, times, threads, interrupts).run()
+    arrays = blank(problem, [size for size, _ in found.values()], times.size)
+    over_time = {name for name, spec in specs(problem, times.size).items() if "time" in spec.dims}
+    for place, index in points(found):
+        if interrupts.asked:
+            break
+        _put(
+            arrays,
+            over_time,
+            place,
+            times,
+            Run(at(problem, index), options, times, None).integrate(interrupts),
+        )
+    return arrays
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one variable of a sweep is, before there is any of it."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    unreached: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes for each trajectory."""
+        return int(np.prod(self.shape, dtype=int)) * np.dtype(self.dtype).itemsize
+
+
+def specs(problem: AnyProblem, rows: int) -> dict[str, Spec]:
+    """Variables of a sweep by name, with their core dims."""
+    system = problem.system
+    length = {"time": rows, "phase_index": len(problem.phases), **system.sizes(problem)}
+    left_out = {*system.constants(problem), *system.absent(problem)}
+    return {
+        v.name: Spec(v.dims, tuple(length[d] for d in v.dims), *_kind(v))
+        for v in variables_of(problem).values()
+        if not v.coordinate and v.name not in left_out
+    }
+
+
+def _kind(v: Variable) -> tuple[str, Any]:
+    number: Any = np.nan if v.dtype.startswith("float") else 0
+    return SWEPT_TEXT if v.dtype == "str" else v.dtype, UNREACHED.get(v.name, number)
+
+
+def blank(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any]:
+    """Arrays of trajectories of which none has been reached."""
+    return {
+        name: np.full((*shape, *spec.shape), spec.unreached, dtype=spec.dtype)
+        for name, spec in specs(problem, rows).items()
+    }
+
+
+def _put(
+    arrays: dict[str, Any],
+    over_time: set[str],
+    place: tuple[int, ...],
+    times: Floats,
+    run: dict[str, Any],
+) -> None:
+    """Write the result of one point; what it has not reached stays as it is."""
+    t = run.pop("time")
+    rows = np.searchsorted(times, t)
+    # A run that stopped early has one more row, at a time of its own.
+    kept = times[np.minimum(rows, times.size - 1)] == t
+    for name, value in run.items():
+        if name in over_time:
+            arrays[name][(*place, rows[kept])] = np.asarray(value)[kept]
+        else:
+            arrays[name][place] = value

@@ -1,0 +1,118 @@
+"""What of a sweep is finished, in a folder: one small record for each chunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from odekit.base.errors import CheckpointError
+from odekit.store.checkpoint import claim, damaged, read_arrays, read_json, write_arrays
+from odekit.store.files import write_atomic
+from odekit.sweeps.chunks import Chunking
+
+SHAPE_FILE = "chunks.json"
+
+
+class ChunkFolder:
+    """A folder of a sweep that a killed run resumes from.
+
+    Parameters
+    ----------
+    folder : Path
+    identity : dict
+        What must be equal for finished chunks to belong to the sweep.
+    sizes : dict of str to int
+        The sweep dims.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder belongs to another sweep, or is damaged.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], sizes: Mapping[str, int]) -> None:
+        self.folder, self.sizes = folder, dict(sizes)
+        claim(folder, identity)
+        self._lock = self._locked()
+
+    def _locked(self) -> IO[str] | None:
+        """A lock that ends with this process; none where the system, or the disk, has no such."""
+        try:
+            import fcntl
+        except ImportError:
+            return None
+        lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise CheckpointError(
+                f"{self.folder}: another run is writing to it. Wait for its end, or name another."
+            ) from None
+        except OSError:
+            lock.close()
+            return None
+        return lock
+
+    def release(self) -> None:
+        """Let another run have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def shape(self) -> dict[str, int] | None:
+        """Shape of the chunks of an earlier run; None where there was none."""
+        path = self.folder / SHAPE_FILE
+        if not path.exists():
+            return None
+        shape = read_json(path)
+        whole = all(isinstance(n, int) and n >= 1 for n in shape.values())
+        if shape.keys() != self.sizes.keys() or not whole:
+            raise damaged(path, ValueError("it fits other dims"))
+        return {d: int(shape[d]) for d in self.sizes}
+
+    def fix_shape(self, shape: Mapping[str, int]) -> None:
+        """Decide it for this run and those that resume it."""
+        before = self.shape()
+        if before is None:
+            text = json.dumps(dict(shape)).encode()
+            write_atomic(self.folder / SHAPE_FILE, lambda p: p.write_bytes(text))
+        elif before != dict(shape):
+            raise CheckpointError(
+                f"{self.folder}: was cut into chunks of {before}, not {dict(shape)}. "
+                "Leave out `chunk_size` to go on with it, or delete the folder to start anew."
+            )
+
+    def _record(self, number: int) -> Path:
+        return self.folder / f"chunk-{number:06d}.json"
+
+    def arrays_file(self, number: int) -> Path:
+        """Where the arrays of a chunk are, if they are kept here."""
+        return self.folder / f"chunk-{number:06d}.npz"
+
+    def finished(self, cut: Chunking) -> list[int]:
+        """Numbers of the chunks that are done."""
+        return [i for i in range(len(cut)) if self._record(i).exists()]
+
+    def forget(self, cut: Chunking) -> None:
+        """Nothing is done yet."""
+        for number in self.finished(cut):
+            self._record(number).unlink()
+
+    def finish(self, number: int, record: Mapping[str, Any]) -> None:
+        """Note that a chunk is done; its data must be on the disk."""
+        text = json.dumps(dict(record)).encode()
+        write_atomic(self._record(number), lambda p: p.write_bytes(text))
+
+    def write(self, number: int, arrays: Mapping[str, Any]) -> None:
+        """Keep the arrays of a chunk here."""
+        write_arrays(self.arrays_file(number), dict(arrays))
+
+    def read(self, number: int) -> dict[str, Any]:
+        """Arrays that were kept."""
+        path = self.arrays_file(number)
+        try:
+            return read_arrays(path)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise damaged(path, error) from None

@@ -1,0 +1,233 @@
+"""The trajectories of a sweep, chunk by chunk, on one time axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.checks import is_labelled
+from odekit.base.errors import ProblemError, SweepError
+from odekit.base.interrupts import Asked
+from odekit.integrate.options import SolverOptions, default_times
+from odekit.problem.axes import Axis, part
+from odekit.sweeps.chunks import (
+    MOST_CHUNKS,
+    PILOT_RUNS,
+    SECONDS,
+    Chunking,
+    chunk_shape,
+    most_runs,
+    pilot,
+    sample,
+)
+from odekit.sweeps.jobs import Done, Job, cores, measure
+from odekit.sweeps.targets import Target
+from odekit.sweeps.workers import Workers, call, run_here, run_on
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from odekit.problem.base import AnyProblem
+
+FEW = 16
+"""Grids of at most so many points need no pilot: each point is a chunk."""
+DEFAULT_RATE = 10.0
+"""Trajectories per second to be expected where there is no pilot's result."""
+MOST_ENDS = 10_000
+"""Most rows that the ends of phases may add."""
+
+
+@dataclass
+class Grid:
+    """A sweep to be computed.
+
+    Parameters
+    ----------
+    problem : AnyProblem
+    sizes : dict of str to int
+        Its sweep dims.
+    options : SolverOptions
+    times : ndarray
+        Rows of all trajectories.
+    target : Target
+    workers : Workers, optional
+        None computes in this process.
+    threads : int, optional
+    chunk_size : int, optional
+        Trajectories in a chunk.
+    progress : bool
+    """
+
+    problem: AnyProblem
+    sizes: dict[str, int]
+    options: SolverOptions
+    times: Floats
+    target: Target
+    workers: Workers | None = None
+    threads: int | None = None
+    chunk_size: int | None = None
+    progress: bool = False
+
+    def run(self, interrupts: Asked) -> xr.Dataset:
+        """Compute every chunk that is not yet there."""
+        try:
+            return self._run(interrupts)
+        finally:
+            self.target.release()
+            if self.workers is not None:
+                self.workers.close()
+
+    def _run(self, interrupts: Asked) -> xr.Dataset:
+        cut = Chunking(self.sizes, self._shape(interrupts))
+        finished = set(self.target.start(cut))
+        todo = [i for i in range(len(cut)) if i not in finished]
+        with _Progress(self.progress, cut, finished) as shown:
+            tally = _Tally(self.target, shown, finished)
+            if self.workers is None:
+                run_here((self._job(cut, i) for i in todo), tally.keep, interrupts)
+            else:
+                make = partial(self._job, cut)
+                run_on(self.workers, todo, make, tally.keep, tally.lose, interrupts)
+        tally.check()
+        return self.target.close(tally.settled == len(cut))
+
+    def _job(self, cut: Chunking, number: int) -> Job:
+        region = cut.region(number)
+        threads = self.threads if self.workers is None else self.workers.threads
+        some = part(self.problem, region)
+        return Job(number, region, some, self.options, self.times, threads, self.target.write)
+
+    def _shape(self, interrupts: Asked) -> dict[str, int]:
+        """Chunks as asked for, or decided before, or that take some seconds each."""
+        if self.chunk_size is not None:
+            return chunk_shape(self.sizes, self.chunk_size)
+        return self.target.shape() or self._measured_shape(interrupts)
+
+    def _measured_shape(self, interrupts: Asked) -> dict[str, int]:
+        """Chunks that take some seconds each, as a pilot finds, and fit into memory."""
+        total = math.prod(self.sizes.values())
+        runs = most_runs(self.problem, self.times.size)
+        if self.workers is None and self.target.folder is None and not self.progress:
+            pass  # nobody sees a chunk end: only their size matters
+        elif total <= FEW:
+            runs = 1
+        else:
+            rate = self._rate(total, interrupts)
+            # What is decided now must do for a resumed run too, even if this one was cut short.
+            wanted = int((DEFAULT_RATE if interrupts.asked else rate) * SECONDS)
+            runs = min(runs, max(wanted, -(-total // MOST_CHUNKS)))
+        if self.workers is not None:  # some for each, so that none waits long for the last
+            runs = min(runs, -(-total // (4 * max(self.workers.size(), 1))))
+        return chunk_shape(self.sizes, runs)
+
+    def _rate(self, total: int, interrupts: Asked) -> float:
+        some = sample(self.problem, min(PILOT_RUNS, total // FEW))
+        if self.workers is None:
+            threads = self.threads or cores()
+            return pilot(some, self.options, self.times, threads, interrupts)
+        arguments = (some, self.options, self.times, self.workers.threads)
+        rate = call(self.workers, measure, *arguments, interrupts=interrupts)
+        return DEFAULT_RATE if rate is None else float(rate)
+
+
+class _Tally:
+    """Counts chunks as they come in."""
+
+    def __init__(self, target: Target, shown: _Progress, finished: set[int]) -> None:
+        self.target, self.shown = target, shown
+        self.done, self.settled = len(finished), len(finished)
+        self.reason = ""
+
+    def keep(self, number: int, done: Done) -> None:
+        """One is done, or was interrupted."""
+        self.target.keep(number, done)
+        if not done.interrupted:
+            self.done += 1
+            self.settled += 1
+            self.shown.step(number)
+
+    def lose(self, number: int, reason: str) -> None:
+        """One is given up."""
+        self.target.lose(number, reason)
+        self.settled += 1
+        self.reason = reason
+        self.shown.step(number)
+
+    def check(self) -> None:
+        """Where every chunk failed there is no result to return."""
+        if self.settled and not self.done:
+            raise SweepError(
+                f"Every chunk of the sweep failed, the last because {self.reason}. "
+                "Do the workers see the same files, and have they the same odekit installed?"
+            )
+
+
+class _Progress:
+    """A bar on stderr that counts trajectories."""
+
+    def __init__(self, wanted: bool, cut: Chunking, finished: set[int]) -> None:
+        self.cut, self.bar = cut, None
+        if wanted:
+            import tqdm
+
+            total = math.prod(cut.sizes.values())
+            before = sum(cut.runs(i) for i in finished)
+            self.bar = tqdm.tqdm(total=total, initial=before, unit="run")
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def step(self, number: int) -> None:
+        """A chunk is settled."""
+        if self.bar is not None:
+            self.bar.update(self.cut.runs(number))
+
+    def __exit__(self, *_error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def common_times(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
+    """Default rows of a sweep: those of its longest phases, and where any run's phases may end."""
+    longest = np.array([np.max(np.asarray(phase.duration)) for phase in problem.phases])
+    begins = np.concatenate([[0.0], np.cumsum(longest)])
+    parts = [np.zeros(1)]
+    for begin, end, duration in zip(begins, begins[1:], longest, strict=False):
+        parts.append(begin + default_times(float(duration)))
+        parts[-1][-1] = end
+    if any(is_labelled(phase.duration) for phase in problem.phases):
+        parts.append(_ends(problem, found))
+    return np.unique(np.concatenate(parts))
+
+
+def _ends(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
+    """Ends of the phases of every point, added up as a run adds them."""
+    swept = {d for p in problem.phases if is_labelled(p.duration) for d in p.duration.dims}
+    dims = [d for d in found if d in swept]
+    t: Any = np.zeros([found[d][0] for d in dims])
+    ends = []
+    for phase in problem.phases:
+        t = t + _aligned(phase.duration, dims)
+        ends.append(np.unique(t))
+    every = np.unique(np.concatenate(ends))
+    if every.size > MOST_ENDS:
+        raise ProblemError(
+            "t_eval",
+            f"must be given where phases end at more than {MOST_ENDS} different times",
+            f"{every.size} times",
+            "All trajectories have the same rows: choose some.",
+        )
+    return every
+
+
+def _aligned(value: Any, dims: list[str]) -> Any:
+    """A number, or an array with all dims, of length one where it has none."""
+    if not is_labelled(value):
+        return value
+    missing = [d for d in dims if d not in value.dims]
+    return value.expand_dims(missing).transpose(*dims).values

@@ -1,0 +1,240 @@
+"""Where the chunks of a sweep go: arrays in memory, or a Zarr folder on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from odekit.base.errors import ProblemError
+from odekit.base.status import Status
+from odekit.store.checkpoint import Checkpoint
+from odekit.store.files import check_folder_target
+from odekit.sweeps.block import blank, specs
+from odekit.sweeps.chunkfolder import ChunkFolder
+from odekit.sweeps.chunks import Chunking, Region
+from odekit.sweeps.jobs import Arrays, Done
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from odekit.base.arrays import Floats
+    from odekit.dataset.result import Result
+
+
+Write = Callable[[Region, Arrays], None] | None
+
+
+class Target(Protocol):
+    """What `run_grid` fills."""
+
+    folder: ChunkFolder | None
+    """Where finished chunks are noted, so that another run need not compute them."""
+    write: Write
+    """What puts a chunk's arrays here from any process; None: they are handed to `keep`."""
+
+    def shape(self) -> dict[str, int] | None:
+        """Shape of the chunks, where an earlier run has decided it."""
+
+    def start(self, cut: Chunking) -> list[int]:
+        """Make room; numbers of the chunks that are done already."""
+
+    def keep(self, number: int, done: Done) -> None:
+        """A chunk is done."""
+
+    def lose(self, number: int, reason: str) -> None:
+        """A chunk is given up."""
+
+    def close(self, complete: bool) -> xr.Dataset:
+        """The dataset of what there is."""
+
+    def release(self) -> None:
+        """Let another run have the folder, if there is one."""
+
+
+def unreached(problem: Any, rows: int, region: Region, status: Status) -> Arrays:
+    """A block of trajectories that have not begun, with a status that says why."""
+    shape = [s.stop - s.start for s in region.values()]
+    arrays = blank(problem, shape, rows)
+    arrays["status"][...] = int(status)
+    return arrays
+
+
+class _Target:
+    """What both have: which part is lost, and why."""
+
+    write: Write = None
+    folder: ChunkFolder | None = None
+
+    def __init__(self, result: Result, times: Floats) -> None:
+        self.result, self.times = result, times
+        self.lost: list[dict[str, Any]] = []
+
+    def release(self) -> None:
+        """Let another run have the folder."""
+        if self.folder is not None:
+            self.folder.release()
+
+    def _note(self, region: Region, reason: str) -> Arrays:
+        where = {d: [s.start, s.stop] for d, s in region.items()}
+        self.lost.append({"region": where, "reason": reason})
+        return unreached(self.result.problem, self.times.size, region, Status.LOST)
+
+    def _reasons(self) -> str:
+        return json.dumps(self.lost) if self.lost else ""
+
+
+class MemoryTarget(_Target):
+    """Numpy arrays, and a folder of finished chunks if the run has a checkpoint."""
+
+    def __init__(
+        self, result: Result, times: Floats, sizes: Mapping[str, int], saved: Checkpoint | None
+    ) -> None:
+        super().__init__(result, times)
+        check_memory(result, times, sizes)
+        self.sizes = dict(sizes)
+        if saved is not None:
+            self.folder = ChunkFolder(Path(saved.folder), result.identity, sizes)
+
+    def shape(self) -> dict[str, int] | None:
+        """Shape of the chunks in the checkpoint."""
+        return None if self.folder is None else self.folder.shape()
+
+    def start(self, cut: Chunking) -> list[int]:
+        """Make room, and read what the checkpoint has."""
+        self.cut = cut
+        self.arrays = blank(self.result.problem, list(self.sizes.values()), self.times.size)
+        if self.folder is None:
+            return []
+        self.folder.fix_shape(cut.shape)
+        finished = self.folder.finished(cut)
+        for number in finished:
+            self._fill(cut.region(number), self.folder.read(number))
+        return finished
+
+    def _fill(self, region: Region, arrays: Arrays) -> None:
+        place = tuple(region.values())
+        for name, values in arrays.items():
+            self.arrays[name][place] = values
+
+    def keep(self, number: int, done: Done) -> None:
+        """Take a chunk's arrays; an interrupted one is not noted as finished."""
+        assert done.arrays is not None
+        self._fill(self.cut.region(number), done.arrays)
+        if self.folder is not None and not done.interrupted:
+            self.folder.write(number, done.arrays)
+            self.folder.finish(number, done.record)
+
+    def lose(self, number: int, reason: str) -> None:
+        """Say so in the status of its trajectories."""
+        region = self.cut.region(number)
+        self._fill(region, self._note(region, reason))
+
+    def close(self, complete: bool) -> xr.Dataset:
+        """The dataset."""
+        del complete
+        return self.result.dataset(self.arrays, self.times, self._reasons())
+
+
+def check_memory(result: Result, times: Floats, sizes: Mapping[str, int]) -> None:
+    """Refuse a result that no memory of this machine can hold."""
+    each = sum(spec.nbytes for spec in specs(result.problem, times.size).values())
+    needed = each * int(np.prod(list(sizes.values()), dtype=int))
+    if not hasattr(os, "sysconf"):
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ProblemError(
+            "store",
+            f"must be given for a result of {needed / 2**30:.1f} GiB, more than the memory of "
+            f"this machine, {there / 2**30:.1f} GiB",
+            "None",
+            'Write store="grid.zarr", or ask for fewer rows with `t_eval`.',
+        )
+
+
+class ZarrTarget(_Target):
+    """A Zarr folder, made beside its target and put there once complete.
+
+    ``NAME.part`` holds the identity of the sweep, the shape of its chunks, a record of each that is
+    finished, and in ``data`` the store itself.
+    """
+
+    def __init__(
+        self,
+        result: Result,
+        times: Floats,
+        sizes: Mapping[str, int],
+        path: str | os.PathLike[str],
+        overwrite: bool,
+    ) -> None:
+        from odekit.store.zarrstore import PART, RegionWriter, need_zarr
+
+        super().__init__(result, times)
+        need_zarr()
+        self.target = check_folder_target(path, overwrite)
+        self.overwrite, self.sizes = overwrite, dict(sizes)
+        self.part = self.target.with_name(self.target.name + PART)
+        self.data = self.part / "data"
+        self.folder = self.chunks = ChunkFolder(self.part, result.identity, sizes)
+        self.write = self.writer = RegionWriter(
+            str(self.data), {n: s.dims for n, s in specs(result.problem, times.size).items()}
+        )
+
+    def shape(self) -> dict[str, int] | None:
+        """Shape of the chunks of an earlier run."""
+        return self.chunks.shape()
+
+    def start(self, cut: Chunking) -> list[int]:
+        """Lay the store out, unless an earlier run has."""
+        self.cut = cut
+        self.chunks.fix_shape(cut.shape)
+        if not self.data.exists():
+            # Records without data are what is left of a store that was put in its place.
+            self.chunks.forget(cut)
+            self._lay_out(cut)
+        return self.chunks.finished(cut)
+
+    def _lay_out(self, cut: Chunking) -> None:
+        from odekit.store.zarrstore import lay_out
+
+        found = specs(self.result.problem, self.times.size)
+        room = {
+            name: np.broadcast_to(
+                np.array(spec.unreached, dtype=spec.dtype), (*self.sizes.values(), *spec.shape)
+            )
+            for name, spec in found.items()
+        }
+        chunks = {name: (*cut.shape.values(), *spec.shape) for name, spec in found.items()}
+        # Beside its place, as a killed run may leave half of it.
+        making = self.part / ".making"
+        shutil.rmtree(making, ignore_errors=True)
+        lay_out(making, self.result.dataset(room, self.times), chunks)
+        making.rename(self.data)
+
+    def keep(self, number: int, done: Done) -> None:
+        """Note that a chunk is written."""
+        if not done.interrupted:
+            self.chunks.finish(number, done.record)
+
+    def lose(self, number: int, reason: str) -> None:
+        """Write the status of its trajectories."""
+        region = self.cut.region(number)
+        self.writer(region, self._note(region, reason))
+
+    def close(self, complete: bool) -> xr.Dataset:
+        """Put the store in its place if it is complete, and open it."""
+        from odekit.store.zarrstore import add_attributes, open_folder, publish
+
+        if not complete:
+            return open_folder(self.data, 2**62, complete=False)
+        if self.lost:
+            add_attributes(self.data, {"odekit_lost": self._reasons()})
+        publish(self.data, self.target, self.overwrite)
+        shutil.rmtree(self.part, ignore_errors=True)
+        return open_folder(self.target, 2**62)

@@ -1,0 +1,23 @@
+"""The systems of equations there are: the only table of them."""
+
+from __future__ import annotations
+
+from odekit.problem.system import System, register
+
+__all__ = ["System", "register"]
+
+
+def _committee() -> System:
+    from odekit.systems.committee.system import Committee
+
+    return Committee()
+
+
+def _linear() -> System:
+    from odekit.systems.linear.system import Linear
+
+    return Linear()
+
+
+for _kind, _make in {"committee": _committee, "linear": _linear}.items():
+    register(_kind, _make)

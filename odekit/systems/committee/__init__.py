@@ -1,0 +1,1 @@
+"""Soft committee machines in the teacher-student setup."""

@@ -1,0 +1,120 @@
+"""Checks that need the whole problem: names that must exist, lengths that must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from odekit.base.checks import MAX_UNITS
+from odekit.base.errors import ProblemError
+from odekit.problem.phase import Phase
+from odekit.systems.committee.activations import node_counts, on_quadrature
+from odekit.systems.committee.problem import Task
+
+if TYPE_CHECKING:
+    from odekit.systems.committee.problem import Problem
+
+
+def check_problem(problem: Problem) -> None:
+    """Raise on the first inconsistency between the parts of a problem."""
+    _check_tasks(problem)
+    if not problem.phases:
+        raise ProblemError("phases", "must hold at least one Phase", "none", "")
+    for i, phase in enumerate(problem.phases):
+        if not isinstance(phase, Phase):
+            raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
+        _check_phase(problem, i, phase)
+    _check_size(problem)
+    _check_accuracy(problem)
+
+
+def protected_task(problem: Problem, index: int) -> str:
+    """The task that the consolidation of a phase protects."""
+    consolidation = problem.phases[index].consolidation
+    assert consolidation is not None
+    if consolidation.task is not None:
+        return consolidation.task
+    before = list(problem.phases[index - 1].mixture) if index else []
+    if len(before) != 1:
+        raise ProblemError(
+            f"phases[{index}].consolidation.task",
+            "must be named unless the phase before trained exactly one task",
+            "None",
+            f"Name one of {_list(problem.tasks)}.",
+        )
+    return before[0]
+
+
+def _check_tasks(problem: Problem) -> None:
+    P = problem.state.teacher
+    for name, task in problem.tasks.items():
+        if not isinstance(task, Task):
+            raise ProblemError(f"tasks[{name!r}]", "must be a Task", repr(task)[:80], "")
+        if task.readout.shape[-1] != P:
+            raise ProblemError(
+                f"tasks[{name!r}].readout",
+                f"must have shape (P,) = ({P},), one entry for each fixed vector",
+                f"({task.readout.shape[-1]},)",
+                "Write zeros for the fixed vectors outside the task.",
+            )
+        _known(f"tasks[{name!r}].head", [problem.head_of(name)], problem.heads, "head")
+
+
+def _check_phase(problem: Problem, i: int, phase: Phase) -> None:
+    K = problem.state.student
+    where = f"phases[{i}]"
+    _known(f"{where}.tasks", phase.mixture, problem.tasks, "task")
+    _known(f"{where}.until", phase.thresholds, problem.tasks, "task")
+    for target, source in (phase.copy_heads or {}).items():
+        _known(f"{where}.copy_heads", [target, source], problem.heads, "head")
+    if phase.frozen is not None and len(phase.frozen) != K:
+        raise ProblemError(
+            f"{where}.frozen",
+            f"must have shape (K,) = ({K},), one entry for each student unit",
+            f"({len(phase.frozen)},)",
+            "",
+        )
+    if phase.consolidation is not None:
+        _known(f"{where}.consolidation.task", [protected_task(problem, i)], problem.tasks, "task")
+
+
+def _check_size(problem: Problem) -> None:
+    """Copies made by consolidation count as fixed vectors too."""
+    copies = sum(phase.consolidation is not None for phase in problem.phases)
+    fixed = problem.state.teacher + copies * problem.state.student
+    if fixed > MAX_UNITS:
+        raise ProblemError(
+            "phases",
+            f"must make at most {MAX_UNITS} fixed vectors with the copies of their consolidations",
+            str(fixed),
+            "Consolidate at fewer switches.",
+        )
+
+
+def _check_accuracy(problem: Problem) -> None:
+    """Refuse an activation whose moments cannot be had to its accuracy where the run begins."""
+    flow = all(phase.gradient_flow for phase in problem.phases)
+    own = on_quadrature(problem.activation, flow)
+    if own is None or not own.is_here:
+        return
+    norms = [
+        np.diagonal(np.asarray(x), axis1=-2, axis2=-1) for x in (problem.state.Q, problem.state.T)
+    ]
+    node_counts(own, float(np.sqrt(max(float(x.max()) for x in norms))), not flow)
+
+
+def _known(argument: str, names: Iterable[str], known: Iterable[str], kind: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ProblemError(
+                argument,
+                f"must name a {kind} of the problem ({_list(known)})",
+                repr(name),
+                f"Add it to `{kind}s` or correct the name.",
+            )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(repr(n) for n in names)

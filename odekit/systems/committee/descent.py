@@ -1,0 +1,55 @@
+"""The loss that each phase of gradient flow descends, from the rows of a result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from odekit.problem.phase import Phase
+    from odekit.systems.committee.problem import Problem
+
+
+def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
+    """Index, loss (…, time) and its size for every phase that must descend.
+
+    Phases under a consolidation are left out: its copies are not in the dataset.
+    """
+    found = []
+    held = False
+    for index, phase in enumerate(problem.phases):
+        held = held or phase.consolidation is not None
+        if phase.gradient_flow and not held:
+            # Rows of one phase of a sweep may lie at other times than those of another point.
+            loss = _loss(ds, problem, phase).where(ds.phase == index)
+            size = float(np.nanmax(np.abs(loss.values), initial=0.0))
+            found.append((index, loss, max(size, _terms(ds, problem, phase))))
+    return found
+
+
+def _loss(ds: xr.Dataset, problem: Problem, phase: Phase) -> Any:
+    import xarray as xr
+
+    K = ds.sizes["student"]
+    diagonal = xr.DataArray(np.arange(K), dims="unit")
+    squares = ds.Q.isel(student=diagonal, student_other=diagonal).sum("unit", skipna=False)
+    loss = 0.5 * phase.weight_decay * squares
+    for task, p in phase.mixture.items():
+        v = ds.readout.sel(head=problem.head_of(task), drop=True)
+        penalty = 0.5 * phase.readout_weight_decay * (v**2).sum("student", skipna=False)
+        loss = loss + p * (ds.generalization_error.sel(task=task, drop=True) + penalty)
+    return loss.transpose(..., "time")
+
+
+def _terms(ds: xr.Dataset, problem: Problem, phase: Phase) -> float:
+    """Size of the terms that cancel in the error: g is of order √Q, or at most 1."""
+    sizes = []
+    for task in phase.mixture:
+        u = np.abs(np.asarray(problem.tasks[task].readout)).sum(axis=-1).max()
+        v = np.abs(ds.readout.sel(head=problem.head_of(task))).sum("student").max()
+        sizes.append((float(v) + float(u)) ** 2)
+    largest = max(float(np.abs(ds.Q).max()), float(np.abs(ds["T"]).max()))
+    return 0.5 * max(sizes) * min(largest, 1.0)

@@ -1,0 +1,92 @@
+"""The equations of one phase of one committee, as functions of time and state."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.problem.schedule import Schedule
+from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
+from odekit_kernels.committee.quadrature.nodes import jacobian as differences
+
+if TYPE_CHECKING:
+    from odekit.problem.phase import Phase
+    from odekit.systems.committee.points import CommitteePoints, Frame
+
+
+class CommitteePhase:
+    """Equations of a phase of the first point of a sweep (`odekit.problem.system.Equations`)."""
+
+    def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame, begin: float) -> None:
+        self.begin, self.points, self.rates = begin, points, phase.rates
+        self.committee = points.committee(phase, frame)
+        P, tasks = frame.T.shape[1], max(len(points.tasks), len(self.committee.p))
+        self.work = make_work(points.K, P, len(points.heads), tasks)
+        self.breaks = [begin + float(stop) for stop in points.stops(phase)]
+        self._prepare_event(phase, P)
+
+    def _prepare_event(self, phase: Phase, P: int) -> None:
+        places = self.points.watched(phase)
+        self.has_event = bool(places.size)
+        self.levels = self.points.levels(phase)[0]
+        u = self.points.u[0, places]
+        self.watched = np.ascontiguousarray(np.pad(u, ((0, 0), (0, P - u.shape[1]))))
+        self.watched_heads = self.points.head_index[places]
+
+    def _at(self, t: float) -> tuple[float, float]:
+        eta_w, eta_v = self.rates
+        since = t - self.begin
+        return (
+            eta_w(since) if isinstance(eta_w, Schedule) else eta_w,
+            eta_v(since) if isinstance(eta_v, Schedule) else eta_v,
+        )
+
+    def with_teachers(self, T: Floats, u: Floats) -> Self:
+        """The same phase with other fixed vectors and readouts of theirs."""
+        other = copy.copy(self)
+        other.committee = self.committee._replace(T=T, u=u)
+        return other
+
+    def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
+        """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
+        c, out = self.committee, np.empty(len(u))
+        errors(y, c.activation, c.T, u, head, self.work, out)
+        return out
+
+    def rhs(self, t: float, y: Floats) -> Floats:
+        """Time derivative, shape (n,)."""
+        dy = np.empty_like(y)
+        rhs(y, *self._at(t), self.committee, self.work, dy)
+        return dy
+
+    def jac(self, t: float, y: Floats) -> Floats:
+        """Jacobian, shape (n, n)."""
+        J = np.empty((y.size, y.size))
+        jacobian(y, *self._at(t), self.committee, self.work, J)
+        return J
+
+    def event(self, y: Floats) -> float:
+        """Largest error of a watched task over its threshold, less one."""
+        found = self.errors(y, self.watched, self.watched_heads)
+        return float((found / self.levels).max()) - 1.0
+
+
+class QuadraturePhase(CommitteePhase):
+    """Equations of one phase for an activation whose moments come from quadrature."""
+
+    def rhs(self, t: float, y: Floats) -> Floats:
+        """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
+        assert self.points.moments is not None
+        return self.points.moments.rhs(y, *self._at(t), self.committee)
+
+    def jac(self, t: float, y: Floats) -> Floats:
+        """Jacobian by central differences, shape (n, n)."""
+        return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
+
+    def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
+        """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
+        assert self.points.moments is not None
+        return self.points.moments.errors(y, self.committee.T, u, head, self.points.K)

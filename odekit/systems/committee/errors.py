@@ -1,0 +1,87 @@
+"""Generalization errors of states, and moments of single units, of any activation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.systems.committee.activations import on_quadrature
+from odekit.systems.committee.quadrature import Moments
+from odekit_kernels.committee import activations as codes
+from odekit_kernels.committee.memory import make_plan
+from odekit_kernels.committee.rows import errors_of_rows, moments_of_rows
+from odekit_kernels.lanes.memory import make_memory
+
+if TYPE_CHECKING:
+    from odekit.systems.committee.activations import Activation
+
+CODES = {"erf": codes.ERF, "linear": codes.LINEAR, "relu": codes.RELU}
+
+
+def code_of(activation: str | Activation, *, closed: bool) -> int:
+    """The kernels' code of an activation; −1 where the moments come from quadrature."""
+    return CODES[str(activation)] if closed else -1
+
+
+def generalization_errors(
+    rows: Floats, activation: str | Activation, T: Floats, u: Floats, head: Any, K: int
+) -> Floats:
+    """Generalization error of every task, shape (rows, tasks), from flat states (rows, n).
+
+    Parameters
+    ----------
+    rows : ndarray, shape (rows, n)
+        Q's upper triangle, R over the fixed vectors of T, heads.
+    activation : str or Activation
+    T : ndarray, shape (P, P)
+    u : ndarray, shape (tasks, P)
+        Readouts of the tasks.
+    head : array_like of int, shape (tasks,)
+        Head that answers each.
+    K : int
+        Number of student units.
+    """
+    asked = (rows, T[np.newaxis], u[np.newaxis], head, K, np.zeros(len(rows), dtype=np.int64))
+    own = on_quadrature(activation, gradient_flow=True)
+    if own is not None:
+        return quadrature_errors(Moments(own, diffusion=False), *asked)
+    return closed_errors(CODES[str(activation)], *asked)
+
+
+def closed_errors(
+    code: int, rows: Floats, T: Floats, u: Floats, head: Any, K: int, which: Any
+) -> Floats:
+    """Errors (rows, tasks) in closed form; `which` is the entry of T and u that each row has."""
+    heads = np.ascontiguousarray(head, dtype=np.int64)
+    H = (rows.shape[1] - K * (K + 1) // 2 - K * T.shape[1]) // K
+    plan = make_plan(K, T.shape[1], H, 1, 0, u.shape[1], code, False, 0)
+    out = np.empty((len(rows), u.shape[1]))
+    given = (np.ascontiguousarray(x) for x in (rows, T, u))
+    errors_of_rows(make_memory(plan.size), plan, heads, *given, which, out)
+    return out
+
+
+def quadrature_errors(
+    moments: Moments, rows: Floats, T: Floats, u: Floats, head: Any, K: int, which: Any
+) -> Floats:
+    """The same by quadrature."""
+    out = np.empty((len(rows), u.shape[1]))
+    for row, i, errors in zip(rows, which, out, strict=True):
+        errors[:] = moments.errors(row, T[min(i, len(T) - 1)], u[min(i, len(u) - 1)], head, K)
+    return out
+
+
+def unit_moments(Q: Floats, code: int, moments: Moments | None, C: Floats) -> tuple[Floats, Floats]:
+    """I2(k, k) and J2(k, k) of every unit, shape (points, K) each; C is the whole covariance."""
+    if moments is not None:
+        K = Q.shape[-1]
+        both = [moments.second(one, K)[:2] for one in C]
+        I2, J2 = (np.array([np.diagonal(pair[i]) for pair in both]) for i in (0, 1))
+        return I2, J2
+    variances = np.ascontiguousarray(np.einsum("...kk->...k", Q)).ravel()
+    plan = make_plan(1, 0, 0, 0, 0, 0, code, False, 0)
+    I2, J2 = np.empty_like(variances), np.empty_like(variances)
+    moments_of_rows(make_memory(plan.size), plan, variances, I2, J2)
+    return I2.reshape(Q.shape[:-1]), J2.reshape(Q.shape[:-1])

@@ -1,0 +1,39 @@
+"""Committees as plain data and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from odekit.problem.plain import Apart, fields_of, phase_from, phase_plain, plain, rich, rich_fields
+from odekit.systems.committee.activations import Activation
+from odekit.systems.committee.problem import Problem, Task
+from odekit.systems.committee.state import OrderParameters
+
+
+def write(problem: Problem, apart: Apart | None) -> dict[str, Any]:
+    """Plain data; large arrays may be kept apart."""
+    state = problem.state
+    return {
+        "activation": plain(problem.activation),
+        "state": {n: plain(getattr(state, n), f"state_{n}", apart) for n in ("Q", "R", "T")},
+        "heads": {n: plain(v, f"heads_{n}", apart) for n, v in problem.heads.items()},
+        "tasks": {n: fields_of(task, f"tasks_{n}", apart) for n, task in problem.tasks.items()},
+        "phases": [
+            phase_plain(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)
+        ],
+    }
+
+
+def read(data: Mapping[str, Any], own: Activation | None) -> Problem:
+    """Rebuild, and check, a problem; `own` is the user's own activation."""
+    activation = data.get("activation", "erf")
+    if isinstance(activation, Mapping):
+        activation = Activation.from_dict(activation, own)
+    return Problem(
+        state=OrderParameters(**{k: rich(v) for k, v in data["state"].items()}),
+        heads={name: rich(v) for name, v in data["heads"].items()},
+        tasks={name: Task(**rich_fields(task)) for name, task in data["tasks"].items()},
+        phases=[phase_from(phase) for phase in data["phases"]],
+        activation=activation,
+    )

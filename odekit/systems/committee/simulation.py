@@ -1,0 +1,83 @@
+"""Finite networks of a committee: what is common to them, and one at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.checks import count
+from odekit.base.errors import ProblemError
+from odekit.problem.axes import at, axes, points
+from odekit.systems.committee.fleet import check_gpu, train_fleet
+from odekit.systems.committee.inputs import Samples, prepare
+from odekit.systems.committee.network import Network, Plan
+from odekit.systems.committee.points import CommitteePoints
+from odekit.systems.committee.problem import Problem
+from odekit.systems.committee.trainer import trainer
+from odekit.systems.committee.weights import realise
+from odekit.training.course import Trajectory
+
+__all__ = ["course", "plan", "train_fleet"]
+
+MOST_INPUTS = 2**27
+"""Most numbers in the inputs of one step, 1 GiB."""
+
+
+def plan(
+    problem: Problem,
+    *,
+    input_dim: int | None,
+    times: Floats | None,
+    check_every: float,
+    inputs: Any,
+    labels: Any,
+    preprocess: str,
+    fisher_samples: int | None,
+    device: str,
+) -> Plan:
+    """What all networks have in common, checked."""
+    check_gpu(device, problem.activation)
+    if inputs is None and (labels is not None or preprocess != "none"):
+        raise ProblemError("inputs", "must be given with `labels` and `preprocess`", "None", "")
+    samples = None if inputs is None else prepare(problem, inputs, labels, preprocess)
+    if fisher_samples is not None:
+        fisher_samples = count("fisher_samples", fisher_samples, most=2**53)
+    return Plan(
+        input_dim=_dimension(problem, input_dim, samples),
+        times=times,
+        check_every=check_every,
+        fisher_samples=fisher_samples,
+        samples=samples,
+        trainer=trainer(problem.activation),
+    )
+
+
+def course(problem: Problem, plan: Plan, seed: np.random.SeedSequence) -> Trajectory:
+    """One network, to be trained through all phases."""
+    packing = CommitteePoints(problem, {})
+    return Trajectory(problem, plan, packing, lambda: Network(packing, plan, seed))
+
+
+def _dimension(problem: Problem, input_dim: int | None, samples: Samples | None) -> int:
+    """N, checked against the inputs, the overlaps and the memory that a step takes."""
+    given = None if samples is None else samples.N
+    if input_dim is None and given is None:
+        raise ProblemError("input_dim", "must be given", "None", "It is N; 1000 is a good start.")
+    N = count("input_dim", given if input_dim is None else input_dim, most=MOST_INPUTS)
+    if given is not None and given != N:
+        remedy = "Leave `input_dim` out; constant features do not count."
+        raise ProblemError("input_dim", f"must be that of the inputs, {given}", str(N), remedy)
+    if problem.state.student + problem.state.teacher > N:
+        for _, index in points(axes(problem)):
+            realise(at(problem.state, index), N, 0)
+    largest = max(phase.batch_size for phase in problem.phases)
+    if largest * N > MOST_INPUTS:
+        raise ProblemError(
+            "batch_size",
+            f"must make at most {MOST_INPUTS} numbers in the inputs of a step",
+            f"{largest} samples of {N}",
+            "Use a smaller batch or input_dim.",
+        )
+    return N

@@ -1,0 +1,128 @@
+"""Committees, as the rest of the library sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from odekit.problem.system import Finding, System
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from odekit.dataset.variable import Variable
+    from odekit.problem.axes import Axis
+    from odekit.problem.plain import Apart
+    from odekit.systems.committee.problem import Problem
+
+
+class Committee(System):
+    """Soft committee machines in the teacher-student setup."""
+
+    kind = "committee"
+    title = "Order parameters of online learning"
+    references = (
+        "Saad & Solla 1995, doi:10.1103/PhysRevE.52.4225; "
+        "Goldt et al. 2019, arXiv:1906.08632; "
+        "Lee, Goldt & Saxe 2021, arXiv:2107.04384"
+    )
+
+    def write(self, problem: Problem, apart: Apart | None) -> dict[str, Any]:
+        """The problem as plain data; large arrays may be kept apart."""
+        from odekit.systems.committee.plain import write
+
+        return write(problem, apart)
+
+    def read(self, data: Mapping[str, Any], own: Any) -> Problem:
+        """Rebuild, and check, a problem; `own` is the user's own activation."""
+        from odekit.systems.committee.plain import read
+
+        return read(data, own)
+
+    def variables(self, outline: Mapping[str, Any]) -> Mapping[str, Variable]:
+        """Every variable of a dataset by name."""
+        from odekit.systems.committee.variables import VARIABLES
+
+        del outline
+        return VARIABLES
+
+    def sizes(self, problem: Problem) -> dict[str, int]:
+        """Length of every dim of the dataset but those of time, phases and a sweep."""
+        K, P = problem.state.student, problem.state.teacher
+        units = {"student": K, "student_other": K, "teacher": P, "teacher_other": P}
+        return {**units, "head": len(problem.heads), "task": len(problem.tasks)}
+
+    def labels(self, problem: Problem) -> dict[str, list[str]]:
+        """Coordinates that are names."""
+        return {"head": list(problem.heads), "task": list(problem.tasks)}
+
+    def constants(self, problem: Problem) -> dict[str, Any]:
+        """Overlaps of the fixed vectors."""
+        return {"T": problem.state.T}
+
+    def absent(self, problem: Problem) -> set[str]:
+        """Variables that no run of this problem has."""
+        of_quadrature = {"quadrature_nodes", "quadrature_error"}
+        return {"test_error"} | (of_quadrature if self.in_lanes(problem) else set())
+
+    def points(self, problem: Problem, found: Mapping[str, Axis]) -> Any:
+        """The packing of all points of a sweep."""
+        from odekit.systems.committee.points import CommitteePoints
+
+        return CommitteePoints(problem, found)
+
+    def in_lanes(self, problem: Problem) -> bool:
+        """Whether the moments have closed forms."""
+        from odekit.systems.committee.activations import quadrature_of
+
+        return quadrature_of(problem) is None
+
+    def numbers(self, problem: Problem) -> int:
+        """Numbers that one trajectory starts from."""
+        K, P = problem.state.student, problem.state.teacher
+        return K * (K + P) + P * P + len(problem.heads) * K
+
+    def simulation(self) -> Any:
+        """What trains finite networks of a problem."""
+        from odekit.systems.committee import simulation
+
+        return simulation
+
+    def words(self, problem: Problem) -> Iterator[str]:
+        """The problem in a few lines."""
+        from odekit.systems.committee.words import words
+
+        return words(problem)
+
+    def final_words(self, ds: xr.Dataset) -> Iterator[str]:
+        """The last row of a run, errors excepted."""
+        from odekit.systems.committee.words import final_words
+
+        return final_words(ds)
+
+    def panels(self, ds: xr.Dataset, time: str) -> Figure:
+        """The course of one run over time."""
+        from odekit.drawing import panels
+
+        return panels.run(ds, time)
+
+    def laws(self, ds: xr.Dataset, problem: Problem, tolerance: float) -> Iterator[Finding]:
+        """What must hold in any one result."""
+        from odekit.systems.committee.laws import laws
+
+        return laws(ds, problem, tolerance)
+
+    def conserved(self, ds: xr.Dataset, problem: Problem) -> xr.Dataset:
+        """Conserved quantities of a run, their drifts and sizes."""
+        from odekit.systems.committee.conserved import conserved
+
+        return conserved(ds, problem)
+
+    def scenario(self, raw: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """Tables of a scenario, what builds its problem, and the mistakes so far."""
+        from odekit.scenario.build import Builder
+        from odekit.scenario.mistakes import validate
+
+        table, mistakes = validate(dict(raw))
+        return table, Builder(mistakes), mistakes

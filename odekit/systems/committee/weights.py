@@ -1,0 +1,87 @@
+"""Weight vectors that have given order parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.checks import count, is_labelled
+from odekit.base.errors import ProblemError
+from odekit.systems.committee.state import joint
+
+if TYPE_CHECKING:
+    from odekit.systems.committee.state import OrderParameters
+
+MOST_NUMBERS = 2**28
+NULL = 1e-14
+"""Eigenvalue, of vectors scaled to length one, that is zero but for rounding."""
+
+
+def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, Floats]:
+    """Draw weight vectors whose overlaps are exactly those of a state.
+
+    A factor of [[Q, R], [Rᵀ, T]] times a random orthonormal frame; so the directions are random,
+    and the overlaps equal the state's to rounding. The state may be rank-deficient.
+
+    Parameters
+    ----------
+    state : OrderParameters
+        With plain numbers.
+    input_dim : int
+        N, at least the rank of the joint matrix of overlaps: K + P or less.
+    seed : int or numpy.random.SeedSequence
+
+    Returns
+    -------
+    W : ndarray, shape (K, N)
+        First-layer weights, with W Wᵀ/N = Q.
+    B : ndarray, shape (P, N)
+        Fixed vectors, with W Bᵀ/N = R and B Bᵀ/N = T.
+
+    Raises
+    ------
+    ProblemError
+        If there are no such vectors in N dimensions, or the state is swept.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> state = ok.OrderParameters(Q=[[0.5]], R=[[0.1]], T=[[1.0]])
+    >>> W, B = ok.realise(state, input_dim=100, seed=0)
+    >>> (W @ B.T / 100).round(12)
+    array([[0.1]])
+    """
+    if any(is_labelled(x) for x in (state.Q, state.R, state.T)):
+        remedy = "Select one point of the sweep."
+        raise ProblemError("state", "must hold plain numbers", "labelled arrays", remedy)
+    N = count("input_dim", input_dim, most=MOST_NUMBERS)
+    factor = _factor(joint(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T)))
+    rank = factor.shape[1]
+    if rank > N:
+        raise ProblemError(
+            "input_dim",
+            f"must be at least the rank of the overlaps, {rank}",
+            str(N),
+            "No vectors in fewer dimensions have these overlaps.",
+        )
+    if len(factor) * N > MOST_NUMBERS:
+        most = f"must make at most {MOST_NUMBERS} weights with the {len(factor)} vectors"
+        raise ProblemError("input_dim", most, str(N), "")
+    rng = np.random.default_rng(seed)
+    frame = np.linalg.qr(rng.standard_normal((N, rank)))[0]
+    vectors = np.sqrt(N) * factor @ frame.T
+    return vectors[: state.student], vectors[state.student :]
+
+
+def _factor(C: Floats) -> Floats:
+    """F of full column rank with F Fᵀ = C.
+
+    All vectors are scaled to length one first, so that small overlaps keep their digits.
+    """
+    size = np.sqrt(np.maximum(np.diag(C), 0.0))
+    scale = np.where(size > 0, size, 1.0)
+    eigenvalues, vectors = np.linalg.eigh(C / np.outer(scale, scale))
+    kept = eigenvalues > NULL * len(C)
+    return np.asarray(size[:, None] * vectors[:, kept] * np.sqrt(eigenvalues[kept]))

@@ -1,0 +1,31 @@
+"""Linear networks: deep, with biases, multimodal, gated; exactly solvable modes.
+
+- `Network`, and its builders `deep`, `multimodal`, `pathways`;
+- `Correlations` of the data, from samples, by context, or given;
+- initial weights: `normal`, `balanced`, `aligned`;
+- `one_mode`, `balanced_mode`: closed solutions.
+
+`odekit.LinearProblem` puts them together, `odekit.solve` follows its gradient flow, and
+`odekit.descend` takes discrete steps.
+"""
+
+from odekit.systems.linear.build import deep, multimodal, pathways
+from odekit.systems.linear.correlations import Correlations
+from odekit.systems.linear.exact import balanced_mode, one_mode
+from odekit.systems.linear.initial import aligned, balanced, normal
+from odekit.systems.linear.network import Network
+from odekit.systems.linear.problem import LinearProblem
+
+__all__ = [
+    "Correlations",
+    "LinearProblem",
+    "Network",
+    "aligned",
+    "balanced",
+    "balanced_mode",
+    "deep",
+    "multimodal",
+    "normal",
+    "one_mode",
+    "pathways",
+]

@@ -1,0 +1,1 @@
+"""What finite networks of every system share."""

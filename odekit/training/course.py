@@ -1,0 +1,265 @@
+"""One network, trained from its first phase to its last, and what is measured on the way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.interrupts import Interrupts
+from odekit.base.status import Outcome, Status, ended
+from odekit.integrate.options import default_times
+from odekit.integrate.record import Record
+from odekit.problem.schedule import Schedule
+
+if TYPE_CHECKING:
+    from odekit.problem.base import AnyProblem
+    from odekit.problem.phase import Phase
+
+WORK = 2.0e8
+"""Multiplications between two looks at whether to stop: about a tenth of a second."""
+MOST_STEPS = 2**16
+LARGEST = 1e100
+
+
+class Request(NamedTuple):
+    """Steps that a network is about to take."""
+
+    steps: int
+    rates: tuple[Floats, Floats]
+    lesson: Any
+
+
+Requests = Generator[Request, None, None]
+
+
+class Plan(Protocol):
+    """What is common to all networks of a simulation."""
+
+    @property
+    def input_dim(self) -> int:
+        """N: steps in a unit of time."""
+
+    @property
+    def times(self) -> Floats | None:
+        """Output times; by default those of `odekit.solve`, from the start of each phase."""
+
+    @property
+    def check_every(self) -> float:
+        """Time between two looks at the thresholds of `until`."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether errors are measured on given inputs."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels are given, so that the state does not know the error."""
+
+
+class Network(Protocol):
+    """A network that is trained."""
+
+    def enter(self, index: int) -> None:
+        """What happens as a phase begins."""
+
+    def lesson(self, phase: Phase) -> Any:
+        """What a phase is trained with."""
+
+    def train(self, steps: int, rates: tuple[Floats, Floats], lesson: Any) -> None:
+        """Take steps of SGD."""
+
+    def width(self, lesson: Any) -> int:
+        """Multiplications of a step, roughly."""
+
+    def state(self) -> Floats:
+        """What a row shows of it."""
+
+    def measured_errors(self) -> Floats:
+        """Error of every task over given inputs."""
+
+    @property
+    def size(self) -> float:
+        """Largest weight, NaN if one is."""
+
+
+class Trajectory:
+    """Train one network by SGD and keep rows.
+
+    Parameters
+    ----------
+    problem : AnyProblem
+        With plain numbers.
+    plan : Plan
+    points : Points
+        Its packing.
+    build : callable
+        Makes the network, which is not there before it is trained.
+    """
+
+    def __init__(
+        self, problem: AnyProblem, plan: Plan, points: Any, build: Callable[[], Network]
+    ) -> None:
+        self.problem, self.plan, self.build = problem, plan, build
+        self.points, self.N = points, plan.input_dim
+        self.record = Record(1, len(problem.phases), len(points.tasks))
+        self.t: list[float] = []
+        self.y: list[Floats] = []
+        self.measured: list[Floats] = []
+        self.ends: list[tuple[float, Floats, Floats]] = []
+        self.outcomes: list[Outcome] = []
+        self.status = Status.COMPLETED
+        self.step = 0
+        self.t_last = 0.0
+        self.finished = False
+        self.total = sum(round(float(p.duration) * self.N) for p in problem.phases)
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that were taken."""
+        return 1.0 if self.finished else min(self.step / max(self.total, 1), 1.0)
+
+    def run(self, interrupts: Interrupts) -> dict[str, Any]:
+        """Train through all phases, and return the variables of the dataset by name."""
+        for request in self.requests(interrupts):
+            self.network.train(*request)
+        return self.arrays()
+
+    def requests(self, interrupts: Interrupts) -> Requests:
+        """Go through all phases; whoever iterates takes the steps, before asking for more."""
+        self.interrupts = interrupts
+        self.network = self.build()
+        if self.plan.times is None or self.plan.times[0] == 0.0:
+            self._emit(0.0)
+        begin = 0.0
+        for i, phase in enumerate(self.problem.phases):
+            self.network.enter(i)
+            yield from self._train(phase, begin)
+            begin = self.t_last
+            if self.status != Status.COMPLETED:
+                break
+        late = self.status != Status.COMPLETED and (not self.t or self.t[-1] < self.t_last)
+        if late and self.status != Status.BLOW_UP:
+            self._emit(self.t_last)
+        self.finished = True
+
+    def _train(self, phase: Phase, begin: float) -> Requests:
+        """Train one phase, from row to row and from look to look at its threshold."""
+        lesson = self.network.lesson(phase)
+        end = begin + float(phase.duration)
+        last = max(round(end * self.N), self.step)
+        watched = [(self.points.tasks.index(n), level) for n, level in phase.thresholds.items()]
+        every = max(1, round(self.plan.check_every * self.N)) if watched else max(last, 1)
+        self._set_due(begin, float(phase.duration), last, bool(watched))
+        started, below = self.step, bool(watched) and self._below(watched)
+        while not below and self._emit_due() and self.step < last:
+            look = started + ((self.step - started) // every + 1) * every
+            row = self.due[0][1] if self.due else last
+            yield from self._advance(phase, begin, min(row, look, last), lesson)
+            below = bool(watched) and self._below(watched)
+        self._emit_due()
+        reached = min(self.step / self.N, end) if below or self.step < last else end
+        self._leave(reached, below, watched)
+
+    def _set_due(self, begin: float, duration: float, last: int, watched: bool) -> None:
+        """Note the rows still to come in a phase, each with its step.
+
+        That is the nearest, or the next where the phase may end by threshold: no row may be later
+        than its end.
+        """
+        rows = self._targets(begin, duration)
+        places = np.ceil(rows * self.N - 1e-6) if watched else np.rint(rows * self.N)
+        steps = np.clip(places, self.step, last).astype(int)
+        self.due = deque(zip(rows.tolist(), steps.tolist(), strict=True))
+
+    def _emit_due(self) -> bool:
+        """Write the rows of this step, and say whether the run goes on."""
+        going = self.status == Status.COMPLETED
+        while going and self.due and self.due[0][1] <= self.step:
+            self._emit(self.due.popleft()[0])
+        return going
+
+    def _targets(self, begin: float, duration: float) -> Floats:
+        """Times of the rows in a phase: those of `odekit.solve`."""
+        times, end = self.plan.times, begin + duration
+        if times is None:
+            times = np.unique(begin + default_times(duration))
+            times[-1] = end
+        return times[(times > begin) & (times <= end)]
+
+    def _advance(self, phase: Phase, begin: float, stop: int, lesson: Any) -> Requests:
+        """Take the steps up to `stop`, with a look now and then at whether to go on."""
+        most = int(min(max(WORK / self.network.width(lesson), 1), MOST_STEPS))
+        while self.step < stop and self.status == Status.COMPLETED:
+            steps = min(most, stop - self.step)
+            times = np.arange(self.step, self.step + steps) / self.N - begin
+            eta_w, eta_v = (_rates(rate, times) for rate in phase.rates)
+            yield Request(steps, (eta_w, eta_v), lesson)
+            self.step += steps
+            if self.interrupts.asked and self.step < self.total:
+                self.status = Status.INTERRUPTED
+            self._sound()
+
+    def _sound(self) -> bool:
+        """Whether the network is finite; else the run is over."""
+        sound = self.network.size < LARGEST
+        if not sound:
+            self.status = Status.BLOW_UP
+        return sound
+
+    def _below(self, watched: list[tuple[int, float]]) -> bool:
+        """Whether every watched task's error is at its threshold: measured, if inputs are given."""
+        errors = self._errors(self.network.state()[None])[0]
+        if self.plan.measured:
+            errors = self.network.measured_errors()
+        return all(errors[s] <= level for s, level in watched)
+
+    def _leave(self, t: float, below: bool, watched: Any) -> None:
+        """Note how the phase ended, and keep its last state."""
+        failed = self.status != Status.COMPLETED
+        self.t_last = t
+        self.outcomes.append(ended(below, bool(watched), failed))
+        self.ends.append((t, self.network.state(), self.network.measured_errors()))
+        if not failed and self.plan.times is None and self.t[-1] < t:
+            self._emit(t)
+
+    # ------------------------------------------------------------------------------ the result
+
+    def _emit(self, t: float) -> None:
+        self.t.append(t)
+        self.y.append(self.network.state())
+        self.measured.append(self.network.measured_errors())
+
+    def _errors(self, rows: Floats) -> Floats:
+        """Errors of states, shape (rows, tasks); NaN where one is not finite."""
+        errors = np.full((len(rows), len(self.points.tasks)), np.nan)
+        sound = np.isfinite(rows).all(axis=1)
+        errors[sound] = self.points.errors(rows[np.newaxis, sound])[0]
+        return errors
+
+    def arrays(self) -> dict[str, Any]:
+        """Variables of the dataset by name, ``time`` among them; the network is given up."""
+        t, record = np.array(self.t), self.record
+        record.status[0], record.t_last[0], record.steps[0] = self.status, self.t_last, self.step
+        for i, (end, y, measured) in enumerate(self.ends):
+            # No overlap knows given labels: the error is what was measured.
+            errors = measured if self.plan.labelled else self._errors(y[np.newaxis])[0]
+            record.close(0, i, end, self.outcomes[i], errors)
+        rows = np.array(self.y).reshape(t.size, -1)
+        found = {**self.points.arrays(rows[np.newaxis]), **record.arrays(t)}
+        arrays = {n: v[0] for n, v in found.items() if n not in ("n_jac", "method")}
+        arrays |= {"time": t, "generalization_error": self._errors(rows)}
+        if self.plan.measured:
+            arrays["test_error"] = np.array(self.measured).reshape(t.size, -1)
+        if self.plan.labelled:
+            arrays["generalization_error"] = arrays["test_error"]
+        del self.network
+        return arrays
+
+
+def _rates(rate: Any, times: Floats) -> Floats:
+    """A learning rate at the times of steps, shape (steps,), or (1,) if it is constant."""
+    return rate.at(times) if isinstance(rate, Schedule) else np.array([float(rate)])

@@ -1,0 +1,146 @@
+"""How far a simulation is from the theory, in the units that decide whether that is far."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.errors import ProblemError
+from odekit.dataset.common import REPLICA
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+VARIABLES = ("Q", "R", "readout", "generalization_error")
+SIMULATION = "odekit_simulation"
+"""Attribute of a dataset that says how it was simulated, as JSON."""
+
+
+def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
+    """Compare a simulation with the theory, variable by variable.
+
+    Deviations are root mean squares over the times that both have and over components. Those of
+    single networks are random and fall as 1/√N, the mean over networks as 1/N: so look at
+    `in_standard_errors`, about 1 where theory and simulation agree, for whether they do, and at
+    `times_root_n`, the same number for every large N, for how far a network of any size will be.
+
+    Parameters
+    ----------
+    run : Dataset
+        Theory: what `odekit.solve` returned.
+    sim : Dataset
+        What `odekit.simulate` returned, for the same problem.
+
+    Returns
+    -------
+    Dataset
+        With the dim ``variable`` (``Q, R, readout, generalization_error``) after those of a sweep:
+
+        ``deviation``
+            of single networks from the theory.
+        ``times_root_n``
+            √N times that.
+        ``mean_deviation``, ``largest``
+            of the mean over networks: its root mean square and its largest value.
+        ``spread``
+            Standard deviation between networks (NaN for fewer than two, as is the next).
+        ``in_standard_errors``
+            `mean_deviation` in units of the standard error of the mean.
+
+    Raises
+    ------
+    ProblemError
+        If they have no times or not the same units, tasks and sweep in common.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> problem = ok.Problem(
+    ...     state=ok.OrderParameters(Q=[[0.5]], R=[[0.0]], T=[[1.0]]),
+    ...     heads={"main": [1.0]},
+    ...     tasks={"main": ok.Task(readout=[1.0])},
+    ...     phases=[ok.Phase("main", duration=5.0, learning_rate=1.0)],
+    ... )
+    >>> sim = ok.simulate(problem, input_dim=1000, seed=0, replicas=8)
+    >>> bool(ok.compare(ok.solve(problem), sim).in_standard_errors.sel(variable="R") < 3)
+    True
+    """
+    import xarray as xr
+
+    words = simulation_of(sim)
+    theory, networks = aligned(run, sim)
+    if REPLICA not in networks.dims:
+        networks = networks.expand_dims(REPLICA)
+    _check_reached(theory, networks)
+    parts = [_figures(theory[name], networks[name]) for name in VARIABLES]
+    found = xr.concat(parts, xr.Variable("variable", list(VARIABLES)))
+    found["times_root_n"] = found.deviation * np.sqrt(words["input_dim"])
+    replicas = networks.sizes[REPLICA]
+    error = found.spread / np.sqrt(replicas)
+    # Readouts that do not move have neither deviation nor spread.
+    found["in_standard_errors"] = found.mean_deviation / error.where(error > 0)
+    found = found.transpose(..., "variable")
+    return found.assign_attrs(input_dim=words["input_dim"], replicas=replicas)
+
+
+def _check_reached(theory: xr.Dataset, networks: xr.Dataset) -> None:
+    """Warn where one of the two has no value at a common time: the figures leave these out."""
+    missing = theory.R.isnull() | networks.R.isnull()
+    if bool(missing.any()):
+        share = float(missing.mean())
+        warnings.warn(
+            f"{100 * share:.0f} % of the values at common times are left out: theory or networks "
+            "did not reach them, or their phases ended at other times (see `phase_end`)",
+            stacklevel=3,
+        )
+
+
+def simulation_of(ds: xr.Dataset) -> dict[str, Any]:
+    """How a dataset was simulated: input_dim, seed, replicas and whatever differs from defaults."""
+    try:
+        words = json.loads(ds.attrs[SIMULATION])
+        int(words["input_dim"])
+    except (KeyError, TypeError, ValueError):
+        title = str(ds.attrs.get("source", "a dataset without a source"))
+        raise ProblemError("sim", "must be a result of odekit.simulate", title) from None
+    return dict(words)
+
+
+def aligned(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Both at the times that they have in common."""
+    import xarray as xr
+
+    names = list(VARIABLES)
+    try:
+        a, b = xr.align(run[names], sim[names], join="exact", exclude={"time", REPLICA})
+        a, b = xr.align(a, b, join="inner", exclude={REPLICA})
+    except (KeyError, ValueError) as error:
+        raise ProblemError(
+            "sim", "must have the units, tasks and sweep of `run`", error, "Simulate its problem."
+        ) from None
+    if not a.sizes["time"] or not float(a.time.max()):
+        raise ProblemError(
+            "sim", "must have times in common with `run`", "none", "Give both the same t_eval."
+        )
+    return a, b
+
+
+def _figures(theory: xr.DataArray, networks: xr.DataArray) -> xr.Dataset:
+    import xarray as xr
+
+    core = [d for d in theory.dims if d in ("time", "head", "task", "student", "student_other",
+                                            "teacher")]  # fmt: skip
+    off = networks - theory
+    mean = off.mean(REPLICA)
+    spread = networks.std(REPLICA, ddof=1) if networks.sizes[REPLICA] > 1 else mean * np.nan
+    return xr.Dataset(
+        {
+            "deviation": np.sqrt((off**2).mean([REPLICA, *core])),
+            "mean_deviation": np.sqrt((mean**2).mean(core)),
+            "largest": abs(mean).max(core),
+            "spread": np.sqrt((spread**2).mean(core)),
+        }
+    )

@@ -1,0 +1,235 @@
+"""Draw a run: its error and its order parameters over time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.checks import choice
+from odekit.base.errors import OdekitError, ProblemError
+from odekit.store.files import check_target, write_atomic
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from odekit.scenario.tables import FigureTable
+
+WIDTH = 3.4
+"""Width of a journal's single column, inches."""
+DPI = 300
+MAX_LINES = 20
+"""Most runs of a sweep that one panel can show apart."""
+TIMES = ("auto", "log", "linear", "phases")
+FORMATS = ("png", "pdf", "svg")
+LONG_SPAN = 20.0
+"""Duration from which a single phase is drawn over log time."""
+STYLE: dict[Any, Any] = {
+    "font.size": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.2,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.borderaxespad": 0.2,
+    "mathtext.fontset": "dejavusans",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+def plot_run(
+    ds: xr.Dataset,
+    path: str | PathLike[str] | None = None,
+    *,
+    time: str = "auto",
+    overwrite: bool = False,
+    beside: Sequence[xr.Dataset] = (),
+) -> Figure:
+    """Draw the generalization error and the order parameters of a run.
+
+    The error of every task stands on a logarithmic axis; below it the overlaps R and Q (colour:
+    student unit, line style: fixed vector) and the readouts, if they move. Phases are marked where
+    there are several. A dataset with one sweep dimension of at most 20 runs shows the error of all
+    of them; a larger one the last errors against the sweep's dimensions. A scenario's ``[figure]``
+    says what else to show.
+
+    Parameters
+    ----------
+    ds : Dataset
+        What `odekit.solve` or `odekit.open` returned.
+    path : path-like, optional
+        Picture to write: .png, .pdf or .svg.
+    time : {"auto", "log", "linear", "phases"}
+        Time axis; by default logarithmic for one long phase, linear otherwise. With "phases" every
+        phase has the same width and a logarithmic axis of its own. With all but "auto" the course
+        over time is drawn even if the dataset has a figure.
+    overwrite : bool
+        Whether an existing picture may be replaced.
+    beside : sequence of Dataset
+        Results of the same problem, such as simulations, to draw as markers over the lines of the
+        course over time: the mean over networks, with a bar for their standard deviation.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ProblemError
+        If the dataset holds more runs than a picture over time can tell apart.
+    StoreError
+        If the picture cannot be written.
+    """
+    target = None if path is None else check_picture(path, overwrite)
+    _require_matplotlib()
+    import matplotlib as mpl
+
+    choice("time", time, TIMES)
+    with mpl.rc_context(STYLE):
+        measures = _figure_of(ds) if time == "auto" and not beside else None
+        if measures is None:
+            figure = _over_time(ds, time, beside)
+        else:
+            from odekit.drawing import maps as plot_measures
+
+            figure = plot_measures.draw(ds, measures)
+        if target is not None:
+            _write(figure, target)
+    return figure
+
+
+def _figure_of(ds: xr.Dataset) -> FigureTable | None:
+    """The measures that a sweep asks for, or that suit it; None to draw the course over time."""
+    _check_result(ds)
+    sizes = [ds.sizes[d] for d in _dims(ds) if ds.sizes[d] > 1]
+    large = len(sizes) > 1 or int(np.prod(sizes)) > MAX_LINES
+    if "odekit_figure" not in ds.attrs and not large:
+        return None
+    from odekit.drawing.figure import default_figure, figure_of
+
+    return figure_of(ds) or (default_figure(ds) if large else None)
+
+
+def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figure:
+    from odekit.drawing import panels
+
+    dims = sweep_dims(ds)
+    ds = ds.isel({d: 0 for d in dims if ds.sizes[d] == 1})
+    sweep = [d for d in dims if d in ds.dims]
+    if time == "auto":
+        time = "log" if _log_time(ds) else "linear"
+    if "mode_strength" in ds.variables and beside:
+        rule = "must be left out of a picture of a linear network"
+        raise ProblemError("beside", rule, f"{len(beside)} results", "Draw each by itself.")
+    if "mode_strength" in ds.variables and not sweep:
+        from odekit.systems.linear import panels as plot_linear
+
+        return plot_linear.run(ds, time)
+    figure = panels.sweep(ds, sweep[0], time) if sweep else panels.run(ds, time)
+    if beside:
+        from odekit.drawing import beside as plot_beside
+
+        plot_beside.draw(figure, ds, beside, sweep[0] if sweep else None)
+    return figure
+
+
+def check_picture(path: str | PathLike[str], overwrite: bool = False) -> Path:
+    """The picture to write; refuses what cannot be written or drawn before anything is computed.
+
+    Raises
+    ------
+    ProblemError
+        If the ending names no format.
+    StoreError
+        If the file cannot be written.
+    OdekitError
+        If matplotlib is missing.
+    """
+    if Path(path).suffix.lower().lstrip(".") not in FORMATS:
+        raise ProblemError(
+            "path",
+            f"must end in one of {', '.join('.' + f for f in FORMATS)}",
+            repr(Path(path).name),
+            "The ending decides the format.",
+        )
+    _require_matplotlib()
+    return check_target(path, overwrite)
+
+
+def sweep_dims(ds: xr.Dataset) -> list[str]:
+    """The sweep dimensions of a dataset that can be drawn: at most one of them is not a point.
+
+    Raises
+    ------
+    ProblemError
+        If there are too many runs.
+    """
+    _check_result(ds)
+    dims = _dims(ds)
+    runs = int(np.prod([ds.sizes[d] for d in dims])) if dims else 1
+    long = [d for d in dims if ds.sizes[d] > 1]
+    if runs > MAX_LINES or len(long) > 1:
+        listed = ", ".join(f"{d} ({ds.sizes[d]})" for d in dims)
+        raise ProblemError(
+            "ds",
+            f"must hold one run, or one sweep dimension of at most {MAX_LINES} runs, over time",
+            f"sweep dimensions {listed}",
+            f"Select some: ds.isel({dims[0]}=0), or ds.sel with a list of labels.",
+        )
+    return dims
+
+
+def _check_result(ds: xr.Dataset) -> None:
+    if "generalization_error" not in ds.variables or "time" not in ds.coords:
+        raise ProblemError("ds", "must be a result of odekit", str(list(ds.variables)[:6]), "")
+
+
+def _dims(ds: xr.Dataset) -> list[str]:
+    return [str(d) for d in ds.generalization_error.dims if d not in ("time", "task")]
+
+
+def _log_time(ds: xr.Dataset) -> bool:
+    """Whether a log axis shows the run better: one phase, and a long one."""
+    times, phase = ds.time.values, ds.phase.values
+    # Rows that a run of a sweep did not reach belong to no phase: -1.
+    return len(np.unique(phase[phase >= 0])) <= 1 and bool(times.size and times[-1] > LONG_SPAN)
+
+
+def _write(figure: Figure, path: Path) -> None:
+    kind = path.suffix.lower().lstrip(".")
+    buffer = io.BytesIO()
+    # Without a date the same run gives the same file.
+    dated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    figure.savefig(buffer, format=kind, dpi=DPI, metadata=dated.get(kind))
+    if kind == "png":
+        buffer = _with_palette(buffer)
+    write_atomic(path, lambda file: file.write_bytes(buffer.getvalue()))
+
+
+def _with_palette(picture: io.BytesIO) -> io.BytesIO:
+    """The same picture in 256 colours: a third of the size, and lines and text look the same."""
+    from PIL import Image
+
+    small = io.BytesIO()
+    with Image.open(picture) as image:
+        reduced = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        reduced.save(small, "png", optimize=True, dpi=(DPI, DPI))
+    return small
+
+
+def _require_matplotlib() -> None:
+    # Looking for it is enough, and 100 times faster than importing it.
+    if find_spec("matplotlib") is None:
+        raise OdekitError(
+            "Pictures need matplotlib, which is not installed. "
+            "Install it with: pip install 'odekit[plot]'"
+        )

@@ -1,0 +1,169 @@
+"""A result in words, for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.errors import ProblemError
+from odekit.base.status import Outcome, Status
+from odekit.dataset.provenance import problem_of
+from odekit.problem.base import AnyProblem
+from odekit.problem.phase import Phase
+from odekit.problem.schedule import Schedule
+from odekit.problem.words import extent, say
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+WIDTH = 92
+INDENT = 11
+
+
+def summary(ds: xr.Dataset) -> str:
+    """Describe a result: the problem, its phases, the last values and how it ended.
+
+    Parameters
+    ----------
+    ds : Dataset
+        What `odekit.solve` or `odekit.open` returned.
+
+    Returns
+    -------
+    str
+        Some 10 to 30 lines.
+    """
+    blocks: list[tuple[str, Iterable[str]]] = []
+    last: Iterable[str] = ()
+    try:
+        problem = AnyProblem.from_dict(problem_of(ds))
+    except (ProblemError, KeyError, TypeError) as error:
+        blocks.append(("Problem", [f"unknown: {error}"]))
+    else:
+        blocks.append(("Problem", problem.system.words(problem)))
+        blocks.append(("Phases", _phases(problem, ds)))
+        last = () if _sweep(ds) else problem.system.final_words(ds)
+    sweep = _sweep(ds)
+    if sweep:
+        blocks.append(("Sweep", [f"{d}: {ds.sizes[d]} values{_range(ds, d)}" for d in sweep]))
+        blocks.append(("Final", _finals(ds)))
+    else:
+        blocks.append(("Final", [*_final(ds), *last]))
+    blocks.append(("Status", _status(ds)))
+    title = [str(ds.attrs["title"])] if ds.attrs.get("title") else []
+    return "\n".join([*title, *(line for name, body in blocks for line in _block(name, body))])
+
+
+def failed(ds: xr.Dataset) -> bool:
+    """Whether any trajectory of a result ended before its time."""
+    return bool(np.any(np.asarray(ds.status) != Status.COMPLETED))
+
+
+def _block(name: str, body: Iterable[str]) -> Iterator[str]:
+    head = name
+    for text in body:
+        lines = text.splitlines() if "\n" in text else textwrap.wrap(text, WIDTH - INDENT)
+        for line in lines:
+            yield f"{head:<{INDENT}}{line}".rstrip()
+            head = ""
+
+
+def _phases(problem: AnyProblem, ds: xr.Dataset) -> Iterator[str]:
+    single = "phase_outcome" in ds and ds.phase_outcome.ndim == 1
+    for i, phase in enumerate(problem.phases):
+        text = f"{i}: {_phase(phase)}"
+        if single:
+            outcome = Outcome(int(ds.phase_outcome[i]))
+            text += f"; {outcome.meaning}"
+            if np.isfinite(ds.phase_end[i]):
+                text += f", at t = {float(ds.phase_end[i]):.6g}"
+            if outcome is Outcome.THRESHOLD_MISSED:
+                text += f". {outcome.remedy}"
+        yield text
+
+
+def _phase(phase: Phase) -> str:
+    tasks = phase.mixture
+    names = [n if len(tasks) == 1 else f"{say(p)} {n}" for n, p in tasks.items()]
+    words = [" + ".join(names), f"for {say(phase.duration)}", f"eta {say(phase.learning_rate)}"]
+    if isinstance(phase.readout_learning_rate, Schedule) or np.any(phase.readout_learning_rate):
+        words.append(f"readout eta {say(phase.readout_learning_rate)}")
+    words += ["gradient flow"] if phase.gradient_flow else []
+    words += [f"batch {phase.batch_size}"] if phase.batch_size != 1 else []
+    for name in ("weight_decay", "readout_weight_decay"):
+        value = getattr(phase, name)
+        words += [f"{name.replace('_', ' ')} {say(value)}"] if np.any(value) else []
+    limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]
+    words += [f"until {', '.join(limits)}"] if limits else []
+    if phase.frozen is not None and any(phase.frozen):
+        words.append(f"frozen units {', '.join(str(k) for k, f in enumerate(phase.frozen) if f)}")
+    if phase.consolidation is not None:
+        c = phase.consolidation
+        words.append(f"{c.kind} consolidation of strength {say(c.strength)}")
+    words += [f"head {b} copied from {a}" for b, a in (phase.copy_heads or {}).items()]
+    return ", ".join(words)
+
+
+def _final(ds: xr.Dataset) -> Iterator[str]:
+    last = ds.isel(time=-1)
+    yield f"t = {float(last.time):.6g}, {ds.sizes['time']} rows"
+    for task in ds.task.values:
+        error = float(last.generalization_error.sel(task=task))
+        first = float(ds.generalization_error[0].sel(task=task))
+        yield f"generalization error of {str(task)!r}: {error:.6g} (at first {first:.3g})"
+
+
+def _finals(ds: xr.Dataset) -> Iterator[str]:
+    """Last errors of a sweep, as far as its runs came."""
+    import xarray as xr
+
+    for task in ds.task.values:
+        errors = ds.generalization_error.sel(task=task)
+        last = xr.apply_ufunc(
+            _last, errors, input_core_dims=[["time"]], dask="parallelized", output_dtypes=[float]
+        ).values
+        good = last[np.isfinite(last)]
+        said = extent(good) if good.size else "nowhere finite"
+        yield f"generalization error of {str(task)!r}: {said}"
+
+
+def _last(values: Any) -> Any:
+    """Last finite entry along the last axis; NaN where there is none."""
+    back = np.isfinite(values[..., ::-1]).argmax(axis=-1)
+    rows = values.shape[-1] - 1 - back
+    return np.take_along_axis(values, rows[..., None], axis=-1)[..., 0]
+
+
+def _status(ds: xr.Dataset) -> Iterator[str]:
+    codes, counts = np.unique(np.asarray(ds.status), return_counts=True)
+    total = int(counts.sum())
+    for code, count in zip(codes, counts, strict=True):
+        status = Status(int(code))
+        share = "" if total == 1 else f"{count} of {total} runs "
+        where = f" (t = {float(ds.t_last):.6g})" if total == 1 and status else ""
+        yield f"{share}{status.word}: {status.meaning}{where}. {status.remedy}".rstrip()
+    work = f"{int(np.sum(ds.n_steps))} steps"
+    if "odekit_simulation" in ds.attrs:
+        work += " of SGD"
+    else:
+        work += f", {int(np.sum(ds.n_rhs))} right-hand sides"
+    if "n_jac" in ds:
+        work += f", {int(np.sum(ds.n_jac))} Jacobians"
+    if "method" in ds:
+        used = dict.fromkeys(np.ravel(ds.method.values).tolist())
+        changes = [m.split(" -> ") for m in used if m != "none"]
+        work += ", " + ", ".join(dict.fromkeys(name for names in changes for name in names))
+    yield work
+
+
+def _sweep(ds: xr.Dataset) -> list[str]:
+    return [str(d) for d in ds.status.dims]
+
+
+def _range(ds: xr.Dataset, dim: str) -> str:
+    if dim not in ds.coords or ds[dim].dtype.kind not in "iuf":
+        return ""
+    return f" from {float(ds[dim].min()):g} to {float(ds[dim].max()):g}"

@@ -1,0 +1,244 @@
+"""SGD in finite dimensions, answered with the dataset of the theory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.checks import count, positive
+from odekit.base.errors import ProblemError
+from odekit.base.interrupts import Interrupts
+from odekit.base.status import Status
+from odekit.dataset.assemble import variables_of
+from odekit.dataset.common import REPLICA
+from odekit.dataset.result import prepare
+from odekit.integrate.options import output_times
+from odekit.problem.axes import Axis, at, points
+from odekit.problem.base import AnyProblem
+from odekit.sweeps.grid import common_times
+from odekit.verbs.compare import SIMULATION
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from odekit.training.course import Trajectory
+
+POLL = 0.1
+UNREACHED = {"status": int(Status.INTERRUPTED), "phase": -1}
+"""What integer variables hold for networks, or rows, that were not reached."""
+
+
+def simulate(
+    problem: AnyProblem,
+    *,
+    input_dim: int | None = None,
+    seed: int,
+    t_eval: Any = None,
+    replicas: int | None = None,
+    inputs: Any = None,
+    labels: Any = None,
+    preprocess: str = "none",
+    fisher_samples: int | None = None,
+    check_every: float = 0.1,
+    threads: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+) -> xr.Dataset:
+    """Train the network itself by online SGD on fresh samples, beside the theory of `solve`.
+
+    Weights are drawn that have exactly the overlaps of the problem's state (`realise`); then every
+    step draws `batch_size` inputs x ~ N(0, I_N) and descends the squared error on their labels,
+
+        w_k += (η_w/√N) v_k g'(λ_k) δ x,      v_k += (η_v/N) g(λ_k) δ,      t = steps/N.
+
+    The result has the variables, dims and times of `solve`, so that ``run - sim`` is the
+    difference. A phase with ``gradient_flow=True`` is simulated at its learning rate as it stands:
+    the theory leaves out what is of second order in it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Labelled arrays in it are swept over, as by `solve`. Every point of a sweep has the same
+        random numbers, so that each equals the simulation of that point alone.
+    input_dim : int
+        N, at least the rank of the initial overlaps. With `inputs` it is their number of features.
+    seed : int
+    t_eval : array_like, shape (rows,), optional
+        Times of the rows, as for `solve`; a row is taken at the nearest step.
+    replicas : int, optional
+        Number of networks, each with random numbers of its own; they become the dim ``replica``,
+        after those of a sweep.
+    inputs : array_like, shape (samples, features), or dict of task to array_like, optional
+        Draw inputs from these, with replacement, in place of Gaussian ones.
+    labels : array_like, shape (samples,), or dict of task to array_like, optional
+        Labels of these inputs; by default the fixed vectors give them. The task's noise is added.
+    preprocess : {"none", "standardise", "whiten"}
+        What is done to the inputs of all tasks together: see `odekit.inputs`.
+    fisher_samples : int, optional
+        Take the diagonal Fisher information of a consolidation, one number for each weight, and
+        the E[g²] of its readouts, from so many samples in place of the closed form. By default
+        Gaussian inputs use the closed form and given ones as many samples as there are.
+    check_every : float
+        Time, in steps/N, between looks at the thresholds of `until`. It is the error in terms of
+        the overlaps that is looked at, or with `inputs` that over the samples.
+    threads : int, optional
+        Networks trained at a time; by default as many as there are processors. The result does not
+        depend on it.
+    device : {"cpu", "cuda"}
+        Where the steps are taken. A GPU pays off for many networks of many inputs; it gives those
+        of the CPU to rounding.
+    progress : bool
+        Show progress on stderr.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `solve`. `T` and the initial overlaps are the problem's; `generalization_error` is
+        that of the overlaps. With `inputs` there is besides `test_error`, measured over the
+        samples, and with `labels` `generalization_error` is the same. `n_steps` counts steps of
+        SGD.
+
+    Raises
+    ------
+    ProblemError
+        If an argument breaks its rule; nothing has been computed then.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> problem = ok.Problem(
+    ...     state=ok.OrderParameters(Q=[[0.5]], R=[[0.0]], T=[[1.0]]),
+    ...     heads={"main": [1.0]},
+    ...     tasks={"main": ok.Task(readout=[1.0])},
+    ...     phases=[ok.Phase("main", duration=5.0, learning_rate=1.0)],
+    ... )
+    >>> sim = ok.simulate(problem, input_dim=500, seed=0, replicas=3)
+    >>> dict(sim.R.sizes)
+    {'replica': 3, 'time': 101, 'student': 1, 'teacher': 1}
+    """
+    if not isinstance(problem, AnyProblem):
+        raise ProblemError("problem", "must be a Problem", repr(problem)[:80], "")
+    twin = problem.system.simulation()
+    total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
+    plan = twin.plan(
+        problem,
+        input_dim=input_dim,
+        times=None if t_eval is None else output_times("t_eval", t_eval, total),
+        check_every=float(positive("check_every", check_every)),
+        inputs=inputs,
+        labels=labels,
+        preprocess=preprocess,
+        fisher_samples=fisher_samples,
+        device=device,
+    )
+    seeds = np.random.SeedSequence(count("seed", seed, most=2**128, least=0)).spawn(
+        1 if replicas is None else count("replicas", replicas, most=2**20)
+    )
+    workers = count("threads", (os.cpu_count() or 1) if threads is None else threads, most=2**16)
+    words = {"seed": int(seed), "replicas": replicas, **plan.words}
+    more = {} if replicas is None else {REPLICA: (len(seeds), np.arange(len(seeds)))}
+    result = prepare(
+        problem,
+        (SIMULATION, {k: v for k, v in words.items() if v is not None}),
+        f"stochastic gradient descent in N = {plan.input_dim} dimensions",
+        more_axes=more,
+    )
+    group = twin.train_fleet if device == "cuda" else None
+    train = partial(_train, workers=workers, group=group, progress=progress)
+    if result.axes:
+        arrays = _train_all(problem, result.axes, plan, seeds, twin, train)
+    else:
+        arrays = train([twin.course(problem, plan, seeds[0])])[0]
+    return result.dataset(arrays, arrays.pop("time"))
+
+
+def _train_all(
+    problem: AnyProblem,
+    found: Mapping[str, Axis],
+    plan: Any,
+    seeds: Sequence[np.random.SeedSequence],
+    twin: Any,
+    train: Callable[[list[Trajectory]], list[Any]],
+) -> dict[str, Any]:
+    """Every network of every point of a sweep, on one time axis."""
+    times = plan.times
+    if times is None:
+        times = common_times(problem, {d: a for d, a in found.items() if d != REPLICA})
+    plan = replace(plan, times=times)
+    places, networks = [], []
+    for place, index in points(found):
+        places.append(place)
+        seed = seeds[index.pop(REPLICA, 0)]
+        networks.append(twin.course(at(problem, index), plan, seed))
+    table: dict[str, Any] = {"time": times}
+    shape, known = tuple(size for size, _ in found.values()), variables_of(problem)
+    timed = {name for name, variable in known.items() if "time" in variable.dims}
+    for place, arrays in zip(places, train(networks), strict=True):
+        if arrays is not None:
+            _put(table, timed, shape, place, arrays)
+    return table
+
+
+def _put(
+    table: dict[str, Any],
+    timed: set[str],
+    shape: tuple[int, ...],
+    place: tuple[int, ...],
+    arrays: dict[str, Any],
+) -> None:
+    """Write the variables of one network; rows that it did not reach stay NaN."""
+    times, t = table["time"], arrays.pop("time")
+    rows = np.searchsorted(times, t)
+    # A network that stopped early has one more row, at a time of its own.
+    kept = times[np.minimum(rows, times.size - 1)] == t
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        if name not in table:
+            core = (times.size, *array.shape[1:]) if name in timed else array.shape
+            empty: Any = np.nan if array.dtype.kind == "f" else UNREACHED.get(name, 0)
+            table[name] = np.full((*shape, *core), empty, dtype=array.dtype)
+        if name in timed:
+            table[name][(*place, rows[kept])] = array[kept]
+        else:
+            table[name][place] = array
+
+
+def _train(networks: Sequence[Trajectory], workers: int, group: Any, progress: bool) -> list[Any]:
+    """Train networks, and return the arrays of each, or None where it never began.
+
+    In so many threads, or on a GPU in one, while this one waits for signals.
+    """
+    bar = _bar() if progress else None
+    with Interrupts() as interrupts, ThreadPoolExecutor(1 if group else workers) as pool:
+
+        def job(i: int) -> dict[str, Any] | None:
+            return networks[i].run(interrupts) if i == 0 or not interrupts.asked else None
+
+        if group is not None:
+            jobs: list[Future[Any]] = [pool.submit(group, networks, interrupts)]
+        else:
+            jobs = [pool.submit(job, i) for i in range(len(networks))]
+        left: Any = jobs
+        # Signals reach the main thread, between two waits.
+        while left:
+            _, left = wait(left, POLL, FIRST_EXCEPTION)
+            if any(f.done() and f.exception() for f in jobs):
+                interrupts.asked = True
+            if bar is not None:
+                bar.update(100.0 * sum(n.progress for n in networks) / len(networks) - bar.n)
+    if bar is not None:
+        bar.close()
+    results = [f.result() for f in jobs]
+    return list(results[0]) if group is not None else results
+
+
+def _bar() -> Any:
+    import tqdm
+
+    return tqdm.tqdm(total=100.0, unit="%", bar_format="{l_bar}{bar}| [{elapsed}<{remaining}]")

@@ -1,0 +1,66 @@
+"""What must hold in any one result, checked row by row."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.errors import OdekitError
+from odekit.dataset.assemble import check
+from odekit.dataset.provenance import problem_of
+from odekit.problem.base import AnyProblem
+from odekit.problem.system import Finding
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+DEFAULT_RTOL = 1e-8
+PER_RTOL = 100.0
+"""Deviation allowed to the solver, in units of its tolerance: errors add up over a run."""
+
+
+Verdict = Finding
+
+
+def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
+    """Check a result against its schema and the laws that a single file can show.
+
+    Parameters
+    ----------
+    ds : Dataset
+        What `odekit.solve` or `odekit.open` returned.
+    activation : Activation, optional
+        The user's own that it was made with: no file holds its functions, and without them the
+        errors cannot be recomputed.
+
+    Returns
+    -------
+    list of Verdict
+        Schema; times increase; all values finite up to the end of each run; Q symmetric; the joint
+        covariance positive semidefinite in every row; errors not negative, and equal to those
+        recomputed from the overlaps; the rows begin at the problem's state; gradient flow never
+        raises the loss; every quantity that the problem conserves (`odekit.measures.conserved`)
+        stays what it was.
+    """
+    faults = check(ds)
+    verdicts = [Verdict("schema", not faults, "; ".join(faults) or "every variable as registered")]
+    if faults:
+        return verdicts
+    time = ds.time.values
+    least = float(np.diff(time).min(initial=np.inf))
+    verdicts.append(Verdict("times increase", least > 0, f"smallest step {least:.3g}"))
+    try:
+        problem = AnyProblem.from_dict(problem_of(ds), activation)
+    except (OdekitError, KeyError, TypeError) as error:
+        return [*verdicts, Verdict("problem", False, str(error))]
+    return verdicts + list(problem.system.laws(ds, problem, PER_RTOL * _rtol(ds)))
+
+
+def _rtol(ds: xr.Dataset) -> float:
+    try:
+        options = json.loads(ds.attrs.get("odekit_solver", "{}"))
+        return float(options.get("rtol", DEFAULT_RTOL))
+    except (TypeError, ValueError, AttributeError):
+        return DEFAULT_RTOL
