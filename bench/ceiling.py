@@ -17,7 +17,7 @@ from odekit.base.interrupts import Interrupts
 from odekit.integrate.engine import MOST_STAGES, Engine
 from odekit.integrate.options import SolverOptions
 from odekit.problem.axes import axes
-from odekit.systems.committee.batch import BatchLayout
+from odekit.systems.committee.points import CommitteePoints
 from odekit_kernels.committee import lanes as committee
 from odekit_kernels.integrators.batch import enter, make_counters
 from odekit_kernels.lanes.memory import make_memory
@@ -40,9 +40,9 @@ def loop_lanes(n, M, m, w):
 def alone(problem):
     """Function of a count that evaluates eight trajectories so many times."""
     found = axes(problem)
-    layout = BatchLayout(problem, found)
+    layout = CommitteePoints(problem, found)
     frame, y = layout.start()
-    plan = layout.plan(0, frame, MOST_STAGES)
+    plan = layout.plan(problem.phases[0], frame, MOST_STAGES)
     size = layout.size
     batch = layout.batch(
         0,

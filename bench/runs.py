@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 import odekit as ok
 from bench.tables import markdown, quartiles, seconds
 from odekit.integrate.options import default_times
-from odekit.systems.committee.layout import CommitteeLayout
+from odekit.testing.blocks import right_hand_side
 
 ERROR = 1e-7
 TOLERANCES = (1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
@@ -38,9 +38,8 @@ def problem(span):
 def candidates(span):
     """Name -> function of rtol that returns the rows (times, 7 overlaps)."""
     setting = problem(span)
-    layout = CommitteeLayout(setting)
-    frame, y = layout.start()
-    system = layout.system(0, frame, 0.0)
+    own = right_hand_side(setting)
+    system, y = own.system, own.start
     times = default_times(span)
 
     def plain(method, jac):

@@ -19,7 +19,7 @@ from bench.tables import markdown, quartiles, seconds
 
 ROOT = Path(__file__).parents[1]
 SCENARIO = ROOT / "data" / "plateau.toml"
-IMPORTS = "import numba, scipy.integrate, xarray, odekit as ok; from odekit import layout, solver"
+IMPORTS = "import numba, scipy.integrate, xarray, odekit as ok; from odekit.verbs import solve"
 SWEEP = f"""{IMPORTS}
 weights = {{"weight_std": 0.5, "input_dim": 1000, "seed": 7}}
 state = ok.OrderParameters.draw(student=2, teacher=2, draws=8, **weights)

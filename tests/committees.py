@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from odekit.dataset import assemble as datasets
+from odekit.dataset.provenance import provenance as provenance_of
+from odekit.systems.committee.variables import VARIABLES as REGISTRY
 from odekit_kernels.committee.one import Committee
+
+assemble = partial(datasets.assemble, variables=REGISTRY)
+
+
+def provenance(problem, title="", source=""):
+    return provenance_of(problem, title, source, "")
 
 
 def gram(rng, count, dim=None):

@@ -15,11 +15,11 @@ import odekit as ok
 import sgd
 import transcription
 from odekit.systems.committee.activations import NAMES, Activation, node_counts
-from odekit.systems.committee.layout import CommitteeLayout
 from odekit.systems.committee.quadrature import LEVEL, Moments, level_of
 from odekit.testing import assert_agrees, assert_jacobian_matches, right_hand_side
 from odekit.testing.moments import functions_of
 from odekit_kernels.committee.quadrature import hermite
+from single import Single
 
 OWN_ERF = Activation(
     "own_erf", lambda x: erf(x / np.sqrt(2)), lambda x: np.sqrt(2 / np.pi) * np.exp(-x * x / 2)
@@ -337,5 +337,5 @@ def test_rules_are_symmetric_and_exact():
 
 
 def test_layouts_of_compiled_activations_have_no_quadrature():
-    assert CommitteeLayout(curriculum("erf")).moments is None
-    assert CommitteeLayout(curriculum("relu")).moments is not None
+    assert Single(curriculum("erf")).moments is None
+    assert Single(curriculum("relu")).moments is not None

@@ -146,7 +146,7 @@ def test_picture_without_matplotlib_is_refused_before_computing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("odekit.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("odekit.verbs.plot.find_spec", lambda name: None)
     out = tmp_path / "out.nc"
     picture = ["--plot", str(tmp_path / "out.png")]
     assert main(["run", str(scenario), "-o", str(out), *picture]) == BAD_INPUT

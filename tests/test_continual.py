@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import odekit as ok
 import transcription
-from odekit.systems.committee.layout import CommitteeLayout
+from single import Single
 
 EPS = np.finfo(float).eps
 RTOL = 1e-8
@@ -118,7 +118,7 @@ def test_a_mixture_of_one_task_with_itself_is_that_task():
 
 def entered(problem, index=1):
     """Equations and state as a phase begins, the phases before it solved."""
-    layout = CommitteeLayout(problem)
+    layout = Single(problem)
     frame, y = layout.start()
     begin = 0.0
     for i in range(index + 1):
@@ -131,7 +131,7 @@ def entered(problem, index=1):
             assert not extra.size, "written for one consolidation"
             y = layout.pack(row.Q.values, row.R.values, row.readout.values)
             begin = end
-    return layout, layout.system(index, frame, begin), begin, y
+    return layout, layout.equations(index, frame, begin), begin, y
 
 
 @pytest.mark.parametrize("activation", ["erf", "linear", "relu"])

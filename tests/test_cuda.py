@@ -61,7 +61,7 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
     found = run_python(
         """
         import json
-        from odekit_kernels import cuda
+        from odekit_kernels.integrators import cuda
 
         calls, make = [], cuda.explicit_kernel
         cuda.explicit_kernel = lambda plan: calls.append(plan.n) or make(plan)
@@ -125,12 +125,11 @@ def test_the_kernel_compiles_for_a_real_device(activation):
         import json, sys, warnings
         from types import SimpleNamespace
         from numba import cuda, typeof, types
-        from odekit.batch import BatchLayout
-        from odekit.engine import MOST_STAGES, Engine, tableau
-        from odekit.interrupts import Interrupts
-        from odekit.options import SolverOptions
-        from odekit.sweep import axes
-        from odekit_kernels.cuda import body
+        from odekit.integrate.engine import MOST_STAGES, Engine, tableau
+        from odekit.base.interrupts import Interrupts
+        from odekit.integrate.options import SolverOptions
+        from odekit.problem.axes import axes
+        from odekit_kernels.integrators.cuda import body
 
         try:
             # Device functions ask for the device that they are compiled for.
@@ -140,10 +139,10 @@ def test_the_kernel_compiles_for_a_real_device(activation):
             problem = network() if linear else sweep({activation!r}, gradient_flow=relu)
             times = np.linspace(0.0, 5.0, 4)
             engine = Engine(problem, axes(problem), SolverOptions(), times, 1, Interrupts())
-            frame, y = engine.layout.start()
+            frame, y = engine.points.start()
             engine.rows = np.zeros((len(y), 4, y.shape[1]))
-            plan = engine.layout.plan(0, frame, MOST_STAGES)
-            batch = engine.layout.batch(0, frame, plan, y=y, numbers=engine.numbers,
+            plan = engine.points.plan(engine.problem.phases[0], frame, MOST_STAGES)
+            batch = engine.points.batch(0, frame, plan, y=y, numbers=engine.numbers,
                 counts=engine.counts, times=times, rows=engine.rows)
             limits = engine._limits(0, 400.0)
             given = (batch, tableau("RK45"), limits, np.zeros(1, np.int64))

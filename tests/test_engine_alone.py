@@ -92,14 +92,14 @@ def test_nan_in_one_trajectory_changes_no_bit_of_the_others():
 
     def run(bad):
         engine = Engine(problem, found, options, TIMES, 1, Nobody())
-        start = engine.layout.start
+        start = engine.points.start
 
         def spoiled():
             frame, y = start()
             y[bad] = np.nan
             return frame, y
 
-        engine.layout.start = spoiled
+        engine.points.start = spoiled
         return engine.run()
 
     clean, spoiled = run([]), run([2, 11])

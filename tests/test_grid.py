@@ -123,7 +123,7 @@ def test_a_sweep_resumes_from_its_points(tmp_path, seconds):
 def test_a_stored_sweep_is_the_same_problem(tmp_path):
     swept = problem(learning_rate=labelled("eta", [0.1, 0.7]))
     path = ok.save(ok.solve(swept), tmp_path / "sweep.nc")
-    from odekit.dataset.assemble import problem_of
+    from odekit.dataset.provenance import problem_of
 
     back = ok.Problem.from_dict(problem_of(ok.open(path)))
     assert back == swept

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import networks
 import odekit as ok
-from odekit.systems.linear.layout import LinearLayout
+from single import Single
 
 seeds = st.integers(0, 2**31)
 
@@ -26,9 +26,9 @@ def difference(f, y, h=1e-5):
 @given(seed=seeds, edges=st.integers(1, 6))
 def test_flow_is_minus_the_gradient(seed, edges):
     problem, data = networks.random_problem(seed, edges)
-    layout = LinearLayout(problem)
+    layout = Single(problem)
     _, y = layout.start()
-    phase = layout.system(0, None, 0.0)
+    phase = layout.equations(0, None, 0.0)
 
     def loss(y):
         return networks.loss_of(problem.network, layout.readings.weights(y), *data)
@@ -43,9 +43,9 @@ def test_flow_is_minus_the_gradient(seed, edges):
 @given(seed=seeds, edges=st.integers(1, 6))
 def test_jacobian_is_exact_and_symmetric(seed, edges):
     problem, _ = networks.random_problem(seed, edges)
-    layout = LinearLayout(problem)
+    layout = Single(problem)
     _, y = layout.start()
-    phase = layout.system(0, None, 0.0)
+    phase = layout.equations(0, None, 0.0)
     J = phase.jac(0.0, y)
     expected = difference(lambda y: phase.rhs(0.0, y), y)
     np.testing.assert_allclose(J, expected, rtol=1e-8, atol=1e-9 * (1 + np.abs(J).max()))
@@ -103,7 +103,7 @@ def test_large_products_go_through_blas():
         tasks=ok.linear.Correlations.from_samples(net, {"input": X}, {"output": Y}),
         phases=ok.Phase("main", duration=1.0, learning_rate=0.3),
     )
-    layout = LinearLayout(problem)
+    layout = Single(problem)
     _, y = layout.start()
     W1, W2, W3 = problem.weights.values()
     G = Y.T @ X / 200 - W3 @ W2 @ W1 @ (X.T @ X / 200)
@@ -111,7 +111,7 @@ def test_large_products_go_through_blas():
     expected = 0.3 * np.concatenate([part.ravel() for part in parts])
     scale = np.abs(expected).max()
     np.testing.assert_allclose(
-        layout.system(0, None, 0.0).rhs(0.0, y), expected, atol=1e-13 * scale
+        layout.equations(0, None, 0.0).rhs(0.0, y), expected, atol=1e-13 * scale
     )
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import odekit as ok
+from committees import assemble
 from odekit import measures as m
 from odekit.base.errors import ProblemError
-from odekit.dataset.assemble import assemble
-from odekit.systems.committee.layout import CommitteeLayout
+from single import Single
 
 SIMILARITIES = [0.0, 0.5, 0.9]
 TOLERANCE = 1e-8
@@ -114,12 +114,12 @@ def test_redundant_units_forget_less_the_more_alike_the_features():
 
 def exact_rates(ds, setting):
     """dε/dt of every task just after the switch: the gradient along the right-hand side."""
-    layout = CommitteeLayout(setting)
+    layout = Single(setting)
     row = ds.isel(time=int(m.switch_row(ds)))
     frame, _ = layout.start()
     y = layout.pack(row.Q.values, row.R.values, row.readout.values)
     frame, y = layout.enter(1, frame, y)
-    slope = layout.system(1, frame, 0.0).rhs(0.0, y)
+    slope = layout.equations(1, frame, 0.0).rhs(0.0, y)
     h = 1e-5
     return np.subtract(*layout.errors(np.array([y + h * slope, y - h * slope]))) / (2 * h)
 

@@ -13,9 +13,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import odekit as ok
+from committees import assemble
 from odekit.base.errors import OdekitError, ProblemError, StoreError
 from odekit.base.status import Status
-from odekit.dataset.assemble import assemble
 from odekit.dataset.provenance import provenance
 from odekit.verbs.plot import DPI, WIDTH, plot_run
 
@@ -295,7 +295,7 @@ def test_no_global_state_is_touched() -> None:
 def test_missing_matplotlib_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "odekit.plot.find_spec", lambda name: None if name == "matplotlib" else find(name)
+        "odekit.verbs.plot.find_spec", lambda name: None if name == "matplotlib" else find(name)
     )
     with pytest.raises(OdekitError, match=r"pip install 'odekit\[plot\]'"):
         plot_run(result())

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import odekit as ok
-from odekit.systems.committee.layout import CommitteeLayout
+from single import Single
 
 METHODS = (None, "RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
 EPS = np.finfo(float).eps
@@ -47,9 +47,9 @@ def flow(duration):
 @pytest.mark.parametrize("K", [2, 3, 5])
 def test_plateau_is_a_saddle_of_gradient_flow(K):
     Q, R, level = plateau(K)
-    layout = CommitteeLayout(soft_committee(Q, R, flow(1.0)))
+    layout = Single(soft_committee(Q, R, flow(1.0)))
     frame, y = layout.start()
-    system = layout.system(0, frame, 0.0)
+    system = layout.equations(0, frame, 0.0)
     assert np.abs(system.rhs(0.0, y)).max() < 10 * K * EPS
     assert_allclose(layout.errors(y[None]), [[level]], rtol=100 * K * EPS)
     assert np.linalg.eigvals(system.jac(0.0, y)).real.max() > 0.01
@@ -111,9 +111,9 @@ def test_plateau_and_escape_of_online_learning(K):
 def test_escape_takes_the_time_of_the_unstable_mode(K):
     """A perturbation δ of the plateau grows as exp(λt): ten times smaller, ln(10)/λ later."""
     Q, R, level = plateau(K)
-    layout = CommitteeLayout(soft_committee(Q, R, flow(1.0)))
+    layout = Single(soft_committee(Q, R, flow(1.0)))
     frame, y = layout.start()
-    rate = np.linalg.eigvals(layout.system(0, frame, 0.0).jac(0.0, y)).real.max()
+    rate = np.linalg.eigvals(layout.equations(0, frame, 0.0).jac(0.0, y)).real.max()
     leaves = []
     for size in (1e-5, 1e-6):
         off = R + size * (np.eye(K) - 1 / K)

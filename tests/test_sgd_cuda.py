@@ -22,7 +22,7 @@ np.seterr(over="ignore")  # integers of the random numbers wrap round
 """
 
 STEPS = """
-from odekit_kernels import sgd, sgd_cuda, sgd_memory
+from odekit_kernels.committee.sgd import cuda as sgd_cuda, memory as sgd_memory, steps as sgd
 from test_sgd_kernel import compiled_rule, network, words
 
 
@@ -88,7 +88,7 @@ from numba import cuda, types
 from numba.types import Tuple, UniTuple, float64, int64, uint64
 from types import SimpleNamespace
 from numba.cuda import dispatcher
-from odekit_kernels.sgd_cuda import train_networks
+from odekit_kernels.committee.sgd.cuda import train_networks
 
 # Device functions ask which GPU they are compiled for.
 dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))

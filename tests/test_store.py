@@ -15,9 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from committees import REGISTRY, assemble, provenance
 from odekit.base.errors import ProblemError, StoreError
 from odekit.base.status import Outcome, Status
-from odekit.dataset.assemble import REGISTRY, assemble, check, document, problem_of, provenance
+from odekit.dataset.assemble import check
+from odekit.dataset.common import document
+from odekit.dataset.provenance import problem_of
 from odekit.store.encode import encode
 from odekit.store.netcdf import open as open_store
 from odekit.store.netcdf import save
@@ -89,7 +92,7 @@ def test_example_follows_the_registry():
     assert check(example()) == []
     assert check(example(sweep=("eta", "sigma"))) == []
     assert set(REGISTRY) <= set(example(sweep=("replica",)).variables)
-    assert all(f"`{name}`" in document() for name in REGISTRY)
+    assert all(f"`{name}`" in document(REGISTRY) for name in REGISTRY)
 
 
 def test_flags_are_described():

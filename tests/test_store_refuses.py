@@ -125,7 +125,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 import numpy as np
 from test_store import assert_same, example
-from odekit.errors import StoreError
+from odekit.base.errors import StoreError
 from odekit.store import open as open_store
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 data, good = path.read_bytes(), open_store(path)
