@@ -123,6 +123,7 @@ def fields_of(item: Any, where: str, apart: Apart | None) -> dict[str, Any]:
 
 
 def rich_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON fields as the values that they stand for."""
     return {k: rich(v) for k, v in data.items()}
 
 
