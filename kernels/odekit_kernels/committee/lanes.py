@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.activations import ERF, LINEAR
+import numpy as np
+
+from odekit_kernels._jit import inner
+from odekit_kernels.committee.activations import ERF, LINEAR, RELU
 from odekit_kernels.committee.activations import (
     erf_lanes as erf,
 )
@@ -17,13 +20,18 @@ from odekit_kernels.committee.activations import (
 from odekit_kernels.committee.activations import (
     relu_lanes as relu,
 )
-from odekit_kernels.committee.work import inner
 from odekit_kernels.lanes.values import fill, get, put
 
 __all__ = ["errors", "norms", "rhs", "second", "self_slope"]
 
 
 # ---------------------------------------------------------------------------------------- moments
+
+
+@inner
+def unknown(M: Any) -> Any:
+    """NaN: `make_plan` refuses unknown codes, and a device could not tell of one met later."""
+    return fill(M, np.nan)
 
 
 @inner
@@ -40,7 +48,9 @@ def second(M: Any, m: Any, a: int, b: int) -> Any:
         return erf.second(M, m, a, b)
     if m.activation == LINEAR:
         return linear.second(M, m, a, b)
-    return relu.second(M, m, a, b)
+    if m.activation == RELU:
+        return relu.second(M, m, a, b)
+    return unknown(M)
 
 
 @inner
@@ -50,8 +60,11 @@ def drive(M: Any, m: Any) -> None:
         erf.drive(M, m)
     elif m.activation == LINEAR:
         linear.drive(M, m)
-    else:
+    elif m.activation == RELU:
         relu.drive(M, m)
+    else:
+        for i in range(m.K * m.D):
+            put(M, m.A + i, unknown(M))
 
 
 @inner
@@ -61,7 +74,9 @@ def power(M: Any, m: Any, k: int, l: int) -> Any:
         return erf.power(M, m, k, l)
     if m.activation == LINEAR:
         return linear.power(M, m, k, l)
-    return relu.power(M, m, k, l)
+    if m.activation == RELU:
+        return relu.power(M, m, k, l)
+    return unknown(M)
 
 
 @inner
@@ -71,7 +86,9 @@ def self_slope(M: Any, m: Any, a: int) -> Any:
         return erf.self_slope(M, m, a)
     if m.activation == LINEAR:
         return linear.self_slope(M, m, a)
-    return relu.self_slope(M, m, a)
+    if m.activation == RELU:
+        return relu.self_slope(M, m, a)
+    return unknown(M)
 
 
 # ------------------------------------------------------------------------------------- preparation

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from odekit_kernels._jit import inner
+from odekit_kernels.committee.activations import check
 from odekit_kernels.committee.one import Committee
-from odekit_kernels.committee.work import inner
 from odekit_kernels.lanes.memory import lay_out, machinery
 
 __all__ = ["First", "Plan", "Wiring", "committee_of", "constants", "decode", "make_plan"]
@@ -177,6 +178,11 @@ def make_plan(
         As in `Plan`.
     stages : int
         Stages of the integrator.
+
+    Raises
+    ------
+    ValueError
+        If the activation has no such code.
     """
     D, n = K + P, K * (K + 1) // 2 + K * P + H * K
     sizes = {
@@ -200,7 +206,7 @@ def make_plan(
     }
     known = {"activation", "online", "K", "P", "D", "H", "S", "c", "W", "n", "size"}
     return Plan(
-        activation=activation, online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
+        activation=check(activation), online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
         **lay_out((name for name in Plan._fields if name not in known), sizes),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import activations as moments
 from odekit_kernels.committee.jacobian import jacobian
 from odekit_kernels.committee.state import (
@@ -21,7 +21,7 @@ from odekit_kernels.committee.state import (
     fill_pairs,
     prepare,
 )
-from odekit_kernels.committee.work import Work, inner, make_work
+from odekit_kernels.committee.work import Work, make_work
 
 __all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs"]
 

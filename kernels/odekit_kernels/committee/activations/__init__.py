@@ -19,17 +19,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from odekit_kernels._jit import inner
 from odekit_kernels.committee.activations import erf, linear, relu
-from odekit_kernels.committee.work import inner
 
 ERF = 0
 LINEAR = 1
 RELU = 2
+CODES = {"erf": ERF, "linear": LINEAR, "relu": RELU}
+QUADRATURE = -1
+"""Code of all others, whose moments no kernel computes."""
 
 __all__ = [
+    "CODES",
     "ERF",
     "LINEAR",
+    "QUADRATURE",
     "RELU",
+    "check",
     "diffusion",
     "diffusion_gradient",
     "drive",
@@ -39,6 +45,29 @@ __all__ = [
 ]
 
 
+def check(activation: int) -> int:
+    """The code of an activation, or `QUADRATURE`.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if activation not in (*CODES.values(), QUADRATURE):
+        listed = ", ".join(f"{code} ({name})" for name, code in CODES.items())
+        raise ValueError(
+            f"`activation` must be one of {listed}, or {QUADRATURE} (moments from quadrature), "
+            f"got {activation!r}"
+        )
+    return activation
+
+
+@inner
+def refuse() -> None:
+    """Stop where moments are asked for that no kernel computes."""
+    raise ValueError("activation: no compiled moments for this code")
+
+
 @inner
 def second(activation: int, work: Any, rows: int, D: int) -> None:
     """Fill `work.I2`."""
@@ -46,8 +75,10 @@ def second(activation: int, work: Any, rows: int, D: int) -> None:
         erf.second(work, rows, D)
     elif activation == LINEAR:
         linear.second(work, rows, D)
-    else:
+    elif activation == RELU:
         relu.second(work, rows, D)
+    else:
+        refuse()
 
 
 @inner
@@ -57,8 +88,10 @@ def drive(activation: int, work: Any, K: int, D: int) -> None:
         erf.drive(work, K, D)
     elif activation == LINEAR:
         linear.drive(work, K, D)
-    else:
+    elif activation == RELU:
         relu.drive(work, K, D)
+    else:
+        refuse()
 
 
 @inner
@@ -68,8 +101,10 @@ def diffusion(activation: int, work: Any, p: Any, K: int, D: int) -> None:
         erf.diffusion(work, p, K, D)
     elif activation == LINEAR:
         linear.diffusion(work, p, K, D)
-    else:
+    elif activation == RELU:
         relu.diffusion(work, p, K, D)
+    else:
+        refuse()
 
 
 @inner
@@ -79,8 +114,10 @@ def second_gradient(activation: int, work: Any, k: int, D: int) -> None:
         erf.second_gradient(work, k, D)
     elif activation == LINEAR:
         linear.second_gradient(work, k, D)
-    else:
+    elif activation == RELU:
         relu.second_gradient(work, k, D)
+    else:
+        refuse()
 
 
 @inner
@@ -90,8 +127,10 @@ def drive_gradient(activation: int, work: Any, k: int, b: int, D: int) -> None:
         erf.drive_gradient(work, k, b, D)
     elif activation == LINEAR:
         linear.drive_gradient(work, k, b, D)
-    else:
+    elif activation == RELU:
         relu.drive_gradient(work, k, b, D)
+    else:
+        refuse()
 
 
 @inner
@@ -103,5 +142,7 @@ def diffusion_gradient(
         erf.diffusion_gradient(work, p, sigma, k, l, D)
     elif activation == LINEAR:
         linear.diffusion_gradient(work, p, sigma, k, l, D)
-    else:
+    elif activation == RELU:
         relu.diffusion_gradient(work, p, sigma, k, l, D)
+    else:
+        refuse()

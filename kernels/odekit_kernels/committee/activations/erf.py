@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner, upper_index
+from odekit_kernels._jit import inner, kernel
+from odekit_kernels.committee.work import upper_index
 from odekit_kernels.simd import WIDTH, asin, choose_less, load, minor, root, splat, store, total
 
 __all__ = [

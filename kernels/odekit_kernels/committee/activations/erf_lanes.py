@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from odekit_kernels._jit import inner
 from odekit_kernels.committee.activations.erf import TWO_OVER_PI, inverse_block, inverse_root
-from odekit_kernels.committee.work import inner
 from odekit_kernels.lanes.values import asin, fill, get, put
 from odekit_kernels.simd import choose_less, root
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.simd import (
     WIDTH,
     asin_given,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from odekit_kernels._jit import inner
 from odekit_kernels.committee.activations.relu import INVERSE_TWO_PI, angle, inverse
-from odekit_kernels.committee.work import inner
 from odekit_kernels.lanes.values import fill, get, put
 
 __all__ = ["drive", "norms", "power", "second", "self_slope"]

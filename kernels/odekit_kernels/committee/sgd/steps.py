@@ -11,11 +11,10 @@ from typing import Any
 
 from numba import extending, types
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.activations import ERF, LINEAR
 from odekit_kernels.committee.sgd.memory import PAD
 from odekit_kernels.committee.sgd.stream import below, choose, normal, normals
-from odekit_kernels.committee.work import inner
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 __all__ = ["BLOCK", "advance", "finish", "overlaps", "squared_slopes", "train"]

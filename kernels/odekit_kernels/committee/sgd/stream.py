@@ -16,8 +16,7 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.simd import native
 
 __all__ = ["below", "choose", "normal", "normals", "streams", "uniform"]

@@ -1,0 +1,33 @@
+"""A committee as the integrators in lanes take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from odekit_kernels.committee import lanes
+from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
+from odekit_kernels.committee.memory import Plan, committee_of
+from odekit_kernels.integrators.registry import register
+from odekit_kernels.lanes.values import pick
+
+__all__ = ["errors", "jacobian", "rhs"]
+
+
+def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
+    """See `registry.rhs`."""
+    lanes.rhs(M, m, w, y, dy, moves, trains, decays)
+
+
+def errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    """See `registry.errors`."""
+    lanes.errors(M, m, w.watched_head, y)
+
+
+def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    """See `registry.jacobian`."""
+    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
+    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    jacobian_of_one(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
+
+
+register(Plan, rhs=rhs, errors=errors, jacobian=jacobian)
