@@ -5,9 +5,11 @@ Nothing heavy is imported before a command needs it: ``odekit --help`` answers a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done; 1 numerical failure or interruption, with the partial result kept; 2 bad arguments
         or scenario; 3 a file could not be read or written.
     """
+    _open_streams()
     try:
         return int(cli.main(arguments, prog_name="odekit", standalone_mode=False) or DONE)
     except click.ClickException as error:
@@ -68,9 +71,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"out of memory: {error}", FAILED)
 
 
+def _open_streams() -> None:
+    """Where a standard stream is closed, the next file opened would be taken for it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115
+
+
 def _complain(message: str, code: int) -> int:
-    click.echo(f"odekit: {message}", err=True)
+    _say(message)
     return code
+
+
+def _say(message: str) -> None:
+    """A line on stderr, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        click.echo(f"odekit: {message}", err=True)
+
+
+@contextlib.contextmanager
+def _own_words() -> Iterator[None]:
+    """Warnings as lines of the command; how runs ended is said with the result."""
+    from odekit.base.errors import CheckpointWarning, NotCompletedWarning
+
+    def show(message: Warning | str, *_where: Any, **_more: Any) -> None:
+        _say(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CheckpointWarning)
+        warnings.simplefilter("ignore", NotCompletedWarning)
+        warnings.showwarning = show
+        yield
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -165,18 +201,16 @@ def simulate(
 ) -> int:
     """Train finite networks on a scenario, or on the problem of a result file."""
     from odekit import simulate as train
-    from odekit.store.netcdf import save
 
     if output.suffix != ".nc":
         raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
-    shown = sys.stderr.isatty() if progress is None else progress
     problem: Any = todo.problem  # of another kind it is refused there
-    ds = train(problem, progress=shown, **times, **options).assign_attrs(_words(todo))
-    save(ds, output, overwrite=overwrite)
-    return _report(ds, output, overwrite, picture)
+    with _own_words():
+        ds = train(problem, progress=_shown(progress), **times, **options)
+    return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
 
 
 @cli.command()
@@ -268,32 +302,54 @@ def _solve(
     progress: bool | None,
 ) -> int:
     from odekit import solve
-    from odekit.store.netcdf import save
 
-    shown = sys.stderr.isatty() if progress is None else progress
     if output.suffix == ".zarr":
         keywords = {**keywords, "store": output, "overwrite": overwrite}
-    ds = solve(todo.problem, progress=shown, attrs=_words(todo), **keywords)
-    if output.suffix == ".nc":
-        save(ds, output, overwrite=overwrite)
-    return _report(ds, output, overwrite, picture)
+    with _own_words():
+        shown = _shown(progress)
+        ds = solve(todo.problem, progress=shown, attrs=_words(todo), **keywords)
+    return _finish(ds, output, overwrite, picture)
 
 
-def _report(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
-    """Say what a result is, and draw it."""
-    from odekit.verbs.show import failed, summary
+def _shown(progress: bool | None) -> bool:
+    from odekit.base.progress import is_terminal
 
+    return is_terminal() if progress is None else progress
+
+
+def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+    """Save a result and draw it, then say what it is: a reader who leaves costs nothing."""
+    from odekit.store.kept import save_or_keep
+    from odekit.verbs.plot import plot_run
+
+    complaint = ""
+    try:
+        if output.suffix == ".nc":
+            save_or_keep(ds, output, overwrite)
+        if picture is not None:
+            plot_run(ds, picture, overwrite=overwrite)
+    except (OdekitError, OSError) as error:
+        complaint = str(error)
+    code = _report(ds, None if complaint else output, picture)
+    return _complain(complaint, IO_ERROR) if complaint else code
+
+
+def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
+    """Say what a result is, and on stderr what it is not."""
+    from odekit.dataset.ended import how_it_ended
+    from odekit.verbs.show import summary
+
+    ended = how_it_ended(ds)
+    if ended:
+        _say(ended)
     click.echo(summary(ds))
-    if output.exists():
+    if output is not None and output.exists():
         click.echo(f"{'Result':<11}{output}")
-    else:
+    elif output is not None:
         click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
-    if picture is not None:
-        from odekit.verbs.plot import plot_run
-
-        plot_run(ds, picture, overwrite=overwrite)
+    if output is not None and picture is not None:
         click.echo(f"{'Picture':<11}{picture}")
-    return FAILED if failed(ds) else DONE
+    return FAILED if ended else DONE
 
 
 def _words(todo: Scenario) -> dict[str, str]:

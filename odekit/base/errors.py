@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "CheckpointWarning",
+    "NotCompletedWarning",
     "OdekitError",
     "ProblemError",
     "ScenarioError",
@@ -111,3 +113,19 @@ class CheckpointError(OdekitError):
 
 class SweepError(OdekitError):
     """No chunk of a sweep could be computed by the workers of its executor."""
+
+
+class NotCompletedWarning(UserWarning):
+    """A result whose `status` says that not every trajectory ran to its end.
+
+    Examples
+    --------
+    To hear of it no more:
+
+    >>> import warnings, odekit
+    >>> warnings.simplefilter("ignore", odekit.NotCompletedWarning)
+    """
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; the run goes on."""

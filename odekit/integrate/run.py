@@ -90,7 +90,11 @@ class Run:
     ) -> dict[str, Any]:
         """Integrate all phases, and return the variables of the dataset by name."""
         self.interrupts, self.show = interrupts, show
-        self._run()
+        try:
+            self._run()
+        finally:
+            if self.folder is not None:
+                self.folder.release()
         return self.arrays()
 
     @property
@@ -211,8 +215,8 @@ class Run:
             words["position"] = {"t": p.t, "h": p.h, "used": p.used, "policy": policy}
         new = slice(self.saved_rows, len(self.t))
         rows = np.array(self.y[new]).reshape(len(self.t[new]), self.width)
-        self.folder.write(Saved(arrays, words), np.array(self.t[new]), rows)
-        self.saved_rows = len(self.t)
+        if self.folder.write(Saved(arrays, words), np.array(self.t[new]), rows):
+            self.saved_rows = len(self.t)
 
     def _restore(self, record: Saved, t: Floats, y: Floats) -> None:
         words = record.words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from odekit.base.errors import CheckpointError
 from odekit.store.checkpoint import claim, damaged, read_arrays, read_json, write_arrays
@@ -34,32 +34,11 @@ class ChunkFolder:
 
     def __init__(self, folder: Path, identity: dict[str, Any], sizes: Mapping[str, int]) -> None:
         self.folder, self.sizes = folder, dict(sizes)
-        claim(folder, identity)
-        self._lock = self._locked()
-
-    def _locked(self) -> IO[str] | None:
-        """A lock that ends with this process; none where the system, or the disk, has no such."""
-        try:
-            import fcntl
-        except ImportError:
-            return None
-        lock = (self.folder / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise CheckpointError(
-                f"{self.folder}: another run is writing to it. Wait for its end, or name another."
-            ) from None
-        except OSError:
-            lock.close()
-            return None
-        return lock
+        self._lock = claim(folder, identity)
 
     def release(self) -> None:
         """Let another run have the folder."""
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.release()
 
     def shape(self) -> dict[str, int] | None:
         """Shape of the chunks of an earlier run; None where there was none."""

@@ -13,6 +13,7 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError, SweepError
 from odekit.base.interrupts import Asked
+from odekit.base.progress import Bar
 from odekit.integrate.options import SolverOptions, default_times
 from odekit.problem.axes import Axis, part
 from odekit.sweeps.chunks import (
@@ -171,25 +172,19 @@ class _Progress:
     """A bar on stderr that counts trajectories."""
 
     def __init__(self, wanted: bool, cut: Chunking, finished: set[int]) -> None:
-        self.cut, self.bar = cut, None
-        if wanted:
-            import tqdm
-
-            total = math.prod(cut.sizes.values())
-            before = sum(cut.runs(i) for i in finished)
-            self.bar = tqdm.tqdm(total=total, initial=before, unit="run")
+        self.cut = cut
+        total, before = math.prod(cut.sizes.values()), sum(cut.runs(i) for i in finished)
+        self.bar = Bar(wanted, total=total, initial=before, unit="run")
 
     def __enter__(self) -> _Progress:
         return self
 
     def step(self, number: int) -> None:
         """A chunk is settled."""
-        if self.bar is not None:
-            self.bar.update(self.cut.runs(number))
+        self.bar.update(self.cut.runs(number))
 
     def __exit__(self, *_error: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
 
 def common_times(problem: AnyProblem, found: dict[str, Axis]) -> Floats:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from odekit.base.errors import ProblemError
+from odekit.base.errors import ProblemError, StoreError
 from odekit.base.status import Status
-from odekit.store.checkpoint import Checkpoint
+from odekit.store.checkpoint import Checkpoint, warn_not_kept
 from odekit.store.files import check_folder_target
 from odekit.sweeps.block import blank, specs
 from odekit.sweeps.chunkfolder import ChunkFolder
@@ -97,7 +97,7 @@ class MemoryTarget(_Target):
     ) -> None:
         super().__init__(result, times)
         check_memory(result, times, sizes)
-        self.sizes = dict(sizes)
+        self.sizes, self.warned = dict(sizes), False
         if saved is not None:
             self.folder = ChunkFolder(Path(saved.folder), result.identity, sizes)
 
@@ -127,8 +127,17 @@ class MemoryTarget(_Target):
         assert done.arrays is not None
         self._fill(self.cut.region(number), done.arrays)
         if self.folder is not None and not done.interrupted:
-            self.folder.write(number, done.arrays)
-            self.folder.finish(number, done.record)
+            self._save(self.folder, number, done)
+
+    def _save(self, folder: ChunkFolder, number: int, done: Done) -> None:
+        """Leave a chunk in the checkpoint; where that fails the sweep goes on without."""
+        try:
+            folder.write(number, done.arrays or {})
+            folder.finish(number, done.record)
+        except StoreError as error:
+            if not self.warned:
+                warn_not_kept(error)
+            self.warned = True
 
     def lose(self, number: int, reason: str) -> None:
         """Say so in the status of its trajectories."""
@@ -235,6 +244,13 @@ class ZarrTarget(_Target):
             return open_folder(self.data, 2**62, complete=False)
         if self.lost:
             add_attributes(self.data, {"odekit_lost": self._reasons()})
-        publish(self.data, self.target, self.overwrite)
+        try:
+            publish(self.data, self.target, self.overwrite)
+        except StoreError as error:
+            remedy = (
+                f"The result is complete in {self.part}: once there is room at its place, the same "
+                "call puts it there."
+            )
+            raise StoreError(self.target, error.reason, remedy) from error
         shutil.rmtree(self.part, ignore_errors=True)
         return open_folder(self.target, 2**62)

@@ -57,11 +57,6 @@ def summary(ds: xr.Dataset) -> str:
     return "\n".join([*title, *(line for name, body in blocks for line in _block(name, body))])
 
 
-def failed(ds: xr.Dataset) -> bool:
-    """Whether any trajectory of a result ended before its time."""
-    return bool(np.any(np.asarray(ds.status) != Status.COMPLETED))
-
-
 def _block(name: str, body: Iterable[str]) -> Iterator[str]:
     head = name
     for text in body:
@@ -143,7 +138,7 @@ def _status(ds: xr.Dataset) -> Iterator[str]:
     for code, count in zip(codes, counts, strict=True):
         status = Status(int(code))
         share = "" if total == 1 else f"{count} of {total} runs "
-        where = f" (t = {float(ds.t_last):.6g})" if total == 1 and status else ""
+        where = f" (t = {np.asarray(ds.t_last).item():.6g})" if total == 1 and status else ""
         yield f"{share}{status.word}: {status.meaning}{where}. {status.remedy}".rstrip()
     work = f"{int(np.sum(ds.n_steps))} steps"
     if "odekit_simulation" in ds.attrs:

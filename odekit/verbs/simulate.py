@@ -14,9 +14,11 @@ import numpy as np
 from odekit.base.checks import count, positive
 from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Interrupts
+from odekit.base.progress import PERCENT, Bar
 from odekit.base.status import Status
 from odekit.dataset.assemble import variables_of
 from odekit.dataset.common import REPLICA
+from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
 from odekit.integrate.options import output_times
 from odekit.problem.axes import Axis, at, points
@@ -109,6 +111,11 @@ def simulate(
     ProblemError
         If an argument breaks its rule; nothing has been computed then.
 
+    Warns
+    -----
+    NotCompletedWarning
+        Once, if any network did not complete.
+
     Examples
     --------
     >>> import odekit as ok
@@ -155,7 +162,9 @@ def simulate(
         arrays = _train_all(problem, result.axes, plan, seeds, twin, train)
     else:
         arrays = train([twin.course(problem, plan, seeds[0])])[0]
-    return result.dataset(arrays, arrays.pop("time"))
+    ds = result.dataset(arrays, arrays.pop("time"))
+    warn_unless_completed(ds)
+    return ds
 
 
 def _train_all(
@@ -214,7 +223,7 @@ def _train(networks: Sequence[Trajectory], workers: int, group: Any, progress: b
 
     In so many threads, or on a GPU in one, while this one waits for signals.
     """
-    bar = _bar() if progress else None
+    bar = Bar(progress, **PERCENT)
     with Interrupts() as interrupts, ThreadPoolExecutor(1 if group else workers) as pool:
 
         def job(i: int) -> dict[str, Any] | None:
@@ -230,15 +239,7 @@ def _train(networks: Sequence[Trajectory], workers: int, group: Any, progress: b
             _, left = wait(left, POLL, FIRST_EXCEPTION)
             if any(f.done() and f.exception() for f in jobs):
                 interrupts.asked = True
-            if bar is not None:
-                bar.update(100.0 * sum(n.progress for n in networks) / len(networks) - bar.n)
-    if bar is not None:
-        bar.close()
+            bar.update(100.0 * sum(n.progress for n in networks) / len(networks) - bar.n)
+    bar.close()
     results = [f.result() for f in jobs]
     return list(results[0]) if group is not None else results
-
-
-def _bar() -> Any:
-    import tqdm
-
-    return tqdm.tqdm(total=100.0, unit="%", bar_format="{l_bar}{bar}| [{elapsed}<{remaining}]")

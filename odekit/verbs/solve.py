@@ -12,6 +12,8 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import count
 from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Interrupts
+from odekit.base.progress import PERCENT, Bar
+from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
 from odekit.integrate.device import choose as choose_device
 from odekit.integrate.engine import run_alone, suits
@@ -124,6 +126,14 @@ def solve(
     SweepError
         If no chunk at all could be computed by the executor.
 
+    Warns
+    -----
+    NotCompletedWarning
+        Once, if any run did not complete; with how many of each status, and what to do. Silence it
+        with ``warnings.simplefilter("ignore", odekit.NotCompletedWarning)``.
+    CheckpointWarning
+        If a checkpoint cannot be written: the run goes on without it.
+
     Examples
     --------
     >>> import odekit as ok
@@ -169,7 +179,9 @@ def solve(
         choose_device(device, 1)
     if not found:
         ds = _single(problem, options, times, saved, result, progress)
-        return ds if store is None else _stored(ds, store, overwrite)
+        ds = ds if store is None else _stored(ds, store, overwrite)
+        warn_unless_completed(ds)
+        return ds
     rows = common_times(problem, found) if times is None else times
     sizes = {dim: size for dim, (size, _) in found.items()}
     target = (
@@ -179,7 +191,9 @@ def solve(
     )
     grid = Grid(problem, sizes, options, rows, target, workers, threads, chunk_size, progress)
     with Interrupts() as interrupts:
-        return grid.run(interrupts)
+        ds = grid.run(interrupts)
+    warn_unless_completed(ds)
+    return ds
 
 
 def _single(
@@ -225,16 +239,15 @@ def _alone(
 
 def _stored(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool) -> xr.Dataset:
     """A dataset written to a Zarr folder, and opened."""
+    from odekit.store import kept
     from odekit.store import netcdf as store
 
-    return store.open(store.save(ds, path, overwrite))
+    return store.open(kept.save_or_keep(ds, path, overwrite))
 
 
 def _progress(total: float) -> Callable[[float], None]:
     """A bar on stderr that moves in log time."""
-    import tqdm
-
-    bar = tqdm.tqdm(total=100.0, unit="%", bar_format="{l_bar}{bar}| [{elapsed}<{remaining}]")
+    bar = Bar(True, **PERCENT)
     scale = 100.0 / np.log1p(total)
 
     def show(t: float) -> None:
