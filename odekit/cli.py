@@ -98,11 +98,12 @@ def _say(message: str) -> None:
 def _own_words() -> Iterator[None]:
     """Warnings as lines of the command; how runs ended is said with the result."""
     from odekit.base.errors import CheckpointWarning, NotCompletedWarning
+    from odekit.integrate.compiling import announced
 
     def show(message: Warning | str, *_where: Any, **_more: Any) -> None:
         _say(str(message))
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), announced():
         warnings.simplefilter("always", CheckpointWarning)
         warnings.simplefilter("ignore", NotCompletedWarning)
         warnings.showwarning = show

@@ -26,7 +26,9 @@ def how_it_ended(ds: xr.Dataset) -> str:
     str
         For a single run one line; else one for all and one for every status, with its remedy.
     """
-    codes, counts = np.unique(np.asarray(ds.status), return_counts=True)
+    # Of a store: here, as a cluster that computed it may have no workers left.
+    lazy = {} if ds.status.chunks is None else {"scheduler": "synchronous"}
+    codes, counts = np.unique(ds.status.compute(**lazy).values, return_counts=True)
     found = {Status(int(c)): int(n) for c, n in zip(codes, counts, strict=True)}
     total, good = sum(found.values()), found.pop(Status.COMPLETED, 0)
     if not found:

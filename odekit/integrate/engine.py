@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,8 +16,10 @@ from odekit.base.interrupts import Asked
 from odekit.base.status import Outcome, Status, ended
 from odekit.dataset.assemble import variables_of
 from odekit.integrate import device as gpu
+from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.record import Record
+from odekit.integrate.stepper import Halt
 from odekit.problem.axes import Axis
 from odekit.problem.schedule import Schedule
 from odekit_kernels.integrators.batch import (
@@ -199,12 +202,12 @@ class Engine:
         while todo.size and not self._stopped():
             self.record.uses(todo, index, "Rodas5P" if implicit else method or "RK45")
             if implicit:
-                self._spread(todo, lambda part: self._implicit(plan, batch, limits, part))
+                self._spread(todo, lambda p: self._advance(self._implicit, plan, batch, limits, p))
             elif self.on_device:
                 pair = tableau(method or "RK45")
                 gpu.advance(plan, batch, pair, limits, todo, self._stopped)
             else:
-                self._spread(todo, lambda part: self._explicit(plan, batch, limits, part))
+                self._spread(todo, lambda p: self._advance(self._explicit, plan, batch, limits, p))
             todo = todo[self.counts[todo, CODE] == HAND_OVER]
             self.counts[todo, CODE] = RUNNING
             implicit = not implicit
@@ -236,6 +239,15 @@ class Engine:
             return
         with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(work, parts))
+
+    def _advance(self, work: Any, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
+        """Let a method work, unless all is to stop before it is compiled."""
+        with contextlib.suppress(Halt), stoppable(self._halt):
+            work(plan, batch, limits, todo)
+
+    def _halt(self) -> None:
+        if self._stopped():
+            raise Halt(Status.INTERRUPTED)
 
     def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")

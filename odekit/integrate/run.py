@@ -12,6 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Asked
 from odekit.base.status import Outcome, Status
+from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import SolverOptions, default_times
 from odekit.integrate.phase import Integrator, Position
 from odekit.integrate.policy import Policy
@@ -139,7 +140,8 @@ class Run:
             self._emit,
             self._after_step,
         )
-        result = integrator.run()
+        with stoppable(self._halt):
+            result = integrator.run()
         position = self.position
         self.status = result.status
         self.outcomes.append(result.outcome)
@@ -150,6 +152,12 @@ class Run:
             if self.times is None and self.t[-1] < position.t:
                 self._emit(position.t, position.y)
             self.position = None if i + 1 < len(self.problem.phases) else position
+
+    def _halt(self) -> None:
+        """Stop before another kernel is compiled, if all is to stop."""
+        if self.interrupts.asked:
+            raise Halt(Status.INTERRUPTED)
+        self.budget.check()
 
     def _targets(self, begin: float, end: float, duration: float) -> Floats:
         """Times of the rows still to come in a phase."""

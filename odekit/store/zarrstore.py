@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +149,16 @@ def add_attributes(path: Path, attrs: Mapping[str, Any]) -> None:
     import zarr
 
     zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False).attrs.update(attrs)
+
+
+def edit_variable(path: Path, name: str, change: Callable[[Any], None]) -> None:
+    """Change a variable of a folder in place, all of it at once."""
+    import zarr
+
+    array: Any = zarr.open_array(path / name, mode="r+", zarr_format=3)
+    values = np.array(array[...])
+    change(values)
+    array[...] = values
 
 
 def publish(written: Path, target: Path, overwrite: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +75,7 @@ class Grid:
     threads: int | None = None
     chunk_size: int | None = None
     progress: bool = False
+    begin: float = field(default_factory=time.monotonic)
 
     def run(self, interrupts: Asked) -> xr.Dataset:
         """Compute every chunk that is not yet there."""
@@ -90,18 +93,27 @@ class Grid:
         with _Progress(self.progress, cut, finished) as shown:
             tally = _Tally(self.target, shown, finished)
             if self.workers is None:
-                run_here((self._job(cut, i) for i in todo), tally.keep, interrupts)
+                on_time = takewhile(lambda _: not self._late, todo)
+                run_here((self._job(cut, i) for i in on_time), tally.keep, interrupts)
             else:
                 make = partial(self._job, cut)
-                run_on(self.workers, todo, make, tally.keep, tally.lose, interrupts)
+                keep, lose = tally.keep, tally.lose
+                run_on(self.workers, todo, make, keep, lose, interrupts, lambda: self._late)
         tally.check()
-        return self.target.close(tally.settled == len(cut))
+        late = self._late and not interrupts.asked
+        return self.target.close(tally.settled == len(cut), late)
+
+    @property
+    def _late(self) -> bool:
+        """Whether the seconds allowed are over."""
+        return self.options.late(self.begin)
 
     def _job(self, cut: Chunking, number: int) -> Job:
         region = cut.region(number)
         threads = self.threads if self.workers is None else self.workers.threads
         some = part(self.problem, region)
-        return Job(number, region, some, self.options, self.times, threads, self.target.write)
+        options = self.options.since(self.begin)
+        return Job(number, region, some, options, self.times, threads, self.target.write)
 
     def _shape(self, interrupts: Asked) -> dict[str, int]:
         """Chunks as asked for, or decided before, or that take some seconds each."""
@@ -118,7 +130,7 @@ class Grid:
         elif total <= FEW:
             runs = 1
         else:
-            rate = self._rate(total, interrupts)
+            rate = self._rate(interrupts)
             # What is decided now must do for a resumed run too, even if this one was cut short.
             wanted = int((DEFAULT_RATE if interrupts.asked else rate) * SECONDS)
             runs = min(runs, max(wanted, -(-total // MOST_CHUNKS)))
@@ -126,8 +138,8 @@ class Grid:
             runs = min(runs, -(-total // (4 * max(self.workers.size(), 1))))
         return chunk_shape(self.sizes, runs)
 
-    def _rate(self, total: int, interrupts: Asked) -> float:
-        some = sample(self.problem, min(PILOT_RUNS, total // FEW))
+    def _rate(self, interrupts: Asked) -> float:
+        some = sample(self.problem, PILOT_RUNS)
         if self.workers is None:
             threads = self.threads or cores()
             return pilot(some, self.options, self.times, threads, interrupts)
@@ -147,7 +159,7 @@ class _Tally:
     def keep(self, number: int, done: Done) -> None:
         """One is done, or was interrupted."""
         self.target.keep(number, done)
-        if not done.interrupted:
+        if not done.unfinished:
             self.done += 1
             self.settled += 1
             self.shown.step(number)

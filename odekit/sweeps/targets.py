@@ -50,8 +50,8 @@ class Target(Protocol):
     def lose(self, number: int, reason: str) -> None:
         """A chunk is given up."""
 
-    def close(self, complete: bool) -> xr.Dataset:
-        """The dataset of what there is."""
+    def close(self, complete: bool, late: bool) -> xr.Dataset:
+        """The dataset of what there is; late: the rest is missing as the time was over."""
 
     def release(self) -> None:
         """Let another run have the folder, if there is one."""
@@ -63,6 +63,11 @@ def unreached(problem: Any, rows: int, region: Region, status: Status) -> Arrays
     arrays = blank(problem, shape, rows)
     arrays["status"][...] = int(status)
     return arrays
+
+
+def blame_time(status: Any) -> None:
+    """Trajectories that were not reached are so because the time allowed was over."""
+    status[status == Status.INTERRUPTED] = Status.TIME_BUDGET
 
 
 class _Target:
@@ -126,7 +131,7 @@ class MemoryTarget(_Target):
         """Take a chunk's arrays; an interrupted one is not noted as finished."""
         assert done.arrays is not None
         self._fill(self.cut.region(number), done.arrays)
-        if self.folder is not None and not done.interrupted:
+        if self.folder is not None and not done.unfinished:
             self._save(self.folder, number, done)
 
     def _save(self, folder: ChunkFolder, number: int, done: Done) -> None:
@@ -144,9 +149,10 @@ class MemoryTarget(_Target):
         region = self.cut.region(number)
         self._fill(region, self._note(region, reason))
 
-    def close(self, complete: bool) -> xr.Dataset:
+    def close(self, complete: bool, late: bool) -> xr.Dataset:
         """The dataset."""
-        del complete
+        if late and not complete:
+            blame_time(self.arrays["status"])
         return self.result.dataset(self.arrays, self.times, self._reasons())
 
 
@@ -228,7 +234,7 @@ class ZarrTarget(_Target):
 
     def keep(self, number: int, done: Done) -> None:
         """Note that a chunk is written."""
-        if not done.interrupted:
+        if not done.unfinished:
             self.chunks.finish(number, done.record)
 
     def lose(self, number: int, reason: str) -> None:
@@ -236,11 +242,13 @@ class ZarrTarget(_Target):
         region = self.cut.region(number)
         self.writer(region, self._note(region, reason))
 
-    def close(self, complete: bool) -> xr.Dataset:
+    def close(self, complete: bool, late: bool) -> xr.Dataset:
         """Put the store in its place if it is complete, and open it."""
-        from odekit.store.zarrstore import add_attributes, open_folder, publish
+        from odekit.store.zarrstore import add_attributes, edit_variable, open_folder, publish
 
         if not complete:
+            if late:
+                edit_variable(self.data, "status", blame_time)
             return open_folder(self.data, 2**62, complete=False)
         if self.lost:
             add_attributes(self.data, {"odekit_lost": self._reasons()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from odekit.base.interrupts import Interrupts
 from odekit.base.progress import PERCENT, Bar
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
+from odekit.integrate.compiling import announced
 from odekit.integrate.device import choose as choose_device
 from odekit.integrate.engine import run_alone, suits
 from odekit.integrate.options import ENGINE_METHODS, SolverOptions, check_device, output_times
@@ -75,7 +77,7 @@ def solve(
         Where a sweep's explicit steps are taken. Trajectories that turn stiff go on on the CPU.
         "auto" takes a CUDA device if there is one and the sweep is large enough.
     progress : bool
-        Show progress in log time on stderr.
+        Show progress in log time on stderr, and say when kernels are being compiled.
     max_step, first_step : float, optional
         As in `scipy.integrate.solve_ivp`.
     steady_state : float, optional
@@ -83,7 +85,8 @@ def solve(
     max_steps : int, optional
         Most accepted steps of all phases together (10⁷).
     max_seconds : float, optional
-        Most seconds of wall-clock time.
+        Most seconds of wall-clock time for all of the call: set-up, compilation and every run of a
+        sweep. A step, and a kernel that is being compiled, are first finished.
     checkpoint : path, float or Checkpoint, optional
         A folder, or an interval in seconds: leave there what a killed run needs to resume. A sweep
         leaves its finished chunks.
@@ -147,6 +150,7 @@ def solve(
     >>> run.generalization_error.sel(task="main").values.round(3)
     array([0.275, 0.001, 0.   ])
     """
+    begin = time.monotonic()
     if not isinstance(problem, AnyProblem):
         rule = "must be a Problem or a LinearProblem"
         raise ProblemError("problem", rule, repr(problem)[:80], "")
@@ -178,7 +182,8 @@ def solve(
     if executor is None and found and device == "cuda":
         choose_device(device, 1)
     if not found:
-        ds = _single(problem, options, times, saved, result, progress)
+        with announced(progress):
+            ds = _single(problem, options.since(begin), times, saved, result, progress)
         ds = ds if store is None else _stored(ds, store, overwrite)
         warn_unless_completed(ds)
         return ds
@@ -189,8 +194,10 @@ def solve(
         if store is None
         else ZarrTarget(result, rows, sizes, store, overwrite)
     )
-    grid = Grid(problem, sizes, options, rows, target, workers, threads, chunk_size, progress)
-    with Interrupts() as interrupts:
+    grid = Grid(
+        problem, sizes, options, rows, target, workers, threads, chunk_size, progress, begin
+    )
+    with Interrupts() as interrupts, announced(progress):
         ds = grid.run(interrupts)
     warn_unless_completed(ds)
     return ds
