@@ -217,11 +217,19 @@ def simulate(
 @cli.command()
 @RESULT
 def show(file: Path) -> int:
-    """Describe a result: problem, phases, last values, and how it ended."""
+    """Describe a result: problem, phases, last values, and how it ended.
+
+    Of a sweep that is still being computed, or was cut short, FILE.zarr or FILE.zarr.part shows
+    what there is.
+    """
     from odekit.store.netcdf import open as open_result
+    from odekit.verbs.partial import open_part, part_of
     from odekit.verbs.show import summary
 
-    click.echo(summary(open_result(file)))
+    part = part_of(file)
+    click.echo(summary(open_result(file) if part is None else open_part(part)))
+    if part is not None:
+        click.echo(f"{'Unfinished':<11}{part}: the command that began it goes on from there")
     return DONE
 
 

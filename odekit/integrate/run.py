@@ -17,7 +17,7 @@ from odekit.integrate.options import SolverOptions, default_times
 from odekit.integrate.phase import Integrator, Position
 from odekit.integrate.policy import Policy
 from odekit.integrate.record import Record
-from odekit.integrate.stepper import Budget, Halt
+from odekit.integrate.stepper import Budget
 from odekit.store.checkpoint import Checkpoint, CheckpointFolder, Saved
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Run:
         self, interrupts: Asked, show: Callable[[float], None] | None = None
     ) -> dict[str, Any]:
         """Integrate all phases, and return the variables of the dataset by name."""
-        self.interrupts, self.show = interrupts, show
+        self.budget.interrupts, self.show = interrupts, show
         try:
             self._run()
         finally:
@@ -140,7 +140,7 @@ class Run:
             self._emit,
             self._after_step,
         )
-        with stoppable(self._halt):
+        with stoppable(self.budget.check_time):
             result = integrator.run()
         position = self.position
         self.status = result.status
@@ -152,12 +152,6 @@ class Run:
             if self.times is None and self.t[-1] < position.t:
                 self._emit(position.t, position.y)
             self.position = None if i + 1 < len(self.problem.phases) else position
-
-    def _halt(self) -> None:
-        """Stop before another kernel is compiled, if all is to stop."""
-        if self.interrupts.asked:
-            raise Halt(Status.INTERRUPTED)
-        self.budget.check()
 
     def _targets(self, begin: float, end: float, duration: float) -> Floats:
         """Times of the rows still to come in a phase."""
@@ -179,8 +173,7 @@ class Run:
     def _after_step(self, position: Position) -> None:
         if self.show is not None and self.budget.steps % SHOW_EVERY == 0:
             self.show(position.t)
-        if self.interrupts.asked:
-            raise Halt(Status.INTERRUPTED)
+        self.budget.check_time()
         if self.folder is not None and self.folder.due:
             self._save()
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from odekit.base.errors import CheckpointError
 from odekit.store.checkpoint import claim, damaged, read_arrays, read_json, write_arrays
 from odekit.store.files import write_atomic
 from odekit.sweeps.chunks import Chunking
@@ -41,9 +40,9 @@ class ChunkFolder:
         self._lock.release()
 
     def shape(self) -> dict[str, int] | None:
-        """Shape of the chunks of an earlier run; None where there was none."""
+        """Shape of the chunks of an earlier run; None where none of them is finished."""
         path = self.folder / SHAPE_FILE
-        if not path.exists():
+        if not path.exists() or not self.begun:
             return None
         shape = read_json(path)
         whole = all(isinstance(n, int) and n >= 1 for n in shape.values())
@@ -53,15 +52,13 @@ class ChunkFolder:
 
     def fix_shape(self, shape: Mapping[str, int]) -> None:
         """Decide it for this run and those that resume it."""
-        before = self.shape()
-        if before is None:
-            text = json.dumps(dict(shape)).encode()
-            write_atomic(self.folder / SHAPE_FILE, lambda p: p.write_bytes(text))
-        elif before != dict(shape):
-            raise CheckpointError(
-                f"{self.folder}: was cut into chunks of {before}, not {dict(shape)}. "
-                "Leave out `chunk_size` to go on with it, or delete the folder to start anew."
-            )
+        text = json.dumps(dict(shape)).encode()
+        write_atomic(self.folder / SHAPE_FILE, lambda p: p.write_bytes(text))
+
+    @property
+    def begun(self) -> bool:
+        """Whether any chunk is finished: the others are then cut as it is."""
+        return any(self.folder.glob("chunk-*.json"))
 
     def _record(self, number: int) -> Path:
         return self.folder / f"chunk-{number:06d}.json"
@@ -74,10 +71,10 @@ class ChunkFolder:
         """Numbers of the chunks that are done."""
         return [i for i in range(len(cut)) if self._record(i).exists()]
 
-    def forget(self, cut: Chunking) -> None:
+    def forget(self) -> None:
         """Nothing is done yet."""
-        for number in self.finished(cut):
-            self._record(number).unlink()
+        for record in self.folder.glob("chunk-*.json"):
+            record.unlink()
 
     def finish(self, number: int, record: Mapping[str, Any]) -> None:
         """Note that a chunk is done; its data must be on the disk."""

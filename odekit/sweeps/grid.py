@@ -45,6 +45,12 @@ MOST_ENDS = 10_000
 """Most rows that the ends of phases may add."""
 
 
+TOO_MANY = 1_000_000
+"""Chunks that no disk takes well: each is a dozen files."""
+MOST_SUMS = 10_000_000
+"""Most combinations of the durations of phases that are added up for default rows."""
+
+
 @dataclass
 class Grid:
     """A sweep to be computed.
@@ -88,6 +94,9 @@ class Grid:
 
     def _run(self, interrupts: Asked) -> xr.Dataset:
         cut = Chunking(self.sizes, self._shape(interrupts))
+        if len(cut) > TOO_MANY:
+            rule = f"must leave at most {TOO_MANY} chunks"
+            raise ProblemError("chunk_size", rule, str(len(cut)), "Leave it out, or ask for more.")
         finished = set(self.target.start(cut))
         todo = [i for i in range(len(cut)) if i not in finished]
         with _Progress(self.progress, cut, finished) as shown:
@@ -116,10 +125,13 @@ class Grid:
         return Job(number, region, some, options, self.times, threads, self.target.write)
 
     def _shape(self, interrupts: Asked) -> dict[str, int]:
-        """Chunks as asked for, or decided before, or that take some seconds each."""
+        """Chunks as an earlier run cut them, or as asked for, or that take some seconds each."""
+        before = self.target.shape()
+        if before is not None:
+            return before
         if self.chunk_size is not None:
             return chunk_shape(self.sizes, self.chunk_size)
-        return self.target.shape() or self._measured_shape(interrupts)
+        return self._measured_shape(interrupts)
 
     def _measured_shape(self, interrupts: Asked) -> dict[str, int]:
         """Chunks that take some seconds each, as a pilot finds, and fit into memory."""
@@ -216,6 +228,9 @@ def _ends(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
     """Ends of the phases of every point, added up as a run adds them."""
     swept = {d for p in problem.phases if is_labelled(p.duration) for d in p.duration.dims}
     dims = [d for d in found if d in swept]
+    many = math.prod(found[d][0] for d in dims)
+    if many > MOST_SUMS:
+        raise _too_many_ends(many)
     t: Any = np.zeros([found[d][0] for d in dims])
     ends = []
     for phase in problem.phases:
@@ -223,13 +238,17 @@ def _ends(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
         ends.append(np.unique(t))
     every = np.unique(np.concatenate(ends))
     if every.size > MOST_ENDS:
-        raise ProblemError(
-            "t_eval",
-            f"must be given where phases end at more than {MOST_ENDS} different times",
-            f"{every.size} times",
-            "All trajectories have the same rows: choose some.",
-        )
+        raise _too_many_ends(every.size)
     return every
+
+
+def _too_many_ends(times: int) -> ProblemError:
+    return ProblemError(
+        "t_eval",
+        f"must be given where phases end at more than {MOST_ENDS} different times",
+        f"{times} times",
+        "All trajectories have the same rows: choose some.",
+    )
 
 
 def _aligned(value: Any, dims: list[str]) -> Any:

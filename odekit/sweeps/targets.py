@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -208,17 +209,20 @@ class ZarrTarget(_Target):
     def start(self, cut: Chunking) -> list[int]:
         """Lay the store out, unless an earlier run has."""
         self.cut = cut
-        self.chunks.fix_shape(cut.shape)
-        if not self.data.exists():
-            # Records without data are what is left of a store that was put in its place.
-            self.chunks.forget(cut)
+        if not (self.data.exists() and self.chunks.begun):
+            # Records without data are what is left of a store that was put in its place; data
+            # without records may have other chunks.
+            self.chunks.forget()
+            shutil.rmtree(self.data, ignore_errors=True)
             self._lay_out(cut)
+            self.chunks.fix_shape(cut.shape)
         return self.chunks.finished(cut)
 
     def _lay_out(self, cut: Chunking) -> None:
         from odekit.store.zarrstore import lay_out
 
         found = specs(self.result.problem, self.times.size)
+        self._check_disk(sum(spec.nbytes for spec in found.values()))
         room = {
             name: np.broadcast_to(
                 np.array(spec.unreached, dtype=spec.dtype), (*self.sizes.values(), *spec.shape)
@@ -231,6 +235,17 @@ class ZarrTarget(_Target):
         shutil.rmtree(making, ignore_errors=True)
         lay_out(making, self.result.dataset(room, self.times), chunks)
         making.rename(self.data)
+
+    def _check_disk(self, each: int) -> None:
+        needed = each * math.prod(self.sizes.values())
+        free = shutil.disk_usage(self.part).free
+        if needed > free:
+            raise ProblemError(
+                "store",
+                f"must be on a disk with room for {needed / 2**30:.1f} GiB",
+                f"{free / 2**30:.1f} GiB free",
+                "Ask for fewer rows with `t_eval`, or name another disk.",
+            )
 
     def keep(self, number: int, done: Done) -> None:
         """Note that a chunk is written."""

@@ -27,6 +27,7 @@ from odekit.store.checkpoint import Checkpoint, as_checkpoint
 from odekit.sweeps.grid import Grid, common_times
 from odekit.sweeps.targets import MemoryTarget, ZarrTarget
 from odekit.sweeps.workers import workers_of
+from odekit.sweeps.workload import check_work
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -165,6 +166,9 @@ def solve(
         max_seconds=max_seconds,
         **({} if max_steps is None else {"max_steps": max_steps}),
     )
+    found = axes(problem)
+    sizes = {dim: size for dim, (size, _) in found.items()}
+    check_work(problem, options, sizes)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
     solver = options.to_dict() | ({} if times is None else {"t_eval": times.tolist()})
@@ -177,7 +181,6 @@ def solve(
         if value is not None:
             count(name, value, most=2**31)
     workers = workers_of(executor, threads)
-    found = axes(problem)
     check_device(options, bool(found))
     if executor is None and found and device == "cuda":
         choose_device(device, 1)
@@ -188,7 +191,6 @@ def solve(
         warn_unless_completed(ds)
         return ds
     rows = common_times(problem, found) if times is None else times
-    sizes = {dim: size for dim, (size, _) in found.items()}
     target = (
         MemoryTarget(result, rows, sizes, saved)
         if store is None
