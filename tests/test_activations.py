@@ -217,6 +217,7 @@ def test_what_cannot_be_reached_is_refused_before_any_work():
     assert curriculum(Activation.shipped("tanh", nodes=16, accuracy=0.5)) is not None
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_a_run_that_grows_out_of_reach_ends_with_a_status():
     """Online at a large rate tanh's first layer grows until its accuracy is out of reach."""
     own = Activation.shipped("tanh", nodes=48, accuracy=1e-3)

@@ -232,6 +232,7 @@ def test_a_schedule_counts_from_the_start_of_its_phase():
 # ----------------------------------------------------------------------------- stopping and failing
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_divergence_is_a_status():
     problem = two_teachers([one_phase("a", 50.0, learning_rate=40.0)], activation="linear")
     sim = ok.simulate(problem, input_dim=50, seed=0, replicas=2)
@@ -240,6 +241,7 @@ def test_divergence_is_a_status():
     assert np.isfinite(sim.Q[:, 0]).all()
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_an_interrupt_keeps_what_was_computed(monkeypatch):
     monkeypatch.setattr(trajectory, "WORK", 1e5)
     threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()

@@ -136,8 +136,6 @@ def test_another_problem_does_not_continue_a_store(tmp_path):
         ok.solve(sweep(duration=3.0).replace(activation="linear"), store=path)
     with pytest.raises(ok.CheckpointError, match=r"solver\.rtol.*solver\.t_eval"):
         ok.solve(sweep(), store=path, rtol=1e-5)
-    with pytest.raises(ok.CheckpointError, match="chunk_size"):
-        ok.solve(sweep(), store=path, t_eval=np.linspace(0.0, 2.0, 5), chunk_size=2)
 
 
 KILLED = """

@@ -44,30 +44,50 @@ def base(rng: random.Random) -> dict[str, Any]:
 
 
 def mutate(raw: dict[str, Any], rng: random.Random) -> None:
-    """Change one to three places."""
+    """Change one to three places, some of them to what may be meant."""
     for _ in range(rng.randint(1, 3)):
-        holders = list(_holders(raw))
-        holder = rng.choice(holders)
-        keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
-        if not keys:
-            continue
-        key = rng.choice(keys)
-        match rng.randrange(8):
-            case 0:
-                del holder[key]
-            case 1 if isinstance(holder, dict):
-                holder[rng.choice(TEXTS[1:])] = holder[key]
-            case 1 | 2:
-                holder[key] = _other(rng)
-            case 3:
-                holder[key] = rng.choice(SWEEPS)
-            case 4:
-                source = rng.choice(holders)
-                values = list(source.values()) if isinstance(source, dict) else source
-                if values:
-                    holder[key] = json.loads(json.dumps(rng.choice(values)))
-            case _:
-                holder[key] = rng.choice(NUMBERS) if rng.random() < 0.5 else _other(rng)
+        if rng.random() < 0.6:
+            _nudge(raw, rng)
+        else:
+            _break(raw, rng)
+
+
+def _nudge(raw: dict[str, Any], rng: random.Random) -> None:
+    """Another number, or a sweep, in the place of a number."""
+    places = [
+        (holder, key)
+        for holder in _holders({k: raw[k] for k in raw if k != "figure"})
+        for key, value in (holder.items() if isinstance(holder, dict) else enumerate(holder))
+        if type(value) in (int, float)
+    ]
+    if places:
+        holder, key = rng.choice(places)
+        factor = rng.choice([0.5, 2, 1.1])
+        value = type(holder[key])(holder[key] * factor)
+        holder[key] = rng.choice([value, value, SWEEPS[0], SWEEPS[1], SWEEPS[4]])
+
+
+def _break(raw: dict[str, Any], rng: random.Random) -> None:
+    holders = list(_holders(raw))
+    holder = rng.choice(holders)
+    keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+    if not keys:
+        return
+    key = rng.choice(keys)
+    match rng.randrange(8):
+        case 0:
+            del holder[key]
+        case 1 if isinstance(holder, dict):
+            holder[rng.choice(TEXTS[1:])] = holder[key]
+        case 3:
+            holder[key] = rng.choice(SWEEPS)
+        case 4:
+            source = rng.choice(holders)
+            values = list(source.values()) if isinstance(source, dict) else source
+            if values:
+                holder[key] = json.loads(json.dumps(rng.choice(values)))
+        case _:
+            holder[key] = rng.choice(NUMBERS) if rng.random() < 0.3 else _other(rng)
 
 
 def _other(rng: random.Random) -> Any:
