@@ -116,6 +116,10 @@ class System(ABC):
         """Whether the compiled engine has the equations."""
 
     @abstractmethod
+    def cost(self, problem: Any) -> int:
+        """Moments I4 that a right-hand side takes, at 5 ns each, or what takes as long."""
+
+    @abstractmethod
     def numbers(self, problem: Any) -> int:
         """Numbers that one trajectory starts from."""
 

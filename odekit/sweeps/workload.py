@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odekit.base.errors import ProblemError
-from odekit.systems import numbers
-from odekit.systems.committee.problem import Problem
 
 if TYPE_CHECKING:
     from odekit.integrate.options import SolverOptions
@@ -30,23 +28,9 @@ MOST_POINTS = 100_000_000
 IMPLICIT = ("Radau", "BDF", "LSODA", "Rodas5P")
 
 
-def moments(problem: AnyProblem) -> int:
-    """Moments I4 that a right-hand side takes, or what takes as long."""
-    if not isinstance(problem, Problem):
-        network: Any = getattr(problem, "network", None)
-        weights = int(sum(math.prod(network.shape(edge)) for edge in network.edges))
-        return weights**2 // 8 + 1
-    K = problem.state.student
-    copies = sum(phase.consolidation is not None for phase in problem.phases)
-    D = K + problem.state.teacher + copies * K
-    if problem.activation == "linear" or all(phase.gradient_flow for phase in problem.phases):
-        return K * D * (D + 1) // 6
-    return K * (K + 1) * D * (D + 1) // 4
-
-
 def seconds_per_call(problem: AnyProblem, lanes: bool) -> float:
     """Seconds of one core that a right-hand side of one trajectory takes."""
-    return MOMENT * moments(problem) + (LANES_CALL if lanes else ALONE_CALL)
+    return MOMENT * problem.system.cost(problem) + (LANES_CALL if lanes else ALONE_CALL)
 
 
 def check_work(problem: AnyProblem, options: SolverOptions, sizes: Mapping[str, int]) -> None:
@@ -68,10 +52,10 @@ def check_work(problem: AnyProblem, options: SolverOptions, sizes: Mapping[str, 
         raise ProblemError(
             "state",
             f"must be small enough for a right-hand side of {MOST_SECONDS:g} seconds",
-            f"some {seconds:.0f} seconds, for {moments(problem)} moments",
+            f"some {seconds:.0f} seconds, for {problem.system.cost(problem)} moments",
             "Take fewer units; `gradient_flow` needs far fewer moments.",
         )
-    variables = numbers(problem)
+    variables = problem.system.numbers(problem)
     if options.method in IMPLICIT and variables > MOST_IMPLICIT:
         rule = f"must be explicit for more than {MOST_IMPLICIT} variables"
         given = f"{options.method!r} for {variables}: {32 * variables**2 / 2**30:.0f} GiB"

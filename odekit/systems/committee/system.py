@@ -78,6 +78,15 @@ class Committee(System):
 
         return quadrature_of(problem) is None
 
+    def cost(self, problem: Problem) -> int:
+        """Moments I4 that a right-hand side takes, or what takes as long."""
+        K = problem.state.student
+        copies = sum(phase.consolidation is not None for phase in problem.phases)
+        D = K + problem.state.teacher + copies * K
+        if problem.activation == "linear" or all(phase.gradient_flow for phase in problem.phases):
+            return K * D * (D + 1) // 6
+        return K * (K + 1) * D * (D + 1) // 4
+
     def numbers(self, problem: Problem) -> int:
         """Numbers that one trajectory starts from."""
         K, P = problem.state.student, problem.state.teacher
