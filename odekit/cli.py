@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from odekit import __version__
-from odekit.base.errors import OdekitError
+from odekit.base.errors import OdekitError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -91,7 +91,7 @@ def _complain(message: str, code: int) -> int:
 def _say(message: str) -> None:
     """A line on stderr, if anybody reads it."""
     with contextlib.suppress(OSError):
-        click.echo(f"odekit: {message}", err=True)
+        click.echo(printable(f"odekit: {message}"), err=True)
 
 
 @contextlib.contextmanager
@@ -246,10 +246,13 @@ def show(file: Path) -> int:
 def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> int:
     """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
+    from odekit.dataset.wholeness import whole
     from odekit.store.netcdf import open as open_result
     from odekit.verbs.plot import plot_run
 
-    first, *others = (open_result(file) for file in files)
+    first, *others = results = [open_result(file) for file in files]
+    for ds in results:
+        whole(ds)
     plot_run(first, output, time=time, overwrite=overwrite, beside=others)
     click.echo(output)
     return DONE
@@ -265,7 +268,8 @@ def validate(file: Path) -> int:
     verdicts = check(open_result(file))
     width = max(len(v.law) for v in verdicts)
     for v in verdicts:
-        click.echo(f"{'ok  ' if v.holds else 'FAIL'}  {v.law:<{width}}  {v.found}")
+        said = f"{'ok  ' if v.holds else 'FAIL'}  {v.law:<{width}}  {v.found}"
+        click.echo(printable(said))
     return DONE if all(v.holds for v in verdicts) else FAILED
 
 

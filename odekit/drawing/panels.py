@@ -15,7 +15,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from odekit.base.errors import ProblemError
+from odekit.base.errors import ProblemError, printable
 from odekit.base.status import Status
 from odekit.dataset.provenance import problem_of
 from odekit.verbs.plot import WIDTH
@@ -391,8 +391,8 @@ def _colourbar(axes: Sequence[Axes], K: int) -> None:
 
 
 def literal(name: Any) -> str:
-    """A name as it is: a dollar sign would start a formula."""
-    return str(name).replace("$", r"\$")
+    """A name as it is: a dollar sign would start a formula, and no font has control characters."""
+    return printable(str(name)).replace("$", r"\$")
 
 
 def _positive(values: Any) -> Any:
