@@ -9,8 +9,8 @@ once; numbers of 1 to 8 bytes and characters; contiguous and chunked layouts wit
 shuffle, deflate and fletcher32. What is not known is refused, whatever it may be.
 
 ========================  ==========================================================================
-`odekit.store.h5bytes`          object headers, and the indices and heaps of links and attributes
-`odekit.store.h5parts`          what one message may say: types, shapes, layouts, filters, attributes
+`h5bytes`                 object headers, and the indices and heaps of links and attributes
+`h5parts`                 what one message may say: types, shapes, layouts, filters, attributes
 here                      the root group, its links, and what objects refer to
 ========================  ==========================================================================
 """

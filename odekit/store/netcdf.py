@@ -25,7 +25,7 @@ from odekit.store.encode import CHECKSUMS, Item, Plan, checksum, encode
 from odekit.store.files import check_folder_target, check_target, write_atomic
 from odekit.store.h5scan import is_hdf5, strangeness
 from odekit.store.zarrcheck import is_zarr
-from odekit.store.zarrstore import open_folder
+from odekit.store.zarrstore import PART, open_folder
 from odekit.store.zarrstore import save as save_folder
 
 __all__ = ["LOCK", "MAX_BYTES", "open", "save"]
@@ -151,7 +151,7 @@ def open(
     """
     path = Path(path)
     if is_zarr(path):
-        return open_folder(path, max_bytes)
+        return open_folder(path, max_bytes, verify=verify)
     _check_outside(path)
     with LOCK:
         try:
@@ -172,6 +172,10 @@ def open(
 
 def _check_outside(path: Path) -> None:
     """What can be seen without the HDF5 library opening the file."""
+    part = path if path.suffix == PART else path.with_name(path.name + PART)
+    if (part / "data").is_dir() and (part == path or not path.exists()):
+        remedy = "The call or command that writes it goes on from there."
+        raise StoreError(path, f"is not finished (see {part.name})", remedy)
     if path.is_dir():
         raise StoreError(path, "is a folder", "Name a file in it.")
     if not path.exists():
