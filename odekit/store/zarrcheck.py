@@ -11,7 +11,7 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from odekit.base.errors import StoreError
 from odekit.dataset.provenance import SCHEMA_VERSION
@@ -28,12 +28,19 @@ ITEM_BYTES = {
 FOREIGN = "odekit opens what it has written; try `xarray.open_zarr` if you trust it."
 
 
+class Grid(NamedTuple):
+    """How a variable is cut into chunks: how many along each dim, and the entries of each."""
+
+    counts: tuple[int, ...]
+    chunk: tuple[int, ...]
+
+
 def is_zarr(path: Path) -> bool:
     """Whether a folder is the root of a Zarr store."""
     return path.is_dir() and any((path / n).exists() for n in (METADATA, ".zgroup", ".zmetadata"))
 
 
-def check_tree(path: Path, max_bytes: int, complete: bool = True) -> dict[str, tuple[int, ...]]:
+def check_tree(path: Path, max_bytes: int, complete: bool = True) -> dict[str, Grid]:
     """Refuse a folder that is not just what odekit writes.
 
     Parameters
@@ -46,8 +53,8 @@ def check_tree(path: Path, max_bytes: int, complete: bool = True) -> dict[str, t
 
     Returns
     -------
-    dict of str to tuple of int
-        Chunks of each variable along its dims; without the manifest.
+    dict of str to Grid
+        Of each variable; without the manifest.
 
     Raises
     ------
@@ -63,30 +70,34 @@ def check_tree(path: Path, max_bytes: int, complete: bool = True) -> dict[str, t
     if given > SCHEMA_VERSION:
         reason = f"has layout {given}, and this odekit knows up to {SCHEMA_VERSION}"
         raise StoreError(path, reason, "Update odekit: `pip install --upgrade odekit`.")
-    whole, counts = 0, {}
+    whole, grids = 0, {}
     for entry in sorted(path.iterdir()):
         if entry.name == METADATA:
             continue
         if entry.is_symlink() or not entry.is_dir():
             raise StoreError(path, f"holds `{entry.name}`, which is no variable", FOREIGN)
-        loaded, shape = _check_array(path, entry, max_bytes, complete)
+        loaded, grids[entry.name] = _check_array(path, entry, max_bytes, complete)
         whole += loaded
-        counts[entry.name] = shape
     if whole > max_bytes:
         reason = f"declares {whole} bytes of coordinates, more than the {max_bytes} allowed"
         raise StoreError(path, reason, "If you trust it, raise `max_bytes`.")
-    counts.pop(MANIFEST, None)
-    return counts
+    grids.pop(MANIFEST, None)
+    return grids
 
 
-def check_manifest(path: Path, counts: dict[str, tuple[int, ...]]) -> bool:
+def counts_of(grids: dict[str, Grid]) -> dict[str, tuple[int, ...]]:
+    """How many chunks each variable has along its dims."""
+    return {name: grid.counts for name, grid in grids.items()}
+
+
+def check_manifest(path: Path, grids: dict[str, Grid]) -> bool:
     """Refuse a folder that is not what was written; whether it has a manifest that tells."""
     wanted = read(path)
     attrs = _metadata(path, path)["attributes"]
     if wanted is None and MANIFEST in attrs:
         raise StoreError(path, "has lost its manifest", DAMAGED)
     if wanted is not None:
-        compare(path, wanted, gather(path, counts))
+        compare(path, wanted, gather(path, counts_of(grids)))
     return wanted is not None
 
 
@@ -106,10 +117,8 @@ def _metadata(path: Path, node: Path) -> dict[str, Any]:
     return data
 
 
-def _check_array(
-    path: Path, folder: Path, max_bytes: int, complete: bool
-) -> tuple[int, tuple[int, ...]]:
-    """Check one variable; bytes of it that opening loads, and its chunks along each dim."""
+def _check_array(path: Path, folder: Path, max_bytes: int, complete: bool) -> tuple[int, Grid]:
+    """Check one variable; bytes of it that opening loads, and its chunks."""
     data = _metadata(path, folder)
     try:
         shape, chunk, dims, item = _declared(data)
@@ -123,7 +132,7 @@ def _check_array(
     counts = tuple(-(-n // c) for n, c in zip(shape, chunk, strict=True))
     _check_files(path, folder, counts, math.prod(chunk), item, complete, max_bytes)
     loaded = dims == (folder.name,) or folder.name.startswith(("problem_", MANIFEST))
-    return (math.prod(shape) * (item or 1) if loaded else 0), counts
+    return (math.prod(shape) * (item or 1) if loaded else 0), Grid(counts, chunk)
 
 
 def _declared(data: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], Any, int | None]:

@@ -33,11 +33,10 @@ class _Guarded:
             raise StoreError(self.path, reason, DAMAGED) from error
 
 
-def guarded(path: Path, name: str, variable: xr.Variable) -> Any:
+def guarded(path: Path, name: str, variable: xr.Variable, chunks: tuple[int, ...]) -> Any:
     """A variable that is not yet read as a Dask array in its chunks."""
     import dask.array
 
-    chunks = variable.encoding["chunks"]
     read: Any = dask.array.from_array  # type: ignore[attr-defined, unused-ignore]
     meta = np.empty((0,) * variable.ndim, dtype=variable.dtype)
     source = _Guarded(path, name, variable)

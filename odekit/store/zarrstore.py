@@ -25,7 +25,7 @@ from odekit.dataset.assemble import variables_in
 from odekit.dataset.common import SWEPT_TEXT
 from odekit.dataset.provenance import problem_of
 from odekit.store.files import check_folder_target
-from odekit.store.zarrcheck import check_manifest, check_tree, is_leftover
+from odekit.store.zarrcheck import Grid, check_manifest, check_tree, counts_of, is_leftover
 from odekit.store.zarrguard import guarded
 from odekit.store.zarrmanifest import DAMAGED, MANIFEST, write
 
@@ -173,7 +173,7 @@ def publish(written: Path, target: Path, overwrite: bool) -> None:
     for file in written.rglob("*"):
         if is_leftover(file):
             file.unlink(missing_ok=True)
-    write(written, check_tree(written, max_bytes=2**62))
+    write(written, counts_of(check_tree(written, max_bytes=2**62)))
     if hasattr(os, "sync"):
         os.sync()
     check_folder_target(target, overwrite)
@@ -216,8 +216,8 @@ def open_folder(
     import xarray as xr
 
     need_zarr()
-    counts = check_tree(path, max_bytes, complete)
-    if complete and verify and not check_manifest(path, counts):
+    grids = check_tree(path, max_bytes, complete)
+    if complete and verify and not check_manifest(path, grids):
         warnings.warn(f"{path}: {_BARE}", stacklevel=3)
     try:
         ds: xr.Dataset = xr.open_zarr(
@@ -230,7 +230,7 @@ def open_folder(
             decode_timedelta=False,
             mask_and_scale=False,
         )
-        ds = _as_solved(_lazy(path, ds))
+        ds = _as_solved(_lazy(path, ds, grids))
     except OdekitError:
         raise
     # What the libraries raise on damage differs by where it is: all of it means the same.
@@ -244,11 +244,13 @@ def open_folder(
     return ds
 
 
-def _lazy(path: Path, ds: xr.Dataset) -> xr.Dataset:
+def _lazy(path: Path, ds: xr.Dataset, grids: dict[str, Grid]) -> xr.Dataset:
     """The dataset as written, with Dask arrays for what is not yet read."""
     ds.attrs.pop(MANIFEST, None)
     late = {n: v for n, v in ds.variables.items() if n not in ds.indexes}
-    arrays = {n: (v.dims, guarded(path, str(n), v), v.attrs) for n, v in late.items()}
+    arrays = {
+        n: (v.dims, guarded(path, str(n), v, grids[str(n)].chunk), v.attrs) for n, v in late.items()
+    }
     coords = {n: a for n, a in arrays.items() if n in ds.coords}
     return ds.assign({n: a for n, a in arrays.items() if n not in coords}).assign_coords(coords)
 
