@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from odekit.base.errors import OdekitError, ProblemError, StoreError
-from odekit.dataset.assemble import registry_of
+from odekit.dataset.assemble import variables_in
 from odekit.dataset.provenance import SCHEMA_VERSION, problem_of
 from odekit.store.encode import CHECKSUMS, Item, Plan, checksum, encode
 from odekit.store.files import check_folder_target, check_target, write_atomic
@@ -277,7 +277,7 @@ def _check_sums(ds: xr.Dataset, checksums: dict[str, bool], path: Path) -> None:
     if changed:
         reason = f"{', '.join(changed)} is not what was saved: the file is damaged, or was edited"
         raise StoreError(path, reason, remedy)
-    bare = [f"`{name}`" for name in registry_of(ds) if name in ds and name not in checksums]
+    bare = [f"`{name}`" for name in variables_in(ds) if name in ds and name not in checksums]
     if bare:
         reason = f"has lost the checksums of {', '.join(bare[:4])}{', …' * (len(bare) > 4)}"
         raise StoreError(path, reason, remedy)
