@@ -188,6 +188,7 @@ def run(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--replicas", type=click.IntRange(min=1), help="Networks to train.")
 @click.option("--fisher-samples", type=click.IntRange(min=1), help="Sample the Fisher information.")
+@click.option("--max-seconds", type=float, help="Most seconds; what was trained is kept.")
 @click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")

@@ -66,15 +66,20 @@ class CommitteePoints(Points):
     problem : Problem
     found : mapping
         Its sweep dims, from `odekit.problem.axes.axes`; may be empty.
+    derivatives : bool
+        Whether they will be asked for, and not the errors alone: those of the η² term take moments
+        of four fields.
     """
 
-    def __init__(self, problem: Problem, found: Mapping[str, Axis]) -> None:
+    def __init__(
+        self, problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True
+    ) -> None:
         super().__init__(problem, found)
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)
-        diffusion = not all(phase.gradient_flow for phase in problem.phases)
+        diffusion = derivatives and not all(phase.gradient_flow for phase in problem.phases)
         self.moments = None if own is None else Moments(own, diffusion=diffusion)
         self.code = code_of(problem.activation, closed=own is None)
         self.u = self.stack([problem.tasks[name].readout for name in self.tasks], 1)
