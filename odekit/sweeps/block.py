@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Spec:
     @property
     def nbytes(self) -> int:
         """Bytes for each trajectory."""
-        return int(np.prod(self.shape, dtype=int)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 def specs(problem: AnyProblem, rows: int) -> dict[str, Spec]:

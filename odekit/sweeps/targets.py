@@ -157,10 +157,15 @@ class MemoryTarget(_Target):
         return self.result.dataset(self.arrays, self.times, self._reasons())
 
 
+def size_of(result: Result, times: Floats, sizes: Mapping[str, int]) -> int:
+    """Bytes of a result, however many: these products do not fit into an int64."""
+    each = sum(spec.nbytes for spec in specs(result.problem, times.size).values())
+    return each * math.prod(int(n) for n in sizes.values())
+
+
 def check_memory(result: Result, times: Floats, sizes: Mapping[str, int]) -> None:
     """Refuse a result that no memory of this machine can hold."""
-    each = sum(spec.nbytes for spec in specs(result.problem, times.size).values())
-    needed = each * int(np.prod(list(sizes.values()), dtype=int))
+    needed = size_of(result, times, sizes)
     if not hasattr(os, "sysconf"):
         return
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -171,6 +176,18 @@ def check_memory(result: Result, times: Floats, sizes: Mapping[str, int]) -> Non
             f"this machine, {there / 2**30:.1f} GiB",
             "None",
             'Write store="grid.zarr", or ask for fewer rows with `t_eval`.',
+        )
+
+
+def check_disk(target: Path, needed: int) -> None:
+    """Refuse a result that the disk of its store cannot hold; trajectories hardly compress."""
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise ProblemError(
+            "store",
+            f"must lie on a disk with room for the result, {needed / 2**30:.1f} GiB",
+            f"{target} with {free / 2**30:.1f} GiB free",
+            "Ask for fewer rows with `t_eval`, sweep over fewer points, or name another disk.",
         )
 
 
@@ -197,6 +214,8 @@ class ZarrTarget(_Target):
         self.overwrite, self.sizes = overwrite, dict(sizes)
         self.part = self.target.with_name(self.target.name + PART)
         self.data = self.part / "data"
+        if not self.data.exists():
+            check_disk(self.target, size_of(result, times, sizes))
         self.folder = self.chunks = ChunkFolder(self.part, result.identity, sizes)
         self.write = self.writer = RegionWriter(
             str(self.data), {n: s.dims for n, s in specs(result.problem, times.size).items()}
