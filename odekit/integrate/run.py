@@ -14,10 +14,10 @@ from odekit.base.interrupts import Asked
 from odekit.base.status import Outcome, Status
 from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import SolverOptions, default_times
-from odekit.integrate.phase import Integrator, Position
+from odekit.integrate.phase import End, Integrator, Position
 from odekit.integrate.policy import Policy
 from odekit.integrate.record import Record
-from odekit.integrate.stepper import Budget
+from odekit.integrate.stepper import Budget, Halt
 from odekit.store.checkpoint import Checkpoint, CheckpointFolder, Saved
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 2**28
 """Largest number of doubles (2 GiB) that the rows of one run may take."""
 SHOW_EVERY = 20
+INACCURATE = End(Status.INACCURATE, Outcome.FAILED)
 
 
 class Run:
@@ -130,8 +131,9 @@ class Run:
         if self.position is None:
             self.position = Position(begin, y)
         end = begin + duration
+        self.equations = self.points.equations(i, frame, begin)
         integrator = Integrator(
-            self.points.equations(i, frame, begin),
+            self.equations,
             self.position,
             end,
             self._targets(begin, end, duration),
@@ -141,7 +143,10 @@ class Run:
             self._after_step,
         )
         with stoppable(self.budget.check_time):
-            result = integrator.run()
+            accurate = self.equations.accurate(self.position.y)
+            result = integrator.run() if accurate else INACCURATE
+        if result.status == Status.NONFINITE and self.equations.refused:
+            result = INACCURATE
         position = self.position
         self.status = result.status
         self.outcomes.append(result.outcome)
@@ -173,6 +178,8 @@ class Run:
     def _after_step(self, position: Position) -> None:
         if self.show is not None and self.budget.steps % SHOW_EVERY == 0:
             self.show(position.t)
+        if not self.equations.accurate(position.y):
+            raise Halt(Status.INACCURATE)
         self.budget.check_time()
         if self.folder is not None and self.folder.due:
             self._save()

@@ -37,6 +37,9 @@ class Finding(NamedTuple):
 class Equations(Protocol):
     """One phase of one trajectory, as functions of time and state."""
 
+    refused: bool
+    """Whether some part of them was out of reach since `accurate` was asked."""
+
     breaks: list[float]
     """Times that no step may cross."""
     has_event: bool
@@ -50,6 +53,20 @@ class Equations(Protocol):
 
     def event(self, y: Floats) -> float:
         """A number that is <= 0 once the phase may end."""
+
+    def accurate(self, y: Floats) -> bool:
+        """Whether the equations are as accurate there as was asked for."""
+
+
+class Exact:
+    """Equations in closed form."""
+
+    refused = False
+
+    def accurate(self, y: Floats) -> bool:
+        """Whether the equations are as accurate there as was asked for: they are."""
+        del y
+        return True
 
 
 class System(ABC):
