@@ -138,6 +138,8 @@ class Stepper:
     f : array or None
         Derivative at (t, y) if it is known: with it a restarted Runge–Kutta run is bitwise the
         uninterrupted one.
+    atol : float or array, optional
+        Absolute tolerance of each entry; that of the options by default.
     """
 
     def __init__(
@@ -151,7 +153,9 @@ class Stepper:
         options: SolverOptions,
         h: float | None = None,
         f: Floats | None = None,
+        atol: float | Floats | None = None,
     ) -> None:
+        self.atol = options.atol if atol is None else atol
         self.kind, self.rhs, self.jac, self.bound, self.options = kind, rhs, jac, bound, options
         self.unclipped = 0.0
         self.f_before: Floats | None = None
@@ -169,7 +173,7 @@ class Stepper:
             first_step=None if h is None else min(h, span),
             max_step=self.options.max_step,
             rtol=self.options.rtol,
-            atol=self.options.atol,
+            atol=self.atol,
             **keywords,
         )
         if self.kind in EXPLICIT:
@@ -288,7 +292,10 @@ class Stepper:
         def land(time: float) -> Floats:
             if time <= t:
                 return y
-            probe = Stepper("Radau", self.rhs, self.jac, t, y, time, self.options, h=time - t)
+            span = (t, y, time)
+            probe = Stepper(
+                "Radau", self.rhs, self.jac, *span, self.options, time - t, atol=self.atol
+            )
             while not probe.finished:
                 probe.step()
             return probe.y

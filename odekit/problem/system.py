@@ -57,6 +57,25 @@ class Equations(Protocol):
     def accurate(self, y: Floats) -> bool:
         """Whether the equations are as accurate there as was asked for."""
 
+    def corners(self, atol: float, rtol: float) -> Corners | None:
+        """Where the derivative jumps; None if nowhere."""
+
+
+class Corners(Protocol):
+    """States at which the derivative jumps, and what the flow does there."""
+
+    def tolerance(self, size: int) -> Floats:
+        """Absolute tolerance of every entry of a state."""
+
+    def settle(self, y: Floats) -> Floats | None:
+        """The state put at a corner that is near, or on its way from it; None if none is."""
+
+    def leaving(self, y: Floats, settled: Floats) -> bool:
+        """Whether a state that was at a corner has left it."""
+
+    def when(self, solution: Any, t: float, end: float, found: Floats) -> tuple[float, Floats]:
+        """When in (t, end] the corner is left, and the settled state; `found` is that at end."""
+
 
 class Exact:
     """Equations in closed form."""
@@ -67,6 +86,11 @@ class Exact:
         """Whether the equations are as accurate there as was asked for: they are."""
         del y
         return True
+
+    def corners(self, atol: float, rtol: float) -> Corners | None:
+        """Where the derivative jumps: nowhere."""
+        del atol, rtol
+        return None
 
 
 class System(ABC):

@@ -11,7 +11,7 @@ from odekit_kernels._jit import kernel
 from odekit_kernels.committee.work import inner
 from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
-from odekit_kernels.integrators.registry import rhs
+from odekit_kernels.integrators.registry import rhs, tolerance
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
 from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
@@ -48,7 +48,7 @@ def choose_first_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
     size, pace = fill(M, 0.0), fill(M, 0.0)
     for i in range(m.n):
         y, f = get(M, m.y + i), get(M, m.k + i)
-        scale = limits.atol + limits.rtol * absolute(y)
+        scale = tolerance(m, limits, i) + limits.rtol * absolute(y)
         size = size + (y / scale) * (y / scale)
         pace = pace + (f / scale) * (f / scale)
     put(M, m.norm, root(size))
@@ -119,7 +119,8 @@ def estimate(M: Any, m: Any, tableau: Any, limits: Any) -> None:
         for j in range(1, count + 1):
             e = e + tableau.E[j] * get(M, m.k + j * m.n + i)
         new, old = absolute(get(M, m.new + i)), absolute(get(M, m.y + i))
-        scaled = h * e / (limits.atol + limits.rtol * choose_less(old, new, new, old))
+        atol = tolerance(m, limits, i)
+        scaled = h * e / (atol + limits.rtol * choose_less(old, new, new, old))
         error = error + scaled * scaled
         large = choose_less(large, new, new, large)
         d = get(M, m.k + count * m.n + i) - get(M, m.k + (count - 1) * m.n + i)

@@ -29,7 +29,7 @@ from odekit_kernels.integrators.batch import (
 )
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.inverse import invert
-from odekit_kernels.integrators.registry import jacobian, rhs
+from odekit_kernels.integrators.registry import jacobian, rhs, tolerance
 from odekit_kernels.integrators.spectrum import spectrum
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
 from odekit_kernels.lanes.memory import make_memory
@@ -379,7 +379,7 @@ def estimate(M: Any, m: Any, method: Any, limits: Any) -> None:
     error, large = fill(M, 0.0), fill(M, 0.0)
     for i in range(m.n):
         new, old = absolute(get(M, m.new + i)), absolute(get(M, m.y + i))
-        scale = limits.atol + limits.rtol * choose_less(old, new, new, old)
+        scale = tolerance(m, limits, i) + limits.rtol * choose_less(old, new, new, old)
         scaled = get(M, last + i) / scale
         error = error + scaled * scaled
         large = choose_less(large, new, new, large)

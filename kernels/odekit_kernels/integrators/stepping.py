@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from odekit_kernels.committee.work import inner, outer
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
+    AT_CORNER,
     BLOW_UP,
     CALLS,
     CRAWLS,
@@ -31,6 +32,7 @@ from odekit_kernels.integrators.batch import (
     THRESHOLD,
     WAITS,
 )
+from odekit_kernels.integrators.registry import at_corner
 from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import choose_less
 
@@ -52,6 +54,11 @@ class Limits(NamedTuple):
     ----------
     rtol, atol, max_step, first_step : float
         As in scipy; a first step of 0 chooses one.
+    corner : float
+        Size below which entries of the state that may vanish, where the derivative jumps, are
+        looked at between steps; 0: none may.
+    atol_corner : float
+        Absolute tolerance of these entries.
     max_steps : int
         Accepted steps of one trajectory.
     worth : float
@@ -64,6 +71,8 @@ class Limits(NamedTuple):
     atol: float
     max_step: float
     first_step: float
+    corner: float
+    atol_corner: float
     max_steps: int
     worth: float
     moves: bool
@@ -241,3 +250,5 @@ def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None
         lane_of.leave(M, I, m, b, lane, STEP_BUDGET)
     elif crawls(M, I, m, lane):
         lane_of.leave(M, I, m, b, lane, STALLED)
+    elif limits.corner > 0.0 and at_corner(M, m, b.wiring, limits.corner, lane):
+        lane_of.leave(M, I, m, b, lane, AT_CORNER)

@@ -10,6 +10,8 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
 from odekit.problem.system import Exact
+from odekit.systems.committee.zero import UnitsAtZero
+from odekit_kernels.committee.activations import RELU
 from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
 from odekit_kernels.committee.quadrature.nodes import covariance
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
@@ -45,6 +47,13 @@ class CommitteePhase(Exact):
             eta_w(since) if isinstance(eta_w, Schedule) else eta_w,
             eta_v(since) if isinstance(eta_v, Schedule) else eta_v,
         )
+
+    def corners(self, atol: float, rtol: float) -> UnitsAtZero | None:
+        """Units that vanish; None if none can, or where noise keeps them alive."""
+        c = self.committee
+        if c.activation != RELU or c.inverse_batch != 0.0 or self.rates[0] == 0.0:
+            return None
+        return UnitsAtZero(c, self.work, atol, rtol)
 
     def with_teachers(self, T: Floats, u: Floats) -> Self:
         """The same phase with other fixed vectors and readouts of theirs."""
