@@ -20,9 +20,9 @@ __all__ = ["settle"]
 
 LENGTH = 1e-10
 """|w| at which forces are taken: what the unit itself adds to them is of this order."""
-PACE = 0.2
+PACE = 0.3
 """Turn per step, in the largest force on the unit: the climb is followed to its end, not along."""
-CLIMBS = 2000
+CLIMBS = 500
 STILL = 1e-9
 """Turning rate, in the largest force, at which the maximum counts as reached."""
 
@@ -114,7 +114,7 @@ def settle(
     start : float
         Q_kk of units that leave.
     least : float
-        Height that counts as above zero, in units of the largest force there could be.
+        Height that counts as above or below zero, in units of the largest force there could be.
     scratch : ndarray, shape (6, max(n, K + P))
 
     Returns
@@ -136,12 +136,12 @@ def settle(
         for a in range(D):
             if a != k:
                 most += abs(work.cbar[k, a]) * math.sqrt(max(work.diag[a], 0.0))
-        if h > least * most:
-            if not inside:
-                put_unit(y, k, math.sqrt(start), x, place)
-                changed = True
-            continue
-        for b in range(D):
-            changed = changed or y[place[k, b]] != 0.0
-            y[place[k, b]] = 0.0
+        # Between the two bounds things stay as they are, or noise would move units to and fro.
+        if (inside and h < -least * most) or not (inside or h > least * most):
+            for b in range(D):
+                changed = changed or y[place[k, b]] != 0.0
+                y[place[k, b]] = 0.0
+        elif not inside:
+            put_unit(y, k, math.sqrt(start), x, place)
+            changed = True
     return changed

@@ -68,7 +68,7 @@ class UnitsAtZero:
         return bool(((y[self.norms] <= 0.0) & (settled[self.norms] > 0.0)).any())
 
     def when(self, solution: Any, t: float, end: float, found: Floats) -> tuple[float, Floats]:
-        """When in (t, end] a unit leaves zero, and the settled state then; `found` is that at end."""
+        """When in (t, end] a unit leaves zero, and the settled state; `found` is that at end."""
         low, high = t, end
         for _ in range(BISECTIONS):
             if high - low <= self.rtol * (end - t):
