@@ -45,10 +45,10 @@ LARGEST, LARGE = 1e100, 1e6
 # h|λ| near where the pair of order 5 meets its stability limit of 3.3, and how often it must be
 # seen there before the integrator is changed (Hairer & Wanner IV.2).
 AT_LIMIT, SEEN, FORGET = 2.8, 15, 6
-# On a plateau errors see nothing of a mode that is still below the tolerance. At λ₊h = 5 the pair of
-# order 5 makes it grow by a quarter too little, at 0.5 it is right to 1e-5; and beyond the stability
-# limit other modes swell unseen. So steps whose error is so small, and the first, are judged by
-# h|λ| too: taken again if far beyond, else followed by one at the limit at most.
+# On a plateau errors see nothing of a mode that is still below the tolerance. At λ₊h = 5 the pair
+# of order 5 makes it grow by a quarter too little, at 0.5 it is right to 1e-5; and beyond the
+# stability limit other modes swell unseen. So steps whose error is so small, and the first, are
+# judged by h|λ| too: taken again if far beyond, else followed by one at the limit at most.
 UNSEEN = 0.05
 FAST, TOO_FAST = 0.5, 1.0
 STABLE, UNSTABLE = 3.3, 5.0
