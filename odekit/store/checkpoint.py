@@ -7,7 +7,7 @@ import io
 import json
 import time
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.checks import number
 from odekit.base.errors import CheckpointError, ProblemError
+from odekit.base.saved import Saved
 from odekit.base.text import canonical_json
 from odekit.store.files import write_atomic
 
@@ -50,6 +51,10 @@ class Checkpoint:
         if not isinstance(self.folder, str | Path) or not str(self.folder):
             raise ProblemError("folder", "must be a path", repr(self.folder), "Name a folder.")
 
+    def keep(self, identity: dict[str, Any]) -> CheckpointFolder:
+        """The folder of a run; `identity` must be equal for what is in it to be the run's."""
+        return CheckpointFolder(self, identity)
+
 
 def as_checkpoint(value: object, digest: str) -> Checkpoint | None:
     """solve's argument: None, a `Checkpoint`, a folder, or an interval in seconds.
@@ -65,17 +70,6 @@ def as_checkpoint(value: object, digest: str) -> Checkpoint | None:
     raise ProblemError(
         "checkpoint", "must be a folder, an interval in seconds or a Checkpoint", repr(value), ""
     )
-
-
-@dataclass
-class Saved:
-    """All that a run has to remember: rows of one phase after the other, and where it stands.
-
-    `arrays` hold the state to full precision, `words` what is not an array.
-    """
-
-    arrays: dict[str, Floats] = field(default_factory=dict)
-    words: dict[str, Any] = field(default_factory=dict)
 
 
 def claim(folder: Path, identity: dict[str, Any]) -> None:
