@@ -11,6 +11,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Asked
+from odekit.base.saved import Saved
 from odekit.base.status import Outcome, Status
 from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import SolverOptions, default_times
@@ -18,10 +19,10 @@ from odekit.integrate.phase import End, Integrator, Position
 from odekit.integrate.policy import Policy
 from odekit.integrate.record import Record
 from odekit.integrate.stepper import Budget, Halt
-from odekit.store.checkpoint import Checkpoint, CheckpointFolder, Saved
 
 if TYPE_CHECKING:
     from odekit.problem.base import AnyProblem
+    from odekit.store.checkpoint import Checkpoint
 
 MOST_NUMBERS = 2**28
 """Largest number of doubles (2 GiB) that the rows of one run may take."""
@@ -64,7 +65,7 @@ class Run:
         self.methods: list[list[str]] = []
         self.status = Status.COMPLETED
         self.position: Position | None = None
-        self.folder = CheckpointFolder(checkpoint, self._identity()) if checkpoint else None
+        self.folder = checkpoint.keep(self._identity()) if checkpoint else None
         self._check_memory()
 
     def _identity(self) -> dict[str, Any]:

@@ -34,6 +34,15 @@ class Finding(NamedTuple):
     found: str
 
 
+class Measured(NamedTuple):
+    """What figures may show of a result by name: in a word, as a symbol, and how to compute it."""
+
+    word: str
+    symbol: str
+    of: Callable[[xr.Dataset], xr.DataArray] | None = None
+    """By default it is the dataset's variable of that name."""
+
+
 class Equations(Protocol):
     """One phase of one trajectory, as functions of time and state."""
 
@@ -187,6 +196,19 @@ class System(ABC):
     def panels(self, ds: xr.Dataset, time: str) -> Figure:
         """The course of one run over time."""
 
+    def beside(self, ds: xr.Dataset, dim: str | None) -> Callable[[xr.Dataset], Iterable[Any]]:
+        """What marks another result over the panels of a run, or of a sweep over `dim`.
+
+        A function of the other result, to the lines of `odekit.drawing.beside`.
+        """
+        del ds, dim
+        rule = f"must be left out of a picture of kind {self.kind!r}"
+        raise ProblemError("beside", rule, "other results", "Draw each by itself.")
+
+    def measures(self) -> Mapping[str, Measured]:
+        """Measures and variables that figures may show besides the errors."""
+        return {}
+
     @abstractmethod
     def laws(self, ds: xr.Dataset, problem: Any, tolerance: float) -> Iterator[Finding]:
         """What must hold in any one result."""
@@ -210,6 +232,11 @@ def register(kind: str, make: Callable[[], System]) -> None:
     _made.pop(kind, None)
 
 
+def kinds() -> tuple[str, ...]:
+    """The names of all systems."""
+    return tuple(_table)
+
+
 def system_of(kind: object) -> System:
     """The system of a kind of problem.
 
@@ -219,7 +246,7 @@ def system_of(kind: object) -> System:
         If there is none of that name.
     """
     if not isinstance(kind, str) or kind not in _table:
-        known = ", ".join(map(repr, _table))
+        known = ", ".join(map(repr, kinds()))
         raise ProblemError("kind", f"must be one of {known}", repr(kind)[:80], "")
     if kind not in _made:
         _made[kind] = _table[kind]()

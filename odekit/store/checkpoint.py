@@ -8,7 +8,7 @@ import json
 import time
 import warnings
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.checks import number
 from odekit.base.errors import CheckpointError, CheckpointWarning, ProblemError, StoreError
+from odekit.base.saved import Saved
 from odekit.base.text import canonical_json
 from odekit.store.files import write_atomic
 from odekit.store.folderlock import FolderLock
@@ -51,6 +52,10 @@ class Checkpoint:
         number("seconds", self.seconds, "be >= 0", lambda x: x >= 0)
         if not isinstance(self.folder, str | Path) or not str(self.folder):
             raise ProblemError("folder", "must be a path", repr(self.folder), "Name a folder.")
+
+    def keep(self, identity: dict[str, Any]) -> CheckpointFolder:
+        """The folder of a run; `identity` must be equal for what is in it to be the run's."""
+        return CheckpointFolder(self, identity)
 
 
 def as_checkpoint(value: object, digest: str) -> Checkpoint | None:

@@ -20,11 +20,11 @@ from odekit.dataset.assemble import variables_of
 from odekit.dataset.common import REPLICA
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
+from odekit.dataset.simulated import SIMULATION
 from odekit.integrate.options import output_times
 from odekit.problem.axes import Axis, at, points
 from odekit.problem.base import AnyProblem
 from odekit.sweeps.grid import common_times
-from odekit.verbs.compare import SIMULATION
 
 if TYPE_CHECKING:
     import xarray as xr

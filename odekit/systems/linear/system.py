@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from odekit.problem.system import Finding, System
+from odekit.problem.system import Finding, Measured, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -107,6 +107,12 @@ class Linear(System):
         from odekit.systems.linear import panels
 
         return panels.run(ds, time)
+
+    def measures(self) -> Mapping[str, Measured]:
+        """Measures and variables that figures may show besides the errors."""
+        from odekit.systems.linear.measures import MEASURES
+
+        return MEASURES
 
     def laws(self, ds: xr.Dataset, problem: LinearProblem, tolerance: float) -> Iterator[Finding]:
         """What must hold in any one result."""

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Tag, ValidationError
 
 from odekit.base.errors import ProblemError, ScenarioError
+from odekit.drawing.figure import FigureTable
 from odekit.scenario.build import Builder
-from odekit.scenario.mistakes import Mistakes, dotted, message
-from odekit.scenario.tables import FORMS, FigureTable, Number, PhaseTable, Solver, Table, form
+from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
+from odekit.scenario.tables import FORMS, TABLES, Number, PhaseTable, Shape, Solver, Table, form
 from odekit.scenario.values import matrix, value, within
 from odekit.systems import linear
 from odekit.systems.linear import Correlations, LinearProblem, Network
@@ -138,6 +139,9 @@ class LinearTable(Table):
     figure: FigureTable | None = None
 
 
+SHAPE = Shape(LinearTable, FORMS, TABLES, sections={}, items={})
+
+
 def validate(raw: dict[str, Any]) -> tuple[LinearTable, Mistakes]:
     """The scenario's tables.
 
@@ -147,12 +151,12 @@ def validate(raw: dict[str, Any]) -> tuple[LinearTable, Mistakes]:
         Listing every key that is wrong.
     """
     try:
-        return LinearTable.model_validate(raw), Mistakes()
+        return LinearTable.model_validate(raw), Mistakes(LinearTable.model_fields)
     except ValidationError as error:
         found = []
         for one in error.errors(include_url=False):
-            key = tuple(step for step in one["loc"] if step not in (*FORMS, "[key]"))
-            found.append((dotted(key), message(one, "see data/README.md")))
+            key = dotted(plain_key(one["loc"], SHAPE))
+            found.append((key, message(one, SHAPE, "see data/README.md")))
         raise ScenarioError(list(dict.fromkeys(found))) from None
 
 
