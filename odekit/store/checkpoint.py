@@ -74,17 +74,6 @@ def as_checkpoint(value: object, digest: str) -> Checkpoint | None:
     )
 
 
-@dataclass
-class Saved:
-    """All that a run has to remember: rows of one phase after the other, and where it stands.
-
-    `arrays` hold the state to full precision, `words` what is not an array.
-    """
-
-    arrays: dict[str, Floats] = field(default_factory=dict)
-    words: dict[str, Any] = field(default_factory=dict)
-
-
 def claim(folder: Path, identity: dict[str, Any]) -> FolderLock:
     """Make a folder the one of a run, or see that it already is, and keep other writers out.
 
