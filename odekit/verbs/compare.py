@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from odekit.base.errors import ProblemError
 from odekit.dataset.common import REPLICA
+from odekit.dataset.simulated import simulation_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 VARIABLES = ("Q", "R", "readout", "generalization_error")
-SIMULATION = "odekit_simulation"
-"""Attribute of a dataset that says how it was simulated, as JSON."""
 
 
 def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
@@ -96,17 +94,6 @@ def _check_reached(theory: xr.Dataset, networks: xr.Dataset) -> None:
             "did not reach them, or their phases ended at other times (see `phase_end`)",
             stacklevel=3,
         )
-
-
-def simulation_of(ds: xr.Dataset) -> dict[str, Any]:
-    """How a dataset was simulated: input_dim, seed, replicas and whatever differs from defaults."""
-    try:
-        words = json.loads(ds.attrs[SIMULATION])
-        int(words["input_dim"])
-    except (KeyError, TypeError, ValueError):
-        title = str(ds.attrs.get("source", "a dataset without a source"))
-        raise ProblemError("sim", "must be a result of odekit.simulate", title) from None
-    return dict(words)
 
 
 def aligned(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:

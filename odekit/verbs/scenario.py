@@ -13,8 +13,8 @@ from odekit.base.errors import ProblemError, ScenarioError
 from odekit.problem.system import FIRST, system_of
 
 if TYPE_CHECKING:
+    from odekit.drawing.figure import FigureTable
     from odekit.problem.base import AnyProblem
-    from odekit.scenario.tables import FigureTable
 
 MAX_BYTES = 16 * 2**20
 """Largest scenario file: far above any written by hand, far below what would fill the memory."""
@@ -95,7 +95,7 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError([("file", "is nested too deeply")]) from None
     table, builder, mistakes = _tables(raw)
     problem, solver = builder.problem(table), builder.solver(table)
-    figure = builder.figure(table, problem)
+    figure = builder.figure(table, problem, _check_figure)
     if mistakes or problem is None:
         raise ScenarioError(mistakes.in_order())
     words = {"title": table.title, "description": table.description.strip(), "source": text}
@@ -111,6 +111,16 @@ def _tables(raw: dict[str, Any]) -> tuple[Any, Any, Any]:
     except ProblemError as error:
         raise ScenarioError([("system", f"{error.rule}, got {error.given}")]) from None
     return system.scenario(raw)
+
+
+def _check_figure(figure: FigureTable, problem: AnyProblem) -> None:
+    """Refuse a figure that does not suit the sweep, or asks for what no result of it has."""
+    from odekit.drawing.figure import check_figure
+    from odekit.measures.named import check_names
+    from odekit.problem.axes import axes
+
+    check_figure(figure, axes(problem))
+    check_names(figure.measures, problem)
 
 
 def scenario_of(path: str | PathLike[str]) -> Scenario:
@@ -136,12 +146,7 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
     from odekit.store.netcdf import open as open_result
 
     ds = open_result(path)
-    try:
-        problem = problem_from_dict(problem_of(ds))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ProblemError(
-            "odekit_problem", "must be a problem", repr(error), "Was the file edited?"
-        ) from None
+    problem = problem_from_dict(problem_of(ds))
     words = {
         n: str(ds.attrs.get(a, "")) for n, a in (("title", "title"), ("description", "comment"))
     }

@@ -7,10 +7,11 @@ from typing import Any
 from odekit_kernels.committee import lanes
 from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
 from odekit_kernels.committee.memory import Plan, committee_of
+from odekit_kernels.committee.work import upper_index
 from odekit_kernels.integrators.registry import register
 from odekit_kernels.lanes.values import pick
 
-__all__ = ["errors", "jacobian", "rhs"]
+__all__ = ["at_corner", "errors", "jacobian", "rhs", "tolerance"]
 
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
@@ -30,4 +31,21 @@ def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: An
     jacobian_of_one(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
 
 
-register(Plan, rhs=rhs, errors=errors, jacobian=jacobian)
+def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    """See `registry.at_corner`: a unit that moves has all but vanished."""
+    for k in range(m.K):
+        if w.move[k] != 0.0 and pick(M, m.y + upper_index(k, k, m.K), lane) < small:
+            return True
+    return False
+
+
+def tolerance(m: Any, limits: Any, i: Any) -> Any:
+    """See `registry.tolerance`."""
+    if limits.corner > 0.0:
+        for k in range(m.K):
+            if i == upper_index(k, k, m.K):
+                return limits.atol_corner
+    return limits.atol
+
+
+register(Plan, rhs=rhs, errors=errors, jacobian=jacobian, at_corner=at_corner, tolerance=tolerance)

@@ -1,6 +1,6 @@
 """The equations that the integrators in lanes advance: those registered for the type of the plan.
 
-The integrators know no system. Each registers its three functions for its type of plan, in its own
+The integrators know no system. Each registers its functions for its type of plan, in its own
 folder, and the functions here become these as an integrator compiles: a plan that nobody registered
 does not compile.
 """
@@ -14,18 +14,39 @@ from typing import Any, NamedTuple
 
 from odekit_kernels._jit import alternatives
 
-__all__ = ["Equations", "equations_of", "errors", "jacobian", "register", "rhs"]
+__all__ = [
+    "Equations",
+    "at_corner",
+    "equations_of",
+    "errors",
+    "jacobian",
+    "register",
+    "rhs",
+    "tolerance",
+]
 
 
 class Equations(NamedTuple):
-    """The three functions of a system; see `register`."""
+    """The functions of a system; see `register`."""
 
     rhs: Callable[..., None]
     errors: Callable[..., None]
     jacobian: Callable[..., None]
+    at_corner: Callable[..., Any]
+    tolerance: Callable[..., Any]
 
 
 _known: dict[Any, Equations] = {}
+
+
+def no_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    """`at_corner` of equations that are smooth everywhere."""
+    return False
+
+
+def one_tolerance(m: Any, limits: Any, i: Any) -> Any:
+    """`tolerance` of states with one for all entries."""
+    return limits.atol
 
 
 def register(
@@ -34,6 +55,8 @@ def register(
     rhs: Callable[..., None],
     errors: Callable[..., None],
     jacobian: Callable[..., None],
+    at_corner: Callable[..., Any] = no_corner,
+    tolerance: Callable[..., Any] = one_tolerance,
 ) -> None:
     """Say what the integrators advance where they are given a plan of this type.
 
@@ -41,7 +64,7 @@ def register(
     ----------
     plan : type
         A NamedTuple of its own of whole numbers, with the fields of `lanes.memory.MACHINERY`.
-    rhs, errors, jacobian : callable
+    rhs, errors, jacobian, at_corner, tolerance : callable
         With the arguments of the functions of this module. Plain functions of module level, which
         numba compiles into each integrator.
 
@@ -58,7 +81,8 @@ def register(
     """
     if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):
         raise TypeError(f"`plan` must be a type of named tuples, got {plan!r}")
-    found = Equations(*(getattr(f, "py_func", f) for f in (rhs, errors, jacobian)))
+    given = (rhs, errors, jacobian, at_corner, tolerance)
+    found = Equations(*(getattr(f, "py_func", f) for f in given))
     if _known.setdefault(plan, found) != found:
         raise TypeError(f"plans of type {_name(plan)} have other equations already")
 
@@ -103,6 +127,16 @@ def _compiled(m: Any) -> Equations:
     return equations_of(getattr(m, "instance_class", m))
 
 
+def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    """Whether an entry of the trajectory in a lane is so small that a corner may be near."""
+    return equations_of(type(m)).at_corner(M, m, w, small, lane)
+
+
+def tolerance(m: Any, limits: Any, i: Any) -> Any:
+    """Absolute tolerance of entry i of the state."""
+    return equations_of(type(m)).tolerance(m, limits, i)
+
+
 @alternatives(rhs, strict=False)
 def _rhs(M: Any, m: Any, *rest: Any) -> Any:
     return _compiled(m).rhs
@@ -116,3 +150,13 @@ def _errors(M: Any, m: Any, *rest: Any) -> Any:
 @alternatives(jacobian, strict=False)
 def _jacobian(M: Any, m: Any, *rest: Any) -> Any:
     return _compiled(m).jacobian
+
+
+@alternatives(at_corner, strict=False)
+def _at_corner(M: Any, m: Any, *rest: Any) -> Any:
+    return _compiled(m).at_corner
+
+
+@alternatives(tolerance, strict=False)
+def _tolerance(m: Any, *rest: Any) -> Any:
+    return _compiled(m).tolerance
