@@ -4,14 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from odekit_kernels._jit import inner
 from odekit_kernels.committee import lanes
 from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
-from odekit_kernels.committee.memory import Plan, committee_of
+from odekit_kernels.committee.one import Committee
 from odekit_kernels.committee.work import upper_index
-from odekit_kernels.integrators.registry import register
 from odekit_kernels.lanes.values import pick
 
-__all__ = ["at_corner", "errors", "jacobian", "rhs", "tolerance"]
+__all__ = ["at_corner", "committee_of", "decode", "errors", "jacobian", "rhs", "tolerance"]
+
+
+def decode(m: Any, w: Any, row: Any) -> Any:
+    """The constants of one trajectory as the kernels of a single one take them."""
+    P, S, c, K, at = m.P, m.S, m.c, m.K, w.first
+    return Committee(
+        m.activation,
+        row[at.T : at.T + P * P].reshape((P, P)),
+        row[at.u : at.u + S * P].reshape((S, P)),
+        row[at.sigma : at.sigma + S],
+        row[at.p : at.p + S],
+        w.head,
+        w.move,
+        row[at.inverse_batch] * m.online,
+        row[at.kappa_w],
+        row[at.kappa_v],
+        row[at.F : at.F + c * K].reshape((c, K)),
+        w.anchor,
+        row[at.F_v : at.F_v + c * K].reshape((c, K)),
+        row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
+        w.v_head,
+    )
+
+
+committee_of = inner(decode)
 
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
@@ -46,6 +71,3 @@ def tolerance(m: Any, limits: Any, i: Any) -> Any:
             if i == upper_index(k, k, m.K):
                 return limits.atol_corner
     return limits.atol
-
-
-register(Plan, rhs=rhs, errors=errors, jacobian=jacobian, at_corner=at_corner, tolerance=tolerance)

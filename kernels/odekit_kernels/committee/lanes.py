@@ -7,19 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from odekit_kernels._jit import inner
-from odekit_kernels.committee.activations import ERF, LINEAR, RELU
-from odekit_kernels.committee.activations import (
-    erf_lanes as erf,
-)
-from odekit_kernels.committee.activations import (
-    linear_lanes as linear,
-)
-from odekit_kernels.committee.activations import (
-    relu_lanes as relu,
-)
+from odekit_kernels.committee import moments
 from odekit_kernels.lanes.values import fill, get, put
 
 __all__ = ["errors", "norms", "rhs", "second", "self_slope"]
@@ -29,66 +18,21 @@ __all__ = ["errors", "norms", "rhs", "second", "self_slope"]
 
 
 @inner
-def unknown(M: Any) -> Any:
-    """NaN: `make_plan` refuses unknown codes, and a device could not tell of one met later."""
-    return fill(M, np.nan)
-
-
-@inner
 def norms(M: Any, m: Any) -> None:
     """What `second` needs of the single fields."""
-    if m.activation == ERF:
-        erf.norms(M, m)
+    moments.norms_in_lanes(m.activation, M, m)
 
 
 @inner
 def second(M: Any, m: Any, a: int, b: int) -> Any:
     """I2(a, b), after `norms`."""
-    if m.activation == ERF:
-        return erf.second(M, m, a, b)
-    if m.activation == LINEAR:
-        return linear.second(M, m, a, b)
-    if m.activation == RELU:
-        return relu.second(M, m, a, b)
-    return unknown(M)
-
-
-@inner
-def drive(M: Any, m: Any) -> None:
-    """Fill A."""
-    if m.activation == ERF:
-        erf.drive(M, m)
-    elif m.activation == LINEAR:
-        linear.drive(M, m)
-    elif m.activation == RELU:
-        relu.drive(M, m)
-    else:
-        for i in range(m.K * m.D):
-            put(M, m.A + i, unknown(M))
-
-
-@inner
-def power(M: Any, m: Any, k: int, l: int) -> Any:
-    """The η² term of a pair of units, noise included, over η²/b."""
-    if m.activation == ERF:
-        return erf.power(M, m, k, l)
-    if m.activation == LINEAR:
-        return linear.power(M, m, k, l)
-    if m.activation == RELU:
-        return relu.power(M, m, k, l)
-    return unknown(M)
+    return moments.second_in_lanes(m.activation, M, m, a, b)
 
 
 @inner
 def self_slope(M: Any, m: Any, a: int) -> Any:
     """J2(a, a)."""
-    if m.activation == ERF:
-        return erf.self_slope(M, m, a)
-    if m.activation == LINEAR:
-        return linear.self_slope(M, m, a)
-    if m.activation == RELU:
-        return relu.self_slope(M, m, a)
-    return unknown(M)
+    return moments.self_slope_in_lanes(m.activation, M, m, a)
 
 
 # ------------------------------------------------------------------------------------- preparation
@@ -147,7 +91,9 @@ def first_layer(M: Any, m: Any, move: Any, eta_w: Any, dy: int) -> None:
             A_kl, A_lk = get(M, m.A + k * D + l), get(M, m.A + l * D + k)
             dQ = eta_w * (move[k] * A_kl + move[l] * A_lk)
             if m.online != 0:
-                dQ = dQ + rate * (move[k] * move[l]) * power(M, m, k, l)
+                dQ = dQ + rate * (move[k] * move[l]) * moments.power_in_lanes(
+                    m.activation, M, m, k, l
+                )
             put(M, i, dQ)
             i += 1
     for k in range(K):
@@ -238,7 +184,7 @@ def rhs(M: Any, m: Any, w: Any, y: int, dy: int, moves: bool, trains: bool, deca
         put(M, dy + i, fill(M, 0.0))
     if moves:
         averages(M, m)
-        drive(M, m)
+        moments.drive_in_lanes(m.activation, M, m)
         first_layer(M, m, w.move, eta_w, dy)
         if decays:
             decay(M, m, w.move, eta_w, y, dy)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee import activations as moments
+from odekit_kernels.committee import moments
 from odekit_kernels.committee.jacobian import jacobian
 from odekit_kernels.committee.state import (
     fill_averages,

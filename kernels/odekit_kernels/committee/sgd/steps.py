@@ -12,13 +12,16 @@ from typing import Any
 from numba import extending, types
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee.activations import ERF, LINEAR, RELU
+from odekit_kernels.committee.activations import CODES as COMPILED
+from odekit_kernels.committee.activations.erf import ROOT_HALF, ROOT_TWO_OVER_PI
+from odekit_kernels.committee.moments import chain
 from odekit_kernels.committee.sgd.memory import PAD
 from odekit_kernels.committee.sgd.stream import below, choose, normal, normals
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 __all__ = [
     "BLOCK",
+    "CODES",
     "GELU",
     "QUADRATIC",
     "SOFTPLUS",
@@ -33,17 +36,23 @@ __all__ = [
     "respond_alone",
     "squared_slopes",
     "train",
+    "values",
 ]
 
 BLOCK = 16 * PAD
 """Inputs at a time: a row of a block is 4 KiB."""
 
-TANH, GELU, SOFTPLUS, QUADRATIC = 3, 4, 5, 6
-"""Codes of activations beyond those whose moments are compiled; a float is leaky ReLU's slope."""
+TANH, GELU, SOFTPLUS, QUADRATIC = range(len(COMPILED), len(COMPILED) + 4)
+CODES = {
+    **COMPILED,
+    "tanh": TANH,
+    "gelu": GELU,
+    "softplus": SOFTPLUS,
+    "quadratic": QUADRATIC,
+}
+"""By name, those beyond the ones with compiled moments too; a float is leaky ReLU's slope."""
 
 _numba: Any = extending
-_ROOT_HALF = math.sqrt(0.5)
-_SLOPE = math.sqrt(2.0 / math.pi)
 
 
 # ------------------------------------------------------------------------------------- activations
@@ -64,38 +73,30 @@ def slope(dg: Any, z: float) -> Any:
 
 
 @inner
-def _value(code: int, z: float) -> float:
-    if code == ERF:
-        return math.erf(z * _ROOT_HALF)
-    if code == LINEAR:
-        return z
-    if code == RELU:
-        return max(z, 0.0)
+def _smooth_value(code: int, z: float) -> float:
     if code == TANH:
         return math.tanh(z)
     if code == GELU:
-        return 0.5 * z * math.erfc(-z * _ROOT_HALF)
+        return 0.5 * z * math.erfc(-z * ROOT_HALF)
     if code == SOFTPLUS:
         return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
     return z * z if code == QUADRATIC else math.nan
 
 
 @inner
-def _slope(code: int, z: float) -> float:
-    if code == ERF:
-        return _SLOPE * math.exp(-0.5 * z * z)
-    if code == LINEAR:
-        return 1.0
-    if code == RELU:
-        return 1.0 if z > 0.0 else 0.0
+def _smooth_slope(code: int, z: float) -> float:
     if code == TANH:
         e = math.exp(-2.0 * abs(z))
         return 4.0 * e / ((1.0 + e) * (1.0 + e))
     if code == GELU:
-        return 0.5 * math.erfc(-z * _ROOT_HALF) + 0.5 * _SLOPE * z * math.exp(-0.5 * z * z)
+        return 0.5 * math.erfc(-z * ROOT_HALF) + 0.5 * ROOT_TWO_OVER_PI * z * math.exp(-0.5 * z * z)
     if code == SOFTPLUS:
         return 0.5 * (1.0 + math.tanh(0.5 * z))
     return 2.0 * z if code == QUADRATIC else math.nan
+
+
+_value = chain("value", _smooth_value)
+_slope = chain("slope", _smooth_slope)
 
 
 @inner
@@ -126,6 +127,13 @@ def _typed_slope(dg: Any, z: Any) -> Any:  # noqa: ARG001 - numba reads the name
     if isinstance(dg, types.Float):
         return lambda dg, z: _leaky_slope(dg, z)
     return lambda dg, z: dg(z)
+
+
+@kernel(_nrt=False)
+def values(g: Any, dg: Any, z: Any, out: Any, out_slope: Any) -> None:
+    """g(z) and g'(z) of many numbers, shape (n,) each."""
+    for i in range(z.shape[0]):
+        out[i], out_slope[i] = value(g, z[i]), slope(dg, z[i])
 
 
 # ----------------------------------------------------------------------------------- vector loops
