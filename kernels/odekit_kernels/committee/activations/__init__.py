@@ -27,6 +27,10 @@ And on the memory M of a group of trajectories with the plan m (`lanes.values`):
 ``power_in_lanes(M, m, k, l)``
     The η² term of a pair of units, noise included, over η²/b; after `drive_in_lanes`.
 
+The two forms stay side by side: the functions in lanes, given one trajectory, took 0.34, 2.0 and
+22 µs for a right-hand side of erf at K = P = 2, 4 and 8, where those of one take 0.24, 0.87 and
+7.0, and eight trajectories in lanes 0.06, 0.40 and 4.7 each. Tests hold the two together.
+
 This module imports neither them nor numba: problems are described without.
 """
 
