@@ -60,13 +60,17 @@ def answer(child, seconds=LIMIT):
 
 
 def same(a, b):
-    """Bitwise, in every variable but the work done."""
+    """Bitwise, in every variable but the work done; what differs is printed."""
     drop = [name for name in WORK if a.status.ndim == 0]
-    a, b = a.drop_vars(drop), b.drop_vars(drop)
-    return set(a.variables) == set(b.variables) and all(
-        np.array_equal(a[n].values, b[n].values, equal_nan=a[n].dtype.kind == "f")
-        for n in a.variables
-    )
+    a, b = a.drop_vars(drop).load(), b.drop_vars(drop).load()
+    differ = set(a.variables) ^ set(b.variables)
+    for n in set(a.variables) & set(b.variables):
+        if not np.array_equal(a[n].values, b[n].values, equal_nan=a[n].dtype.kind == "f"):
+            differ.add(n)
+            print(f"{n} differs: {a[n].values.ravel()[:4]} and {b[n].values.ravel()[:4]}")
+            where = np.argwhere(a[n].values != b[n].values) if a[n].shape == b[n].shape else []
+            print(f"shapes {a[n].shape} and {b[n].shape}, at {where[:3]} of {len(where)}")
+    return not differ
 
 
 def seconds_of(kind, folder):
