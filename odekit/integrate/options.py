@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -104,13 +105,19 @@ def output_times(argument: str, times: Any, total: float) -> np.ndarray[Any, np.
             str(times.size),
             "Ask for fewer rows.",
         )
-    try:
-        given = np.array(times, dtype=np.float64)
-    except (TypeError, ValueError):
-        given = np.array([np.nan])
+    given: np.ndarray[Any, np.dtype[np.float64]] = np.array([np.nan])
+    with contextlib.suppress(TypeError, ValueError):
+        raw = np.asarray(times)
+        # numpy makes numbers of truth values among numbers
+        mixed = isinstance(times, list | tuple) and any(isinstance(t, bool) for t in times)
+        if raw.dtype.kind in "iuf" and not mixed:
+            given = raw.astype(np.float64)
     if given.ndim != 1 or not given.size or not np.isfinite(given).all():
         raise ProblemError(
-            argument, "must be one axis of finite times", repr(times)[:80], "Units are steps/N."
+            argument,
+            "must be one axis of finite times",
+            repr(times)[:80],
+            "Units are steps/N.",
         )
     if (np.diff(given) <= 0).any():
         raise ProblemError(argument, "must increase strictly", str(given[:5]), "Sort the times.")
@@ -121,7 +128,8 @@ def output_times(argument: str, times: Any, total: float) -> np.ndarray[Any, np.
             f"{given[0]:g} to {given[-1]:g}",
             "Times are cumulative over the phases.",
         )
-    return np.minimum(given, total)
+    clipped: np.ndarray[Any, np.dtype[np.float64]] = np.minimum(given, total)
+    return clipped
 
 
 LINEAR_SPAN = 10.0

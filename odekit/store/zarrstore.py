@@ -24,7 +24,7 @@ from odekit.base.text import plain_text
 from odekit.dataset.assemble import variables_in
 from odekit.dataset.common import SWEPT_TEXT
 from odekit.dataset.provenance import problem_of
-from odekit.store.files import check_folder_target
+from odekit.store.files import beside, check_folder_target, remove_stale
 from odekit.store.zarrcheck import Grid, check_manifest, check_tree, counts_of, is_leftover
 from odekit.store.zarrguard import guarded
 from odekit.store.zarrmanifest import DAMAGED, MANIFEST, write
@@ -197,8 +197,9 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         if name == MANIFEST or variable.dtype.kind not in "biufUT" or not str(name).isidentifier():
             reason = f"the variable `{name}` of type {variable.dtype} has no place in it"
             raise StoreError(path, reason, "Convert it to numbers or text, or drop it.")
-    written = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    written = beside(target)
     try:
+        remove_stale(target)
         lay_out(written, ds.compute(), {})
         publish(written, target, overwrite)
     finally:
