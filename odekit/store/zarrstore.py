@@ -137,7 +137,8 @@ class RegionWriter:
         variables = {}
         for name, values in arrays.items():
             dims = (*region, *self.dims[name])
-            stored = values.astype(_text()) if values.dtype.kind == "U" else values
+            # As objects: versions of xarray differ in the type by which they know stored text.
+            stored = values.astype(object) if values.dtype.kind == "U" else values
             variables[name] = (dims, stored)
         _to_zarr(xr.Dataset(variables), Path(self.path), mode="r+", region=dict(region))
 
