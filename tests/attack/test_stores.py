@@ -50,14 +50,14 @@ def flip(bit):
 
 def test_flipped_bits(good, broken):
     rng, there = np.random.default_rng(1), files(broken)
-    damages = [(there[rng.integers(len(there))], flip(rng.integers(2**40))) for _ in range(250)]
+    damages = [(there[rng.integers(len(there))], flip(rng.integers(2**40))) for _ in range(80)]
     judged("flipped bits of a store", outcomes(good, damaged(broken, damages)), 0.9)
 
 
 def test_flipped_bits_of_documents(good, broken):
     rng, there = np.random.default_rng(2), files(broken, "zarr.json")
     there = [f for f in there if f.parent.name != "odekit_manifest"]
-    damages = [(f, flip(rng.integers(2**40))) for f in there for _ in range(12)]
+    damages = [(f, flip(rng.integers(2**40))) for f in there for _ in range(3)]
     judged("flipped bits of documents", outcomes(good, damaged(broken, damages)), 1.0)
 
 
@@ -68,7 +68,7 @@ def test_exchanged_chunks(good, broken):
         for a, b in itertools.combinations(there, 2)
         if a.stat().st_size == b.stat().st_size and a.read_bytes() != b.read_bytes()
     ]
-    chosen = np.random.default_rng(3).permutation(len(pairs))[:150]
+    chosen = np.random.default_rng(3).permutation(len(pairs))[:50]
 
     def exchanged():
         for a, b in (pairs[i] for i in chosen):
@@ -84,13 +84,13 @@ def test_exchanged_chunks(good, broken):
 
 def test_files_cut_off_emptied_or_gone(good, broken):
     rng, there = np.random.default_rng(4), files(broken)
-    chosen = [there[i] for i in rng.permutation(len(there))[:60]]
+    chosen = [there[i] for i in rng.permutation(len(there))[:30]]
     half = [(f, lambda data: data[: len(data) // 2]) for f in chosen]
-    empty = [(f, lambda data: b"") for f in chosen[:20]]
+    empty = [(f, lambda data: b"") for f in chosen[:10]]
     judged("files cut off", outcomes(good, damaged(broken, half + empty)), 0.95)
 
     def gone():
-        for file in chosen[:40]:
+        for file in chosen[:20]:
             data = file.read_bytes()
             file.unlink()
             yield broken
