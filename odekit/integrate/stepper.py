@@ -16,7 +16,13 @@ from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
 from odekit.base.status import Status
 from odekit.integrate.compiling import stoppable
-from odekit.integrate.options import MAX_STEPS, SolverOptions
+from odekit.integrate.options import (
+    MAX_STEPS,
+    MULTISTEP,
+    MULTISTEP_SAFETY,
+    SolverOptions,
+    step_tolerance,
+)
 
 Rhs = Callable[[float, Floats], Floats]
 
@@ -189,8 +195,8 @@ class Stepper:
             self.bound,
             first_step=None if h is None else min(h, span),
             max_step=self.options.max_step,
-            rtol=self.options.rtol,
-            atol=self.atol,
+            rtol=step_tolerance(self.kind, self.options.rtol),
+            atol=self.atol * MULTISTEP_SAFETY if self.kind in MULTISTEP else self.atol,
             **keywords,
         )
         if self.kind in EXPLICIT:
