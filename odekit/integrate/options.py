@@ -25,8 +25,8 @@ LARGEST_RTOL = 0.1
 LEAST_RTOL = 100 * np.finfo(float).eps
 MULTISTEP = ("BDF", "LSODA")
 MULTISTEP_SAFETY = 1 / 30
-"""Tolerance of a step of these methods, in that asked for. Their estimates are of the last step, but
-its error is that of its whole past: with 1 they were off by up to 1,800 rtol at tight tolerances."""
+"""Tolerance of a step of these methods, in that asked for. They estimate the error of the last step,
+but carry those of their past: with 1 they were off by up to 1,800 rtol at tight tolerances."""
 
 
 @dataclass(frozen=True)

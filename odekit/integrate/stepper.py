@@ -38,7 +38,7 @@ EXPLICIT = ("RK23", "RK45", "DOP853")
 
 WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
 """So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
-run that sits at a jump of its derivative, such as a ReLU unit that dies."""
+run that sits at a jump of its derivative."""
 CALLS_PER_STEP = 20_000
 """A step of any method takes tens of evaluations; one that takes this many hangs."""
 LARGEST = 1e100
