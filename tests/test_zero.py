@@ -18,7 +18,7 @@ EVERY = (None, *METHODS)
 
 
 def flow(t, y, T, v, u, eta, noise=0.0):
-    """The equations of theory section 2, plainly, with isotropic noise on every unit."""
+    """The equations of theory section 2, written down plainly, with noise on every unit."""
     K, P = len(v), len(T)
     upper = np.triu_indices(K)
     Q = np.zeros((K, K))
