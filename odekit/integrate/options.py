@@ -26,7 +26,7 @@ LEAST_RTOL = 100 * np.finfo(float).eps
 MULTISTEP = ("BDF", "LSODA")
 MULTISTEP_SAFETY = 1 / 30
 """Tolerance of a step of these methods, in that asked for. They estimate the last step alone,
-but carry those of their past: with 1 they were off by up to 1,800 rtol at tight tolerances."""
+but carry those of their past: with 1 BDF was off by 20 rtol on linear problems."""
 
 
 @dataclass(frozen=True)
