@@ -135,7 +135,7 @@ KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_store import example
-from odekit.store import save
+from odekit.store.netcdf import save
 ds = example(rows=30_000)
 save(ds, sys.argv[1], overwrite=True)  # what is imported late is there
 print("ready", flush=True)

@@ -80,7 +80,7 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         file, and an old one is unharmed.
     """
     suffix = as_path(path).suffix
-    if suffix not in (".nc", ".zarr"):
+    if suffix not in (".nc", ".zarr") and not as_path(path).is_dir():
         reason = f"is named {suffix or 'without an ending'}"
         raise StoreError(path, reason, "Name it .nc, a netCDF file, or .zarr, a Zarr folder.")
     zarr = suffix == ".zarr"
