@@ -109,9 +109,8 @@ def evaluate(ds: xr.Dataset, name: str) -> xr.DataArray:
 
     measure = parse(name)
     if measure.base in CURVES:
-        curve = getattr(measures, measure.base)
         labelled = len(measure.labels) == 1
-        array = getattr(measures, measure.taken)(curve(ds, measure.labels[0] if labelled else None))
+        array = _of_curve(ds, measure, measure.labels[0] if labelled else None)
         labels = () if labelled else measure.labels
     else:
         state = measure.base in STATES
@@ -120,6 +119,20 @@ def evaluate(ds: xr.Dataset, name: str) -> xr.DataArray:
     sweep = {str(d) for d in ds["generalization_error"].dims} - {"time", "task"}
     array = _selected(name, array, labels, sweep).where(ds["status"] == Status.COMPLETED)
     return abs(array) if measure.absolute else array
+
+
+def _of_curve(ds: xr.Dataset, measure: Measure, task: str | None) -> xr.DataArray:
+    """A number taken from forgetting or transfer."""
+    from odekit import measures
+
+    if measure.taken != "initial_rate":
+        curve = getattr(measures, measure.base)(ds, task)
+        number: xr.DataArray = getattr(measures, measure.taken)(curve)
+        return number
+    forgets = measure.base == "forgetting"
+    task = task or measures.trained_task(ds, 0 if forgets else 1, measure.base)
+    rate = measures.initial_rate(ds, task=task)
+    return rate if forgets else -rate
 
 
 def figure_of(ds: xr.Dataset) -> FigureTable | None:

@@ -309,11 +309,11 @@ def _since_switch(
     moved, since = np.full(time.size, np.nan), np.full(time.size, np.nan)
     rows = np.flatnonzero(phase >= 0)
     after = rows[phase[rows] >= switch]
-    began = after.size or np.isfinite(ends[switch])
     before = rows[phase[rows] < switch]
-    if not began or not before.size:
+    row = int(before[-1]) if before.size else -1
+    between = np.isfinite(ends[switch]) and row + 1 < time.size
+    if row < 0 or not (after.size or between):
         return moved, since
-    row = int(before[-1])
     begin = ends[switch - 1] if np.isfinite(ends[switch - 1]) else time[row]
     known = end_errors[switch - 1]
     if time[row] == begin or not np.isfinite(known):

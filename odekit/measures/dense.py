@@ -120,7 +120,8 @@ class _Block:
         phases = self.problem.phases
         free = any(phase.thresholds for phase in phases) or self.options.steady_state is not None
         if free:
-            return np.asarray(self._solve(np.zeros(1)))
+            self._solve(np.zeros(1))
+            return self.ends
         points = self.problem.system.points(self.problem, axes(self.problem))
         lengths = [np.broadcast_to(points.values(p.duration), points.size) for p in phases]
         return np.cumsum(np.column_stack(lengths), axis=1)

@@ -41,11 +41,12 @@ def plateau(
     band in the time that the plateau lasts, 2 ln(1 + threshold)/(end − start). The level is ε where
     |d ln ε/dt| is least. Of stretches that overlap the flattest is the plateau.
 
-    So power laws and exponentials have none, nor has a single maximum or minimum, and a late and
-    short plateau counts as an early one does. The stretch with which a phase begins, before
-    anything has been learned, is none, unless the error jumped at the switch (a copied head). One
-    that lasts to the end of the phase, where nothing tells a plateau from a floor, is the last and
-    has no end. Errors below 1e-12 of the largest, or 10 `rtol` of it, are none.
+    So exponentials have none, nor have power laws (of exponents above half the `threshold`) or a
+    single maximum or minimum, and a late and short plateau counts as an early one does. The stretch
+    with which a phase begins, before anything has been learned, is none, unless the error jumped at
+    the switch (a copied head). One that lasts to the end of the phase, where nothing tells a
+    plateau from a floor, is the last and has no end. Errors below 1e-12 of the largest, or 10
+    `rtol` of it, are none.
 
     Parameters
     ----------
