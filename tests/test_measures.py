@@ -160,9 +160,9 @@ def test_a_sweep_that_switches_by_threshold_has_the_numbers_of_its_runs(second):
         np.testing.assert_allclose(rates[i], fitted, rtol=2e-6)
         for curve, one in ((F, f), (gain, g)):
             np.testing.assert_allclose(m.final(curve)[i], m.final(one), rtol=0, atol=1e-8)
-            # A maximum between rows is as far off as the curve bends within one.
+            # A maximum between rows is as far off as the curve bends within one of 0.4: 1e-5.
             highest = m.maximum(curve)[i]
-            np.testing.assert_allclose(highest, m.maximum(one), rtol=0, atol=1e-6)
+            np.testing.assert_allclose(highest, m.maximum(one), rtol=0, atol=1e-5)
             if m.maximum(one) == m.final(one):
                 np.testing.assert_allclose(
                     highest.time_since_switch, m.maximum(one).time_since_switch, rtol=1e-7

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.errors import ProblemError
+from odekit.dataset.common import sweep_dims
 from odekit.dataset.provenance import problem_of
 from odekit.integrate.options import SolverOptions
 from odekit.problem.axes import Axis, axes, part
@@ -111,12 +112,6 @@ def from_rows(reason: NotAgain, what: str, stacklevel: int = 4) -> None:
         warnings.warn(text, stacklevel=stacklevel)
 
 
-def sweep_dims(ds: xr.Dataset) -> list[str]:
-    """Dims of a dataset in front of those of its variables, replicas among them."""
-    error = ds["generalization_error"]
-    return [str(d) for d in error.dims if d not in ("time", "task")]
-
-
 def _matched(ds: xr.Dataset, found: Mapping[str, Axis]) -> tuple[dict[str, Any], dict[str, str]]:
     """Which entries of the problem's dims the dataset has, and what it calls these dims."""
     own = sweep_dims(ds)
@@ -140,15 +135,3 @@ def _entries(ds: xr.Dataset, dim: str, name: str, axis: Axis) -> Any:
     elif ds.sizes.get(name) == size:
         return np.arange(size)
     raise NotAgain(f"its entries along {name!r} are not those of its problem along {dim!r}")
-
-
-def no_clash(ds: xr.Dataset, names: Iterable[str]) -> None:
-    """Refuse sweep dims that have names of the result's own."""
-    for dim in sweep_dims(ds):
-        if dim in names:
-            raise ProblemError(
-                "ds",
-                "must not have a sweep dim that is named as a part of the result",
-                repr(dim),
-                f"Rename it: ds.rename({dim}='{dim}_').",
-            )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.measures.again import SIMULATION, sweep_dims
+from odekit.dataset.common import sweep_dims
+from odekit.measures.again import SIMULATION
 
 if TYPE_CHECKING:
     import xarray as xr

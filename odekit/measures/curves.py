@@ -104,7 +104,8 @@ def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
     Returns
     -------
     DataArray of int64, dims (…)
-        −1 for trajectories that never reached it.
+        −1 for trajectories that never reached it. Where phases end between rows (by threshold, in
+        a sweep) the state in it is one shortly before the switch.
 
     Raises
     ------

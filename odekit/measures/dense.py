@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.measures.again import NotAgain, Patient, again, sweep_dims
+from odekit.dataset.common import sweep_dims
+from odekit.measures.again import NotAgain, Patient, again
 from odekit.measures.course import Course
 from odekit.problem.axes import axes
 from odekit.sweeps.block import run_block
@@ -121,7 +122,7 @@ class _Block:
         free = any(phase.thresholds for phase in phases) or self.options.steady_state is not None
         if free:
             self._solve(np.zeros(1))
-            return self.ends
+            return np.asarray(self.ends)
         points = self.problem.system.points(self.problem, axes(self.problem))
         lengths = [np.broadcast_to(points.values(p.duration), points.size) for p in phases]
         return np.cumsum(np.column_stack(lengths), axis=1)

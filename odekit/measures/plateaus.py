@@ -9,7 +9,8 @@ import numpy as np
 
 from odekit.base.checks import positive
 from odekit.base.errors import ProblemError
-from odekit.measures.again import SIMULATION, NotAgain, from_rows, no_clash, sweep_dims
+from odekit.dataset.common import no_clash, sweep_dims
+from odekit.measures.again import SIMULATION, NotAgain, from_rows
 from odekit.measures.course import Course, read
 from odekit.measures.curves import index, trained_task
 from odekit.measures.dense import solved
@@ -109,7 +110,7 @@ def plateau(
         raise ProblemError(
             "task", f"must be a task of the run ({', '.join(map(repr, known))})", repr(name)
         )
-    no_clash(ds, [*TEXTS, "plateau"])
+    no_clash("ds", ds, [*TEXTS, "plateau"])
     dims = sweep_dims(ds)
     found = np.full([ds.sizes[d] for d in dims], None, dtype=object)
     noisy = SIMULATION in ds.attrs

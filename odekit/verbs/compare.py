@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.errors import ProblemError
-from odekit.dataset.common import REPLICA
+from odekit.dataset.common import REPLICA, no_clash
 
 if TYPE_CHECKING:
     import xarray as xr
 
 VARIABLES = ("Q", "R", "readout", "generalization_error")
+FIGURES = (
+    "deviation",
+    "mean_deviation",
+    "largest",
+    "spread",
+    "times_root_n",
+    "in_standard_errors",
+)
 SIMULATION = "odekit_simulation"
 """Attribute of a dataset that says how it was simulated, as JSON."""
 
@@ -53,7 +61,8 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ProblemError
-        If they have no times or not the same units, tasks and sweep in common.
+        If they have no times or not the same units, tasks and sweep in common, or if a sweep dim
+        has the name of a part of the result.
 
     Examples
     --------
@@ -72,6 +81,7 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
 
     words = simulation_of(sim)
     theory, networks = aligned(run, sim)
+    no_clash("run", theory, ["variable", *FIGURES])
     if REPLICA not in networks.dims:
         networks = networks.expand_dims(REPLICA)
     _check_reached(theory, networks)
