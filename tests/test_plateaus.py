@@ -324,3 +324,18 @@ def test_plateaus_of_simulations_are_those_of_the_theory():
     np.testing.assert_allclose(first[:, 0], np.full(2, theory[0]), rtol=0.05)
     np.testing.assert_allclose(first[:, 1], np.full(2, theory[1]), rtol=0.5)
     np.testing.assert_allclose(first[:, 2], np.full(2, theory[2]), rtol=0.3)
+
+
+def test_a_phase_that_begins_on_a_plateau_by_a_jump_counts_it():
+    """A head copied at the switch: the error jumps, and then the units are slow to leave."""
+    family = ok.task_family(units=2, tasks=2, feature_similarity=1.0)
+    start = ok.OrderParameters.draw(2, family.T, weight_std=1e-4, input_dim=10_000, seed=7)
+    heads = family.heads([[1.0, 1.0], [0.1, 0.1]])
+    phases = [ok.Phase("1", 100.0, 1.0), ok.Phase("2", 1000.0, 1.0, copy_heads={"2": "1"})]
+    ds = ok.solve(ok.Problem(start, heads, family.tasks, phases))
+    assert abs(np.log(ds.generalization_error.sel(task="2", time=100.0) / 0.0205)) > BAND
+    found = m.plateau(ds, phase=1)
+    first = numbers(found)[0]
+    assert first[1] == 100.0
+    alone = numbers(m.plateau(ok.solve(ok.Problem(start, heads, family.tasks, [phases[0]]))))
+    np.testing.assert_allclose(first[0], alone[0, 0], rtol=1e-2)

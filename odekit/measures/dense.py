@@ -142,9 +142,7 @@ class _Block:
 
     def _errors(self, rows: list[Floats]) -> list[Floats]:
         """Errors of every point in rows of its own."""
-        every = np.unique(np.concatenate(rows))
-        if not every.size:
-            return rows
+        every = np.unique(np.concatenate(rows)) if any(r.size for r in rows) else np.zeros(1)
         found = self._solve(every)
         return [e[np.searchsorted(every, r)] for e, r in zip(found, rows, strict=True)]
 

@@ -83,7 +83,7 @@ def initial_rate(
     ...     phases=[ok.Phase("a", 20.0, 0.5), ok.Phase("b", 20.0, 0.5)],
     ... )
     >>> float(ok.measures.initial_rate(ok.solve(problem)).round(4))
-    0.0807
+    0.0109
     """
     import xarray as xr
 
