@@ -224,6 +224,13 @@ def test_pictures_show_aligned_networks_and_say_how_many(escape):
 # --------------------------------------------------------------------------------------- pictures
 
 
+@pytest.mark.parametrize("name", ["variable", "deviation"])
+def test_sweep_dims_named_as_a_part_of_the_result_are_refused(name, run, sim):
+    swept, beside = (xr.concat([ds, ds], name, data_vars="all") for ds in (run, sim))
+    with pytest.raises(ok.ProblemError, match=rf"ds.rename\({name}='{name}_'\)"):
+        ok.compare(swept, beside)
+
+
 def marked(ax):
     """Values of the markers of a panel, one array a series."""
     return [np.asarray(c.lines[0].get_ydata()) for c in ax.containers]

@@ -93,8 +93,11 @@ def test_measures_by_name(ds: xr.Dataset) -> None:
     np.testing.assert_array_equal(v, expected)
     cosine = evaluate(ds, "student_cosine[0,1].final")
     np.testing.assert_array_equal(evaluate(ds, "|student_cosine[0,1].final|"), abs(cosine))
-    other = measures.final(measures.forgetting(ds, "b"))
-    np.testing.assert_array_equal(evaluate(ds, "forgetting[b]").transpose(*other.dims), other)
+    other = measures.final(measures.forgetting(ds, "a"))
+    np.testing.assert_array_equal(evaluate(ds, "forgetting[a]").transpose(*other.dims), other)
+    rate = measures.initial_rate(measures.transfer(ds))
+    found = evaluate(ds, "transfer.initial_rate").transpose(*rate.dims)
+    np.testing.assert_allclose(found, rate, rtol=1e-4)
 
 
 def test_final_value_of_runs_that_are_shorter_than_others() -> None:

@@ -9,13 +9,22 @@ import numpy as np
 
 from odekit.base.errors import ProblemError
 from odekit.dataset.assemble import system_in
-from odekit.dataset.common import REPLICA
+from odekit.dataset.common import REPLICA, no_clash
 from odekit.dataset.simulated import simulation_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 VARIABLES = ("Q", "R", "readout", "generalization_error")
+FIGURES = (
+    "aligned",
+    "deviation",
+    "mean_deviation",
+    "largest",
+    "spread",
+    "times_root_n",
+    "in_standard_errors",
+)
 
 
 def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Dataset:
@@ -57,7 +66,8 @@ def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Datas
     Raises
     ------
     ProblemError
-        If they have no times or not the same units, tasks and sweep in common.
+        If they have no times or not the same units, tasks and sweep in common, or if a sweep dim
+        has the name of a part of the result.
 
     Examples
     --------
@@ -79,6 +89,7 @@ def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Datas
     if align and system is not None:
         sim, moved = system.aligned(run, sim)
     theory, networks = aligned(run, sim)
+    no_clash("run", theory, ["variable", *FIGURES])
     if REPLICA not in networks.dims:
         networks = networks.expand_dims(REPLICA)
     _check_reached(theory, networks)
