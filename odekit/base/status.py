@@ -96,6 +96,13 @@ class Status(_Flag):
         "the chunk of the sweep that it belongs to failed on every worker that tried",
         "The attribute `odekit_lost` has the reason: remove it, and run these points again.",
     )
+    INACCURATE = (
+        9,
+        "the activation's moments could not be had to its accuracy any more",
+        "Its fields have grown too large for the quadrature: loosen its `accuracy`, raise its "
+        "`nodes`, lower the learning rates or shorten the phases. The last row, at `t_last`, is "
+        "less accurate than those before.",
+    )
 
 
 class Outcome(_Flag):

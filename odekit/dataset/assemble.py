@@ -196,6 +196,8 @@ def _check_variable(v: Variable, array: xr.DataArray, core: set[str]) -> list[st
         found.append(f"`{v.name}` must be of type {v.dtype}, is {array.dtype}")
     if v.dtype != "str" and array.attrs.get("units") != v.units:
         found.append(f"`{v.name}` must have units {v.units!r}, has {array.attrs.get('units')!r}")
+    if v.coordinate and not array.size:
+        found.append(f"`{v.name}` must have an entry")
     if v.coordinate and array.ndim == 1 and len(np.unique(array.values)) != array.size:
         found.append(f"`{v.name}` must not repeat a label")
     return found + (_check_flags(v, array) if v.flags else [])

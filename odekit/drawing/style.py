@@ -11,6 +11,8 @@ from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from odekit.base.errors import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -85,8 +87,8 @@ def above(ax: Axes, keys: Sequence[tuple[str, Any, Any]], points: float = 0.0) -
 
 
 def literal(name: Any) -> str:
-    """A name as it is: a dollar sign would start a formula."""
-    return str(name).replace("$", r"\$")
+    """A name as it is: a dollar sign would start a formula, and no font has control characters."""
+    return printable(str(name)).replace("$", r"\$")
 
 
 def scale_of(values: Any) -> tuple[Any, Any]:

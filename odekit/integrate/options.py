@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,17 @@ class SolverOptions:
                 positive(name, getattr(self, name))
         count("max_steps", self.max_steps, most=2**62)
         choice("device", self.device, DEVICES)
+
+    def since(self, begin: float) -> SolverOptions:
+        """With the seconds that are left of those allowed, counted from a `time.monotonic()`."""
+        if self.max_seconds is None:
+            return self
+        left = begin + self.max_seconds - time.monotonic()
+        return replace(self, max_seconds=max(left, 1e-9))
+
+    def late(self, begin: float) -> bool:
+        """Whether the seconds allowed are over."""
+        return self.max_seconds is not None and time.monotonic() > begin + self.max_seconds
 
     def to_dict(self) -> dict[str, Any]:
         """The options that differ from their defaults, as plain data."""

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.integrate import BDF, DOP853, LSODA, RK23, RK45, Radau
 
 from odekit.base.arrays import Floats
+from odekit.base.interrupts import Asked
 from odekit.base.status import Status
 from odekit.integrate.options import MAX_STEPS, SolverOptions
 
@@ -57,6 +58,7 @@ class Budget:
     """What a run has used and may still use, over all of its phases."""
 
     options: SolverOptions
+    interrupts: Asked | None = None
     steps: int = 0
     calls: int = 0
     jacobians: int = 0
@@ -72,6 +74,12 @@ class Budget:
         """Halt where another step is one too many."""
         if self.steps >= self.options.max_steps:
             raise Halt(Status.STEP_BUDGET)
+        self.check_time()
+
+    def check_time(self) -> None:
+        """Halt where the user asks to, or the time is over."""
+        if self.interrupts is not None and self.interrupts.asked:
+            raise Halt(Status.INTERRUPTED)
         if time.monotonic() > self.deadline:
             raise Halt(Status.TIME_BUDGET)
 
@@ -101,8 +109,8 @@ class Guarded:
         self.calls_in_step += 1
         if self.calls_in_step > CALLS_PER_STEP:
             raise Halt(Status.STALLED)
-        if self.calls_in_step % 1000 == 0 and time.monotonic() > self.budget.deadline:
-            raise Halt(Status.TIME_BUDGET)
+        # At every one: a right-hand side of many units takes seconds.
+        self.budget.check_time()
         dy = self.rhs(t, y)
         # |dy|² is finite only if every entry is: four times cheaper than isfinite().all(), and a
         # product, unlike a sum, warns of nothing.
@@ -130,6 +138,8 @@ class Stepper:
     f : array or None
         Derivative at (t, y) if it is known: with it a restarted Runge–Kutta run is bitwise the
         uninterrupted one.
+    atol : float or array, optional
+        Absolute tolerance of each entry; that of the options by default.
     """
 
     def __init__(
@@ -143,7 +153,9 @@ class Stepper:
         options: SolverOptions,
         h: float | None = None,
         f: Floats | None = None,
+        atol: float | Floats | None = None,
     ) -> None:
+        self.atol = options.atol if atol is None else atol
         self.kind, self.rhs, self.jac, self.bound, self.options = kind, rhs, jac, bound, options
         self.unclipped = 0.0
         self.f_before: Floats | None = None
@@ -161,7 +173,7 @@ class Stepper:
             first_step=None if h is None else min(h, span),
             max_step=self.options.max_step,
             rtol=self.options.rtol,
-            atol=self.options.atol,
+            atol=self.atol,
             **keywords,
         )
         if self.kind in EXPLICIT:
@@ -280,7 +292,10 @@ class Stepper:
         def land(time: float) -> Floats:
             if time <= t:
                 return y
-            probe = Stepper("Radau", self.rhs, self.jac, t, y, time, self.options, h=time - t)
+            span = (t, y, time)
+            probe = Stepper(
+                "Radau", self.rhs, self.jac, *span, self.options, time - t, atol=self.atol
+            )
             while not probe.finished:
                 probe.step()
             return probe.y

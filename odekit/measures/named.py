@@ -170,7 +170,8 @@ def _taken(ds: xr.Dataset, array: xr.DataArray, taken: str) -> xr.DataArray:
         # Of a sweep the rows after a shorter run are empty.
         reached = ds["generalization_error"].notnull().any("task")
         row = reached.cumsum("time").argmax("time")
-    return array.isel(time=row.where(row >= 0, 0)).drop_vars("time", errors="ignore")
+    # One row a run, whatever the size of the array: no index may be lazy.
+    return array.isel(time=row.where(row >= 0, 0).compute()).drop_vars("time", errors="ignore")
 
 
 def _selected(

@@ -46,6 +46,9 @@ class Measured(NamedTuple):
 class Equations(Protocol):
     """One phase of one trajectory, as functions of time and state."""
 
+    refused: bool
+    """Whether some part of them was out of reach since `accurate` was asked."""
+
     breaks: list[float]
     """Times that no step may cross."""
     has_event: bool
@@ -59,6 +62,44 @@ class Equations(Protocol):
 
     def event(self, y: Floats) -> float:
         """A number that is <= 0 once the phase may end."""
+
+    def accurate(self, y: Floats) -> bool:
+        """Whether the equations are as accurate there as was asked for."""
+
+    def corners(self, atol: float, rtol: float) -> Corners | None:
+        """Where the derivative jumps; None if nowhere."""
+
+
+class Corners(Protocol):
+    """States at which the derivative jumps, and what the flow does there."""
+
+    def tolerance(self, size: int) -> Floats:
+        """Absolute tolerance of every entry of a state."""
+
+    def settle(self, y: Floats) -> Floats | None:
+        """The state put at a corner that is near, or on its way from it; None if none is."""
+
+    def leaving(self, y: Floats, settled: Floats) -> bool:
+        """Whether a state that was at a corner has left it."""
+
+    def when(self, solution: Any, t: float, end: float, found: Floats) -> tuple[float, Floats]:
+        """When in (t, end] the corner is left, and the settled state; `found` is that at end."""
+
+
+class Exact:
+    """Equations in closed form."""
+
+    refused = False
+
+    def accurate(self, y: Floats) -> bool:
+        """Whether the equations are as accurate there as was asked for: they are."""
+        del y
+        return True
+
+    def corners(self, atol: float, rtol: float) -> Corners | None:
+        """Where the derivative jumps: nowhere."""
+        del atol, rtol
+        return None
 
 
 class System(ABC):
@@ -125,6 +166,10 @@ class System(ABC):
         """Whether the compiled engine has the equations."""
 
     @abstractmethod
+    def cost(self, problem: Any) -> int:
+        """Moments I4 that a right-hand side takes, at 5 ns each, or what takes as long."""
+
+    @abstractmethod
     def numbers(self, problem: Any) -> int:
         """Numbers that one trajectory starts from."""
 
@@ -163,6 +208,19 @@ class System(ABC):
     def measures(self) -> Mapping[str, Measured]:
         """Measures and variables that figures may show besides the errors."""
         return {}
+
+    def aligned(self, run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
+        """Networks with interchangeable units in the order that fits the theory best.
+
+        Returns
+        -------
+        Dataset
+            `sim`, relabelled.
+        DataArray of bool, dims (…, replica)
+            Which networks were.
+        """
+        del run
+        return sim, sim.status != sim.status
 
     @abstractmethod
     def laws(self, ds: xr.Dataset, problem: Any, tolerance: float) -> Iterator[Finding]:

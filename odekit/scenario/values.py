@@ -18,6 +18,9 @@ from odekit.scenario import tables as schema
 MAX_POINTS = 10_000_000
 """Most values on a sweep's axis."""
 
+MOST_LABEL = 1e300
+"""Largest number that names a value of an axis."""
+
 Axes = dict[str, Any]
 
 
@@ -94,7 +97,7 @@ def _axis(table: schema.Axis, axes: Axes) -> Any:
             "over", "must not be `draw`, the axis of `draws`", "'draw'", "Rename it."
         )
     points = _points({n: getattr(table, n) for n in ("values", "linspace", "geomspace")})
-    if table.labels is None and len(set(points)) < len(points):
+    if table.labels is None and np.unique(points).size < len(points):
         rule = "must hold different numbers"
         raise ProblemError("values", rule, str(points[:8]), "Or name them: labels = [...].")
     labels = points if table.labels is None else _labels(table.labels, len(points))
@@ -111,7 +114,8 @@ def _axis(table: schema.Axis, axes: Axes) -> Any:
 def _labels(given: list[Any], size: int) -> Any:
     """Names or numbers under which the values of an axis are known in the result."""
     text = all(isinstance(x, str) and x.isascii() and x.isprintable() and x for x in given)
-    numeric = all(type(x) in (int, float) and np.isfinite(x) for x in given)
+    # Integers of any size compare; as an array they would not.
+    numeric = all(type(x) in (int, float) and abs(x) <= MOST_LABEL for x in given)
     if not (text or numeric) or not len(set(given)) == len(given) == size:
         rule = f"must hold {size} different names in ASCII, or numbers"
         raise ProblemError("labels", rule, str(given)[:80], "One for each value.")

@@ -146,12 +146,7 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
     from odekit.store.netcdf import open as open_result
 
     ds = open_result(path)
-    try:
-        problem = problem_from_dict(problem_of(ds))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ProblemError(
-            "odekit_problem", "must be a problem", repr(error), "Was the file edited?"
-        ) from None
+    problem = problem_from_dict(problem_of(ds))
     words = {
         n: str(ds.attrs.get(a, "")) for n, a in (("title", "title"), ("description", "comment"))
     }

@@ -9,8 +9,7 @@ import numpy as np
 
 from odekit.base.errors import OdekitError
 from odekit.dataset.assemble import check
-from odekit.dataset.provenance import problem_of
-from odekit.problem.base import AnyProblem
+from odekit.dataset.wholeness import fitting_problem
 from odekit.problem.system import Finding
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
     least = float(np.diff(time).min(initial=np.inf))
     verdicts.append(Verdict("times increase", least > 0, f"smallest step {least:.3g}"))
     try:
-        problem = AnyProblem.from_dict(problem_of(ds), activation)
-    except (OdekitError, KeyError, TypeError) as error:
+        problem = fitting_problem(ds, activation)
+    except OdekitError as error:
         return [*verdicts, Verdict("problem", False, str(error))]
     return verdicts + list(problem.system.laws(ds, problem, PER_RTOL * _rtol(ds)))
 

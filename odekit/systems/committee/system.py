@@ -78,6 +78,15 @@ class Committee(System):
 
         return quadrature_of(problem) is None
 
+    def cost(self, problem: Problem) -> int:
+        """Moments I4 that a right-hand side takes, or what takes as long."""
+        K = problem.state.student
+        copies = sum(phase.consolidation is not None for phase in problem.phases)
+        D = K + problem.state.teacher + copies * K
+        if problem.activation == "linear" or all(phase.gradient_flow for phase in problem.phases):
+            return K * D * (D + 1) // 6
+        return K * (K + 1) * D * (D + 1) // 4
+
     def numbers(self, problem: Problem) -> int:
         """Numbers that one trajectory starts from."""
         K, P = problem.state.student, problem.state.teacher
@@ -118,6 +127,12 @@ class Committee(System):
         from odekit.systems.committee.specialisation import MEASURES
 
         return MEASURES
+
+    def aligned(self, run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
+        """Networks with alike units in the order, and of the signs, that fit the theory best."""
+        from odekit.systems.committee.alignment import relabelled
+
+        return relabelled(run, sim)
 
     def laws(self, ds: xr.Dataset, problem: Problem, tolerance: float) -> Iterator[Finding]:
         """What must hold in any one result."""

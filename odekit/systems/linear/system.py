@@ -79,6 +79,11 @@ class Linear(System):
         network = problem.network
         return sum(map(math.prod, map(network.shape, network.edges))) <= MOST
 
+    def cost(self, problem: LinearProblem) -> int:
+        """Moments I4 of a committee that take as long as a right-hand side."""
+        network = problem.network
+        return int(sum(math.prod(network.shape(edge)) for edge in network.edges)) ** 2 // 8 + 1
+
     def numbers(self, problem: LinearProblem) -> int:
         """Numbers that one trajectory starts from."""
         from odekit.systems.linear.points import numbers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Tag, ValidationError
 
 from odekit.base.errors import ProblemError, ScenarioError
@@ -230,7 +229,7 @@ def _task(network: Network, table: CorrelationsTable, axes: Any) -> Correlations
     if name == "samples":
         assert table.samples is not None
         with within(name):
-            return Correlations.from_samples(network, **_arrays(table.samples))
+            return Correlations.from_samples(network, **vars(table.samples))
     if name == "contexts":
         assert table.contexts is not None
         with within(name):
@@ -267,9 +266,3 @@ def _task(network: Network, table: CorrelationsTable, axes: Any) -> Correlations
 def _ends(network: Network, q: str, p: str) -> tuple[str, str]:
     a, b = network.ends(q)[0], network.ends(p)[0]
     return a, f"{b}_other" if a == b else b
-
-
-def _arrays(samples: SamplesTable) -> dict[str, Any]:
-    inputs = {node: np.asarray(v) for node, v in samples.inputs.items()}
-    targets = {node: np.asarray(v) for node, v in samples.targets.items()}
-    return {"inputs": inputs, "targets": targets, "gates": samples.gates}
