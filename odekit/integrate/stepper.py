@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -14,6 +15,7 @@ from scipy.integrate import BDF, DOP853, LSODA, RK23, RK45, Radau
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
 from odekit.base.status import Status
+from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import MAX_STEPS, SolverOptions
 
 Rhs = Callable[[float, Floats], Floats]
@@ -102,6 +104,20 @@ class Guarded:
         self.rhs = rhs
         self.budget = budget
         self.calls_in_step = 0
+        self.stoppable = False
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Let Ctrl-C and the time allowed end what is computed within, and compilation.
+
+        Only where nothing has been counted or kept of a step: a resumed run takes it once more.
+        """
+        self.stoppable = True
+        try:
+            with stoppable(self.budget.check_time):
+                yield
+        finally:
+            self.stoppable = False
 
     def __call__(self, t: float, y: Floats) -> Floats:
         """Time derivative at a trial point."""
@@ -110,7 +126,8 @@ class Guarded:
         if self.calls_in_step > CALLS_PER_STEP:
             raise Halt(Status.STALLED)
         # At every one: a right-hand side of many units takes seconds.
-        self.budget.check_time()
+        if self.stoppable:
+            self.budget.check_time()
         dy = self.rhs(t, y)
         # |dy|² is finite only if every entry is: four times cheaper than isfinite().all(), and a
         # product, unlike a sum, warns of nothing.
