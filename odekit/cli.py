@@ -295,7 +295,9 @@ def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -
 
 def _load(path: Path) -> Scenario:
     """Read a scenario, or the problem that a result file holds."""
-    stored = path.is_dir()
+    from odekit.store.files import as_path
+
+    stored = as_path(path).is_dir()
     if not stored:
         with path.open("rb") as file:
             stored = file.read(4).startswith(SIGNATURES)

@@ -16,7 +16,13 @@ from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
 from odekit.base.status import Status
 from odekit.integrate.compiling import stoppable
-from odekit.integrate.options import MAX_STEPS, SolverOptions
+from odekit.integrate.options import (
+    MAX_STEPS,
+    MULTISTEP,
+    MULTISTEP_SAFETY,
+    SolverOptions,
+    step_tolerance,
+)
 
 Rhs = Callable[[float, Floats], Floats]
 
@@ -32,7 +38,7 @@ EXPLICIT = ("RK23", "RK45", "DOP853")
 
 WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
 """So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
-run that sits at a jump of its derivative, such as a ReLU unit that dies."""
+run that sits at a jump of its derivative."""
 CALLS_PER_STEP = 20_000
 """A step of any method takes tens of evaluations; one that takes this many hangs."""
 LARGEST = 1e100
@@ -189,8 +195,8 @@ class Stepper:
             self.bound,
             first_step=None if h is None else min(h, span),
             max_step=self.options.max_step,
-            rtol=self.options.rtol,
-            atol=self.atol,
+            rtol=step_tolerance(self.kind, self.options.rtol),
+            atol=self.atol * MULTISTEP_SAFETY if self.kind in MULTISTEP else self.atol,
             **keywords,
         )
         if self.kind in EXPLICIT:
