@@ -5,6 +5,7 @@ pyproject.toml (tests/test_layers.py).
 """
 
 import ast
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import odekit as ok
 from odekit.dataset.common import registry
 from odekit.integrate.engine import Engine
-from odekit.problem.system import FIRST, kinds, system_of
+from odekit.problem.system import FIRST, system_of
 from odekit.systems.committee import equations
 from sweeps import sweep
 
@@ -36,14 +37,12 @@ MOST_MODULES = 6
 
 
 def own_variables() -> set[str]:
-    """Variables of datasets that only some systems have, but for names that users choose."""
+    """Variables of datasets that one shipped system has, but for names of users."""
     net = ok.linear.deep([1, 1])
     outline = {"nodes": net.nodes, "edges": net.edges, "paths": net.paths}
-    outlines = {"committee": {}, "linear": {"network": outline}}
-    assert set(outlines) == set(kinds())
-    known = [set(system_of(kind).variables(outlines[kind])) for kind in kinds()]
-    chosen = {*net.nodes, *net.edges, "path"} | set(registry([]))
-    return set.union(*known) - set.intersection(*known) - chosen
+    ours = set(system_of("committee").variables({}))
+    theirs = set(system_of("linear").variables({"network": outline}))
+    return (ours ^ theirs) - {*net.nodes, *net.edges, "path"} - set(registry([]))
 
 
 VARIABLES = own_variables()
@@ -190,3 +189,19 @@ def test_few_modules_from_solve_to_a_kernel(monkeypatch, place, name, swept, met
     modules = max(seen, key=len)
     assert modules[0] == "odekit.verbs.solve"
     assert len(modules) <= MOST_MODULES, modules
+
+
+def test_a_penalty_of_a_phase_touches_the_files_that_the_page_names():
+    """At most eight for the equations; those of the readouts' decay stand for any other's."""
+    page = (ROOT / "docs" / "architecture.md").read_text().split("To add")[1].split("**… an")[0]
+    equations, others = page.split("Finite networks")
+    named = set(re.findall(r"`((?:odekit|kernels)/[\w/]+\.py)`", equations))
+    folder = "kernels/odekit_kernels/committee/sgd/"
+    named_others = set(re.findall(r"`((?:odekit|kernels)/[\w/]+\.py)`", others))
+    named_others |= {folder + name for name in ("memory.py", "steps.py", "plain.py", "cuda.py")}
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
+    word = re.compile("readout_weight_decay|kappa_v")
+    touched = {p.relative_to(ROOT).as_posix() for p in files if word.search(p.read_text())}
+    assert len(named) <= 8
+    assert touched <= named | named_others
+    assert all((ROOT / name).exists() for name in named)

@@ -73,7 +73,6 @@ PENALTIES = ("weight_decay", "readout_weight_decay")
 """Numbers of a phase that are >= 0, and change its equations where they are not 0."""
 
 
-
 @dataclass(frozen=True, eq=False)
 class Phase:
     """A stretch of training on one task or on a mixture of tasks.
