@@ -29,9 +29,10 @@ def overlap_cosine(ds: xr.Dataset) -> xr.DataArray:
 
     Examples
     --------
-    >>> import odekit as ok
-    >>> from odekit.dataset.assemble import assemble
-    >>> ds = assemble({"Q": [[[4.0]]], "R": [[[1.0]]], "T": [[1.0]]}, {"time": [0.0]}, {})
+    >>> import odekit as ok, xarray as xr
+    >>> ds = xr.Dataset({"Q": (("time", "student", "student_other"), [[[4.0]]]),
+    ...                  "R": (("time", "student", "teacher"), [[[1.0]]]),
+    ...                  "T": (("teacher", "teacher_other"), [[1.0]])})
     >>> ok.measures.overlap_cosine(ds).values
     array([[[0.5]]])
     """
@@ -81,10 +82,9 @@ def readout_entropy(ds: xr.Dataset, head: str | None = None) -> xr.DataArray:
 
     Examples
     --------
-    >>> import odekit as ok
-    >>> from odekit.dataset.assemble import assemble
-    >>> ds = assemble({"readout": [[[1.0, -1.0], [2.0, 0.0]]]},
-    ...               {"time": [0.0], "head": ["a", "b"]}, {})
+    >>> import odekit as ok, xarray as xr
+    >>> rows = [[[1.0, -1.0], [2.0, 0.0]]]
+    >>> ds = xr.Dataset({"readout": (("time", "head", "student"), rows)})
     >>> ok.measures.readout_entropy(ds).values
     array([[1., 0.]])
     """
