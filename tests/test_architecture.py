@@ -205,3 +205,8 @@ def test_a_penalty_of_a_phase_touches_the_files_that_the_page_names():
     assert len(named) <= 8
     assert touched <= named | named_others
     assert all((ROOT / name).exists() for name in named)
+
+
+def test_the_version_is_that_of_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert ok.__version__ == settings["project"]["version"]
