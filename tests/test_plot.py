@@ -20,6 +20,7 @@ from odekit.base.status import Status
 from odekit.cli import main
 from odekit.drawing.style import DPI, WIDTH
 from odekit.verbs.plot import plot_run
+from sweeps import sweep
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -304,7 +305,7 @@ def test_missing_matplotlib_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_system_that_is_not_known_here_shows_its_errors(tmp_path: Path) -> None:
-    ds = result()
+    ds = ok.solve(sweep(draws=None).replace_phase(0, learning_rate=0.1))
     told = json.loads(ds.attrs["odekit_problem"]) | {"kind": "elsewhere"}
     strange = ds.assign_attrs(provenance(told, "Of another system"))
     ok.save(strange, tmp_path / "strange.nc")

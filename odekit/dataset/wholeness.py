@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from odekit.base.errors import ProblemError
-from odekit.dataset.assemble import check
+from odekit.dataset.assemble import check, system_in
 from odekit.dataset.common import REPLICA
 from odekit.dataset.provenance import problem_of
 from odekit.problem.axes import axes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from odekit.problem.base import AnyProblem
 
-__all__ = ["fitting_problem", "whole"]
+__all__ = ["drawable", "fitting_problem", "whole"]
 
 _REMEDY = "Was it edited? Open the result that odekit wrote, or solve the problem again."
 
@@ -35,11 +35,28 @@ def whole(ds: xr.Dataset, activation: Any = None) -> AnyProblem:
     ProblemError
         With the first thing that is wrong.
     """
+    _check(ds)
+    return fitting_problem(ds, activation)
+
+
+def drawable(ds: xr.Dataset) -> None:
+    """Refuse what does not hold together, as far as is known: another's system may be anything.
+
+    Raises
+    ------
+    ProblemError
+        As `whole`.
+    """
+    _check(ds)
+    if system_in(ds) is not None:
+        fitting_problem(ds)
+
+
+def _check(ds: xr.Dataset) -> None:
     faults = check(ds)
     if faults:
         more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
         raise ProblemError("ds", "must be a whole result of odekit", faults[0] + more, _REMEDY)
-    return fitting_problem(ds, activation)
 
 
 def fitting_problem(ds: xr.Dataset, activation: Any = None) -> AnyProblem:
