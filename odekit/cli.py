@@ -252,13 +252,13 @@ def show(file: Path) -> int:
 def plot(files: tuple[Path, ...], output: Path, time: str, align: bool, overwrite: bool) -> int:
     """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
-    from odekit.dataset.wholeness import drawable
+    from odekit.dataset.wholeness import whole
     from odekit.store.netcdf import open as open_result
     from odekit.verbs.plot import plot_run
 
     first, *others = results = [open_result(file) for file in files]
     for ds in results:
-        drawable(ds)
+        whole(ds)
     plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align)
     click.echo(output)
     return DONE

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
     from odekit.problem.base import AnyProblem
 
-__all__ = ["drawable", "fitting_problem", "whole"]
+__all__ = ["fitting_problem", "whole"]
 
 _REMEDY = "Was it edited? Open the result that odekit wrote, or solve the problem again."
 
 
-def whole(ds: xr.Dataset, activation: Any = None) -> AnyProblem:
+def whole(ds: xr.Dataset, activation: Any = None) -> AnyProblem | None:
     """The problem of a result that has every variable, as registered, and fits the problem.
+
+    None for one of a system that is not known here, whose common variables are all there.
 
     Parameters
     ----------
@@ -35,28 +37,11 @@ def whole(ds: xr.Dataset, activation: Any = None) -> AnyProblem:
     ProblemError
         With the first thing that is wrong.
     """
-    _check(ds)
-    return fitting_problem(ds, activation)
-
-
-def drawable(ds: xr.Dataset) -> None:
-    """Refuse what does not hold together, as far as is known: another's system may be anything.
-
-    Raises
-    ------
-    ProblemError
-        As `whole`.
-    """
-    _check(ds)
-    if system_in(ds) is not None:
-        fitting_problem(ds)
-
-
-def _check(ds: xr.Dataset) -> None:
     faults = check(ds)
     if faults:
         more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
         raise ProblemError("ds", "must be a whole result of odekit", faults[0] + more, _REMEDY)
+    return None if system_in(ds) is None else fitting_problem(ds, activation)
 
 
 def fitting_problem(ds: xr.Dataset, activation: Any = None) -> AnyProblem:

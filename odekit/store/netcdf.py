@@ -80,11 +80,11 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         file, and an old one is unharmed.
     """
     suffix = as_path(path).suffix
-    if suffix not in (".nc", ".zarr") and not as_path(path).is_dir():
-        reason = f"is named {suffix or 'without an ending'}"
-        raise StoreError(path, reason, "Name it .nc, a netCDF file, or .zarr, a Zarr folder.")
     zarr = suffix == ".zarr"
     target = check_folder_target(path, overwrite) if zarr else check_target(path, overwrite)
+    if suffix not in (".nc", ".zarr"):
+        reason = f"is named {suffix or 'without an ending'}"
+        raise StoreError(path, reason, "Name it .nc, a netCDF file, or .zarr, a Zarr folder.")
     if not isinstance(ds, xr.Dataset):
         given = type(ds).__name__
         raise StoreError(

@@ -43,9 +43,13 @@ def summary(ds: xr.Dataset) -> str:
     """
     blocks: list[tuple[str, Iterable[str]]] = []
     problem = whole(ds)
-    blocks.append(("Problem", problem.system.words(problem)))
-    blocks.append(("Phases", _phases(problem, ds)))
-    last = () if _sweep(ds) else problem.system.final_words(ds)
+    last: Iterable[str] = ()
+    if problem is None:
+        blocks.append(("Problem", ["of a system of equations that is not known here"]))
+    else:
+        blocks.append(("Problem", problem.system.words(problem)))
+        blocks.append(("Phases", _phases(problem, ds)))
+        last = () if _sweep(ds) else problem.system.final_words(ds)
     sweep = _sweep(ds)
     if sweep:
         blocks.append(("Sweep", [f"{d}: {ds.sizes[d]} values{_range(ds, d)}" for d in sweep]))
