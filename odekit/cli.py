@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odekit import __version__
 from odekit.base.errors import OdekitError, printable
+from odekit.base.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr

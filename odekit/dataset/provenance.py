@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from odekit import __version__
 from odekit.base.errors import ProblemError
 from odekit.base.text import array_digest, canonical_json, plain_text
+from odekit.base.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -34,20 +34,6 @@ class FigureTable(BaseModel):
     labels: dict[str, str] = {}
 
 
-def _of_curve(ds: xr.Dataset, measure: Measure, task: str | None) -> xr.DataArray:
-    """A number taken from forgetting or transfer."""
-    from odekit import measures
-
-    if measure.taken != "initial_rate":
-        curve = getattr(measures, measure.base)(ds, task)
-        number: xr.DataArray = getattr(measures, measure.taken)(curve)
-        return number
-    forgets = measure.base == "forgetting"
-    task = task or measures.trained_task(ds, 0 if forgets else 1, measure.base)
-    rate = measures.initial_rate(ds, task=task)
-    return rate if forgets else -rate
-
-
 def figure_of(ds: xr.Dataset) -> FigureTable | None:
     """The figure that a dataset asks for, as far as it still has the dims.
 
