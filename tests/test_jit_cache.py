@@ -102,6 +102,17 @@ def test_warm_start_compiles_nothing(package):
     assert (warm["hits"], warm["compiled"]) == (1, 0)
 
 
+def test_what_a_named_tuple_of_others_stands_for_is_not_cached(package):
+    """Equations are chosen by a plan's type, and lie where that does: not in the hashed sources."""
+    before = (package.root / "caller.py").read_text()
+    (package.root / "caller.py").write_text(before + 'System.__module__ = "elsewhere"\n')
+    for _ in range(2):
+        found = package.run()
+        assert found["compiled"] > 0
+        assert found["hits"] == 0
+    assert not list(Path(found["directory"]).glob("total-*"))
+
+
 @pytest.mark.parametrize("inline", ["never", "always"])
 def test_an_edited_helper_is_compiled_anew(package, inline):
     package.write_helper("x + 1.0", inline)

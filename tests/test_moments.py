@@ -11,12 +11,12 @@ import transcription
 from committees import gram, random_committee
 from odekit_kernels import simd
 from odekit_kernels._jit import kernel
-from odekit_kernels.committee import activations as moments
-from odekit_kernels.committee import state
+from odekit_kernels.committee import moments, state
+from odekit_kernels.committee.activations import ERF, LINEAR, RELU
 from odekit_kernels.committee.one import make_work
 
 EPS = np.finfo(float).eps
-ACTIVATIONS = (moments.ERF, moments.LINEAR, moments.RELU)
+ACTIVATIONS = (ERF, LINEAR, RELU)
 
 
 @kernel
@@ -177,9 +177,9 @@ def relu_and_slope(x):
 
 
 FUNCTIONS = {
-    moments.ERF: erf_and_slope,
-    moments.LINEAR: lambda x: (x, np.ones_like(x)),
-    moments.RELU: relu_and_slope,
+    ERF: erf_and_slope,
+    LINEAR: lambda x: (x, np.ones_like(x)),
+    RELU: relu_and_slope,
 }
 
 
@@ -203,7 +203,7 @@ def compare(actual, samples, weight, sigmas, K):
         yield value, mean, error
 
 
-@pytest.mark.parametrize("activation", [moments.ERF, moments.LINEAR])
+@pytest.mark.parametrize("activation", [ERF, LINEAR])
 @pytest.mark.parametrize("K", [1, 2])
 def test_smooth_moments_against_gauss_hermite(activation, K):
     rng = np.random.default_rng(3 + K)
@@ -235,7 +235,7 @@ def test_moments_against_monte_carlo(activation):
     samples = integrands(x, 2, v, u, activation)
     weight = np.full(count, 1 / count)
     for i, (value, mean, error) in enumerate(compare(actual, samples, weight, 1 / count, 2)):
-        if activation == moments.RELU and i == 1:
+        if activation == RELU and i == 1:
             assert np.isnan(value).all()  # no I4
         else:
             assert np.all(np.abs(value - mean) <= 5 * error + 1e-12)
@@ -257,14 +257,14 @@ def test_a_student_that_is_its_teacher_feels_nothing(activation, scale):
     assert np.abs(A).max() < 50 * EPS * size
     assert_allclose(I2[:3, :3], I2[3:, 3:], rtol=4 * EPS)
     assert np.isfinite(J2).all()
-    if activation != moments.RELU:
+    if activation != RELU:
         assert np.abs(np.triu(E)).max() <= 1e-12 * size
 
 
 @pytest.mark.parametrize("norm", [0.1, 1 / 3, 0.7, 1e-9, 1e5 / 3])
 def test_relu_of_a_unit_on_its_teacher_keeps_all_digits(norm):
     # δ = (u − v) g(λ): A = v (u − v) E[θ(λ) λ²]. A correlation rounded to 1 − EPS would leave √EPS.
-    A, _, J2, I2 = moments_of(np.full((2, 2), norm), 1, np.ones(1), np.full(1, 3.0), moments.RELU)
+    A, _, J2, I2 = moments_of(np.full((2, 2), norm), 1, np.ones(1), np.full(1, 3.0), RELU)
     assert_allclose(A, np.full((1, 2), 2 * norm / 2), rtol=4 * EPS)
     assert_allclose(I2, np.full((2, 2), norm / 2), rtol=4 * EPS)
     assert_allclose(J2, 0.5, rtol=0)
@@ -283,10 +283,10 @@ def test_no_nan_and_bounds_at_any_norm_and_rank(seed, exponent, rank):
         A, E, J2, I2 = moments_of(C, 2, v, u, activation)
         assert np.isfinite(A).all()
         assert np.isfinite(I2).all()
-        bound = {moments.ERF: 2 / np.pi, moments.LINEAR: 1.0, moments.RELU: 0.5}[activation]
+        bound = {ERF: 2 / np.pi, LINEAR: 1.0, RELU: 0.5}[activation]
         assert np.all(J2 >= -EPS)
         assert np.all(bound + EPS >= J2)
-        if activation == moments.ERF:
+        if activation == ERF:
             assert np.isfinite(E).all()
             assert np.abs(I2).max() <= 1.0 + EPS
 
@@ -295,7 +295,7 @@ def test_erf_saturates_to_the_sign_of_the_field():
     rng = np.random.default_rng(8)
     C = gram(rng, 4)
     r = C / np.sqrt(np.outer(np.diag(C), np.diag(C)))
-    _, _, _, I2 = moments_of(1e12 * C, 2, np.ones(2), np.ones(2), moments.ERF)
+    _, _, _, I2 = moments_of(1e12 * C, 2, np.ones(2), np.ones(2), ERF)
     off = ~np.eye(4, dtype=bool)
     # 1 + C = C (1 + 1e-12 / C).
     assert_allclose(I2[off], 2 / np.pi * np.arcsin(r[off]), rtol=1e-10)
@@ -303,7 +303,7 @@ def test_erf_saturates_to_the_sign_of_the_field():
 
 def test_relu_of_vanishing_and_opposite_fields():
     C = np.array([[0.0, 0.0, 0.0], [0.0, 2.0, -2.0], [0.0, -2.0, 2.0]])
-    A, _, J2, I2 = moments_of(C, 2, np.ones(2), np.ones(1), moments.RELU)
+    A, _, J2, I2 = moments_of(C, 2, np.ones(2), np.ones(1), RELU)
     assert_allclose(J2, [0.5, 0.25, 0.5])
     assert_allclose(I2, [[0, 0, 0], [0, 1, 0], [0, 0, 1]], atol=4 * EPS)
     # δ = −g(λ_1) + g(−λ_1) = −λ_1: A_1b = −E[θ(λ_1) λ_b λ_1]; the silent unit has slope 1/2.

@@ -85,10 +85,11 @@ assert len(np.unique(cpu.phase_end[..., 1])) > 1, "replicas end at different tim
 PTX = """
 import numba
 from numba import cuda, types
-from numba.types import Tuple, UniTuple, float64, int64, uint64
+from numba.types import float64, int64, uint64
 from types import SimpleNamespace
 from numba.cuda import dispatcher
 from odekit_kernels.committee.sgd.cuda import train_networks
+from odekit_kernels.committee.sgd.memory import Memory, Rule
 
 # Device functions ask which GPU they are compiled for.
 dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
@@ -96,12 +97,13 @@ dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0
 f1, f2, f3 = (types.Array(float64, n, "C") for n in (1, 2, 3))
 i1, i2 = (types.Array(int64, n, "C") for n in (1, 2))
 u3 = types.Array(uint64, 3, "C")
-signature = (
-    int64, int64, UniTuple(f1, 2),
-    Tuple((f1, f1, f2, i1, i1, f2, i1, f1)), Tuple((int64, float64, float64)),
-    Tuple((f3, f3, f3, f3, f3, f2)), Tuple((f3, f3, u3)),
-    Tuple((f3, f3, f3, f3, f2, f2, i2, i2)),
-)
+rule = {"N": int64, "B": f3, "u": f2, "sigma": f1, "p": f1, "head": i1, "move": f1,
+        "kappa_w": float64, "kappa_v": float64, "F": f3, "Fa": f3, "F_v": f3, "Fv": f3,
+        "inputs": f2, "labels": f2, "first": i1, "size": i1}
+memory = {name: f3 for name in Memory._fields} | {
+    "streams": u3, "trained": f2, "label": f2, "task": i2, "row": i2}
+named = lambda kind, types_: types.NamedTuple([types_[name] for name in kind._fields], kind)
+signature = types.void(int64, int64, f1, f1, named(Rule, rule), named(Memory, memory))
 ptx, _ = cuda.compile_ptx(train_networks.py_func, signature, cc=(9, 0))
 assert ".entry" in ptx and ".shared" in ptx and "bar.sync" in ptx
 print(len(ptx))
@@ -120,7 +122,7 @@ def run(code, **env):
 
 @pytest.mark.parametrize("code", [STEPS, SIMULATE], ids=["steps", "simulate"])
 def test_a_simulated_gpu_trains_the_networks_of_the_cpu(code):
-    done = run(code, NUMBA_ENABLE_CUDASIM="1")
+    done = run(code, NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
     assert done.returncode == 0, done.stderr[-3000:]
 
 

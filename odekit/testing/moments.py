@@ -14,9 +14,16 @@ import numpy as np
 
 from odekit.base.errors import ProblemError
 from odekit.problem.phase import Phase
-from odekit.systems.committee.activations import Activation, check_activation, on_quadrature
+from odekit.systems.committee.activations import (
+    COMPILED,
+    KINKED,
+    Activation,
+    check_activation,
+    on_quadrature,
+)
 from odekit.systems.committee.problem import Problem, Task
 from odekit.systems.committee.state import OrderParameters
+from odekit.systems.committee.trainer import functions_of as compiled_functions
 from odekit.testing.blocks import derivative, right_hand_side
 from odekit.testing.report import FACTOR, hold
 
@@ -94,6 +101,8 @@ def functions_of(activation: str | Activation) -> tuple[Any, Any]:
 
         slope = np.sqrt(2.0 / np.pi)
         return (lambda x: erf(x / np.sqrt(2.0))), (lambda x: slope * np.exp(-0.5 * x * x))
+    if activation in COMPILED and activation not in KINKED:
+        return compiled_functions(str(activation))
     own = activation if isinstance(activation, Activation) else Activation.shipped(activation)
     return own.function, own.derivative
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee import activations as moments
+from odekit_kernels._jit import inner, kernel
+from odekit_kernels.committee import moments
 from odekit_kernels.committee.state import fill_averages, prepare
-from odekit_kernels.committee.work import inner
 
 __all__ = ["jacobian"]
 

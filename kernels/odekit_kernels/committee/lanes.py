@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.activations import ERF, LINEAR
-from odekit_kernels.committee.activations import (
-    erf_lanes as erf,
-)
-from odekit_kernels.committee.activations import (
-    linear_lanes as linear,
-)
-from odekit_kernels.committee.activations import (
-    relu_lanes as relu,
-)
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner
+from odekit_kernels.committee import moments
 from odekit_kernels.lanes.values import fill, get, put
 
 __all__ = ["errors", "norms", "rhs", "second", "self_slope"]
@@ -29,49 +20,19 @@ __all__ = ["errors", "norms", "rhs", "second", "self_slope"]
 @inner
 def norms(M: Any, m: Any) -> None:
     """What `second` needs of the single fields."""
-    if m.activation == ERF:
-        erf.norms(M, m)
+    moments.norms_in_lanes(m.activation, M, m)
 
 
 @inner
 def second(M: Any, m: Any, a: int, b: int) -> Any:
     """I2(a, b), after `norms`."""
-    if m.activation == ERF:
-        return erf.second(M, m, a, b)
-    if m.activation == LINEAR:
-        return linear.second(M, m, a, b)
-    return relu.second(M, m, a, b)
-
-
-@inner
-def drive(M: Any, m: Any) -> None:
-    """Fill A."""
-    if m.activation == ERF:
-        erf.drive(M, m)
-    elif m.activation == LINEAR:
-        linear.drive(M, m)
-    else:
-        relu.drive(M, m)
-
-
-@inner
-def power(M: Any, m: Any, k: int, l: int) -> Any:
-    """The η² term of a pair of units, noise included, over η²/b."""
-    if m.activation == ERF:
-        return erf.power(M, m, k, l)
-    if m.activation == LINEAR:
-        return linear.power(M, m, k, l)
-    return relu.power(M, m, k, l)
+    return moments.second_in_lanes(m.activation, M, m, a, b)
 
 
 @inner
 def self_slope(M: Any, m: Any, a: int) -> Any:
     """J2(a, a)."""
-    if m.activation == ERF:
-        return erf.self_slope(M, m, a)
-    if m.activation == LINEAR:
-        return linear.self_slope(M, m, a)
-    return relu.self_slope(M, m, a)
+    return moments.self_slope_in_lanes(m.activation, M, m, a)
 
 
 # ------------------------------------------------------------------------------------- preparation
@@ -130,7 +91,9 @@ def first_layer(M: Any, m: Any, move: Any, eta_w: Any, dy: int) -> None:
             A_kl, A_lk = get(M, m.A + k * D + l), get(M, m.A + l * D + k)
             dQ = eta_w * (move[k] * A_kl + move[l] * A_lk)
             if m.online != 0:
-                dQ = dQ + rate * (move[k] * move[l]) * power(M, m, k, l)
+                dQ = dQ + rate * (move[k] * move[l]) * moments.power_in_lanes(
+                    m.activation, M, m, k, l
+                )
             put(M, i, dQ)
             i += 1
     for k in range(K):
@@ -221,7 +184,7 @@ def rhs(M: Any, m: Any, w: Any, y: int, dy: int, moves: bool, trains: bool, deca
         put(M, dy + i, fill(M, 0.0))
     if moves:
         averages(M, m)
-        drive(M, m)
+        moments.drive_in_lanes(m.activation, M, m)
         first_layer(M, m, w.move, eta_w, dy)
         if decays:
             decay(M, m, w.move, eta_w, y, dy)

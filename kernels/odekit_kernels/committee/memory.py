@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels.committee.one import Committee
-from odekit_kernels.committee.work import inner
+from odekit_kernels.committee.activations import check
+from odekit_kernels.committee.equations import at_corner, errors, jacobian, rhs, tolerance
+from odekit_kernels.integrators.registry import register
 from odekit_kernels.lanes.memory import lay_out, machinery
 
-__all__ = ["First", "Plan", "Wiring", "committee_of", "constants", "decode", "make_plan"]
+__all__ = ["First", "Plan", "Wiring", "constants", "make_plan"]
 
 Indices = NDArray[np.int64]
 
@@ -116,6 +117,10 @@ class Plan(NamedTuple):
     size: int
 
 
+# Here, and not where the equations are: who has a plan has what the integrators need.
+register(Plan, rhs=rhs, errors=errors, jacobian=jacobian, at_corner=at_corner, tolerance=tolerance)
+
+
 class First(NamedTuple):
     """First index of each constant of a phase in a row; their names and order are this class.
 
@@ -178,6 +183,11 @@ def make_plan(
         As in `Plan`.
     stages : int
         Stages of the integrator.
+
+    Raises
+    ------
+    ValueError
+        If the activation has no such code.
     """
     D, n = K + P, K * (K + 1) // 2 + K * P + H * K
     sizes = {
@@ -201,7 +211,7 @@ def make_plan(
     }
     known = {"activation", "online", "K", "P", "D", "H", "S", "c", "W", "n", "size"}
     return Plan(
-        activation=activation, online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
+        activation=check(activation), online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
         **lay_out((name for name in Plan._fields if name not in known), sizes),
     )  # fmt: skip
 
@@ -225,28 +235,3 @@ def constants(m: Plan) -> dict[str, Indices]:
         "level": m.level + watched,
     }
     return {name: np.asarray(inside.get(name, getattr(m, name, 0))) for name in First._fields}
-
-
-def decode(m: Any, w: Any, row: Any) -> Any:
-    """The constants of one trajectory as the kernels of a single one take them."""
-    P, S, c, K, at = m.P, m.S, m.c, m.K, w.first
-    return Committee(
-        m.activation,
-        row[at.T : at.T + P * P].reshape((P, P)),
-        row[at.u : at.u + S * P].reshape((S, P)),
-        row[at.sigma : at.sigma + S],
-        row[at.p : at.p + S],
-        w.head,
-        w.move,
-        row[at.inverse_batch] * m.online,
-        row[at.kappa_w],
-        row[at.kappa_v],
-        row[at.F : at.F + c * K].reshape((c, K)),
-        w.anchor,
-        row[at.F_v : at.F_v + c * K].reshape((c, K)),
-        row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
-        w.v_head,
-    )
-
-
-committee_of = inner(decode)

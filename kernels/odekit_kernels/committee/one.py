@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee import activations as moments
+from odekit_kernels._jit import inner, kernel
+from odekit_kernels.committee import moments
 from odekit_kernels.committee.jacobian import jacobian
 from odekit_kernels.committee.state import (
     fill_averages,
@@ -21,9 +21,19 @@ from odekit_kernels.committee.state import (
     fill_pairs,
     prepare,
 )
-from odekit_kernels.committee.work import Work, inner, make_work
+from odekit_kernels.committee.work import Work, make_work
 
-__all__ = ["Committee", "Work", "errors", "jacobian", "make_work", "rhs"]
+__all__ = [
+    "Committee",
+    "Work",
+    "assemble_alone",
+    "errors",
+    "jacobian",
+    "make_work",
+    "prepare_alone",
+    "rhs",
+    "weigh_alone",
+]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -169,6 +179,36 @@ def second_layer(eta_v: float, system: Any, K: int, P: int, y: Any, work: Any, d
 # --------------------------------------------------------------------------------- right-hand side
 
 
+@inner
+def fill_moments(eta_w: float, eta_v: float, system: Any, K: int, D: int, work: Any) -> None:
+    """Fill A, E and J2, and I2, as far as the two layers need them."""
+    if eta_w != 0.0:
+        if system.inverse_batch != 0.0:
+            fill_pairs(system.p.shape[0], D, work)
+        moments.drive(system.activation, work, K, D)
+        if system.inverse_batch != 0.0:
+            moments.diffusion(system.activation, work, system.p, K, D)
+    if eta_v != 0.0:
+        moments.second(system.activation, work, K, D)
+
+
+@inner
+def assemble(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
+    """From the moments to dy/dt."""
+    K, P = system.move.shape[0], system.T.shape[0]
+    for i in range(0 if eta_w == 0.0 else K * (K + 1) // 2 + K * P, dy.shape[0]):
+        dy[i] = 0.0
+    if eta_w != 0.0:
+        first_layer(eta_w, system.move, K, P, work.A, dy)
+        if system.inverse_batch != 0.0:
+            add_diffusion(eta_w, system, K, work, dy)
+        if system.kappa_w != 0.0:
+            add_decay(eta_w * system.kappa_w, system.move, K, P, y, dy)
+        add_consolidation(eta_w, system, K, P, work.C, dy)
+    if eta_v != 0.0:
+        second_layer(eta_v, system, K, P, y, work, dy)
+
+
 @kernel(forceinline=True, _nrt=False)
 def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
     """Right-hand side of the order parameters' equations, averaged over the tasks of the phase.
@@ -187,25 +227,50 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
         Receives dy/dt.
     """
     K, P = system.move.shape[0], system.T.shape[0]
-    D = K + P
     prepare(y, system, K, P, work)
-    for i in range(0 if eta_w == 0.0 else K * (K + 1) // 2 + K * P, dy.shape[0]):
-        dy[i] = 0.0
     if eta_w != 0.0:
-        fill_averages(system.p, K, D, work)
-        if system.inverse_batch != 0.0:
-            fill_pairs(system.p.shape[0], D, work)
-        moments.drive(system.activation, work, K, D)
-        first_layer(eta_w, system.move, K, P, work.A, dy)
-        if system.inverse_batch != 0.0:
-            moments.diffusion(system.activation, work, system.p, K, D)
-            add_diffusion(eta_w, system, K, work, dy)
-        if system.kappa_w != 0.0:
-            add_decay(eta_w * system.kappa_w, system.move, K, P, y, dy)
-        add_consolidation(eta_w, system, K, P, work.C, dy)
-    if eta_v != 0.0:
-        moments.second(system.activation, work, K, D)
-        second_layer(eta_v, system, K, P, y, work, dy)
+        fill_averages(system.p, K, K + P, work)
+    fill_moments(eta_w, eta_v, system, K, K + P, work)
+    assemble(y, eta_w, eta_v, system, work, dy)
+
+
+# For moments that no kernel computes: what comes before them, and what comes after.
+
+
+@kernel(_nrt=False)
+def prepare_alone(y: Any, system: Any, work: Any) -> None:
+    """Fill C, c and cbar."""
+    K, P = system.move.shape[0], system.T.shape[0]
+    prepare(y, system, K, P, work)
+    fill_averages(system.p, K, K + P, work)
+
+
+@kernel(_nrt=False)
+def assemble_alone(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
+    """`assemble`, after A, E and J2, and I2 were filled."""
+    assemble(y, eta_w, eta_v, system, work, dy)
+
+
+# ------------------------------------------------------------------------------------------ errors
+
+
+@inner
+def weigh(y: Any, u: Any, head: Any, K: int, P: int, work: Any, out: Any) -> None:
+    """From I2 to the errors."""
+    c, I2, D = work.row, work.I2, K + P
+    for s in range(u.shape[0]):
+        fill_coefficients(y, u, head, s, K, P, c)
+        twice = 0.0
+        for a in range(D):
+            for b in range(D):
+                twice += c[a] * c[b] * I2[a, b]
+        out[s] = 0.5 * twice
+
+
+@kernel(_nrt=False)
+def weigh_alone(y: Any, u: Any, head: Any, work: Any, out: Any) -> None:
+    """`weigh`, after I2 was filled."""
+    weigh(y, u, head, work.s.shape[0], u.shape[1], work, out)
 
 
 @kernel(_nrt=False)
@@ -229,16 +294,7 @@ def errors(y: Any, activation: int, T: Any, u: Any, head: Any, work: Any, out: A
     out : ndarray, shape (tasks,)
         Receives the errors.
     """
-    P = T.shape[0]
-    K = work.s.shape[0]
-    D = K + P
+    K, P = work.s.shape[0], T.shape[0]
     fill_covariance(y, T, K, P, work)
-    moments.second(activation, work, D, D)
-    c, I2 = work.row, work.I2
-    for s in range(u.shape[0]):
-        fill_coefficients(y, u, head, s, K, P, c)
-        twice = 0.0
-        for a in range(D):
-            for b in range(D):
-                twice += c[a] * c[b] * I2[a, b]
-        out[s] = 0.5 * twice
+    moments.second(activation, work, K + P, K + P)
+    weigh(y, u, head, K, P, work, out)

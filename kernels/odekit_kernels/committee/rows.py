@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.lanes import errors, norms, second, self_slope
-from odekit_kernels.committee.work import inner
 from odekit_kernels.lanes.values import lanes, pick, place, put
 from odekit_kernels.simd import WIDTH
 

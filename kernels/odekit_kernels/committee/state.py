@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner
 from odekit_kernels.simd import WIDTH, load, store
 
 __all__ = ["fill_averages", "fill_coefficients", "fill_covariance", "fill_pairs", "prepare"]

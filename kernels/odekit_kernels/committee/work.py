@@ -10,33 +10,14 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import extending
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import FLAGS, kernel
+from odekit_kernels._jit import kernel
 from odekit_kernels.simd import round_up
 
-__all__ = ["Work", "alternatives", "inner", "make_work", "outer", "upper_index"]
+__all__ = ["Work", "make_work", "upper_index"]
 
 Array = NDArray[np.float64]
-
-# For every function of arrays that another kernel calls. Counting references and passing 30 arrays
-# from call to call took 2.1 of 2.3 µs per right-hand side at K = P = 2. Nothing is allocated below
-# `rhs`, so there is nothing to count; and wrappers for Python took a third of the compile time.
-inner = kernel(forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-# For those that are called rarely, or from many places: a call of their own instead of a copy.
-outer = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-
-def alternatives(function: Any, **options: Any) -> Any:
-    """Decorate what chooses, by numba's types of the arguments, the function that is compiled.
-
-    `function` itself is what runs where nothing is compiled; the chosen ones are plain functions
-    of module level with its arguments.
-    """
-    overload: Any = extending.overload
-    return overload(function, jit_options={**FLAGS, "_nrt": False, "forceinline": True}, **options)
 
 
 class Work(NamedTuple):

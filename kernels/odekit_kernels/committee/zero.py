@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import kernel, outer
 from odekit_kernels.committee.one import rhs
-from odekit_kernels.committee.work import outer
 
 __all__ = ["settle"]
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import alternatives, inner, outer
+from odekit_kernels._jit import alternatives, inner, kernel, outer
 from odekit_kernels.gated.paths import (
     Paths,
     Plan,

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner, outer
+from odekit_kernels._jit import inner, kernel, outer
 from odekit_kernels.lanes.values import lanes, larger, pick, place, smaller
 
 __all__ = [

@@ -12,7 +12,6 @@ from typing import Any
 from numba import cuda as _untyped
 from numba import float64, int64
 
-from odekit_kernels.committee.memory import Plan
 from odekit_kernels.integrators.batch import COUNTERS, INDEX, RUNNING, leave
 from odekit_kernels.integrators.explicit import advance_explicit
 
@@ -25,12 +24,13 @@ THREADS = 64
 
 
 @cache
-def explicit_kernel(m: Plan) -> Any:
+def explicit_kernel(m: Any) -> Any:
     """Kernel for batches of one plan.
 
     Parameters
     ----------
-    m : Plan
+    m : named tuple
+        Plan of a system that is registered.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def explicit_kernel(m: Plan) -> Any:
     return cuda.jit(body(m))
 
 
-def body(m: Plan) -> Any:
+def body(m: Any) -> Any:
     """The kernel as a Python function, for one plan."""
     size, counters = m.size, COUNTERS
 

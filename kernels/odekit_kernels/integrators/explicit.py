@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.registry import rhs, tolerance

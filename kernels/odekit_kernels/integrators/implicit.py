@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner, outer
+from odekit_kernels._jit import inner, kernel, outer
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
     CALLS,

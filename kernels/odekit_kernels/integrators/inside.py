@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.work import inner, outer
+from odekit_kernels._jit import inner, outer
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import HIT, ROW
 from odekit_kernels.integrators.registry import errors
@@ -73,7 +73,7 @@ def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
 
 @outer
 def watched_errors(M: Any, m: Any, w: Any, y: int) -> None:
-    """`systems.errors`, compiled once for its places."""
+    """`registry.errors`, compiled once for its places."""
     errors(M, m, w, y)
 
 

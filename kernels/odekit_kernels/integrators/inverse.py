@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner
 from odekit_kernels.lanes.values import fill, get, put
 from odekit_kernels.simd import absolute, choose_less
 

@@ -1,140 +1,162 @@
-"""The equations that the integrators in lanes advance: chosen by the type of plan as they compile.
+"""The equations that the integrators in lanes advance: those registered for the type of the plan.
 
-A new system has a plan of its own type with the fields `plan.MACHINERY`, a wiring, and the
-functions below.
+The integrators know no system. Each registers its functions for its type of plan, in its own
+folder, and the functions here become these as an integrator compiles: a plan that nobody registered
+does not compile.
 """
 
 # ruff: noqa: ARG001 - every system has the same functions, with all arguments
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from odekit_kernels.committee import lanes as committee
-from odekit_kernels.committee.jacobian import jacobian as committee_jacobian
-from odekit_kernels.committee.memory import committee_of
-from odekit_kernels.committee.work import alternatives, upper_index
-from odekit_kernels.gated import flow as gated
-from odekit_kernels.lanes.values import pick
+from odekit_kernels._jit import alternatives
 
-__all__ = ["at_corner", "errors", "jacobian", "rhs", "tolerance"]
+__all__ = [
+    "Equations",
+    "at_corner",
+    "equations_of",
+    "errors",
+    "jacobian",
+    "register",
+    "rhs",
+    "tolerance",
+]
+
+
+class Equations(NamedTuple):
+    """The functions of a system; see `register`."""
+
+    rhs: Callable[..., None]
+    errors: Callable[..., None]
+    jacobian: Callable[..., None]
+    at_corner: Callable[..., Any]
+    tolerance: Callable[..., Any]
+
+
+_known: dict[Any, Equations] = {}
+
+
+def no_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    """`at_corner` of equations that are smooth everywhere."""
+    return False
+
+
+def one_tolerance(m: Any, limits: Any, i: Any) -> Any:
+    """`tolerance` of states with one for all entries."""
+    return limits.atol
+
+
+def register(
+    plan: type,
+    *,
+    rhs: Callable[..., None],
+    errors: Callable[..., None],
+    jacobian: Callable[..., None],
+    at_corner: Callable[..., Any] = no_corner,
+    tolerance: Callable[..., Any] = one_tolerance,
+) -> None:
+    """Say what the integrators advance where they are given a plan of this type.
+
+    Parameters
+    ----------
+    plan : type
+        A NamedTuple of its own of whole numbers, with the fields of `lanes.memory.MACHINERY`.
+    rhs, errors, jacobian, at_corner, tolerance : callable
+        With the arguments of the functions of this module. Plain functions of module level, which
+        numba compiles into each integrator.
+
+    Raises
+    ------
+    TypeError
+        If it is no named tuple, or has been registered already, with other functions.
+
+    Examples
+    --------
+    >>> from odekit_kernels.committee.memory import Plan
+    >>> equations_of(Plan).rhs.__module__
+    'odekit_kernels.committee.equations'
+    """
+    if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):
+        raise TypeError(f"`plan` must be a type of named tuples, got {plan!r}")
+    given = (rhs, errors, jacobian, at_corner, tolerance)
+    found = Equations(*(getattr(f, "py_func", f) for f in given))
+    if _known.setdefault(plan, found) != found:
+        raise TypeError(f"plans of type {_name(plan)} have other equations already")
+
+
+def equations_of(plan: Any) -> Equations:
+    """The functions registered for a type of plan.
+
+    Raises
+    ------
+    TypeError
+        If there are none.
+    """
+    if plan not in _known:
+        raise TypeError(
+            f"no equations are registered for plans of type {_name(plan)}; known are "
+            f"{', '.join(map(_name, _known)) or 'none'}: call registry.register({_name(plan)}, ...)"
+        )
+    return _known[plan]
+
+
+def _name(plan: Any) -> str:
+    return f"{plan.__module__}.{plan.__qualname__}" if isinstance(plan, type) else str(plan)
 
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
     """Write the time derivative of the state at `y` to `dy`; the flags are those of `Limits`."""
-    (_gated_rhs if isinstance(m, gated.Plan) else _committee_rhs)(
-        M, m, w, y, dy, moves, trains, decays
-    )
+    equations_of(type(m)).rhs(M, m, w, y, dy, moves, trains, decays)
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     """Write the errors of the watched tasks, of the state at `y`, to `m.error`."""
-    (_gated_errors if isinstance(m, gated.Plan) else _committee_errors)(M, m, w, y)
+    equations_of(type(m)).errors(M, m, w, y)
 
 
 def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """Jacobian of trajectory i, which is in a lane, with its state in `y`, to `J`."""
-    (_gated_jacobian if isinstance(m, gated.Plan) else _committee_jacobian)(
-        M, m, b, i, lane, work, y, J
-    )
+    equations_of(type(m)).jacobian(M, m, b, i, lane, work, y, J)
+
+
+def _compiled(m: Any) -> Equations:
+    """The same of numba's type of a plan."""
+    return equations_of(getattr(m, "instance_class", m))
 
 
 def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
     """Whether an entry of the trajectory in a lane is so small that a corner may be near."""
-    return (_gated_at_corner if isinstance(m, gated.Plan) else _committee_at_corner)(
-        M, m, w, small, lane
-    )
+    return equations_of(type(m)).at_corner(M, m, w, small, lane)
 
 
 def tolerance(m: Any, limits: Any, i: Any) -> Any:
     """Absolute tolerance of entry i of the state."""
-    return (_gated_tolerance if isinstance(m, gated.Plan) else _committee_tolerance)(m, limits, i)
+    return equations_of(type(m)).tolerance(m, limits, i)
 
 
 @alternatives(rhs, strict=False)
 def _rhs(M: Any, m: Any, *rest: Any) -> Any:
-    return _gated_rhs if m.instance_class is gated.Plan else _committee_rhs
+    return _compiled(m).rhs
 
 
 @alternatives(errors, strict=False)
 def _errors(M: Any, m: Any, *rest: Any) -> Any:
-    return _gated_errors if m.instance_class is gated.Plan else _committee_errors
+    return _compiled(m).errors
 
 
 @alternatives(jacobian, strict=False)
 def _jacobian(M: Any, m: Any, *rest: Any) -> Any:
-    return _gated_jacobian if m.instance_class is gated.Plan else _committee_jacobian
+    return _compiled(m).jacobian
 
 
 @alternatives(at_corner, strict=False)
 def _at_corner(M: Any, m: Any, *rest: Any) -> Any:
-    return _gated_at_corner if m.instance_class is gated.Plan else _committee_at_corner
+    return _compiled(m).at_corner
 
 
 @alternatives(tolerance, strict=False)
 def _tolerance(m: Any, *rest: Any) -> Any:
-    return _gated_tolerance if m.instance_class is gated.Plan else _committee_tolerance
-
-
-# --------------------------------------------------------------------------------------- committees
-
-
-def _committee_rhs(
-    M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any
-) -> None:
-    committee.rhs(M, m, w, y, dy, moves, trains, decays)
-
-
-def _committee_errors(M: Any, m: Any, w: Any, y: Any) -> None:
-    committee.errors(M, m, w.watched_head, y)
-
-
-def _committee_jacobian(
-    M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any
-) -> None:
-    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
-    committee_jacobian(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
-
-
-def _committee_at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
-    for k in range(m.K):
-        if w.move[k] != 0.0 and pick(M, m.y + upper_index(k, k, m.K), lane) < small:
-            return True
-    return False
-
-
-def _committee_tolerance(m: Any, limits: Any, i: Any) -> Any:
-    if limits.corner > 0.0:
-        for k in range(m.K):
-            if i == upper_index(k, k, m.K):
-                return limits.atol_corner
-    return limits.atol
-
-
-# ---------------------------------------------------------------------------------- linear networks
-
-
-def _gated_rhs(
-    M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any
-) -> None:
-    gated.rhs(M, m, w, y, dy)
-
-
-def _gated_errors(M: Any, m: Any, w: Any, y: Any) -> None:
-    gated.errors(M, m, w, y)
-
-
-def _gated_at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
-    return False
-
-
-def _gated_tolerance(m: Any, limits: Any, i: Any) -> Any:
-    return limits.atol
-
-
-def _gated_jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
-    for j in range(m.T):
-        work.memory[work.plan.table + j] = row[j]
-    gated.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)
+    return _compiled(m).tolerance

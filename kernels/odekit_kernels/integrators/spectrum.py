@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels.committee.work import inner, outer
+from odekit_kernels._jit import inner, outer
 from odekit_kernels.lanes.values import larger, smaller
 
 __all__ = ["spectrum"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from odekit_kernels.committee.work import inner, outer
+from odekit_kernels._jit import inner, outer
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
     AT_CORNER,

@@ -12,11 +12,12 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import choice, count, number, positive
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.nonlinearities import check_functions, functions, kinked, parity_of
+from odekit_kernels.committee.activations import CODES, row_of
 
 if TYPE_CHECKING:
     from odekit.systems.committee.problem import Problem
 
-COMPILED = ("erf", "linear", "relu")
+COMPILED = tuple(CODES)
 """Activations whose moments have compiled closed forms: g(x) = erf(x/√2), x, max(x, 0)."""
 SMOOTH = ("tanh", "gelu", "softplus", "quadratic")
 KINKED = ("relu", "leaky_relu")
@@ -225,11 +226,12 @@ def on_quadrature(activation: str | Activation, gradient_flow: bool) -> Activati
     ----------
     activation : str or Activation
     gradient_flow : bool
-        Whether no phase needs the η² term, which ReLU's closed forms lack.
+        Whether no phase needs the η² term, which some closed forms lack.
     """
     if isinstance(activation, Activation):
         return activation
-    if activation in ("erf", "linear") or (activation == "relu" and gradient_flow):
+    row = row_of(activation)
+    if row is not None and (row.online or gradient_flow):
         return None
     return Activation.shipped(activation)
 

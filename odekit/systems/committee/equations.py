@@ -91,7 +91,7 @@ class QuadraturePhase(CommitteePhase):
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
         assert self.points.moments is not None
-        return self.points.moments.rhs(y, *self._at(t), self.committee)
+        return self.points.moments.rhs(y, *self._at(t), self.committee, self.work)
 
     def accurate(self, y: Floats) -> bool:
         """Whether the moments are as accurate as was asked for."""
@@ -112,4 +112,4 @@ class QuadraturePhase(CommitteePhase):
     def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
         assert self.points.moments is not None
-        return self.points.moments.errors(y, self.committee.T, u, head, self.points.K)
+        return self.points.moments.errors(y, self.committee.T, u, head, self.work)

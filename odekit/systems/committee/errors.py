@@ -9,20 +9,19 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.systems.committee.activations import on_quadrature
 from odekit.systems.committee.quadrature import Moments
-from odekit_kernels.committee import activations as codes
+from odekit_kernels.committee.activations import CODES, QUADRATURE
 from odekit_kernels.committee.memory import make_plan
 from odekit_kernels.committee.rows import errors_of_rows, moments_of_rows
+from odekit_kernels.committee.work import make_work
 from odekit_kernels.lanes.memory import make_memory
 
 if TYPE_CHECKING:
     from odekit.systems.committee.activations import Activation
 
-CODES = {"erf": codes.ERF, "linear": codes.LINEAR, "relu": codes.RELU}
-
 
 def code_of(activation: str | Activation, *, closed: bool) -> int:
-    """The kernels' code of an activation; −1 where the moments come from quadrature."""
-    return CODES[str(activation)] if closed else -1
+    """The kernels' code of an activation; `QUADRATURE` where its moments come from quadrature."""
+    return CODES[str(activation)] if closed else QUADRATURE
 
 
 def generalization_errors(
@@ -68,8 +67,11 @@ def quadrature_errors(
 ) -> Floats:
     """The same by quadrature."""
     out = np.empty((len(rows), u.shape[1]))
+    heads = np.ascontiguousarray(head, dtype=np.int64)
+    work = make_work(K, T.shape[1], 0, 1)
     for row, i, errors in zip(rows, which, out, strict=True):
-        errors[:] = moments.errors(row, T[min(i, len(T) - 1)], u[min(i, len(u) - 1)], head, K)
+        one, readout = (np.ascontiguousarray(x[min(i, len(x) - 1)]) for x in (T, u))
+        errors[:] = moments.errors(np.ascontiguousarray(row), one, readout, heads, work)
     return out
 
 

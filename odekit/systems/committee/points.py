@@ -24,7 +24,8 @@ from odekit.systems.committee.errors import closed_errors, code_of, quadrature_e
 from odekit.systems.committee.quadrature import Moments
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
-from odekit_kernels.committee.memory import First, Plan, Wiring, constants, decode, make_plan
+from odekit_kernels.committee.equations import decode
+from odekit_kernels.committee.memory import First, Plan, Wiring, constants, make_plan
 from odekit_kernels.committee.work import make_work
 from odekit_kernels.integrators.batch import Batch
 from odekit_kernels.lanes.memory import firsts, places_of

@@ -143,20 +143,20 @@ class Moments:
 
     # ------------------------------------------------------------------------------- the equations
 
-    def rhs(self, y: Floats, eta_w: float, eta_v: float, system: Any) -> Floats:
+    def rhs(self, y: Floats, eta_w: float, eta_v: float, system: Any, work: Any) -> Floats:
         """Time derivative; NaN where the accuracy is out of reach, which ends a run."""
         if not np.isfinite(y).all():
             return np.full_like(y, np.nan)
         try:
-            return quadrature.rhs(y, eta_w, eta_v, system, self.second, self.fourth)
+            return quadrature.rhs(y, eta_w, eta_v, system, work, self.second, self.fourth)
         except ProblemError:
             self.refused = True
             return np.full_like(y, np.nan)
 
-    def errors(self, y: Floats, T: Floats, u: Floats, head: Any, K: int) -> Floats:
+    def errors(self, y: Floats, T: Floats, u: Floats, head: Any, work: Any) -> Floats:
         """Generalization errors of tasks, shape (tasks,); NaN where they are out of reach."""
         try:
-            return quadrature.errors(y, T, u, head, K, self.variance)
+            return quadrature.errors(y, T, u, head, work, self.variance)
         except ProblemError:
             return np.full(len(u), np.nan)
 

@@ -11,19 +11,9 @@ import numpy as np
 
 from odekit.systems.committee.activations import COMPILED, Activation
 from odekit_kernels._jit import FLAGS, NO_JIT
-from odekit_kernels.committee import activations as moments
 from odekit_kernels.committee.sgd import plain as sgd_plain
 from odekit_kernels.committee.sgd import steps as sgd
 
-CODES = {
-    "erf": moments.ERF,
-    "linear": moments.LINEAR,
-    "relu": moments.RELU,
-    "tanh": sgd.TANH,
-    "gelu": sgd.GELU,
-    "softplus": sgd.SOFTPLUS,
-    "quadratic": sgd.QUADRATIC,
-}
 MOST_LOOPS = 8
 """Loops around a user's own functions that are kept: each took seconds to compile."""
 
@@ -58,12 +48,12 @@ def trainer(activation: Any) -> Trainer:
     weights are compiled, and the response of the units, K + P numbers a sample, is in NumPy.
     """
     if isinstance(activation, str) and activation in COMPILED:
-        code: Any = CODES[activation]
-        return Trainer(code, code, sgd.train, sgd.squared_slopes, _named(activation))
+        code: Any = sgd.CODES[activation]
+        return Trainer(code, code, sgd.train, sgd.squared_slopes, functions_of(activation)[0])
     if isinstance(activation, str):
         activation = Activation.shipped(activation)
     if isinstance(activation, Activation) and activation.is_shipped:
-        code = CODES.get(activation.name, activation.slope)
+        code = sgd.CODES.get(activation.name, activation.slope)
         return Trainer(code, code, sgd.train, sgd.squared_slopes, activation.function)
     return _own(activation.function, activation.derivative)
 
@@ -77,19 +67,17 @@ def _own(g: Function, dg: Function) -> Trainer:
     return Trainer(*compiled, _fresh(sgd.train), _fresh(sgd.squared_slopes), g)
 
 
-def _named(activation: str) -> Function:
-    functions: dict[str, Function] = {
-        "erf": _erf,
-        "linear": lambda z: z,
-        "relu": lambda z: np.maximum(z, 0.0),
-    }
-    return functions[activation]
+def functions_of(activation: str) -> tuple[Function, Function]:
+    """g and g' on arrays, of an activation with a code in the kernels."""
+    code = sgd.CODES[activation]
 
+    def both(z: Any) -> tuple[Any, Any]:
+        flat = np.ascontiguousarray(z, dtype=float).ravel()
+        out = np.empty_like(flat), np.empty_like(flat)
+        sgd.values(code, code, flat, *out)
+        return out[0].reshape(np.shape(z)), out[1].reshape(np.shape(z))
 
-def _erf(z: Any) -> Any:
-    from scipy.special import erf
-
-    return erf(z * np.sqrt(0.5))
+    return (lambda z: both(z)[0]), (lambda z: both(z)[1])
 
 
 def _compiled(function: Function) -> Any:

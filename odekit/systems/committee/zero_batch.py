@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from odekit.systems.committee.zero import UnitsAtZero, norm_limits
-from odekit_kernels.committee import activations as moments
-from odekit_kernels.committee.memory import decode
+from odekit_kernels.committee.activations import RELU
+from odekit_kernels.committee.equations import decode
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.integrators.batch import CODE, OUTCOMES, ROW, TIME, WISH, Batch
 
@@ -17,7 +17,7 @@ RUNNING = OUTCOMES["running"]
 
 def can_vanish(plan: Any, moves: bool) -> bool:
     """Whether units of a phase may fall to zero: ReLU in gradient flow."""
-    return bool(moves and getattr(plan, "activation", None) == moments.RELU and not plan.online)
+    return bool(moves and getattr(plan, "activation", None) == RELU and not plan.online)
 
 
 class UnitsOfBatch:

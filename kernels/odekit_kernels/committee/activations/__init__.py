@@ -1,6 +1,7 @@
-"""Gaussian moments of the fields, one file an activation.
+"""The activations whose Gaussian moments have compiled closed forms: one file and one row each.
 
-Each file offers the same functions on the scratch arrays of `odekit_kernels.committee.work`:
+Each file offers, of its g, `value` and `slope`, g(z) and g'(z), and the same functions on the
+scratch arrays of `odekit_kernels.committee.work`, for one trajectory:
 
 ``second(work, rows, D)``
     I2(a, b) of the first `rows` fields with all fields.
@@ -8,100 +9,79 @@ Each file offers the same functions on the scratch arrays of `odekit_kernels.com
     A_kb, contracted with the averaged coefficients `work.cbar`.
 ``diffusion(work, p, K, D)``
     The η² sums of I4, and J2; after `drive`.
-``second_gradient``, ``drive_gradient``, ``diffusion_gradient``
+``second_gradient(work, k, D)``, ``drive_gradient(work, k, b, D)``,
+``diffusion_gradient(work, p, sigma, k, l, D)``
     Derivatives of one output with respect to the entries of C and to the coefficients.
 
 Coefficients are averaged over tasks *before* the moments are computed, for all of these are linear
 in them or in their products: a mixture of tasks costs hardly more than one task.
+
+And on the memory M of a group of trajectories with the plan m (`lanes.values`):
+
+``norms_in_lanes(M, m)``
+    What `second_in_lanes` needs of the single fields.
+``second_in_lanes(M, m, a, b)``, ``self_slope_in_lanes(M, m, a)``
+    I2(a, b) and J2(a, a).
+``drive_in_lanes(M, m)``
+    A_kb.
+``power_in_lanes(M, m, k, l)``
+    The η² term of a pair of units, noise included, over η²/b; after `drive_in_lanes`.
+
+This module imports neither them nor numba: problems are described without.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
-from odekit_kernels.committee.activations import erf, linear, relu
-from odekit_kernels.committee.work import inner
-
-ERF = 0
-LINEAR = 1
-RELU = 2
-
-__all__ = [
-    "ERF",
-    "LINEAR",
-    "RELU",
-    "diffusion",
-    "diffusion_gradient",
-    "drive",
-    "drive_gradient",
-    "second",
-    "second_gradient",
-]
+__all__ = ["CODES", "ERF", "LINEAR", "QUADRATURE", "RELU", "TABLE", "Row", "check", "row_of"]
 
 
-@inner
-def second(activation: int, work: Any, rows: int, D: int) -> None:
-    """Fill `work.I2`."""
-    if activation == ERF:
-        erf.second(work, rows, D)
-    elif activation == LINEAR:
-        linear.second(work, rows, D)
-    else:
-        relu.second(work, rows, D)
+class Row(NamedTuple):
+    """An activation.
+
+    Attributes
+    ----------
+    name : str
+        Of the activation, and of its file.
+    online : bool
+        Whether I4, and so the η² term, has a closed form.
+    """
+
+    name: str
+    online: bool
 
 
-@inner
-def drive(activation: int, work: Any, K: int, D: int) -> None:
-    """Fill `work.A`."""
-    if activation == ERF:
-        erf.drive(work, K, D)
-    elif activation == LINEAR:
-        linear.drive(work, K, D)
-    else:
-        relu.drive(work, K, D)
+TABLE = (
+    Row("erf", online=True),
+    Row("linear", online=True),
+    Row("relu", online=False),
+)
+"""A row's number is the activation's code in all kernels."""
+
+CODES = {row.name: code for code, row in enumerate(TABLE)}
+ERF, LINEAR, RELU = (CODES[name] for name in ("erf", "linear", "relu"))
+QUADRATURE = -1
+"""Code of all others, whose moments no kernel computes."""
 
 
-@inner
-def diffusion(activation: int, work: Any, p: Any, K: int, D: int) -> None:
-    """Fill `work.E` and `work.J2`."""
-    if activation == ERF:
-        erf.diffusion(work, p, K, D)
-    elif activation == LINEAR:
-        linear.diffusion(work, p, K, D)
-    else:
-        relu.diffusion(work, p, K, D)
+def row_of(name: object) -> Row | None:
+    """The row of an activation by its name, or None."""
+    return TABLE[CODES[name]] if isinstance(name, str) and name in CODES else None
 
 
-@inner
-def second_gradient(activation: int, work: Any, k: int, D: int) -> None:
-    """Fill the derivatives of Σ_a row_a I2(k, a): `work.by_k` and `work.by_a`."""
-    if activation == ERF:
-        erf.second_gradient(work, k, D)
-    elif activation == LINEAR:
-        linear.second_gradient(work, k, D)
-    else:
-        relu.second_gradient(work, k, D)
+def check(activation: int) -> int:
+    """The code of an activation, or `QUADRATURE`.
 
-
-@inner
-def drive_gradient(activation: int, work: Any, k: int, b: int, D: int) -> None:
-    """Fill the derivatives of A_kb: `work.by_k`, `work.by_b`, `work.by_a`, `work.by_c`."""
-    if activation == ERF:
-        erf.drive_gradient(work, k, b, D)
-    elif activation == LINEAR:
-        linear.drive_gradient(work, k, b, D)
-    else:
-        relu.drive_gradient(work, k, b, D)
-
-
-@inner
-def diffusion_gradient(
-    activation: int, work: Any, p: Any, sigma: Any, k: int, l: int, D: int
-) -> None:
-    """Fill the derivatives of E_kl + noise J2: `work.B`, `work.m` and `work.e`."""
-    if activation == ERF:
-        erf.diffusion_gradient(work, p, sigma, k, l, D)
-    elif activation == LINEAR:
-        linear.diffusion_gradient(work, p, sigma, k, l, D)
-    else:
-        relu.diffusion_gradient(work, p, sigma, k, l, D)
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if activation not in (*CODES.values(), QUADRATURE):
+        listed = ", ".join(f"{code} ({name})" for name, code in CODES.items())
+        raise ValueError(
+            f"`activation` must be one of {listed}, or {QUADRATURE} (moments from quadrature), "
+            f"got {activation!r}"
+        )
+    return activation

@@ -9,23 +9,35 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner, upper_index
+from odekit_kernels._jit import inner, kernel
+from odekit_kernels.committee.work import upper_index
+from odekit_kernels.lanes.values import asin as asin_in_lanes
+from odekit_kernels.lanes.values import fill, get, put
 from odekit_kernels.simd import WIDTH, asin, choose_less, load, minor, root, splat, store, total
 
-__all__ = [
-    "diffusion",
-    "diffusion_gradient",
-    "drive",
-    "drive_gradient",
-    "second",
-    "second_gradient",
-]
-
 TWO_OVER_PI = 2.0 / math.pi
+ROOT_TWO_OVER_PI, ROOT_HALF = math.sqrt(2.0 / math.pi), math.sqrt(0.5)
 SMALLEST_REST = 1e-16
 LEAST = 1e-3
 """Of what is at least 1 for every covariance: trial stages far from them get numbers, not NaN."""
+
+
+# --------------------------------------------------------------------------------------- activation
+
+
+@inner
+def value(z: float) -> float:
+    """g(z)."""
+    return math.erf(z * ROOT_HALF)
+
+
+@inner
+def slope(z: float) -> float:
+    """g'(z)."""
+    return ROOT_TWO_OVER_PI * math.exp(-0.5 * z * z)
+
+
+# -------------------------------------------------------------------------- moments, one trajectory
 
 
 @kernel(forceinline=True)
@@ -88,6 +100,19 @@ def tilted_norm(C_aa: Any) -> Any:
     return 1.0 / root(choose_less(C_aa, LEAST - 1.0, LEAST, 1.0 + C_aa))
 
 
+@kernel(forceinline=True)
+def tilting(block: Any, x: Any, y: Any) -> Any:
+    """p and q of C̃ = C − x pᵀ − y qᵀ, with x, y the columns k, l of C, and an `inverse_block`."""
+    kk, ll, kl = block
+    return kk * x + kl * y, kl * x + ll * y
+
+
+@kernel(forceinline=True)
+def tilted(C_ab: Any, p: Any, q: Any, x: Any, y: Any) -> Any:
+    """C̃_ab: p and q of one field, x and y of the other."""
+    return C_ab - p * x - q * y
+
+
 @inner
 def tilted_norms(work: Any, K: int, D: int) -> None:
     """Fill d_a = 1/√(1 + C̃_aa) of every pair k ≤ l."""
@@ -96,11 +121,11 @@ def tilted_norms(work: Any, K: int, D: int) -> None:
     for k in range(K):
         for l in range(k, K):
             pair = upper_index(k, l, K)
-            kk, ll, kl = inverse_block(diag[k], diag[l], C[k, l], s[k, l], k == l)
+            block = inverse_block(diag[k], diag[l], C[k, l], s[k, l], k == l)
             for a in range(0, D + D // 2, WIDTH):
                 x, y = load(C, k * X + a), load(C, l * X + a)
-                C_aa = load(diag, a) - (kk * x + kl * y) * x - (kl * x + ll * y) * y
-                store(d, pair * X + a, tilted_norm(C_aa))
+                p, q = tilting(block, x, y)
+                store(d, pair * X + a, tilted_norm(tilted(load(diag, a), p, q, x, y)))
 
 
 @kernel(forceinline=True)
@@ -108,14 +133,15 @@ def tilted_form(work: Any, weights: Any, k: int, l: int, pair: int, D: int) -> f
     """Σ weights asin(C̃_ab d_a d_b) over all pairs of fields."""
     C, diag, ring, d = work.C, work.diag, work.ring, work.d
     X, L = C.shape[1], ring.shape[1]
-    kk, ll, kl = inverse_block(diag[k], diag[l], C[k, l], work.s[k, l], k == l)
+    block = inverse_block(diag[k], diag[l], C[k, l], work.s[k, l], k == l)
     sums = splat(0.0)
     for a in range(0, D, WIDTH):
-        x, y, d_a = load(C, k * X + a), load(C, l * X + a), load(d, pair * X + a)
-        p, q = kk * x + kl * y, kl * x + ll * y
+        d_a = load(d, pair * X + a)
+        p, q = tilting(block, load(C, k * X + a), load(C, l * X + a))
         for j in range(ring.shape[0]):
             b = a + j
-            C_ab = load(ring, j * L + a) - p * load(C, k * X + b) - q * load(C, l * X + b)
+            C_ab = load(ring, j * L + a)
+            C_ab = tilted(C_ab, p, q, load(C, k * X + b), load(C, l * X + b))
             angle = asin(C_ab * d_a * load(d, pair * X + b))
             sums = sums + load(weights, j * L + a) * angle
     return total(sums)
@@ -156,7 +182,7 @@ def diffusion(work: Any, p: Any, K: int, D: int) -> None:
 
 
 @kernel(forceinline=True)
-def slope(r: Any) -> Any:
+def asin_slope(r: Any) -> Any:
     """Derivative of asin, finite at ±1 too."""
     rest = (1.0 - r) * (1.0 + r)
     return 1.0 / root(choose_less(rest, SMALLEST_REST, SMALLEST_REST, rest))
@@ -173,7 +199,7 @@ def second_gradient(work: Any, k: int, D: int) -> None:
         n_a = 1.0 / (1.0 + load(diag, a))
         n = root(n_k * n_a)
         r = load(C, k * X + a) * n
-        f = TWO_OVER_PI * load(row, a) * slope(r)
+        f = TWO_OVER_PI * load(row, a) * asin_slope(r)
         store(by_k, a, f * n)
         store(by_a, a, -0.5 * f * r * n_a)
         sums = sums + f * r
@@ -206,17 +232,16 @@ def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
 
 @inner
 def tilt(work: Any, k: int, l: int, D: int) -> None:
-    """Fill p, q and d of one pair, C̃ = C − x pᵀ − y qᵀ with x, y the columns k, l of C."""
+    """Fill p, q and d of one pair."""
     C, diag, pqd = work.C, work.diag, work.pqd
     X, L = C.shape[1], pqd.shape[1]
-    kk, ll, kl = inverse_block(diag[k], diag[l], C[k, l], work.s[k, l], k == l)
+    block = inverse_block(diag[k], diag[l], C[k, l], work.s[k, l], k == l)
     for a in range(0, D, WIDTH):
         x, y = load(C, k * X + a), load(C, l * X + a)
-        p, q = kk * x + kl * y, kl * x + ll * y
-        C_aa = load(diag, a) - p * x - q * y
+        p, q = tilting(block, x, y)
         store(pqd, a, p)
         store(pqd, L + a, q)
-        store(pqd, 2 * L + a, tilted_norm(C_aa))
+        store(pqd, 2 * L + a, tilted_norm(tilted(load(diag, a), p, q, x, y)))
 
 
 @inner
@@ -229,13 +254,13 @@ def tilted_derivatives(work: Any, probability: Any, k: int, l: int, D: int) -> N
         sums = splat(0.0)
         for b in range(0, D, WIDTH):
             n = pqd[2, a] * load(pqd, 2 * L + b)
-            C_ab = load(C, a * X + b) - C[k, a] * load(pqd, b) - C[l, a] * load(pqd, L + b)
+            C_ab = tilted(load(C, a * X + b), C[k, a], C[l, a], load(pqd, b), load(pqd, L + b))
             weight = splat(0.0)
             for s in range(probability.shape[0]):
                 factor = scale * probability[s] * c[s, k] * c[s, l] * c[s, a]
                 weight = weight + factor * load(c, s * L + b)
             r = C_ab * n
-            f = weight * slope(r)
+            f = weight * asin_slope(r)
             sums = sums + f * r
             store(F, a * L + b, asin(r))
             store(B, a * L + b, f * n)
@@ -305,3 +330,117 @@ def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) ->
     B[l, l] -= 0.5 * power * ll
     B[k, l] -= 0.5 * power * kl
     B[l, k] -= 0.5 * power * kl
+
+
+# -------------------------------------------------------------------------------- moments, in lanes
+
+
+@inner
+def norms_in_lanes(M: Any, m: Any) -> None:
+    """Fill d_a = 1/√(1 + C_aa), for `second_in_lanes`."""
+    for a in range(m.D):
+        put(M, m.d + a, 1.0 / root(1.0 + get(M, m.C + a * m.D + a)))
+
+
+@inner
+def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
+    """I2(a, b), after `norms_in_lanes`."""
+    C_ab = get(M, m.C + a * m.D + b)
+    return TWO_OVER_PI * asin_in_lanes(C_ab * get(M, m.d + a) * get(M, m.d + b))
+
+
+@inner
+def drive_in_lanes(M: Any, m: Any) -> None:
+    """Fill A_kb = Σ_a cbar_ka I3(k, b, a)."""
+    K, D, C = m.K, m.D, m.C
+    for k in range(K):
+        C_kk = get(M, C + k * D + k)
+        share = fill(M, 0.0)
+        for a in range(D):
+            C_ka = get(M, C + k * D + a)
+            s_ka = inverse_root(C_kk, get(M, C + a * D + a), C_ka)
+            t_ka = get(M, m.cbar + k * D + a) * s_ka
+            put(M, m.s + k * D + a, s_ka)
+            put(M, m.t + a, t_ka)
+            share = share + t_ka * C_ka
+        share = share * (TWO_OVER_PI / (1.0 + C_kk))
+        for b in range(D):
+            A_kb = fill(M, 0.0)
+            for a in range(D):
+                A_kb = A_kb + get(M, m.t + a) * get(M, C + a * D + b)
+            put(M, m.A + k * D + b, TWO_OVER_PI * A_kb - share * get(M, C + k * D + b))
+
+
+@inner
+def tilt_in_lanes(M: Any, m: Any, k: int, l: int) -> None:
+    """Fill p, q and d of one pair."""
+    D, C = m.D, m.C
+    C_kk, C_ll, C_kl = get(M, C + k * D + k), get(M, C + l * D + l), get(M, C + k * D + l)
+    block = inverse_block(C_kk, C_ll, C_kl, get(M, m.s + k * D + l), k == l)
+    for a in range(D):
+        x, y = get(M, C + k * D + a), get(M, C + l * D + a)
+        p, q = tilting(block, x, y)
+        put(M, m.p + a, p)
+        put(M, m.q + a, q)
+        put(M, m.d + a, tilted_norm(tilted(get(M, C + a * D + a), p, q, x, y)))
+
+
+@inner
+def angle(M: Any, m: Any, k: int, l: int, a: int, b: int) -> Any:
+    """(π/2) Ĩ2(a, b) under the tilt of the pair (k, l)."""
+    D, C = m.D, m.C
+    C_kb, C_lb = get(M, C + k * D + b), get(M, C + l * D + b)
+    C_ab = tilted(get(M, C + a * D + b), get(M, m.p + a), get(M, m.q + a), C_kb, C_lb)
+    return asin_in_lanes(C_ab * (get(M, m.d + a) * get(M, m.d + b)))
+
+
+@inner
+def form(M: Any, m: Any, k: int, l: int, c: int) -> Any:
+    """Σ_ab c_a c_b asin under the tilt, of one vector of coefficients."""
+    D, whole = m.D, fill(M, 0.0)
+    for a in range(D):
+        c_a, row = get(M, c + a), fill(M, 0.0)
+        for b in range(a + 1, D):
+            row = row + get(M, c + b) * angle(M, m, k, l, a, b)
+        whole = whole + c_a * (c_a * angle(M, m, k, l, a, a) + 2.0 * row)
+    return whole
+
+
+@inner
+def mixed_form(M: Any, m: Any, k: int, l: int) -> Any:
+    """The same, averaged over tasks with the weights at `m.row`: one asin a pair for all."""
+    D, whole = m.D, fill(M, 0.0)
+    for a in range(D):
+        for b in range(a, D):
+            weight = fill(M, 0.0)
+            for s in range(m.S):
+                c = m.coef + s * D
+                weight = weight + get(M, m.row + s) * get(M, c + a) * get(M, c + b)
+            if a != b:
+                weight = weight + weight
+            whole = whole + weight * angle(M, m, k, l, a, b)
+    return whole
+
+
+@inner
+def power_in_lanes(M: Any, m: Any, k: int, l: int) -> Any:
+    """Σ_s p_s v_k v_l (Σ_ab c_a c_b I4(k, l, a, b) + σ_s² J2(k, l)), after `drive_in_lanes`."""
+    tilt_in_lanes(M, m, k, l)
+    J2 = TWO_OVER_PI * get(M, m.s + k * m.D + l)
+    noise, share = fill(M, 0.0), fill(M, 0.0)
+    for s in range(m.S):
+        c = m.coef + s * m.D
+        share = get(M, m.prob + s) * get(M, c + k) * get(M, c + l)
+        sigma = get(M, m.sigma + s)
+        noise = noise + share * sigma * sigma
+        put(M, m.row + s, share)
+    if m.S == 1:
+        return J2 * (TWO_OVER_PI * share * form(M, m, k, l, m.coef) + noise)
+    return J2 * (TWO_OVER_PI * mixed_form(M, m, k, l) + noise)
+
+
+@inner
+def self_slope_in_lanes(M: Any, m: Any, a: int) -> Any:
+    """E[g'(a)²] = (2/π)/√(1 + 2 C_aa)."""
+    C_aa = get(M, m.C + a * m.D + a)
+    return TWO_OVER_PI * inverse_root(C_aa, C_aa, C_aa)

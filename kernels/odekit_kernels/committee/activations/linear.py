@@ -6,17 +6,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner
+from odekit_kernels.lanes.values import fill, get, put
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
-__all__ = [
-    "diffusion",
-    "diffusion_gradient",
-    "drive",
-    "drive_gradient",
-    "second",
-    "second_gradient",
-]
+# --------------------------------------------------------------------------------------- activation
+
+
+@inner
+def value(z: float) -> float:
+    """g(z)."""
+    return z
+
+
+@inner
+def slope(z: float) -> float:
+    """g'(z)."""
+    return 1.0
+
+
+# -------------------------------------------------------------------------- moments, one trajectory
 
 
 @inner
@@ -103,3 +112,53 @@ def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) ->
                 m[s, a] += C[a, b] * c[s, b]
                 B[a, b] += weight * c[s, a] * c[s, b]
             e[s] += c[s, a] * m[s, a]
+
+
+# -------------------------------------------------------------------------------- moments, in lanes
+
+
+@inner
+def norms_in_lanes(M: Any, m: Any) -> None:
+    """Nothing: `second_in_lanes` needs none."""
+
+
+@inner
+def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
+    """I2(a, b) = C_ab."""
+    return get(M, m.C + a * m.D + b)
+
+
+@inner
+def drive_in_lanes(M: Any, m: Any) -> None:
+    """Fill A_kb = Σ_a cbar_ka C_ab."""
+    D = m.D
+    for k in range(m.K):
+        for b in range(D):
+            A_kb = fill(M, 0.0)
+            for a in range(D):
+                A_kb = A_kb + get(M, m.cbar + k * D + a) * get(M, m.C + a * D + b)
+            put(M, m.A + k * D + b, A_kb)
+
+
+@inner
+def power_in_lanes(M: Any, m: Any, k: int, l: int) -> Any:
+    """Σ_s p_s v_k v_l (Σ_ab c_a c_b C_ab + σ_s²)."""
+    D = m.D
+    whole = fill(M, 0.0)
+    for s in range(m.S):
+        c = m.coef + s * D
+        sigma = get(M, m.sigma + s)
+        power_s = sigma * sigma
+        for a in range(D):
+            row = fill(M, 0.0)
+            for b in range(D):
+                row = row + get(M, m.C + a * D + b) * get(M, c + b)
+            power_s = power_s + get(M, c + a) * row
+        whole = whole + get(M, m.prob + s) * get(M, c + k) * get(M, c + l) * power_s
+    return whole
+
+
+@inner
+def self_slope_in_lanes(M: Any, m: Any, a: int) -> Any:
+    """E[g'(a)²] = 1."""
+    return fill(M, 1.0)

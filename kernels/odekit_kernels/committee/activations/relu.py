@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner, kernel
+from odekit_kernels.lanes.values import fill, get, put
 from odekit_kernels.simd import (
     WIDTH,
     asin_given,
@@ -27,18 +27,27 @@ from odekit_kernels.simd import (
     total,
 )
 
-__all__ = [
-    "diffusion",
-    "diffusion_gradient",
-    "drive",
-    "drive_gradient",
-    "second",
-    "second_gradient",
-]
-
-INVERSE_TWO_PI = 0.5 / math.pi
+STRAIGHT, BENT = 0.25, 0.5 / math.pi
 # Sine of the angle between two fields below which they count as one: the rounding of √q.
 LEAST_SINE = 1e-8
+
+
+# --------------------------------------------------------------------------------------- activation
+
+
+@inner
+def value(z: float) -> float:
+    """g(z)."""
+    return max(z, 0.0)
+
+
+@inner
+def slope(z: float) -> float:
+    """g'(z), and 0 at z = 0."""
+    return 1.0 if z > 0.0 else 0.0
+
+
+# -------------------------------------------------------------------------- moments, one trajectory
 
 
 @kernel(forceinline=True)
@@ -57,6 +66,29 @@ def angle(C_aa: Any, C_bb: Any, C_ab: Any) -> Any:
     return root(q), asin_given(C_ab * root(i_norms), q * i_norms)
 
 
+@kernel(forceinline=True)
+def product(straight: float, bent: float, root_q: Any, theta: Any, C_ab: Any) -> Any:
+    """E[g(x_a) g(x_b)] of g = p x + q |x|, of `angle`; straight = p², bent = 2 q²/π."""
+    return bent * (root_q + C_ab * theta) + straight * C_ab
+
+
+@kernel(forceinline=True)
+def product_of_slopes(straight: float, bent: float, theta: Any) -> Any:
+    """E[g'(x_a) g'(x_b)] of the same."""
+    return straight + bent * theta
+
+
+@kernel(_nrt=False)
+def kinked_second(C: Any, straight: float, bent: float, I2: Any, J2: Any, G2: Any) -> None:
+    """I2, J2 and G2 = E[g''(x_k) g(x_a)] of the same, of the first fields with all: (K, D) each."""
+    for k in range(I2.shape[0]):
+        for a in range(C.shape[0]):
+            root_q, theta = angle(C[k, k], C[a, a], C[k, a])
+            I2[k, a] = product(straight, bent, root_q, theta, C[k, a])
+            J2[k, a] = product_of_slopes(straight, bent, theta)
+            G2[k, a] = bent * root_q * inverse(C[k, k], 0.0)
+
+
 @inner
 def second(work: Any, rows: int, D: int) -> None:
     """Fill I2(a, b) = [√q + C_ab (π/2 + asin r)] / 2π for a < rows."""
@@ -66,7 +98,7 @@ def second(work: Any, rows: int, D: int) -> None:
         for b in range(0, D, WIDTH):
             C_ab = load(C, a * X + b)
             root_q, theta = angle(diag[a], load(diag, b), C_ab)
-            store(I2, a * L + b, INVERSE_TWO_PI * (root_q + C_ab * theta) + 0.25 * C_ab)
+            store(I2, a * L + b, product(STRAIGHT, BENT, root_q, theta, C_ab))
 
 
 @inner
@@ -83,10 +115,10 @@ def drive(work: Any, K: int, D: int) -> None:
             c = alive * load(cbar, k * L + a)
             root_q, theta = angle(C_kk, load(diag, a), load(C, k * X + a))
             store(s, k * L + a, root_q)
-            store(t, k * L + a, c * (0.25 + INVERSE_TWO_PI * theta))
+            store(t, k * L + a, c * product_of_slopes(STRAIGHT, BENT, theta))
             sums = sums + c * root_q
         # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): the ratio vanishes with the unit itself.
-        share = INVERSE_TWO_PI * total(sums) / C_kk if C_kk > 0.0 else C_kk * 0.0
+        share = BENT * total(sums) / C_kk if C_kk > 0.0 else C_kk * 0.0
         for b in range(0, D, WIDTH):
             A_kb = share * load(C, k * X + b)
             for a in range(D):
@@ -101,7 +133,7 @@ def diffusion(work: Any, p: Any, K: int, D: int) -> None:
     for k in range(K):
         for l in range(k, K):
             _, theta = angle(diag[k], diag[l], C[k, l])
-            J2[k, l] = 0.25 + INVERSE_TWO_PI * theta
+            J2[k, l] = product_of_slopes(STRAIGHT, BENT, theta)
             E[k, l] = np.nan
         J2[k, k] = 0.5
 
@@ -115,8 +147,8 @@ def second_gradient(work: Any, k: int, D: int) -> None:
     for a in range(0, D, WIDTH):
         C_aa, w = load(diag, a), load(row, a)
         root_q, theta = angle(diag[k], C_aa, load(C, k * X + a))
-        store(by_k, a, w * (0.25 + INVERSE_TWO_PI * theta))
-        w = (0.5 * INVERSE_TWO_PI) * w * root_q
+        store(by_k, a, w * product_of_slopes(STRAIGHT, BENT, theta))
+        w = (0.5 * BENT) * w * root_q
         store(by_a, a, w * inverse(C_aa, 0.0))
         sums = sums + w
     by_a[k] += total(sums) * inverse(diag[k], 0.0)
@@ -134,7 +166,7 @@ def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
     X, L = C.shape[1], s.shape[1]
     C_kk, i_kk = diag[k], inverse(diag[k], 0.0)
     alive = 0.0 if C_kk <= 0.0 else 1.0
-    h = INVERSE_TWO_PI * C[k, b] * i_kk
+    h = BENT * C[k, b] * i_kk
     kk, sums = splat(0.0), splat(0.0)
     for a in range(0, D, WIDTH):
         C_ka, C_aa, C_ba = load(C, k * X + a), load(diag, a), load(C, b * X + a)
@@ -142,16 +174,16 @@ def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
         _, theta = angle(C_kk, C_aa, C_ka)
         i_q = c * inverse(root_q, LEAST_SINE * root(C_kk * C_aa))
         by_root = (0.5 * h) * i_q
-        by_angle = INVERSE_TWO_PI * C_ba * i_q
+        by_angle = BENT * C_ba * i_q
         half = 0.5 * by_angle * C_ka
         kk = kk + by_root * C_aa - half * i_kk
         sums = sums + c * root_q
         store(by_k, a, by_angle - 2.0 * by_root * C_ka)
         store(by_b, a, load(t, k * L + a))
         store(by_a, a, by_root * C_kk - half * inverse(C_aa, 0.0))
-        store(by_c, a, alive * (h * root_q + C_ba * (0.25 + INVERSE_TWO_PI * theta)))
+        store(by_c, a, alive * (h * root_q + C_ba * product_of_slopes(STRAIGHT, BENT, theta)))
     whole = i_kk * total(sums)
-    by_k[b] += INVERSE_TWO_PI * whole
+    by_k[b] += BENT * whole
     by_a[k] += total(kk) - h * whole
 
 
@@ -161,3 +193,54 @@ def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) ->
     work.B[:] = np.nan
     work.m[:] = np.nan
     work.e[:] = np.nan
+
+
+# -------------------------------------------------------------------------------- moments, in lanes
+
+
+@inner
+def norms_in_lanes(M: Any, m: Any) -> None:
+    """Nothing: `second_in_lanes` needs none."""
+
+
+@inner
+def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
+    """I2(a, b) = [√q + C_ab (π/2 + asin r)] / 2π."""
+    D, C = m.D, m.C
+    C_ab = get(M, C + a * D + b)
+    root_q, theta = angle(get(M, C + a * D + a), get(M, C + b * D + b), C_ab)
+    return product(STRAIGHT, BENT, root_q, theta, C_ab)
+
+
+@inner
+def drive_in_lanes(M: Any, m: Any) -> None:
+    """Fill A_kb = C_kb/(2π C_kk) Σ_a cbar_ka √q_ka + Σ_a cbar_ka C_ab (1/4 + asin(r_ka)/2π)."""
+    K, D, C = m.K, m.D, m.C
+    for k in range(K):
+        C_kk = get(M, C + k * D + k)
+        alive = choose_less(0.0, C_kk, fill(M, 1.0), 0.0)
+        share = fill(M, 0.0)
+        for a in range(D):
+            c = alive * get(M, m.cbar + k * D + a)
+            root_q, theta = angle(C_kk, get(M, C + a * D + a), get(M, C + k * D + a))
+            put(M, m.t + a, c * product_of_slopes(STRAIGHT, BENT, theta))
+            share = share + c * root_q
+        # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): the ratio vanishes with the unit itself.
+        share = BENT * share * inverse(C_kk, 0.0)
+        for b in range(D):
+            A_kb = share * get(M, C + k * D + b)
+            for a in range(D):
+                A_kb = A_kb + get(M, m.t + a) * get(M, C + a * D + b)
+            put(M, m.A + k * D + b, A_kb)
+
+
+@inner
+def power_in_lanes(M: Any, m: Any, k: int, l: int) -> Any:
+    """NaN: this activation has no closed form of I4."""
+    return fill(M, np.nan)
+
+
+@inner
+def self_slope_in_lanes(M: Any, m: Any, a: int) -> Any:
+    """E[g'(a)²] = 1/2."""
+    return fill(M, 0.5)

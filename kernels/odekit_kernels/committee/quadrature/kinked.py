@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from odekit_kernels.committee.activations.relu import kinked_second
+
 __all__ = ["fourth", "path_rule", "second"]
 
 Array = NDArray[np.float64]
@@ -52,14 +54,10 @@ def path_rule(m: int) -> tuple[Array, Array, Array]:
 def second(C: Array, K: int, slope: float) -> tuple[Array, Array, Array]:
     """I2, J2 and G2 = E[g''(x_k) g(x_a)], as in `hermite.second`."""
     p, q = 0.5 * (1.0 + slope), 0.5 * (1.0 - slope)
-    diagonal = np.maximum(np.diagonal(C), 0.0)
-    C, square = C[:K], np.outer(diagonal[:K], diagonal)
-    root = np.sqrt(np.maximum(square - C * C, 0.0))
-    angle = np.arctan2(C, root)
-    I2 = p * p * C + q * q * TWO_OVER_PI * (root + C * angle)
-    J2 = p * p + q * q * TWO_OVER_PI * angle
-    inverse = np.divide(1.0, diagonal[:K], out=np.zeros(K), where=diagonal[:K] > 0)
-    return I2, J2, q * q * TWO_OVER_PI * root * inverse[:, None]
+    I2, J2, G2 = (np.empty((K, len(C))) for _ in range(3))
+    C = C + np.diag(np.maximum(-np.diagonal(C), 0.0))
+    kinked_second(C, p * p, TWO_OVER_PI * q * q, I2, J2, G2)
+    return I2, J2, G2
 
 
 def fourth(C: Array, K: int, slope: float, m: int) -> Array:

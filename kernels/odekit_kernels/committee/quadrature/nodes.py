@@ -1,7 +1,8 @@
 """Right-hand side, Jacobian and errors of a committee whose moments come from quadrature.
 
-The equations are those of `committee`, here as matrix products in numpy, for a g that no compiled
-kernel knows. Moments enter as functions of the covariance C of all D = K + P fields:
+The equations are the compiled ones of `committee.one`, for a g that no compiled kernel knows: here
+are its moments, contracted as those kernels take them. They enter as functions of the covariance C
+of all D = K + P fields:
 
 ``second(C, K)``
     I2(k, a), J2(k, a) and G2(k, a) = E[g''(x_k) g(x_a)], shape (K, D) each.
@@ -19,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from odekit_kernels.committee.one import assemble_alone, prepare_alone, weigh_alone
 
 __all__ = ["covariance", "errors", "jacobian", "rhs"]
 
@@ -45,17 +48,14 @@ def unpack(y: Array, K: int, P: int) -> tuple[Array, Array, Array]:
 def covariance(y: Array, T: Array, K: int) -> Array:
     """C = [[Q, R], [Rᵀ, T]]."""
     Q, R, _ = unpack(y, K, len(T))
-    return _joint(Q, R, T)
-
-
-def _joint(Q: Array, R: Array, T: Array) -> Array:
-    K = len(Q)
     C = np.empty((K + len(T), K + len(T)))
     C[:K, :K], C[:K, K:], C[K:, :K], C[K:, K:] = Q, R, R.T, T
     return C
 
 
-def rhs(y: Array, eta_w: float, eta_v: float, system: Any, second: Any, fourth: Any) -> Array:
+def rhs(
+    y: Array, eta_w: float, eta_v: float, system: Any, work: Any, second: Any, fourth: Any
+) -> Array:
     """Time derivative of a flat state, shape (n,).
 
     Parameters
@@ -66,75 +66,40 @@ def rhs(y: Array, eta_w: float, eta_v: float, system: Any, second: Any, fourth: 
         Learning rates of the two layers.
     system : Committee
         What is constant in the phase.
+    work : Work
+        Scratch memory, from `work.make_work`.
     second, fourth : callable
         Moments, see above; the fourth are asked for only if the η² term is wanted.
     """
-    K, P = len(system.move), len(system.T)
-    Q, R, heads = unpack(y, K, P)
-    C = _joint(Q, R, system.T)
+    K, D = len(system.move), len(work.C)
+    prepare_alone(y, system, work)
+    C = np.ascontiguousarray(work.C[:, :D])
     I2, J2, G2 = second(C, K)
-    v = heads[system.head]
-    c = np.concatenate([-v, system.u], axis=1)
-    # Σ_s p_s v_k c_a; with it A_kb is summed over tasks, and holds the factor v_k.
-    mean = np.einsum("s,sk,sa->ka", system.p, v, c)
-    A = C[:K] * (mean * G2).sum(axis=1)[:, None] + (mean * J2) @ C
-    rate = eta_w * system.move
-    drive = rate[:, None] * A
-    dQ = drive[:, :K] + drive[:, :K].T
-    dR = drive[:, K:]
+    cbar = work.cbar[:, :D]
+    work.I2[:K, :D] = I2
+    work.A[:, :D] = C[:K] * (cbar * G2).sum(axis=1)[:, None] + (cbar * J2) @ C
     if system.inverse_batch != 0.0 and eta_w != 0.0:
-        dQ = dQ + system.inverse_batch * np.outer(rate, rate) * _power(
-            system, v, c, J2, fourth(C, K)
-        )
-    dQ, dR = _pull(dQ, dR, Q, R, system, eta_w)
-    dv = _second_layer(heads, c @ I2.T, system)
-    k, l = _upper(K)
-    return np.concatenate([dQ[k, l], dR.ravel(), eta_v * dv.ravel()])
+        work.J2[:] = J2[:, :K]
+        work.E[_upper(K)] = _power(system.p, work.c[:, :D], K, fourth(C, K))
+    dy = np.empty_like(y)
+    assemble_alone(y, eta_w, eta_v, system, work, dy)
+    return dy
 
 
-def _power(system: Any, v: Array, c: Array, J2: Array, I4: Array) -> Array:
-    """Σ_s p_s v_k v_l (Σ_ab c_a c_b I4 + σ² J2), shape (K, K)."""
-    K = v.shape[1]
+def _power(p: Array, c: Array, K: int, I4: Array) -> Array:
+    """Σ_s p_s v_k v_l Σ_ab c_a c_b I4(k, l, a, b) of the pairs of I4."""
     k, l = _upper(K)
+    c = c[: len(p)]
     whole = np.einsum("iab,sa,sb->si", I4, c, c, optimize=True)
-    whole += system.sigma[:, None] ** 2 * J2[k, l]
-    power = np.empty((K, K))
-    power[k, l] = power[l, k] = (system.p[:, None] * v[:, k] * v[:, l] * whole).sum(axis=0)
-    return power
+    return (p[:, None] * c[:, k] * c[:, l] * whole).sum(axis=0)
 
 
-def _pull(
-    dQ: Array, dR: Array, Q: Array, R: Array, system: Any, eta_w: float
-) -> tuple[Array, Array]:
-    """Weight decay, and the pull of every consolidation towards its copies."""
-    rate = eta_w * system.move
-    pull_Q, pull_R = system.kappa_w * rate[:, None] * Q, system.kappa_w * rate[:, None] * R
-    for F, anchor in zip(system.F, system.anchor, strict=True):
-        strength = (rate * F)[:, None]
-        # Row k holds F_k (Q_kl − P_lk), with P_lk the overlap of unit l with the copy of k.
-        pull_Q = pull_Q + strength * (Q - R[:, anchor].T)
-        pull_R = pull_R + strength * (R - system.T[anchor])
-    return dQ - pull_Q - pull_Q.T, dR - pull_R
-
-
-def _second_layer(heads: Array, drive: Array, system: Any) -> Array:
-    """dv over η_v, shape (H, K), from Σ_a c_a I2(k, a) of each task (S, K)."""
-    dv = np.zeros_like(heads)
-    for s, h in enumerate(system.head):
-        total = drive[s] - system.kappa_v * heads[h]
-        for F, held, head in zip(system.F_v, system.v_anchor, system.v_head, strict=True):
-            if head == h:
-                total = total - F * (heads[h] - held)
-        dv[h] += system.p[s] * total
-    return dv
-
-
-def errors(y: Array, T: Array, u: Array, head: Any, K: int, variance: Any) -> Array:
+def errors(y: Array, T: Array, u: Array, head: Any, work: Any, variance: Any) -> Array:
     """Generalization error ½ Σ_ab c_a c_b I2(a, b) of each task, shape (S,)."""
-    _, _, heads = unpack(y, K, len(T))
-    c = np.concatenate([-heads[head], u], axis=1)
-    I2 = variance(covariance(y, T, K))
-    return 0.5 * np.einsum("sa,ab,sb->s", c, I2, c)
+    D, out = len(work.C), np.empty(len(u))
+    work.I2[:, :D] = variance(covariance(y, T, D - len(T)))
+    weigh_alone(y, u, head, work, out)
+    return out
 
 
 def jacobian(f: Rhs, y: Array, T: Array, K: int) -> Array:

@@ -84,6 +84,8 @@ class Memory(NamedTuple):
         Inputs of a step.
     lam, rho : ndarray, shape (b, K), (b, P)
         Local fields.
+    out, slope, teacher : ndarray, shape (b, K), (b, K), (b, P)
+        g(λ), g'(λ) and g(ρ); only those of vectors that the sample's task reads.
     a : ndarray, shape (b, K)
         Update of the first layer still to be made: w_k += Σ_j a_jk x_j.
     dv, trained : ndarray, shape (H, K), (H,)
@@ -100,6 +102,9 @@ class Memory(NamedTuple):
     x: Array
     lam: Array
     rho: Array
+    out: Array
+    slope: Array
+    teacher: Array
     a: Array
     dv: Array
     trained: Array
@@ -125,6 +130,9 @@ def make_memory(W: Array, v: Array, streams: NDArray[np.uint64], batch: int, P: 
         x=np.zeros((batch, L)),
         lam=np.zeros((batch, K)),
         rho=np.zeros((batch, P)),
+        out=np.zeros((batch, K)),
+        slope=np.zeros((batch, K)),
+        teacher=np.zeros((batch, P)),
         a=np.zeros((batch, K)),
         dv=np.zeros((H, K)),
         trained=np.zeros(H),

@@ -1,4 +1,4 @@
-"""SGD with an activation that cannot be compiled: the passes over memory are, the response is not.
+"""SGD with an activation that cannot be compiled: all but its values are.
 
 The same steps, on the same random numbers, as in `odekit_kernels.committee.sgd.steps`.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels.committee.sgd.steps import advance, finish
+from odekit_kernels.committee.sgd.steps import advance, finish, respond_alone
 
 __all__ = ["squared_slopes_plain", "train_plain"]
 
@@ -22,24 +22,17 @@ def train_plain(
     for i in range(steps):
         advance(rate, i > 0, rule, memory)
         rate = float(eta_w[min(i, len(eta_w) - 1)])
-        respond(g, dg, rate, float(eta_v[min(i, len(eta_v) - 1)]), rule, memory)
+        activate(g, dg, rule, memory)
+        respond_alone(rate, float(eta_v[min(i, len(eta_v) - 1)]), rule, memory)
     if steps:
         finish(rate, rule, memory)
 
 
-def respond(g: Any, dg: Any, eta_w: float, eta_v: float, rule: Any, memory: Any) -> None:
-    """From the fields to the update of both layers."""
-    v, scale = memory.v, 1.0 / np.sqrt(rule.N)
-    b, h = len(memory.lam), rule.head[memory.task]
-    u = rule.u[memory.task]
-    lam = memory.lam * scale
-    out, teacher = g(lam), np.where(u != 0, g(memory.rho * scale), 0.0)
-    delta = memory.label + (u * teacher).sum(axis=1) - (v[h] * out).sum(axis=1)
-    memory.a[:] = eta_w * scale / b * v[h] * dg(lam) * delta[:, None]
-    force = -np.bincount(h, minlength=len(v))[:, None] / b
-    force = force * (rule.kappa_v * v + rule.F_v * v - rule.Fv)
-    np.add.at(force, h, out * delta[:, None] / b)
-    v += eta_v / rule.N * force
+def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
+    """`steps.activate` for functions g and dg of arrays."""
+    memory.lam[:] *= 1.0 / np.sqrt(rule.N)
+    memory.out[:], memory.slope[:] = g(memory.lam), dg(memory.lam)
+    memory.teacher[:] = g(memory.rho / np.sqrt(rule.N))
 
 
 def squared_slopes_plain(

@@ -11,35 +11,48 @@ from typing import Any
 
 from numba import extending, types
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.activations import ERF, LINEAR, RELU
+from odekit_kernels._jit import inner, kernel
+from odekit_kernels.committee.activations import CODES as COMPILED
+from odekit_kernels.committee.activations.erf import ROOT_HALF, ROOT_TWO_OVER_PI
+from odekit_kernels.committee.moments import chain
 from odekit_kernels.committee.sgd.memory import PAD
 from odekit_kernels.committee.sgd.stream import below, choose, normal, normals
-from odekit_kernels.committee.work import inner
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 __all__ = [
     "BLOCK",
+    "CODES",
     "GELU",
     "QUADRATIC",
     "SOFTPLUS",
     "TANH",
+    "activate",
     "advance",
+    "choose_samples",
     "finish",
     "overlaps",
+    "pulled",
+    "respond",
+    "respond_alone",
     "squared_slopes",
     "train",
+    "values",
 ]
 
 BLOCK = 16 * PAD
 """Inputs at a time: a row of a block is 4 KiB."""
 
-TANH, GELU, SOFTPLUS, QUADRATIC = 3, 4, 5, 6
-"""Codes of activations beyond those whose moments are compiled; a float is leaky ReLU's slope."""
+TANH, GELU, SOFTPLUS, QUADRATIC = range(len(COMPILED), len(COMPILED) + 4)
+CODES = {
+    **COMPILED,
+    "tanh": TANH,
+    "gelu": GELU,
+    "softplus": SOFTPLUS,
+    "quadratic": QUADRATIC,
+}
+"""By name, those beyond the ones with compiled moments too; a float is leaky ReLU's slope."""
 
 _numba: Any = extending
-_ROOT_HALF = math.sqrt(0.5)
-_SLOPE = math.sqrt(2.0 / math.pi)
 
 
 # ------------------------------------------------------------------------------------- activations
@@ -60,38 +73,30 @@ def slope(dg: Any, z: float) -> Any:
 
 
 @inner
-def _value(code: int, z: float) -> float:
-    if code == ERF:
-        return math.erf(z * _ROOT_HALF)
-    if code == LINEAR:
-        return z
-    if code == RELU:
-        return max(z, 0.0)
+def _smooth_value(code: int, z: float) -> float:
     if code == TANH:
         return math.tanh(z)
     if code == GELU:
-        return 0.5 * z * math.erfc(-z * _ROOT_HALF)
+        return 0.5 * z * math.erfc(-z * ROOT_HALF)
     if code == SOFTPLUS:
         return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
     return z * z if code == QUADRATIC else math.nan
 
 
 @inner
-def _slope(code: int, z: float) -> float:
-    if code == ERF:
-        return _SLOPE * math.exp(-0.5 * z * z)
-    if code == LINEAR:
-        return 1.0
-    if code == RELU:
-        return 1.0 if z > 0.0 else 0.0
+def _smooth_slope(code: int, z: float) -> float:
     if code == TANH:
         e = math.exp(-2.0 * abs(z))
         return 4.0 * e / ((1.0 + e) * (1.0 + e))
     if code == GELU:
-        return 0.5 * math.erfc(-z * _ROOT_HALF) + 0.5 * _SLOPE * z * math.exp(-0.5 * z * z)
+        return 0.5 * math.erfc(-z * ROOT_HALF) + 0.5 * ROOT_TWO_OVER_PI * z * math.exp(-0.5 * z * z)
     if code == SOFTPLUS:
         return 0.5 * (1.0 + math.tanh(0.5 * z))
     return 2.0 * z if code == QUADRATIC else math.nan
+
+
+_value = chain("value", _smooth_value)
+_slope = chain("slope", _smooth_slope)
 
 
 @inner
@@ -124,6 +129,13 @@ def _typed_slope(dg: Any, z: Any) -> Any:  # noqa: ARG001 - numba reads the name
     return lambda dg, z: dg(z)
 
 
+@kernel(_nrt=False)
+def values(g: Any, dg: Any, z: Any, out: Any, out_slope: Any) -> None:
+    """g(z) and g'(z) of many numbers, shape (n,) each."""
+    for i in range(z.shape[0]):
+        out[i], out_slope[i] = value(g, z[i]), slope(dg, z[i])
+
+
 # ----------------------------------------------------------------------------------- vector loops
 
 
@@ -147,11 +159,16 @@ def add_scaled(w: Any, i: int, shrink: float, a: float, x: Any, j: int, count: i
 
 
 @inner
+def pulled(w: Any, F: Any, Fa: Any, shrink: float, rate: float) -> Any:
+    """Weights after decay and the pull of consolidations."""
+    return shrink * w - rate * (F * w - Fa)
+
+
+@inner
 def pull(w: Any, F: Any, Fa: Any, i: int, shrink: float, rate: float, count: int) -> None:
-    """w ← shrink·w − rate·(F w − Fa)."""
+    """Decay and the pull of consolidations on a block of one unit's weights."""
     for l in range(i, i + count, WIDTH):
-        w_l = load(w, l)
-        store(w, l, shrink * w_l - rate * (load(F, l) * w_l - load(Fa, l)))
+        store(w, l, pulled(load(w, l), load(F, l), load(Fa, l), shrink, rate))
 
 
 @inner
@@ -242,40 +259,59 @@ def finish(eta_w: float, rule: Any, memory: Any) -> None:
 
 
 @inner
-def target(g: Any, rule: Any, memory: Any, j: int) -> float:
-    """The label of one sample, its noise included."""
-    y = memory.label[j]
-    s = memory.task[j]
-    for n in range(rule.u.shape[1]):
-        if rule.u[s, n] != 0.0:
-            y += rule.u[s, n] * value(g, memory.rho[j, n] / math.sqrt(rule.N))
-    return y
+def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
+    """From sums to local fields, and what the activation makes of them."""
+    lam, rho = memory.lam, memory.rho
+    scale = 1.0 / math.sqrt(rule.N)
+    for j in range(lam.shape[0]):
+        for n in range(rho.shape[1]):
+            if rule.u[memory.task[j], n] != 0.0:
+                memory.teacher[j, n] = value(g, rho[j, n] / math.sqrt(rule.N))
+        for k in range(lam.shape[1]):
+            lam[j, k] *= scale
+            memory.out[j, k] = value(g, lam[j, k])
+            memory.slope[j, k] = slope(dg, lam[j, k])
 
 
 @inner
-def respond(g: Any, dg: Any, eta_w: float, eta_v: float, rule: Any, memory: Any) -> None:
-    """From the fields to the update of both layers; the readouts move at once."""
-    v, lam, a, dv, trained = memory.v, memory.lam, memory.a, memory.dv, memory.trained
-    b, K = lam.shape
+def error(rule: Any, memory: Any, j: int) -> float:
+    """δ = y − Σ_k v_k g(λ_k) of one sample, its noise included."""
+    s, delta = memory.task[j], memory.label[j]
+    for n in range(rule.u.shape[1]):
+        if rule.u[s, n] != 0.0:
+            delta += rule.u[s, n] * memory.teacher[j, n]
+    for k in range(memory.out.shape[1]):
+        delta -= memory.v[rule.head[s], k] * memory.out[j, k]
+    return delta
+
+
+@inner
+def respond(eta_w: float, eta_v: float, rule: Any, memory: Any) -> None:
+    """After `activate`: the update of both layers; the readouts move at once."""
+    v, a, dv, trained = memory.v, memory.a, memory.dv, memory.trained
+    b, K = a.shape
     scale = 1.0 / math.sqrt(rule.N)
-    dv[:] = 0.0
-    trained[:] = 0.0
+    for h in range(v.shape[0]):
+        trained[h] = 0.0
+        for k in range(K):
+            dv[h, k] = 0.0
     for j in range(b):
-        h = rule.head[memory.task[j]]
-        delta = target(g, rule, memory, j)
+        h, delta = rule.head[memory.task[j]], error(rule, memory, j)
         for k in range(K):
-            lam[j, k] *= scale
-            a[j, k] = value(g, lam[j, k])
-            delta -= v[h, k] * a[j, k]
-        for k in range(K):
-            dv[h, k] += a[j, k] * delta / b
-            a[j, k] = eta_w * scale / b * v[h, k] * slope(dg, lam[j, k]) * delta
+            dv[h, k] += memory.out[j, k] * delta / b
+            a[j, k] = eta_w * scale / b * v[h, k] * memory.slope[j, k] * delta
         trained[h] += 1.0 / b
     for h in range(v.shape[0]):
         for k in range(K):
             held = rule.F_v[h, k] * v[h, k] - rule.Fv[h, k]
             force = dv[h, k] - trained[h] * (rule.kappa_v * v[h, k] + held)
             v[h, k] += eta_v / rule.N * force
+
+
+@kernel(_nrt=False)
+def respond_alone(eta_w: float, eta_v: float, rule: Any, memory: Any) -> None:
+    """`respond`, for the loops of `plain`."""
+    respond(eta_w, eta_v, rule, memory)
 
 
 @kernel(_nrt=False)
@@ -299,7 +335,8 @@ def train(steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory
     for i in range(steps):
         advance(rate, i > 0, rule, memory)
         rate = eta_w[min(i, eta_w.shape[0] - 1)]
-        respond(g, dg, rate, eta_v[min(i, eta_v.shape[0] - 1)], rule, memory)
+        activate(g, dg, rule, memory)
+        respond(rate, eta_v[min(i, eta_v.shape[0] - 1)], rule, memory)
     if steps:
         finish(rate, rule, memory)
 

@@ -16,11 +16,10 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 
-from odekit_kernels._jit import kernel
-from odekit_kernels.committee.work import inner
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.simd import native
 
-__all__ = ["below", "choose", "normal", "normals", "streams", "uniform"]
+__all__ = ["below", "choose", "normal", "normals", "pair_at", "streams", "uniform"]
 
 _u = np.uint64
 _FIRST, _SECOND = _u(0xBF58476D1CE4E5B9), _u(0x94D049BB133111EB)
@@ -134,6 +133,21 @@ def radius(z: Any, sign: Any) -> Any:
 # --------------------------------------------------------------------------------------- variates
 
 
+@inner
+def pair(z: Any, y: Any) -> Any:
+    """Two standard normal variates from two random words."""
+    # Half a turn; the other half is the same with the sign changed.
+    angle = (unit(y) - 1.5) * _PI
+    r = radius(z, y)
+    return r * cosine(angle), r * sine(angle)
+
+
+@inner
+def pair_at(seed: Any, gamma: Any, place: Any) -> Any:
+    """The variates by the numbers at a place of a stream and after it."""
+    return pair(mix(seed + gamma * place), mix(seed + gamma * (place + _ONE)))
+
+
 @kernel(_nrt=False)
 def normals(stream: Any, x: Any, first: int, count: int) -> None:
     """Fill part of a flat array with standard normal variates, and advance the stream.
@@ -152,14 +166,7 @@ def normals(stream: Any, x: Any, first: int, count: int) -> None:
     # Slices: an index that may be negative, as numba sees first + i, keeps the loop scalar.
     left, right = x[first : first + half], x[first + half : first + 2 * half]
     for i in range(half):
-        place = taken + _TWO * np.uint64(i)
-        z = mix(seed + gamma * place)
-        y = mix(seed + gamma * (place + _ONE))
-        # Half a turn; the other half is the same with the sign changed.
-        angle = (unit(y) - 1.5) * _PI
-        r = radius(z, y)
-        left[i] = r * cosine(angle)
-        right[i] = r * sine(angle)
+        left[i], right[i] = pair_at(seed, gamma, taken + _TWO * np.uint64(i))
     stream[2] = taken + np.uint64(2 * half)
 
 
@@ -182,7 +189,7 @@ def normal(stream: Any) -> Any:
     """One standard normal variate."""
     z = take(stream)
     y = take(stream)
-    return radius(z, y) * cosine((unit(y) - 1.5) * _PI)
+    return pair(z, y)[0]
 
 
 @inner

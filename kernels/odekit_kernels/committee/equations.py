@@ -1,0 +1,73 @@
+"""A committee as the integrators in lanes take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from odekit_kernels._jit import inner
+from odekit_kernels.committee import lanes
+from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
+from odekit_kernels.committee.one import Committee
+from odekit_kernels.committee.work import upper_index
+from odekit_kernels.lanes.values import pick
+
+__all__ = ["at_corner", "committee_of", "decode", "errors", "jacobian", "rhs", "tolerance"]
+
+
+def decode(m: Any, w: Any, row: Any) -> Any:
+    """The constants of one trajectory as the kernels of a single one take them."""
+    P, S, c, K, at = m.P, m.S, m.c, m.K, w.first
+    return Committee(
+        m.activation,
+        row[at.T : at.T + P * P].reshape((P, P)),
+        row[at.u : at.u + S * P].reshape((S, P)),
+        row[at.sigma : at.sigma + S],
+        row[at.p : at.p + S],
+        w.head,
+        w.move,
+        row[at.inverse_batch] * m.online,
+        row[at.kappa_w],
+        row[at.kappa_v],
+        row[at.F : at.F + c * K].reshape((c, K)),
+        w.anchor,
+        row[at.F_v : at.F_v + c * K].reshape((c, K)),
+        row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
+        w.v_head,
+    )
+
+
+committee_of = inner(decode)
+
+
+def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
+    """See `registry.rhs`."""
+    lanes.rhs(M, m, w, y, dy, moves, trains, decays)
+
+
+def errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    """See `registry.errors`."""
+    lanes.errors(M, m, w.watched_head, y)
+
+
+def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    """See `registry.jacobian`."""
+    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
+    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    jacobian_of_one(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
+
+
+def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    """See `registry.at_corner`: a unit that moves has all but vanished."""
+    for k in range(m.K):
+        if w.move[k] != 0.0 and pick(M, m.y + upper_index(k, k, m.K), lane) < small:
+            return True
+    return False
+
+
+def tolerance(m: Any, limits: Any, i: Any) -> Any:
+    """See `registry.tolerance`."""
+    if limits.corner > 0.0:
+        for k in range(m.K):
+            if i == upper_index(k, k, m.K):
+                return limits.atol_corner
+    return limits.atol

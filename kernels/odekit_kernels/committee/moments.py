@@ -1,0 +1,104 @@
+"""The functions of `activations`, each of the activation whose code is the first argument.
+
+A chain of comparisons, one a row of the table, that is compiled into each caller.
+"""
+
+# ruff: noqa: ARG001 - the ends of a chain have the arguments of its links
+
+from __future__ import annotations
+
+from importlib import import_module
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from odekit_kernels._jit import inner
+from odekit_kernels.committee import activations
+from odekit_kernels.lanes.values import fill, put
+
+__all__ = [
+    "chain",
+    "diffusion",
+    "diffusion_gradient",
+    "drive",
+    "drive_gradient",
+    "drive_in_lanes",
+    "norms_in_lanes",
+    "power_in_lanes",
+    "second",
+    "second_gradient",
+    "second_in_lanes",
+    "self_slope_in_lanes",
+]
+
+
+def chain(name: str, end: Any) -> Any:
+    """The function of this name of every activation, and `end` for all other codes.
+
+    Parameters
+    ----------
+    name : str
+        Of a function that every file of `activations` has.
+    end : kernel
+        Called with the code too.
+
+    Returns
+    -------
+    kernel
+        Takes the code, and then the function's arguments.
+    """
+    # Written out with the arguments by name, for numba has no list of functions: as closures in
+    # closures, with arguments in a tuple, a right-hand side took 7 % more at K = P = 2, and lanes
+    # of linear units rounded otherwise. The module's name keeps it out of the cache on disk, whose
+    # key is a function's name and bytecode.
+    names: dict[str, Any] = {"__name__": "chain", "end": end}
+    rest, lines = "", []
+    for code, row in enumerate(activations.TABLE):
+        function = getattr(import_module(f"{activations.__name__}.{row.name}"), name)
+        names[row.name] = function
+        rest = ", ".join(signature(getattr(function, "py_func", function)).parameters)
+        lines += [f" if activation == {code}:", f"  return {row.name}({rest})"]
+    lines.append(f" return end(activation, {rest})")
+    exec("\n".join([f"def call(activation, {rest}):", *lines]), names)
+    return inner(names["call"])
+
+
+@inner
+def refuse(activation: Any, *rest: Any) -> None:
+    """Stop where moments are asked for that no kernel computes."""
+    raise ValueError("activation: no compiled moments for this code")
+
+
+# In lanes codes are checked as plans are made; on a device nothing could be raised.
+
+
+@inner
+def unknown(activation: Any, M: Any, *rest: Any) -> Any:
+    """NaN."""
+    return fill(M, np.nan)
+
+
+@inner
+def unknown_drive(activation: Any, M: Any, m: Any) -> None:
+    """NaN for A."""
+    for i in range(m.K * m.D):
+        put(M, m.A + i, np.nan)
+
+
+@inner
+def no_norms(activation: Any, M: Any, m: Any) -> None:
+    """Nothing."""
+
+
+second = chain("second", refuse)
+drive = chain("drive", refuse)
+diffusion = chain("diffusion", refuse)
+second_gradient = chain("second_gradient", refuse)
+drive_gradient = chain("drive_gradient", refuse)
+diffusion_gradient = chain("diffusion_gradient", refuse)
+norms_in_lanes = chain("norms_in_lanes", no_norms)
+second_in_lanes = chain("second_in_lanes", unknown)
+drive_in_lanes = chain("drive_in_lanes", unknown_drive)
+power_in_lanes = chain("power_in_lanes", unknown)
+self_slope_in_lanes = chain("self_slope_in_lanes", unknown)

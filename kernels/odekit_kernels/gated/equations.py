@@ -1,0 +1,35 @@
+"""Linear networks as the integrators in lanes take them."""
+
+# ruff: noqa: ARG001 - every system has the same functions, with all arguments
+
+from __future__ import annotations
+
+from typing import Any
+
+from odekit_kernels.gated import flow
+from odekit_kernels.gated.paths import Plan
+from odekit_kernels.integrators.registry import register
+from odekit_kernels.lanes.values import pick
+
+__all__ = ["errors", "jacobian", "rhs"]
+
+
+def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
+    """See `registry.rhs`."""
+    flow.rhs(M, m, w, y, dy)
+
+
+def errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    """See `registry.errors`."""
+    flow.errors(M, m, w, y)
+
+
+def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    """See `registry.jacobian`."""
+    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    for j in range(m.T):
+        work.memory[work.plan.table + j] = row[j]
+    flow.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)
+
+
+register(Plan, rhs=rhs, errors=errors, jacobian=jacobian)
