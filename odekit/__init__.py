@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from odekit.base.version import __version__
 
 importlib.import_module("odekit.systems")  # the table of systems; each is imported on first use
 

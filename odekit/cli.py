@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from odekit import __version__
 from odekit.base.errors import OdekitError, printable
+from odekit.base.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -243,8 +243,13 @@ def show(file: Path) -> int:
     default="auto",
     help="Time axis; phases: a logarithmic one for each.",
 )
+@click.option(
+    "--align/--no-align",
+    default=True,
+    help="Networks with their units in the order that fits the first result best (so by default).",
+)
 @OVERWRITE
-def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> int:
+def plot(files: tuple[Path, ...], output: Path, time: str, align: bool, overwrite: bool) -> int:
     """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
     from odekit.dataset.wholeness import whole
@@ -254,7 +259,7 @@ def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> i
     first, *others = results = [open_result(file) for file in files]
     for ds in results:
         whole(ds)
-    plot_run(first, output, time=time, overwrite=overwrite, beside=others)
+    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align)
     click.echo(output)
     return DONE
 
@@ -290,7 +295,9 @@ def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -
 
 def _load(path: Path) -> Scenario:
     """Read a scenario, or the problem that a result file holds."""
-    stored = path.is_dir()
+    from odekit.store.files import as_path
+
+    stored = as_path(path).is_dir()
     if not stored:
         with path.open("rb") as file:
             stored = file.read(4).startswith(SIGNATURES)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("plot", "sweep", "test")
-TESTS = ("test_store.py", "test_store_refuses.py", "test_zarr.py", "test_zarr_manifest.py")
+TESTS = ("test_store.py", "test_store_refuses.py", "test_zarr.py")
 _REQUIREMENT = re.compile(r"([\w.-]+)(\[[\w,.-]+\])?>=([\w.]+)")
 
 

@@ -292,7 +292,7 @@ def oscillating(**settings):
 
 
 def test_an_oscillating_activation_is_integrated_or_the_run_ends():
-    """dQ is (η²/b) v² (Σ c c I4 + σ² J2) to a part in 10⁷ here, or the status says it is not."""
+    """dQ is all but (η²/b) v² (Σ c c I4 + σ² J2) here, or the status says that it is not."""
     ds = ok.solve(oscillating(), t_eval=np.linspace(0, 3, 301))
     Q = ds.Q.values[:, 0, 0]
     assert Q.max() > 8.0

@@ -245,13 +245,14 @@ def test_a_pace_that_leads_nowhere(method):
 
 @pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("method", ["RK45", "Rodas5P", None])
-def test_units_that_die_stall(method):
-    """Two ReLU units whose readouts have the wrong sign: the derivative jumps where they die."""
+def test_units_that_die(method):
+    """Two ReLU units whose readouts have the wrong sign: they fall to zero and stay there."""
     phase = ok.Phase("main", 30.0, labelled("eta", 0.5, 0.7), gradient_flow=True)
     problem = soft(phase, heads=[-0.5, -1.0], seed=4, activation="relu", std=0.6)
     run = ok.solve(problem, method=method, max_seconds=60.0)
-    assert_kept(run, ok.Status.STALLED)
-    assert (run.t_last > 1.0).all()
+    assert (run.status == ok.Status.COMPLETED).all()
+    assert float(abs(run.Q[:, -1]).max()) == 0.0
+    assert (run.n_steps < 2000).all()
 
 
 class Clock:

@@ -306,3 +306,22 @@ def test_a_partial_sweep_is_shown(tmp_path, capsys, name):
     assert f"{24 - finished} of 24 runs interrupted" in said
     assert "Unfinished" in said
     assert main(["show", str(tmp_path)]) == cli.IO_ERROR
+
+
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
+@pytest.mark.parametrize("method", ["DOP853", "RK45"])
+def test_an_interrupt_at_any_call_resumes_to_the_bit(tmp_path, method):
+    """Within a step, or while rows are interpolated: no step is counted, no row kept, twice."""
+    from odekit.integrate.run import Run
+    from odekit.store.checkpoint import Checkpoint
+
+    problem, options = committee(ok.Phase("main", 10.0, 0.5)), SolverOptions(method=method)
+    rows = np.linspace(0.0, 10.0, 41)
+    whole = Run(problem, options, rows, None).integrate(StopAfter(10**9))
+    for looks in (1, 5, 40, 41, 42, 43, 44, 45, 100):
+        saved = Checkpoint(tmp_path / str(looks), 1e6)
+        cut = Run(problem, options, rows, saved).integrate(StopAfter(looks))
+        assert cut["status"] == ok.Status.INTERRUPTED
+        resumed = Run(problem, options, rows, saved).integrate(StopAfter(10**9))
+        for name in ("time", "Q", "R", "n_steps", "t_last", "method"):
+            np.testing.assert_array_equal(resumed[name], whole[name])

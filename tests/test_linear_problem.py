@@ -311,7 +311,10 @@ def test_what_committees_have_works_or_is_refused():
     ok.testing.assert_conserved(run)
     ok.testing.assert_conserved(run, "imbalance_hidden")
     for refused, said in (
-        (lambda: ok.simulate(problem(), input_dim=50, seed=0), "`problem` must be a Problem"),
+        (
+            lambda: ok.simulate(problem(), input_dim=50, seed=0),
+            "must be of a system with finite networks",
+        ),
         (lambda: ok.testing.assert_error_nonincreasing(run), "must be a result of a Problem"),
         (lambda: ok.compare(run, run), "`sim` must be a result of odekit.simulate"),
         (lambda: plot_run(run, beside=[alone]), "`beside` must be left out"),

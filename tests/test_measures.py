@@ -83,8 +83,8 @@ def test_default_tasks_are_those_before_and_after_the_switch(runs):
     ds = runs[0]
     xr.testing.assert_identical(m.forgetting(ds), m.forgetting(ds, "1"))
     xr.testing.assert_identical(m.transfer(ds), m.transfer(ds, "2"))
-    both = m.forgetting(ds, ["1", "2"])
-    xr.testing.assert_identical(both.sel(task="2"), m.forgetting(ds, "2"))
+    both = m.transfer(ds, ["1", "2"])
+    xr.testing.assert_identical(both.sel(task="2"), m.transfer(ds, "2"))
 
 
 @pytest.mark.parametrize("curve", [m.forgetting, m.transfer])
@@ -132,6 +132,81 @@ def test_initial_rate_is_the_slope_of_the_equations(copied):
     expected = exact_rates(ds, setting)
     found = [m.initial_rate(m.forgetting(ds)), -m.initial_rate(m.transfer(ds))]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+SECONDS = {
+    "by time": {},
+    "by threshold": {"until": 0.05},
+    "copied head": {"copy_heads": {"2": "1"}},
+    "consolidation": {"consolidation": ok.Consolidation("fisher", 1.0, "1")},
+}
+ETAS = xr.DataArray([0.5, 1.0, 1.5], dims="eta", coords={"eta": [0.5, 1.0, 1.5]})
+
+
+@pytest.mark.parametrize("second", SECONDS.values(), ids=SECONDS)
+def test_a_sweep_that_switches_by_threshold_has_the_numbers_of_its_runs(second):
+    """Switches and ends lie between the rows of the sweep; a run has rows there."""
+    ends = {"learning_rate": ETAS, "until": 0.05}
+    ds = ok.solve(problem(0.5, **second).replace_phase(0, **ends))
+    F, gain = m.forgetting(ds), m.transfer(ds)
+    rates = m.initial_rate(ds, task=["1", "2"])
+    assert rates.dims == ("eta", "task")
+    for i, eta in enumerate(ETAS.values):
+        ends["learning_rate"] = eta
+        alone = ok.solve(problem(0.5, **second).replace_phase(0, **ends), rtol=1e-12, atol=1e-14)
+        f, g = m.forgetting(alone), m.transfer(alone)
+        fitted = [m.initial_rate(f), -m.initial_rate(g)]
+        # Runs at rtol 1e-8; the fit is the less accurate one.
+        np.testing.assert_allclose(rates[i], fitted, rtol=2e-6)
+        for curve, one in ((F, f), (gain, g)):
+            np.testing.assert_allclose(m.final(curve)[i], m.final(one), rtol=0, atol=1e-8)
+            # A maximum between rows is as far off as the curve bends within one of 0.4: 1e-5.
+            highest = m.maximum(curve)[i]
+            np.testing.assert_allclose(highest, m.maximum(one), rtol=0, atol=1e-5)
+            if m.maximum(one) == m.final(one):
+                np.testing.assert_allclose(
+                    highest.time_since_switch, m.maximum(one).time_since_switch, rtol=1e-7
+                )
+
+
+def test_a_phase_between_two_rows_is_followed():
+    ds = ok.solve(problem(0.5, until=0.05).replace_phase(0, learning_rate=ETAS, until=0.05))
+    few = ok.solve(
+        problem(0.5, until=0.05).replace_phase(0, learning_rate=ETAS, until=0.05),
+        t_eval=[0.0, 0.5, 79.0, 80.0],
+    )
+    for curve in (m.forgetting, m.transfer):
+        np.testing.assert_allclose(m.final(curve(few)), m.final(curve(ds)), rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(m.initial_rate(few), m.initial_rate(ds))
+
+
+def test_initial_rate_of_what_cannot_be_solved_again_is_fitted():
+    ds = ok.solve(problem(0.5)).drop_attrs()
+    with pytest.warns(UserWarning, match="initial_rate sees the rows"):
+        found = m.initial_rate(ds, task="1")
+    np.testing.assert_array_equal(found, m.initial_rate(m.forgetting(ds, "1")))
+
+
+def test_an_error_put_in_place_of_another_has_its_own_value_at_the_switch():
+    ds = ok.solve(problem(0.5))
+    twice = ds.assign(generalization_error=2 * ds.generalization_error)
+    np.testing.assert_array_equal(m.forgetting(twice), 2 * m.forgetting(ds))
+
+
+def test_forgetting_of_all_tasks_that_were_trained():
+    family = ok.task_family(tasks=3, feature_similarity=0.3)
+    start = ok.OrderParameters.draw(2, family.T, weight_std=0.1, input_dim=10_000, seed=7)
+    heads = family.heads([1.0, 0.6])
+    phases = [ok.Phase(task, 10.0, 1.0, 1.0) for task in family.tasks]
+    ds = ok.solve(ok.Problem(start, heads, family.tasks, phases))
+    first, second = (m.forgetting(ds, "all", switch=s) for s in (1, 2))
+    assert first.dims == second.dims == ("task", "time")
+    assert first.task.values.tolist() == ["1"]
+    assert second.task.values.tolist() == ["1", "2"]
+    for task in second.task.values:
+        xr.testing.assert_identical(second.sel(task=task), m.forgetting(ds, str(task), switch=2))
+    with pytest.raises(ProblemError, match="nothing to forget yet"):
+        m.forgetting(ds, ["1", "3"], switch=2)
 
 
 @pytest.mark.parametrize("rows", [np.linspace(0, 2, 21), np.append(0, np.geomspace(1e-3, 2, 60))])
@@ -253,7 +328,11 @@ def test_curves_start_at_zero_and_forgetting_is_minus_transfer(error, first):
         (lambda ds: m.initial_rate(m.forgetting(ds), span=-1.0), "span", "> 0"),
         (lambda ds: m.plateau(ds, phase=2), "phase", "0 to 1"),
         (lambda ds: m.plateau(ds, "3"), "task", "'1', '2'"),
-        (lambda ds: m.plateau(ds, shortest=1.0), "shortest", "> 1"),
+        (lambda ds: m.plateau(ds, contrast=0.0), "contrast", "> 0"),
+        (lambda ds: m.plateau(ds, threshold=[0.1]), "threshold", "one number"),
+        (lambda ds: m.forgetting(ds, "2"), "task", "transfer"),
+        (lambda ds: m.forgetting(ds.drop_attrs(), "all"), "task", "does not hold its problem"),
+        (lambda ds: m.plateau(ds.expand_dims("start")), "ds", "ds.rename(start='start_')"),
         (lambda ds: m.readout_entropy(ds, "3"), "head", "'1', '2'"),
         (lambda ds: m.overlap_cosine(ds.drop_vars("T")), "ds", "'T'"),
     ],

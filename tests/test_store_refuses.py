@@ -132,7 +132,7 @@ from pathlib import Path
 import numpy as np
 from test_store import assert_same, example
 from odekit.base.errors import StoreError
-from odekit.store import open as open_store
+from odekit.store.netcdf import open as open_store
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 data, good = path.read_bytes(), open_store(path)
 rng = np.random.default_rng(0)

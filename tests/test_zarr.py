@@ -347,9 +347,8 @@ def test_measures_take_what_is_opened_lazily(tmp_path):
     whole = ok.solve(problem)
     lazy = ok.solve(problem, store=tmp_path / "g.zarr", chunk_size=2)
     m = ok.measures
-    curves = [m.forgetting, m.transfer, lambda ds, task: m.plateau(ds, task)["start"]]
     for measure in [
-        *(lambda ds, f=f: f(ds, "1") for f in curves),
+        *(lambda ds, f=f: f(ds, "1") for f in (m.forgetting, m.transfer)),
         lambda ds: m.final(ds.generalization_error),
         lambda ds: m.maximum(m.forgetting(ds, "1")),
         m.overlap_cosine,
@@ -358,3 +357,6 @@ def test_measures_take_what_is_opened_lazily(tmp_path):
         found = measure(lazy)
         assert found.chunks is not None
         np.testing.assert_array_equal(found.values, measure(whole).values)
+    # These solve the problem again, and are there at once.
+    xr.testing.assert_equal(m.plateau(lazy), m.plateau(whole))
+    xr.testing.assert_equal(m.initial_rate(lazy), m.initial_rate(whole))

@@ -12,6 +12,7 @@ __all__ = [
     "ProblemError",
     "ScenarioError",
     "StoreError",
+    "StoreExistsError",
     "SweepError",
     "printable",
 ]
@@ -121,6 +122,10 @@ class StoreError(OdekitError, OSError):
     def __str__(self) -> str:
         """Say it in one or two sentences."""
         return printable(f"{self.path}: {self.reason}. {self.remedy}".rstrip())
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """There is a file of this name, which may not be replaced."""
 
 
 class CheckpointError(OdekitError):

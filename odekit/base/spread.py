@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,15 @@ import numpy as np
 from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError
 
-CORE = ("student", "student_other", "teacher", "teacher_other")
 MAX_COMBINATIONS = 10_000
 """Most combinations for which a builder (a draw, a teacher) is evaluated one by one."""
 
 
 def spread(
-    function: Callable[..., Any], cores: Sequence[tuple[str, ...]], **given: Any
+    function: Callable[..., Any],
+    cores: Sequence[tuple[str, ...]],
+    inner: Collection[str] = (),
+    **given: Any,
 ) -> list[Any]:
     """Evaluate a builder of arrays for every combination of its swept arguments.
 
@@ -26,6 +28,8 @@ def spread(
         Takes `given` without labels and returns one array for each of `cores`.
     cores : sequence of tuples of str
         Names of the dims of every array.
+    inner : collection of str
+        Dims of the arguments that `function` takes whole: they are not swept.
     **given : object
         Arguments; labelled arrays among them make the results labelled.
     """
@@ -34,8 +38,8 @@ def spread(
         return list(function(**given))
     import xarray as xr
 
-    aligned = xr.broadcast(*swept.values(), exclude=CORE)
-    dims = tuple(d for d in aligned[0].dims if d not in CORE)
+    aligned = xr.broadcast(*swept.values(), exclude=inner)
+    dims = tuple(d for d in aligned[0].dims if d not in inner)
     arrays = dict(zip(swept, (a.transpose(*dims, ...) for a in aligned), strict=True))
     shape = tuple(aligned[0].sizes[d] for d in dims)
     if np.prod(shape) > MAX_COMBINATIONS:

@@ -73,8 +73,7 @@ class Status(_Flag):
     STALLED = (
         4,
         "the steps became too small to reach the end",
-        "If a ReLU unit dies there (its weights reach zero), stop before; else loosen `rtol` and "
-        "`atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
+        "Loosen `rtol` and `atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
     )
     STEP_BUDGET = (
         5,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from odekit.base.errors import ProblemError
 from odekit.base.status import Outcome, Status
 from odekit.dataset.variable import Variable, coordinate
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 COMMON = [
     coordinate("time", "float64", "steps / N", symbol="t"),
@@ -55,7 +60,7 @@ REPLICA = "replica"
 def registry(own: Iterable[Variable], unit_of_time: str = "steps / N") -> dict[str, Variable]:
     """A system's own variables and the common ones, coordinates first, by name."""
     common = [replace(v, long_name=v.long_name.replace("steps / N", unit_of_time)) for v in COMMON]
-    every = sorted([*own, *common], key=lambda v: not v.coordinate)
+    every = sorted([*own, *common], key=lambda v: (v.name != "time", not v.coordinate))
     return {v.name: v for v in every}
 
 
@@ -77,3 +82,21 @@ def document(variables: Mapping[str, Variable]) -> str:
         dims = ", ".join(v.dims if v.coordinate else ("…", *v.dims))
         rows.append(f"| `{v.name}` | {dims} | {v.dtype} | {v.symbol} | {v.long_name} |")
     return "\n".join(rows)
+
+
+def sweep_dims(ds: xr.Dataset) -> list[str]:
+    """Dims of a dataset that come before those of its variables, replicas among them."""
+    error = ds["generalization_error"]
+    return [str(d) for d in error.dims if d not in ("time", "task")]
+
+
+def no_clash(argument: str, ds: xr.Dataset, names: Iterable[str]) -> None:
+    """Refuse sweep dims that have the name of a dim or variable of what is made of a dataset."""
+    for dim in sweep_dims(ds):
+        if dim in names:
+            raise ProblemError(
+                argument,
+                "must not have a sweep dim that is named as a part of the result is",
+                repr(dim),
+                f"Rename it: ds.rename({dim}='{dim}_').",
+            )

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from odekit import __version__
 from odekit.base.errors import ProblemError
 from odekit.base.text import array_digest, canonical_json, plain_text
+from odekit.base.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["SCHEMA_VERSION", "problem_of", "provenance"]
+__all__ = ["SCHEMA_VERSION", "problem_of", "provenance", "solver_option"]
 
 SCHEMA_VERSION = 1
 """Version of the dataset's layout; a file of a newer one is refused."""
@@ -78,6 +78,14 @@ def provenance(
         "odekit_problem_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "environment": canonical_json(_versions()),
     }
+
+
+def solver_option(ds: xr.Dataset, name: str, default: float) -> float:
+    """A number among the options that a dataset was solved with; the default where it says none."""
+    try:
+        return float(json.loads(ds.attrs.get("odekit_solver", "{}")).get(name, default))
+    except (TypeError, ValueError, AttributeError):
+        return default
 
 
 def problem_of(ds: xr.Dataset) -> dict[str, Any]:

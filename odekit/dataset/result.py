@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from odekit import __version__
 from odekit.base.errors import ProblemError
+from odekit.base.version import __version__
 from odekit.dataset.assemble import assemble, variables_of
 from odekit.dataset.provenance import provenance
 from odekit.problem.axes import Axis, axes

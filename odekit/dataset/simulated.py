@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SIMULATION = "odekit_simulation"
 """Attribute of a dataset that says how it was simulated, as JSON."""
+ALIGNED = "odekit_aligned"
+"""Attribute that counts networks whose units were put in another order, for a picture."""
 
 
 def simulation_of(ds: xr.Dataset) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from odekit.base.errors import ProblemError
-from odekit.dataset.assemble import check
+from odekit.dataset.assemble import check, system_in
 from odekit.dataset.common import REPLICA
 from odekit.dataset.provenance import problem_of
 from odekit.problem.axes import axes
@@ -21,8 +21,10 @@ __all__ = ["fitting_problem", "whole"]
 _REMEDY = "Was it edited? Open the result that odekit wrote, or solve the problem again."
 
 
-def whole(ds: xr.Dataset, activation: Any = None) -> AnyProblem:
+def whole(ds: xr.Dataset, activation: Any = None) -> AnyProblem | None:
     """The problem of a result that has every variable, as registered, and fits the problem.
+
+    None for one of a system that is not known here, whose common variables are all there.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ def whole(ds: xr.Dataset, activation: Any = None) -> AnyProblem:
     if faults:
         more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
         raise ProblemError("ds", "must be a whole result of odekit", faults[0] + more, _REMEDY)
-    return fitting_problem(ds, activation)
+    return None if system_in(ds) is None else fitting_problem(ds, activation)
 
 
 def fitting_problem(ds: xr.Dataset, activation: Any = None) -> AnyProblem:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from odekit.base.errors import ProblemError
 from odekit.dataset.assemble import variables_in
 from odekit.dataset.common import REPLICA
-from odekit.dataset.simulated import SIMULATION, simulation_of
+from odekit.dataset.simulated import ALIGNED, SIMULATION, simulation_of
 from odekit.drawing.style import TASKS, colormap, scale_of
 
 if TYPE_CHECKING:
@@ -132,4 +132,5 @@ def _name(ds: xr.Dataset) -> str:
     if SIMULATION not in ds.attrs:
         return "theory"
     networks = f", {ds.sizes[REPLICA]} networks" if REPLICA in ds.dims else ""
-    return f"SGD, $N={simulation_of(ds)['input_dim']}${networks}"
+    moved = f" ({ds.attrs[ALIGNED]} aligned)" if ds.attrs.get(ALIGNED) else ""
+    return f"SGD, $N={simulation_of(ds)['input_dim']}${networks}{moved}"

@@ -147,6 +147,7 @@ class Engine:
         self.on_device = gpu.choose(options.device, size)
         self.numbers = np.zeros((size, NUMBERS))
         self.counts = np.zeros((size, KEPT), dtype=np.int64)
+        self.ends: list[Floats] = []  # the states with which the phases ended
 
     def run(self) -> dict[str, Any]:
         """Integrate everything, and return the variables of the dataset by name."""
@@ -159,6 +160,7 @@ class Engine:
             frame, y = self.points.enter(index, frame, y)
             alive = self.record.status == Status.COMPLETED
             self._phase(index, frame, y, alive)
+            self.ends.append(y.copy())
             self._close(index, alive, self.points.errors(y[:, self.points.shown(frame)]))
         return self._arrays()
 

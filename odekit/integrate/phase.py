@@ -116,7 +116,8 @@ class Integrator:
 
     def _to_bound(self, bound: float) -> Outcome | None:
         while self.position.t < bound:
-            stepper = self._stepper(bound)
+            with self.rhs.stopping():
+                stepper = self._stepper(bound)
             kind = stepper.kind
             while stepper.kind == kind and self.position.t < bound:
                 outcome = self._one_step(stepper, bound)
@@ -152,7 +153,8 @@ class Integrator:
 
     def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
         self.budget.check()
-        t_old, y_old = stepper.step()
+        with self.rhs.stopping():
+            t_old, y_old = stepper.step()
         self.budget.spend_step(stepper.t, self.end)
         watched = self.equations.has_event
         bracket = self._threshold_within(stepper, t_old, y_old) if watched else None

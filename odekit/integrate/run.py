@@ -13,7 +13,6 @@ from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Asked
 from odekit.base.saved import Saved
 from odekit.base.status import Outcome, Status
-from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import SolverOptions, default_times
 from odekit.integrate.phase import End, Integrator, Position
 from odekit.integrate.policy import Policy
@@ -143,9 +142,8 @@ class Run:
             self._emit,
             self._after_step,
         )
-        with stoppable(self.budget.check_time):
-            accurate = self.equations.accurate(self.position.y)
-            result = integrator.run() if accurate else INACCURATE
+        accurate = self.equations.accurate(self.position.y)
+        result = integrator.run() if accurate else INACCURATE
         if result.status == Status.NONFINITE and self.equations.refused:
             result = INACCURATE
         position = self.position

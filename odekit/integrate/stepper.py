@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -14,7 +15,14 @@ from scipy.integrate import BDF, DOP853, LSODA, RK23, RK45, Radau
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
 from odekit.base.status import Status
-from odekit.integrate.options import MAX_STEPS, SolverOptions
+from odekit.integrate.compiling import stoppable
+from odekit.integrate.options import (
+    MAX_STEPS,
+    MULTISTEP,
+    MULTISTEP_SAFETY,
+    SolverOptions,
+    step_tolerance,
+)
 
 Rhs = Callable[[float, Floats], Floats]
 
@@ -30,7 +38,7 @@ EXPLICIT = ("RK23", "RK45", "DOP853")
 
 WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
 """So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
-run that sits at a jump of its derivative, such as a ReLU unit that dies."""
+run that sits at a jump of its derivative."""
 CALLS_PER_STEP = 20_000
 """A step of any method takes tens of evaluations; one that takes this many hangs."""
 LARGEST = 1e100
@@ -102,6 +110,20 @@ class Guarded:
         self.rhs = rhs
         self.budget = budget
         self.calls_in_step = 0
+        self.stoppable = False
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Let Ctrl-C and the time allowed end what is computed within, and compilation.
+
+        Only where nothing has been counted or kept of a step: a resumed run takes it once more.
+        """
+        self.stoppable = True
+        try:
+            with stoppable(self.budget.check_time):
+                yield
+        finally:
+            self.stoppable = False
 
     def __call__(self, t: float, y: Floats) -> Floats:
         """Time derivative at a trial point."""
@@ -110,7 +132,8 @@ class Guarded:
         if self.calls_in_step > CALLS_PER_STEP:
             raise Halt(Status.STALLED)
         # At every one: a right-hand side of many units takes seconds.
-        self.budget.check_time()
+        if self.stoppable:
+            self.budget.check_time()
         dy = self.rhs(t, y)
         # |dy|² is finite only if every entry is: four times cheaper than isfinite().all(), and a
         # product, unlike a sum, warns of nothing.
@@ -172,8 +195,8 @@ class Stepper:
             self.bound,
             first_step=None if h is None else min(h, span),
             max_step=self.options.max_step,
-            rtol=self.options.rtol,
-            atol=self.atol,
+            rtol=step_tolerance(self.kind, self.options.rtol),
+            atol=self.atol * MULTISTEP_SAFETY if self.kind in MULTISTEP else self.atol,
             **keywords,
         )
         if self.kind in EXPLICIT:

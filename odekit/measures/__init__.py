@@ -6,7 +6,7 @@ rows or trajectories without values stay NaN.
 - after a switch of phases: `forgetting`, `transfer`, `initial_rate`, `maximum`, `final`;
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `imbalance`;
-- `plateau`: level, start and end;
+- `plateau`: level, start and end of all plateaus;
 - `conserved`: what the problem conserves, and how far the run drifts from it;
 - of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`.
 """

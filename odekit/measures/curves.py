@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def forgetting(
     ds : Dataset
         With the sweep dims it has.
     task : str or sequence of str, optional
-        By default the task trained in the phase before the switch.
+        By default the task trained in the phase before the switch; "all" for every task that was
+        trained before it (unless a task has that name). Several make the dim ``task``.
     switch : int
         Index of the phase that begins at the switch, 1 for the second one.
     through : int, optional
@@ -37,7 +39,7 @@ def forgetting(
 
     Returns
     -------
-    DataArray, dims (…, time)
+    DataArray, dims (…, time) or (…, task, time)
         From the switch, where it is 0, on; coordinate ``time_since_switch`` beside ``time``. Where
         the switches of a sweep differ, this coordinate has the sweep's dims and the rows before
         each switch are NaN, as are trajectories that never reached theirs.
@@ -45,17 +47,24 @@ def forgetting(
     Raises
     ------
     ProblemError
-        If there is no such switch, nothing has reached it, or the task is ambiguous.
+        If there is no such switch, nothing has reached it, the task is ambiguous or no phase before
+        the switch trains it.
 
     Notes
     -----
     ε(t_s) is the row at the switch, the state with which the old phase ended: a head copied there
     changes the error by a jump. Where no row stands at the switch (other `t_eval`; phases of a
-    sweep that end by threshold) ε(t_s) is the dataset's `phase_end_error`.
+    sweep that end by threshold) ε(t_s) is the dataset's `phase_end_error`, and the last row before
+    the switch stands for it. In the same way the first row after the end of a trajectory, or of the
+    phase `through`, stands for that end, with the time since the switch and the error there.
     """
+    known = ds["task"].values.tolist()
+    if isinstance(task, str) and task == "all" and task not in known:
+        task = _trained_before(ds, switch, known)
     chosen = trained_task(ds, switch - 1, "forgetting") if task is None else task
-    change = _change(ds, chosen, switch, through)
-    return named(change, "forgetting", "error gained since the switch, eps(t_s + t) - eps(t_s)")
+    _check_learnt(ds, chosen, switch)
+    lost = change(ds, chosen, switch, through)
+    return named(lost, "forgetting", "error gained since the switch, eps(t_s + t) - eps(t_s)")
 
 
 def transfer(
@@ -79,8 +88,8 @@ def transfer(
         As of `forgetting`.
     """
     chosen = trained_task(ds, switch, "transfer") if task is None else task
-    change = -_change(ds, chosen, switch, through)
-    return named(change, "transfer", "error lost since the switch, eps(t_s) - eps(t_s + t)")
+    gained = -change(ds, chosen, switch, through)
+    return named(gained, "transfer", "error lost since the switch, eps(t_s) - eps(t_s + t)")
 
 
 def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
@@ -95,7 +104,8 @@ def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
     Returns
     -------
     DataArray of int64, dims (…)
-        −1 for trajectories that never reached it.
+        −1 for trajectories that never reached it. Where phases end between rows (by threshold, in
+        a sweep) the state in it is one shortly before the switch.
 
     Raises
     ------
@@ -107,12 +117,7 @@ def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
     after = phase >= switch
     row = after.argmax("time").where(after.any("time"), 0) - 1
     if int(row.max()) < 0:
-        raise ProblemError(
-            "switch",
-            "must have been reached, with rows on both sides of it",
-            f"switch {switch} of a run to t = {float(ds.time[-1]):g} from {float(ds.time[0]):g}",
-            "See the dataset's `status` and the times of its rows.",
-        )
+        raise _unreached(ds, switch)
     row = row.drop_vars("time", errors="ignore").astype("int64")
     return row.rename("switch_row").assign_attrs(long_name="row at the switch", units="1")
 
@@ -136,11 +141,7 @@ def trained_task(ds: xr.Dataset, phase: int, measure: str = "this measure") -> s
     known = ds["task"].values.tolist()
     if len(known) == 1:
         return str(known[0])
-    try:
-        written = problem_of(ds)["phases"][phase]["tasks"]
-        names = [written] if isinstance(written, str) else list(written)
-    except (ProblemError, LookupError, TypeError):
-        names = []
+    names = _trained(ds, phase) or []
     if len(names) != 1:
         raise ProblemError(
             "task",
@@ -168,6 +169,15 @@ def index(argument: str, value: object, least: int, most: int) -> int:
 # ------------------------------------------------------------------------------------------ helpers
 
 
+def _unreached(ds: xr.Dataset, switch: int) -> ProblemError:
+    return ProblemError(
+        "switch",
+        "must have been reached, with rows on both sides of it",
+        f"switch {switch} of a run to t = {float(ds.time[-1]):g} from {float(ds.time[0]):g}",
+        "See the dataset's `status` and the times of its rows.",
+    )
+
+
 def _check_switch(ds: xr.Dataset, switch: int) -> None:
     phases = int(ds.sizes.get("phase_index", int(ds["phase"].max()) + 1))
     if phases < 2:
@@ -177,40 +187,82 @@ def _check_switch(ds: xr.Dataset, switch: int) -> None:
     index("switch", switch, 1, phases - 1)
 
 
-def _change(
+def _trained(ds: xr.Dataset, phase: int) -> list[str] | None:
+    """Tasks that a phase trains; None if the dataset does not say."""
+    try:
+        written = problem_of(ds)["phases"][phase]["tasks"]
+        if isinstance(written, str):
+            return [written]
+        return [str(name) for name, share in written.items() if share != 0]
+    except (ProblemError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _trained_before(ds: xr.Dataset, switch: int, known: Sequence[str]) -> list[str]:
+    """All tasks that the phases before a switch train."""
+    _check_switch(ds, switch)
+    found = [_trained(ds, phase) for phase in range(switch)]
+    if any(names is None for names in found):
+        raise ProblemError(
+            "task",
+            "must be named where the dataset does not hold its problem",
+            "'all'",
+            f"Name some of {', '.join(map(repr, known))}.",
+        )
+    return [name for name in known if any(name in (names or ()) for names in found)]
+
+
+def _check_learnt(ds: xr.Dataset, task: str | Sequence[str], switch: int) -> None:
+    """Refuse the forgetting of what no phase before the switch trains."""
+    _check_switch(ds, switch)
+    found = [_trained(ds, phase) for phase in range(switch)]
+    for name in [task] if isinstance(task, str) else task:
+        # That it is no task at all is said elsewhere.
+        never = all(names is not None and name not in names for names in found)
+        if never and name in ds["task"].values.tolist():
+            raise ProblemError(
+                "task",
+                f"must be one that a phase before the switch, {switch}, trains",
+                repr(name),
+                "There is nothing to forget yet: its error is followed by `transfer`.",
+            )
+
+
+def change(
     ds: xr.Dataset, task: str | Sequence[str], switch: int, through: int | None
 ) -> xr.DataArray:
     """ε(t) − ε(t_s) over the rows from the switch to the end of the phase `through`."""
     import xarray as xr
 
-    switch_row(ds, switch)
+    _check_switch(ds, switch)
     last = _last_phase(ds, switch, through)
     error = _errors(ds, task)
-    before = {"phase_index": switch - 1}
-    end: Any = np.nan
-    known: Any = np.nan
-    if "phase_end" in ds:
-        end = ds["phase_end"].isel(before, drop=True)
-    if "phase_end_error" in ds:
-        known = _errors(ds, task, "phase_end_error").isel(before, drop=True)
-    change, since = xr.apply_ufunc(
-        lambda e, p, t, s, k: _since_switch(e, p, t, s, k, switch, last),
+    unknown = xr.DataArray(np.full(last + 1, np.nan), dims="phase_index")
+    followed = {"phase_index": slice(0, last + 1)}
+    ends = ds["phase_end"].isel(followed) if "phase_end" in ds else unknown
+    known = "phase_end_error" in ds
+    end_errors = _errors(ds, task, "phase_end_error").isel(followed) if known else unknown
+    moved, since = xr.apply_ufunc(
+        partial(_since_switch, switch, last),
         error,
         ds["phase"],
         ds["time"],
-        end,
-        known,
-        input_core_dims=[["time"], ["time"], ["time"], [], []],
+        ends,
+        end_errors,
+        input_core_dims=[["time"], ["time"], ["time"], ["phase_index"], ["phase_index"]],
         output_core_dims=[["time"], ["time"]],
         vectorize=True,
         dask="parallelized",
+        output_dtypes=[np.float64, np.float64],
     )
     if "task" in since.dims:
         since = since.isel(task=0, drop=True)
     since = _common(since.drop_vars("task", errors="ignore"))
     rows = np.flatnonzero(since.notnull().any([d for d in since.dims if d != "time"]).values)
+    if not rows.size:
+        raise _unreached(ds, switch)
     since = since.assign_attrs(long_name="time since the switch, steps / N", units="1")
-    curve: xr.DataArray = change.assign_coords(
+    curve: xr.DataArray = moved.assign_coords(
         time=ds["time"], time_since_switch=since.drop_vars("time")
     ).isel(time=slice(rows[0], rows[-1] + 1))
     return curve.transpose(..., "time")
@@ -246,19 +298,42 @@ def _errors(
 
 
 def _since_switch(
-    error: Floats, phase: Any, time: Floats, end: float, known: float, switch: int, last: int
+    switch: int,
+    last: int,
+    error: Floats,
+    phase: Any,
+    time: Floats,
+    ends: Floats,
+    end_errors: Floats,
 ) -> tuple[Floats, Floats]:
     """Change of the error and time since the switch, NaN outside the rows of the curve."""
-    change, since = np.full(time.size, np.nan), np.full(time.size, np.nan)
-    after = phase >= switch
-    row = int(after.argmax()) - 1
-    if row < 0 or not after.any():
-        return change, since
-    begin = end if np.isfinite(end) else time[row]
-    if not np.isfinite(known):
+    moved, since = np.full(time.size, np.nan), np.full(time.size, np.nan)
+    rows = np.flatnonzero(phase >= 0)
+    after = rows[phase[rows] >= switch]
+    before = rows[phase[rows] < switch]
+    row = int(before[-1]) if before.size else -1
+    between = np.isfinite(ends[switch]) and row + 1 < time.size
+    if row < 0 or not (after.size or between):
+        return moved, since
+    begin = ends[switch - 1] if np.isfinite(ends[switch - 1]) else time[row]
+    known = end_errors[switch - 1]
+    if time[row] == begin or not np.isfinite(known):
         known = error[row] if phase[row] == switch - 1 else np.nan
-    rows = np.flatnonzero(after & (phase <= last))
-    change[row], since[row] = 0.0, 0.0
-    change[rows] = error[rows] - known
-    since[rows] = time[rows] - begin
-    return change, since
+    followed = after[phase[after] <= last]
+    moved[row], since[row] = 0.0, 0.0
+    moved[followed], since[followed] = error[followed] - known, time[followed] - begin
+    _put_end(moved, since, time, ends[switch:] - begin, end_errors[switch:] - known, begin)
+    return moved, since
+
+
+def _put_end(
+    moved: Floats, since: Floats, time: Floats, ends: Floats, changes: Floats, begin: float
+) -> None:
+    """The end of the last phase, in the row after it where no row stands there."""
+    known = np.flatnonzero(np.isfinite(ends) & np.isfinite(changes))
+    if not known.size or known[-1] != np.isfinite(ends).sum() - 1:
+        return
+    end = ends[known[-1]]
+    row = int(np.searchsorted(time - begin, end))
+    if row < time.size and np.isnan(since[row]):
+        moved[row], since[row] = changes[known[-1]], end

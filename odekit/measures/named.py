@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from odekit.base.errors import ProblemError
 from odekit.base.status import Status
 from odekit.dataset.assemble import system_in
-from odekit.measures.curves import forgetting, switch_row, transfer
+from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
 from odekit.measures.summaries import final, initial_rate, maximum
 from odekit.problem.system import Measured, System
 
@@ -136,7 +136,11 @@ def evaluate(ds: xr.Dataset, name: str) -> xr.DataArray:
 def _of_curve(ds: xr.Dataset, measure: Measure) -> tuple[xr.DataArray, tuple[str, ...]]:
     """A number of a curve, and the labels that are left: one label is the task's."""
     task, left = (measure.labels[0], ()) if len(measure.labels) == 1 else (None, measure.labels)
-    return OF_CURVES[measure.taken](CURVES[measure.base](ds, task)), left
+    if measure.taken != "initial_rate":
+        return OF_CURVES[measure.taken](CURVES[measure.base](ds, task)), left
+    forgets = measure.base == "forgetting"
+    rate = initial_rate(ds, task=task or trained_task(ds, 0 if forgets else 1, measure.base))
+    return (rate if forgets else -rate), left
 
 
 def say(measure: Measure, known: Mapping[str, Measured]) -> str:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.base.arrays import Floats
-from odekit.base.checks import number, positive
+from odekit.base.checks import positive
 from odekit.base.errors import ProblemError
+from odekit.dataset.common import no_clash, sweep_dims
+from odekit.measures.again import SIMULATION, NotAgain, from_rows
+from odekit.measures.course import Course, read
 from odekit.measures.curves import index, trained_task
+from odekit.measures.dense import solved
+from odekit.measures.stretches import Stretch, stretches
 
 if TYPE_CHECKING:
     import xarray as xr
 
-WINDOW = 1.25
-"""Slopes compare the error at t·1.25 and t/1.25, so that neither the grid nor noise sets them."""
-CONVERGED = 1e-12
-"""Errors this far below the largest are rounding, not a plateau."""
-NONE = (np.nan, np.nan, np.nan)
+TEXTS = {
+    "level": "error on the plateau",
+    "start": "start of the plateau",
+    "end": "end of the plateau",
+}
 
 
 def plateau(
@@ -26,41 +31,78 @@ def plateau(
     task: str | None = None,
     phase: int = 0,
     threshold: float = 0.1,
-    shortest: float = 2.0,
+    contrast: float = 5.0,
 ) -> xr.Dataset:
-    """The longest plateau of a task's error in a phase.
+    """All plateaus of a task's error in a phase, in order.
 
-    A plateau is a stretch in which log ε changes by less than `threshold` per unit of log t, t the
-    time since the phase began. The stretch at the start, before anything has been learned, is none.
-    One that lasts to the end of the phase, where nothing tells a plateau from a floor, counts only
-    if there is no other.
+    A plateau is a stretch of a phase in which the error ε stays within a factor 1 + `threshold` of
+    its level, and before and after which it moves much faster: within as much time as the plateau
+    lasts, ε goes on beyond the edge of that band by at least another factor 1 + `threshold`, and
+    somewhere on this way its average d ln ε/dt since the edge is `contrast` times what crosses the
+    band in the time that the plateau lasts, 2 ln(1 + threshold)/(end − start). The level is ε where
+    |d ln ε/dt| is least. Of stretches that overlap the flattest is the plateau.
+
+    So exponentials have none, nor have power laws (of exponents above half the `threshold`) or a
+    single maximum or minimum, and a late and short plateau counts as an early one does. The stretch
+    with which a phase begins, before anything has been learned, is none, unless the error jumped at
+    the switch (a copied head). One that lasts to the end of the phase, where nothing tells a
+    plateau from a floor, is the last and has no end. Errors below 1e-12 of the largest, or 10
+    `rtol` of it, are none.
 
     Parameters
     ----------
     ds : Dataset
-        With the sweep dims it has.
+        With the sweep dims it has. The problem that it holds is solved again, as it was, with rows
+        of its own: the rows of `ds` do not matter.
     task : str, optional
         By default the task that the phase trains.
     phase : int
     threshold : float
-        Slope, in powers of time, below which the error stands still.
-    shortest : float
-        Least ratio of end to start (times since the phase began), > 1.
+        Largest relative distance of the error from the level.
+    contrast : float
+        How much faster the error moves before and after.
 
     Returns
     -------
-    Dataset, dims (…)
-        ``level``, the error where it changes least; ``start`` and ``end`` on the axis ``time``. All
-        are NaN where there is no plateau; ``end`` is NaN where the phase ends on it.
+    Dataset, dims (…, plateau)
+        ``level``, ``start`` and ``end`` on the axis ``time``; `end` is NaN where the phase ends on
+        the plateau. As many entries as the trajectory with most has, none if there is no plateau at
+        all; those that others lack are NaN.
+
+    Warns
+    -----
+    UserWarning
+        If a result of theory cannot be solved again (functions of one's own, data that were changed
+        or joined): its rows decide.
 
     Raises
     ------
     ProblemError
-        If the phase or the task does not exist, or the task is ambiguous.
-    """
-    import xarray as xr
+        If the phase or the task does not exist, the task is ambiguous, or a sweep dim has the name
+        of a variable of the result.
 
-    limit, ratio = float(np.asarray(positive("threshold", threshold))), _ratio(shortest)
+    Notes
+    -----
+    Simulations have nothing between their rows: a running median over five of them is taken, and
+    levels are means over the plateau.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> problem = ok.Problem(
+    ...     state=ok.OrderParameters.draw(2, 2, weight_std=1e-3, input_dim=10_000, seed=7),
+    ...     heads={"main": [1.0, 1.0]},
+    ...     tasks={"main": ok.Task(readout=[1.0, 1.0])},
+    ...     phases=[ok.Phase("main", duration=1000.0, learning_rate=0.5)],
+    ... )
+    >>> found = ok.measures.plateau(ok.solve(problem, t_eval=[0.0, 1000.0]))
+    >>> found.level.values.round(4)
+    array([0.0147])
+    """
+    limits = {
+        "threshold": float(np.asarray(positive("threshold", threshold))),
+        "contrast": float(np.asarray(positive("contrast", contrast))),
+    }
     index("phase", phase, 0, int(ds.sizes.get("phase_index", int(ds["phase"].max()) + 1)) - 1)
     name = trained_task(ds, phase, "plateau") if task is None else task
     known = ds["task"].values.tolist()
@@ -68,77 +110,51 @@ def plateau(
         raise ProblemError(
             "task", f"must be a task of the run ({', '.join(map(repr, known))})", repr(name)
         )
-    found = xr.apply_ufunc(
-        lambda e, p, t: _longest(e, p, t, phase, limit, np.log(ratio)),
-        ds["generalization_error"].sel(task=name),
-        ds["phase"],
-        ds["time"],
-        input_core_dims=[["time"]] * 3,
-        output_core_dims=[[], [], []],
-        vectorize=True,
-        dask="parallelized",
-        output_dtypes=[np.float64] * 3,
-    )
-    texts = ("error on the plateau", "start of the plateau", "end of the plateau")
-    return xr.Dataset(
-        {
-            key: array.rename(None).drop_attrs().assign_attrs(long_name=text, units="1")
-            for key, array, text in zip(("level", "start", "end"), found, texts, strict=True)
-        }
-    )
+    no_clash("ds", ds, [*TEXTS, "plateau"])
+    dims = sweep_dims(ds)
+    found = np.full([ds.sizes[d] for d in dims], None, dtype=object)
+    noisy = SIMULATION in ds.attrs
+    for place, course in _courses(ds, name, phase, limits["threshold"]):
+        one = np.full((), None, dtype=object)
+        one[()] = _stretches(course, limits, noisy)
+        found[(*(place.get(d, slice(None)) for d in dims), ...)] = one
+    return _listed(ds, found)
 
 
-def _ratio(shortest: float) -> float:
-    value = number("shortest", shortest, "be > 1", lambda x: x > 1, "It is a ratio of two times.")
-    return float(np.asarray(value))
+def _courses(
+    ds: xr.Dataset, task: str, phase: int, threshold: float
+) -> Iterator[tuple[dict[str, int], Course]]:
+    """Places in a dataset and the courses that belong there: later ones replace earlier ones."""
+    try:
+        yield from solved(ds, task, phase, threshold)
+    except NotAgain as reason:
+        from_rows(reason, "plateau")
+        yield from read(ds, task, phase)
 
 
-def _longest(
-    error: Floats, phase: Any, time: Floats, index: int, threshold: float, shortest: float
-) -> tuple[float, float, float]:
-    """Level, start and end of the longest plateau of one trajectory."""
-    own = np.flatnonzero(phase == index)
-    if own.size < 3:
-        return NONE
-    before = max(own[0] - 1, 0)
-    start, at_start = (time[before] if own[0] else 0.0), error[before]
-    own = own[time[own] > start]
-    error, time = error[own], time[own]
-    x, y = np.log(time - start), _log(error)
-    slope = _slopes(x, y)
-    stretches = _stretches(np.abs(slope) < threshold)
-    fell = abs(float(_log(at_start)) - y[0]) > threshold
-    floor = CONVERGED * np.nanmax(np.append(error, at_start))
-    ended: list[tuple[float, ...]] = []
-    open_ended: list[tuple[float, ...]] = []
-    for a, b in stretches:
-        flattest = a + int(np.argmin(np.abs(slope[a : b + 1])))
-        if x[b] - x[a] < shortest or (a == 0 and not fell) or not error[flattest] > floor:
-            continue
-        last = b == x.size - 1
-        (open_ended if last else ended).append(
-            (x[b] - x[a], float(error[flattest]), float(time[a]), np.nan if last else time[b])
-        )
-    best = max(ended or open_ended, default=None, key=lambda found: found[0])
-    return NONE if best is None else (best[1], best[2], float(best[3]))
+def _stretches(course: Course, limits: dict[str, float], noisy: bool) -> list[Stretch]:
+    """Plateaus along a course."""
+    if course.t.size < 3:
+        return []
+    error = np.maximum(course.error, course.floor)
+    before = np.maximum(course.before, course.floor)
+    jumped = bool(abs(np.log(error[0] / before)) > np.log1p(limits["threshold"]))
+    found = stretches(course.t, error, begin=course.begin, jumped=jumped, noisy=noisy, **limits)
+    least = course.floor * (1 + limits["threshold"])
+    return [one for one in found if one.level > least]
 
 
-def _log(error: Any) -> Any:
-    """Logarithm, NaN for errors that rounding has taken below zero."""
-    return np.log(np.where(np.asarray(error) > 0, error, np.nan))
+def _listed(ds: xr.Dataset, found: Any) -> xr.Dataset:
+    """Lists of stretches of every trajectory as a dataset."""
+    import xarray as xr
 
-
-def _slopes(x: Floats, y: Floats) -> Floats:
-    """dy/dx over a window about each point, one-sided at both ends."""
-    low = np.maximum(x - np.log(WINDOW), x[0])
-    high = np.minimum(x + np.log(WINDOW), x[-1])
-    # Rows farther apart than the window: their neighbours.
-    low = np.minimum(low, np.append(x[0], x[:-1]))
-    high = np.maximum(high, np.append(x[1:], x[-1]))
-    return np.asarray((np.interp(high, x, y) - np.interp(low, x, y)) / (high - low))
-
-
-def _stretches(flat: Any) -> list[tuple[int, int]]:
-    """First and last index of every run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat.astype(int), [0]])))
-    return [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
+    dims = sweep_dims(ds)
+    most = max((len(one) for one in found.flat), default=0)
+    values = np.full((*found.shape, most, 3), np.nan)
+    for place in np.ndindex(found.shape):
+        values[place][: len(found[place])] = np.array(found[place]).reshape(-1, 3)
+    variables = {
+        key: ((*dims, "plateau"), values[..., i], {"long_name": text, "units": "1"})
+        for i, (key, text) in enumerate(TEXTS.items())
+    }
+    return xr.Dataset(variables, {d: ds[d] for d in dims if d in ds.coords})

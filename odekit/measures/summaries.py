@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import count, positive
 from odekit.base.errors import ProblemError
 from odekit.dataset.variable import named
+from odekit.measures.again import NotAgain, from_rows
+from odekit.measures.curves import change, trained_task
+from odekit.measures.slopes import slopes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,34 +27,90 @@ NEGLIGIBLE = 1e-9
 """Change of an error that is within a run's tolerance: curves this flat have the rate they have."""
 
 
-def initial_rate(curve: xr.DataArray, span: float | None = None, degree: int = 4) -> xr.DataArray:
+def initial_rate(
+    curve: xr.DataArray | xr.Dataset,
+    span: float | None = None,
+    degree: int = 4,
+    *,
+    task: str | Sequence[str] | None = None,
+    switch: int = 1,
+) -> xr.DataArray:
     """Slope of a curve just after the switch.
 
-    A polynomial is fitted to the rows with 0 < time_since_switch <= span, its constant free, so
-    that the jump of a copied head is no part of the slope.
+    Of a dataset of theory it is dε/dt as the phase begins, from the equations: the derivative of
+    the error along the right-hand side, in the state at the switch, to which its problem is solved
+    again; the rows do not matter. That is the initial rate of `forgetting`, and minus that of
+    `transfer`.
+
+    Of a curve, or of a simulation, a polynomial is fitted to the rows with
+    0 < time_since_switch <= span, its constant free, so that the jump of a copied head is no part
+    of the slope.
 
     Parameters
     ----------
-    curve : DataArray
-        Of `forgetting` or `transfer`.
+    curve : Dataset or DataArray
+        A result; or a curve, as `forgetting` and `transfer` return it.
     span : float, optional
         By default four times the first row's time and at least five rows: on the default grid of a
         run that is t <= 0.04, where the quartic has a relative error of about 1e-7. Give a longer
         one for the noise of simulations.
     degree : int
         Of the polynomial; lower it to average over noise.
+    task : str or sequence of str, optional
+        Of a dataset: by default the task trained in the phase before the switch.
+    switch : int
+        Of a dataset: index of the phase that begins at the switch.
 
     Returns
     -------
     DataArray
-        Without ``time``. NaN where the rows do not resolve it: with fewer than two of them and,
-        unless `span` is given, where a polynomial of one degree less disagrees by 5 %.
+        Without ``time``. NaN where a trajectory never reached the switch and, of curves, where the
+        rows do not resolve it: with fewer than two of them and, unless `span` is given, where a
+        polynomial of one degree less disagrees by 5 %.
+
+    Warns
+    -----
+    UserWarning
+        If a dataset of theory cannot be solved again: its rows decide.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> problem = ok.Problem(
+    ...     state=ok.OrderParameters(Q=[[0.5]], R=[[0.2, 0.0]], T=[[1.0, 0.0], [0.0, 1.0]]),
+    ...     heads={"a": [1.0], "b": [1.0]},
+    ...     tasks={"a": ok.Task(readout=[1.0, 0.0]), "b": ok.Task(readout=[0.0, 1.0])},
+    ...     phases=[ok.Phase("a", 20.0, 0.5), ok.Phase("b", 20.0, 0.5)],
+    ... )
+    >>> float(ok.measures.initial_rate(ok.solve(problem)).round(4))
+    0.0109
     """
-    _check_curve(curve)
+    import xarray as xr
+
     order = count("degree", degree, most=12)
     wide = None if span is None else float(np.asarray(positive("span", span)))
+    if isinstance(curve, xr.Dataset):
+        return _rate_of_dataset(curve, wide, order, task, switch)
+    _check_curve(curve)
     slope = _along_time(lambda y, t: _slope(y, t, wide, order), curve)
     return named(slope, f"{curve.name}_initial_rate", f"initial rate of {curve.name}")
+
+
+def _rate_of_dataset(
+    ds: xr.Dataset,
+    span: float | None,
+    degree: int,
+    task: str | Sequence[str] | None,
+    switch: int,
+) -> xr.DataArray:
+    chosen = trained_task(ds, switch - 1, "initial_rate") if task is None else task
+    curve = change(ds, chosen, switch, None)
+    try:
+        rate = slopes(ds, switch).sel(task=chosen if isinstance(chosen, str) else list(chosen))
+    except NotAgain as reason:
+        from_rows(reason, "initial_rate")
+        rate = _along_time(lambda y, t: _slope(y, t, span, degree), curve)
+    return named(rate, "initial_rate", "rate of the error just after the switch")
 
 
 def maximum(curve: xr.DataArray) -> xr.DataArray:
@@ -72,9 +132,10 @@ def maximum(curve: xr.DataArray) -> xr.DataArray:
 def final(curve: xr.DataArray) -> xr.DataArray:
     """Last value of a curve, or of any variable over ``time``.
 
-    It is that of the last row. For trajectories that stopped early that is the last one they
-    reached: mask them by ``ds.status == 0`` where that matters. Runs of a sweep that end by
-    threshold stop between rows; the errors at their very ends are ``ds.phase_end_error``.
+    Curves of `forgetting` and `transfer` have the ends of their trajectories, between rows too; of
+    other variables it is that of the last row (errors at the very ends of phases are
+    ``ds.phase_end_error``). For trajectories that stopped early it is the last one they reached:
+    mask them by ``ds.status == 0`` where that matters.
 
     Returns
     -------

@@ -69,6 +69,10 @@ class Consolidation:
             label("task", self.task)
 
 
+PENALTIES = ("weight_decay", "readout_weight_decay")
+"""Numbers of a phase that are >= 0, and change its equations where they are not 0."""
+
+
 @dataclass(frozen=True, eq=False)
 class Phase:
     """A stretch of training on one task or on a mixture of tasks.
@@ -81,7 +85,7 @@ class Phase:
         Length in units of steps/N, > 0; with `until`, the longest the phase may last.
     learning_rate : float, callable or Schedule
         η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
-        tabulated once (`Schedule.from_function`).
+        tabulated once, kinks and jumps included (`Schedule.from_function`).
     readout_learning_rate : float, callable or Schedule
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional
@@ -130,7 +134,7 @@ class Phase:
             put("tasks", _probabilities(self.tasks))
         for name in ("learning_rate", "readout_learning_rate"):
             put(name, _rate(name, getattr(self, name), self.duration))
-        for name in ("weight_decay", "readout_weight_decay"):
+        for name in PENALTIES:
             put(name, nonnegative(name, getattr(self, name)))
         put("until", _thresholds(self.until))
         put("batch_size", count("batch_size", self.batch_size, most=2**53))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,12 @@ def matrix(name: str, values: Any) -> Iterator[str]:
     yield "\n".join(f"{name if i == 0 else '':<2}{row}" for i, row in enumerate(rows))
 
 
-def say(value: Any) -> str:
-    """A value of the problem in a few characters."""
+def say(value: Any, core: Collection[str] = ()) -> str:
+    """A value of the problem in a few characters; `core` names the dims that no sweep has."""
     if isinstance(value, Schedule):
         return f"from {value.values[0]:g} to {value.values[-1]:g}"
     if is_labelled(value):
-        swept = [str(d) for d in value.dims if d not in ("student", "teacher")]
+        swept = [str(d) for d in value.dims if d not in core]
         return f"{extent(value.values)} over {', '.join(swept)}" if swept else say(value.values)
     array = np.asarray(value, dtype=float)
     if array.ndim == 0:

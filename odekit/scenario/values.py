@@ -114,10 +114,12 @@ def _axis(table: schema.Axis, axes: Axes) -> Any:
 def _labels(given: list[Any], size: int) -> Any:
     """Names or numbers under which the values of an axis are known in the result."""
     text = all(isinstance(x, str) and x.isascii() and x.isprintable() and x for x in given)
-    # Integers of any size compare; as an array they would not.
-    numeric = all(type(x) in (int, float) and abs(x) <= MOST_LABEL for x in given)
+    # As floats, which hold whole numbers up to 2^53.
+    numeric = all(
+        (type(x) is int and abs(x) <= 2**53) or (type(x) is float and np.isfinite(x)) for x in given
+    )
     if not (text or numeric) or not len(set(given)) == len(given) == size:
-        rule = f"must hold {size} different names in ASCII, or numbers"
+        rule = f"must hold {size} different names in ASCII, or numbers (whole ones up to 2^53)"
         raise ProblemError("labels", rule, str(given)[:80], "One for each value.")
     return np.asarray(given, dtype=np.str_ if text else float)
 

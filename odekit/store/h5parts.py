@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from odekit.store.h5bytes import UNDEFINED, Bytes, Message, need
 
-__all__ = ["Attribute", "attribute", "check_layout"]
+__all__ = ["Attribute", "attribute", "check_layout", "is_bare_dimension"]
 
 _SHUFFLE, _DEFLATE, _FLETCHER = 2, 1, 3
 _MOST_RANK = 32
@@ -18,9 +18,10 @@ _LITTLE, _SIGNED = 0, 8
 _FLOATS = {
     bytes.fromhex("11201f000400000000002000170800177f000000"),
     bytes.fromhex("11203f000800000000004000340b0034ff030000"),
-    # A dimension without a variable of its own is a dataset of this type, big-endian, and empty.
-    bytes.fromhex("11211f000400000000002000170800177f000000"),
 }
+# A dimension without a variable of its own is a dataset of this type, big-endian, and this NAME.
+_BARE_TYPE = bytes.fromhex("11211f000400000000002000170800177f000000")
+_BARE_NAME = b"This is a netCDF dimension but not a netCDF variable"
 _INTEGERS = {
     bytes([0x10, sign, 0, 0, size, 0, 0, 0, 0, 0, 8 * size, 0])
     for size in (1, 2, 4, 8)
@@ -84,6 +85,12 @@ def attribute(file: Bytes, start: int, size: int) -> Attribute:
     return Attribute(name, kind, data_at, count, item)
 
 
+def is_bare_dimension(file: Bytes, attributes: list[Attribute]) -> bool:
+    """Whether a dataset only stands for a dimension, which netCDF shows as no variable."""
+    names = [file.get(a.start, a.count * a.item) for a in attributes if a.name == "NAME"]
+    return any(name.startswith(_BARE_NAME) for name in names)
+
+
 def _attribute_type(data: bytes, name: str, what: str) -> tuple[str, int]:
     """Kind and size of an item; netCDF notes which dimensions a variable has as references."""
     size = int.from_bytes(data[4:8], "little")
@@ -118,10 +125,12 @@ def check_layout(
     layout: Message,
     fill: Message | None,
     filters: Message | None,
+    bare: bool,
 ) -> None:
     """Check that the data of a variable are in the file and have the size that they must have."""
     what = f"the variable `{name}`"
-    item = _type(file.get(kind.start, kind.size), what)
+    data = file.get(kind.start, kind.size)
+    item = 4 if bare and data[:20] == _BARE_TYPE else _type(data, what)
     text = file.number(kind.start, 1) & 15 == _CHARACTERS
     need(item == 1 or not text, f"{what} of a type that odekit does not write")
     shape = _shape(file, space.start, space.size, what)

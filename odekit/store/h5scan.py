@@ -21,7 +21,7 @@ import mmap
 from pathlib import Path
 
 from odekit.store.h5bytes import UNDEFINED, Bytes, Message, Strange, heap_objects, messages, need
-from odekit.store.h5parts import Attribute, attribute, check_layout
+from odekit.store.h5parts import Attribute, attribute, check_layout, is_bare_dimension
 
 __all__ = ["is_hdf5", "strangeness"]
 
@@ -166,7 +166,7 @@ def _dataset(file: Bytes, name: bytes, address: int) -> list[Attribute]:
     single = {kind: found[0] for kind, found in file_parts.items() if kind in _SINGLE}
     check_layout(
         file, shown, single[_SPACE], single[_TYPE], single[_LAYOUT],
-        single.get(_FILL), single.get(_FILTERS),
+        single.get(_FILL), single.get(_FILTERS), is_bare_dimension(file, attributes),
     )  # fmt: skip
     return attributes
 

@@ -22,7 +22,13 @@ from odekit.base.errors import OdekitError, ProblemError, StoreError
 from odekit.dataset.assemble import variables_in
 from odekit.dataset.provenance import SCHEMA_VERSION, problem_of
 from odekit.store.encode import CHECKSUMS, Item, Plan, checksum, encode
-from odekit.store.files import check_folder_target, check_target, write_atomic
+from odekit.store.files import (
+    as_path,
+    check_folder_target,
+    check_target,
+    remove_stale,
+    write_atomic,
+)
 from odekit.store.h5scan import is_hdf5, strangeness
 from odekit.store.zarrcheck import is_zarr
 from odekit.store.zarrstore import PART, open_folder
@@ -73,8 +79,12 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         If the dataset cannot be represented, or the file not be written. There is then no new
         file, and an old one is unharmed.
     """
-    zarr = Path(path).suffix == ".zarr"
+    suffix = as_path(path).suffix
+    zarr = suffix == ".zarr"
     target = check_folder_target(path, overwrite) if zarr else check_target(path, overwrite)
+    if suffix not in (".nc", ".zarr"):
+        reason = f"is named {suffix or 'without an ending'}"
+        raise StoreError(path, reason, "Name it .nc, a netCDF file, or .zarr, a Zarr folder.")
     if not isinstance(ds, xr.Dataset):
         given = type(ds).__name__
         raise StoreError(
@@ -149,7 +159,8 @@ def open(
         If it is no file of odekit, damaged, edited, of a newer version, larger than `max_bytes`,
         or refers to other files (external links, external or virtual storage).
     """
-    path = Path(path)
+    path = as_path(path)
+    remove_stale(path)
     if is_zarr(path):
         return open_folder(path, max_bytes, verify=verify)
     _check_outside(path)

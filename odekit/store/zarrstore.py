@@ -24,7 +24,7 @@ from odekit.base.text import plain_text
 from odekit.dataset.assemble import variables_in
 from odekit.dataset.common import SWEPT_TEXT
 from odekit.dataset.provenance import problem_of
-from odekit.store.files import check_folder_target
+from odekit.store.files import beside, check_folder_target, remove_stale
 from odekit.store.zarrcheck import Grid, check_manifest, check_tree, counts_of, is_leftover
 from odekit.store.zarrguard import guarded
 from odekit.store.zarrmanifest import DAMAGED, MANIFEST, write
@@ -137,7 +137,8 @@ class RegionWriter:
         variables = {}
         for name, values in arrays.items():
             dims = (*region, *self.dims[name])
-            stored = values.astype(_text()) if values.dtype.kind == "U" else values
+            # As objects: versions of xarray differ in the type by which they know stored text.
+            stored = values.astype(object) if values.dtype.kind == "U" else values
             variables[name] = (dims, stored)
         _to_zarr(xr.Dataset(variables), Path(self.path), mode="r+", region=dict(region))
 
@@ -197,8 +198,9 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         if name == MANIFEST or variable.dtype.kind not in "biufUT" or not str(name).isidentifier():
             reason = f"the variable `{name}` of type {variable.dtype} has no place in it"
             raise StoreError(path, reason, "Convert it to numbers or text, or drop it.")
-    written = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    written = beside(target)
     try:
+        remove_stale(target)
         lay_out(written, ds.compute(), {})
         publish(written, target, overwrite)
     finally:

@@ -79,6 +79,35 @@ def run_block(
     return arrays
 
 
+def end_states(
+    problem: AnyProblem, options: SolverOptions, *, threads: int, interrupts: Asked
+) -> list[list[tuple[float, Floats]]]:
+    """When, and with what states, the phases of every point of a sweep ended.
+
+    Returns
+    -------
+    list of list of tuple
+        For each point, of each phase; overlaps that the dataset does not show are among the
+        numbers of a state. Empty for points that did not come to the end of the last one.
+    """
+    found, start = axes(problem), np.zeros(1)
+    if suits(problem, options):
+        engine = Engine(problem, found, options, start, threads, interrupts)
+        engine.run()
+        times, done = engine.record.ends, engine.record.status == Status.COMPLETED
+        return [
+            [(float(t), y[i]) for t, y in zip(times[i], engine.ends, strict=True)] * bool(done[i])
+            for i in range(len(times))
+        ]
+    runs = [Run(at(problem, index), options, start, None) for _, index in points(found)]
+    for run in runs:
+        run.integrate(interrupts)
+    return [
+        list(zip(run.end_times, run.ends, strict=True)) * (run.status == Status.COMPLETED)
+        for run in runs
+    ]
+
+
 @dataclass(frozen=True)
 class Spec:
     """What one variable of a sweep is, before there is any of it."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from odekit.store.checkpoint import claim, damaged, read_arrays, read_json, write_arrays
+from odekit.store.checkpoint import (
+    PROBLEM_FILE,
+    claim,
+    damaged,
+    read_arrays,
+    read_json,
+    write_arrays,
+)
 from odekit.store.files import write_atomic
 from odekit.sweeps.chunks import Chunking
 
@@ -75,6 +83,15 @@ class ChunkFolder:
         """Nothing is done yet."""
         for record in self.folder.glob("chunk-*.json"):
             record.unlink()
+
+    def remove(self) -> None:
+        """Delete the folder, its identity last: a kill in between leaves one that is resumed."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != PROBLEM_FILE:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self, number: int, record: Mapping[str, Any]) -> None:
         """Note that a chunk is done; its data must be on the disk."""

@@ -294,5 +294,5 @@ class ZarrTarget(_Target):
                 "call puts it there."
             )
             raise StoreError(self.target, error.reason, remedy) from error
-        shutil.rmtree(self.part, ignore_errors=True)
+        self.chunks.remove()
         return open_folder(self.target, 2**62)

@@ -1,9 +1,10 @@
-"""Laws as a tool: assertions and Hypothesis strategies for order-parameter equations.
+"""Laws of committees as a tool: assertions and Hypothesis strategies for their equations.
 
 The assertions work on a right-hand side, ours (`right_hand_side`) or your own (`Flow`), at a point
 (`Blocks`), or on a finished dataset of theory or simulation. A broken law raises `LawBroken`, an
 AssertionError that names the law, its worst entry, the time, and the tolerance in units of rtol.
 
+Other systems have `assert_conserved`, and the laws that `odekit validate` checks.
 `odekit.testing.strategies` draws covariances, order parameters and whole problems; it needs
 Hypothesis (the extra ``test``).
 """

@@ -8,16 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from odekit.base.errors import ProblemError
-from odekit.dataset.common import REPLICA
+from odekit.dataset.assemble import system_in
+from odekit.dataset.common import REPLICA, no_clash
 from odekit.dataset.simulated import simulation_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 VARIABLES = ("Q", "R", "readout", "generalization_error")
+FIGURES = (
+    "aligned",
+    "deviation",
+    "mean_deviation",
+    "largest",
+    "spread",
+    "times_root_n",
+    "in_standard_errors",
+)
 
 
-def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
+def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Dataset:
     """Compare a simulation with the theory, variable by variable.
 
     Deviations are root mean squares over the times that both have and over components. Those of
@@ -31,6 +41,9 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
         Theory: what `odekit.solve` returned.
     sim : Dataset
         What `odekit.simulate` returned, for the same problem.
+    align : bool
+        Whether networks that found the theory's solution with their units in another order, or of
+        another sign, are relabelled first (`Problem.system`'s `aligned`).
 
     Returns
     -------
@@ -47,11 +60,14 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
             Standard deviation between networks (NaN for fewer than two, as is the next).
         ``in_standard_errors``
             `mean_deviation` in units of the standard error of the mean.
+        ``aligned``
+            Number of networks that were relabelled (without the dim ``variable``).
 
     Raises
     ------
     ProblemError
-        If they have no times or not the same units, tasks and sweep in common.
+        If they have no times or not the same units, tasks and sweep in common, or if a sweep dim
+        has the name of a part of the result.
 
     Examples
     --------
@@ -68,8 +84,12 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
     """
     import xarray as xr
 
-    words = simulation_of(sim)
+    words, moved = simulation_of(sim), xr.zeros_like(sim.status, dtype=bool)
+    system = system_in(sim)
+    if align and system is not None:
+        sim, moved = system.aligned(run, sim)
     theory, networks = aligned(run, sim)
+    no_clash("run", theory, ["variable", *FIGURES])
     if REPLICA not in networks.dims:
         networks = networks.expand_dims(REPLICA)
     _check_reached(theory, networks)
@@ -80,6 +100,7 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
     error = found.spread / np.sqrt(replicas)
     # Readouts that do not move have neither deviation nor spread.
     found["in_standard_errors"] = found.mean_deviation / error.where(error > 0)
+    found["aligned"] = moved.sum(REPLICA) if REPLICA in moved.dims else moved.astype("int64")
     found = found.transpose(..., "variable")
     return found.assign_attrs(input_dim=words["input_dim"], replicas=replicas)
 

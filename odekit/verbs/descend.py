@@ -16,6 +16,7 @@ from odekit.integrate.record import Record
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
 from odekit.problem.schedule import Schedule
+from odekit.problem.system import kinds, system_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,9 +55,10 @@ def descend(problem: AnyProblem, *, steps_per_unit: int = 1, t_eval: Any = None)
     array([0.  , 0.5 , 0.75])
     """
     if not isinstance(problem, AnyProblem) or axes(problem):
-        raise ProblemError("problem", "must be a LinearProblem without sweep dims", "another", "")
+        raise ProblemError("problem", "must be a problem without sweep dims", "another", "")
     if not problem.system.descends:
-        rule = "must be of a system that discrete steps are known for, such as 'linear'"
+        known = ", ".join(repr(kind) for kind in kinds() if system_of(kind).descends)
+        rule = f"must be of a system that discrete steps are known for ({known})"
         raise ProblemError("problem", rule, repr(problem.kind), "`odekit.simulate` takes others.")
     if any(isinstance(phase.learning_rate, Schedule) for phase in problem.phases):
         raise ProblemError("phases", "must have constant learning rates", "a schedule", "")

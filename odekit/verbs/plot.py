@@ -14,6 +14,8 @@ import numpy as np
 
 from odekit.base.checks import choice
 from odekit.base.errors import OdekitError, ProblemError
+from odekit.dataset.common import REPLICA
+from odekit.dataset.simulated import ALIGNED, SIMULATION
 from odekit.store.files import check_target, write_atomic
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def plot_run(
     time: str = "auto",
     overwrite: bool = False,
     beside: Sequence[xr.Dataset] = (),
+    align: bool = True,
 ) -> Figure:
     """Draw the generalization error and the order parameters of a run.
 
@@ -62,6 +65,9 @@ def plot_run(
     beside : sequence of Dataset
         Results of the same problem, such as simulations, to draw as markers over the lines of the
         course over time: the mean over networks, with a bar for their standard deviation.
+    align : bool
+        Whether networks that found the run's solution with their units in another order, or of
+        another sign, are relabelled first; the legend says how many were.
 
     Returns
     -------
@@ -83,7 +89,7 @@ def plot_run(
     choice("time", time, TIMES)
     with mpl.rc_context(STYLE):
         table = _figure_of(ds) if time == "auto" and not beside else None
-        figure = _over_time(ds, time, beside) if table is None else _measures(ds, table)
+        figure = _over_time(ds, time, beside, align) if table is None else _measures(ds, table)
         if target is not None:
             _write(figure, target)
     return figure
@@ -108,7 +114,7 @@ def _measures(ds: xr.Dataset, table: FigureTable) -> Figure:
     return maps.draw(ds, table, [evaluate(ds, name) for name in table.measures])
 
 
-def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figure:
+def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset], align: bool) -> Figure:
     from odekit.dataset.assemble import system_in
     from odekit.drawing import panels
 
@@ -126,8 +132,19 @@ def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figur
     if lines is not None:
         from odekit.drawing import beside as drawn_beside
 
+        if align and dim is None and system is not None:
+            beside = [_aligned(system, ds, other) for other in beside]
         drawn_beside.draw(figure, ds, beside, dim, lines)
     return figure
+
+
+def _aligned(system: System, ds: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Networks with their units in the order of the run's, and how many were relabelled."""
+    if SIMULATION not in other.attrs or SIMULATION in ds.attrs:
+        return other
+    other = other.isel({d: 0 for d in other.status.dims if d != REPLICA})
+    other, moved = system.aligned(ds, other)
+    return other.assign_attrs({ALIGNED: int(moved.sum())})
 
 
 def _lines_of(system: System | None, ds: xr.Dataset, dim: str | None) -> Callable[..., Any]:

@@ -6,11 +6,11 @@ import json
 import tomllib
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odekit.base.errors import ProblemError, ScenarioError
 from odekit.problem.system import FIRST, system_of
+from odekit.store.files import as_path
 
 if TYPE_CHECKING:
     from odekit.drawing.figure import FigureTable
@@ -68,7 +68,7 @@ def load_scenario(path: str | PathLike[str]) -> Scenario:
     OSError
         If the file cannot be read.
     """
-    return parse_scenario(_read(Path(path)))
+    return parse_scenario(_read(path))
 
 
 def parse_scenario(text: str) -> Scenario:
@@ -166,8 +166,9 @@ def _options_of(attrs: Any) -> dict[str, Any]:
         return {}
 
 
-def _read(path: Path) -> str:
+def _read(path: str | PathLike[str]) -> str:
     """The text of a file of sensible size."""
+    path = as_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a scenario")
     with path.open("rb") as file:

@@ -12,7 +12,7 @@ from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
 from odekit.dataset.wholeness import whole
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import Phase
+from odekit.problem.phase import PENALTIES, Phase
 from odekit.problem.schedule import Schedule
 from odekit.problem.words import extent, say
 
@@ -43,9 +43,13 @@ def summary(ds: xr.Dataset) -> str:
     """
     blocks: list[tuple[str, Iterable[str]]] = []
     problem = whole(ds)
-    blocks.append(("Problem", problem.system.words(problem)))
-    blocks.append(("Phases", _phases(problem, ds)))
-    last = () if _sweep(ds) else problem.system.final_words(ds)
+    last: Iterable[str] = ()
+    if problem is None:
+        blocks.append(("Problem", ["of a system of equations that is not known here"]))
+    else:
+        blocks.append(("Problem", problem.system.words(problem)))
+        blocks.append(("Phases", _phases(problem, ds)))
+        last = () if _sweep(ds) else problem.system.final_words(ds)
     sweep = _sweep(ds)
     if sweep:
         blocks.append(("Sweep", [f"{d}: {ds.sizes[d]} values{_range(ds, d)}" for d in sweep]))
@@ -89,7 +93,7 @@ def _phase(phase: Phase) -> str:
         words.append(f"readout eta {say(phase.readout_learning_rate)}")
     words += ["gradient flow"] if phase.gradient_flow else []
     words += [f"batch {phase.batch_size}"] if phase.batch_size != 1 else []
-    for name in ("weight_decay", "readout_weight_decay"):
+    for name in PENALTIES:
         value = getattr(phase, name)
         words += [f"{name.replace('_', ' ')} {say(value)}"] if np.any(value) else []
     limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]

@@ -19,7 +19,13 @@ from odekit.dataset.result import Result, prepare
 from odekit.integrate.compiling import announced
 from odekit.integrate.device import choose as choose_device
 from odekit.integrate.engine import run_alone, suits
-from odekit.integrate.options import ENGINE_METHODS, SolverOptions, check_device, output_times
+from odekit.integrate.options import (
+    ENGINE_METHODS,
+    SolverOptions,
+    check_device,
+    output_times,
+    warn_of_tolerance,
+)
 from odekit.integrate.run import Run
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
@@ -182,6 +188,7 @@ def solve(
             count(name, value, most=2**31)
     workers = workers_of(executor, threads)
     check_device(options, bool(found))
+    warn_of_tolerance(options)
     if executor is None and found and device == "cuda":
         choose_device(device, 1)
     if not found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import random
 import tomllib
@@ -40,6 +42,9 @@ def base(rng: random.Random) -> dict[str, Any]:
         if isinstance(phase["duration"], int | float):
             phase["duration"] = min(phase["duration"], 2.0)
     raw.get("solver", {}).pop("t_eval", None)
+    for draw in (raw.get("state", {}).get("draw", {}), raw.get("weights", {}).get("normal", {})):
+        if "draws" in draw:
+            draw["draws"] = 10
     return raw
 
 
@@ -63,8 +68,10 @@ def _nudge(raw: dict[str, Any], rng: random.Random) -> None:
     if places:
         holder, key = rng.choice(places)
         factor = rng.choice([0.5, 2, 1.1])
-        value = type(holder[key])(holder[key] * factor)
-        holder[key] = rng.choice([value, value, SWEEPS[0], SWEEPS[1], SWEEPS[4]])
+        value = holder[key]
+        with contextlib.suppress(OverflowError, ValueError):
+            value = type(value)(value * factor)
+        holder[key] = copy.deepcopy(rng.choice([value, value, SWEEPS[0], SWEEPS[1], SWEEPS[4]]))
 
 
 def _break(raw: dict[str, Any], rng: random.Random) -> None:
@@ -78,21 +85,21 @@ def _break(raw: dict[str, Any], rng: random.Random) -> None:
         case 0:
             del holder[key]
         case 1 if isinstance(holder, dict):
-            holder[rng.choice(TEXTS[1:])] = holder[key]
+            holder[rng.choice(TEXTS[1:])] = copy.deepcopy(holder[key])
         case 3:
-            holder[key] = rng.choice(SWEEPS)
+            holder[key] = copy.deepcopy(rng.choice(SWEEPS))
         case 4:
             source = rng.choice(holders)
             values = list(source.values()) if isinstance(source, dict) else source
             if values:
-                holder[key] = json.loads(json.dumps(rng.choice(values)))
+                holder[key] = copy.deepcopy(rng.choice(values))
         case _:
             holder[key] = rng.choice(NUMBERS) if rng.random() < 0.3 else _other(rng)
 
 
 def _other(rng: random.Random) -> Any:
     kinds: list[list[Any]] = [NUMBERS, TEXTS, SWEEPS, LISTS, TABLES, [True, False]]
-    return json.loads(json.dumps(rng.choice(rng.choice(kinds))))
+    return copy.deepcopy(rng.choice(rng.choice(kinds)))
 
 
 def _holders(item: Any) -> Any:

@@ -12,18 +12,19 @@ import numpy as np
 
 import odekit as ok
 from sweeps import sweep
-from test_checkpoint import SLOW, slow_problem
+from test_checkpoint import slow_problem
 
+STEPS = {"max_step": 0.01, "method": "DOP853"}
 TIMES = np.linspace(0.0, 5.0, 21)
 SWEEP = {"t_eval": TIMES, "chunk_size": 5, "threads": 1}
 WORK = ("n_rhs", "n_jac")
 """Of a resumed single run these are larger."""
 
 
-def single(folder: Path | None, seconds: float = 0.01):
+def single(folder: Path | None, seconds: float = 0.05):
     """A single run with a checkpoint, or without."""
     saved = None if folder is None else ok.Checkpoint(folder / "state", seconds)
-    return ok.solve(slow_problem(), checkpoint=saved, **SLOW)
+    return ok.solve(slow_problem(), checkpoint=saved, **STEPS)
 
 
 def swept(folder: Path | None, seconds: float = 0.0):

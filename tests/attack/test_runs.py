@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="kills its own forks"),
 ]
-KILLS, LONGEST, LIMIT = 12, {"single": 1.6, "swept": 1.2, "stored": 3.0}, 60.0
+KILLS, LIMIT = 12, 60.0
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,11 @@ def server():
     path = [str(p) for p in (Path(__file__).parent, Path(__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, *sys.path])}
     command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("runs.py"))]
-    pipe = subprocess.PIPE
-    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
-    assert answer(child, 300.0) == "ready"
-    yield child
-    child.kill()
-    child.wait()
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipe, text=True, env=environment) as child:
+        assert answer(child, 300.0) == "ready"
+        yield child
+        child.kill()
 
 
 def answer(child, seconds=LIMIT):
@@ -60,13 +60,28 @@ def answer(child, seconds=LIMIT):
 
 
 def same(a, b):
-    """Bitwise, in every variable but the work done."""
+    """Bitwise, in every variable but the work done; what differs is printed."""
     drop = [name for name in WORK if a.status.ndim == 0]
-    a, b = a.drop_vars(drop), b.drop_vars(drop)
-    return set(a.variables) == set(b.variables) and all(
-        np.array_equal(a[n].values, b[n].values, equal_nan=a[n].dtype.kind == "f")
-        for n in a.variables
-    )
+    a, b = a.drop_vars(drop).load(), b.drop_vars(drop).load()
+    differ = set(a.variables) ^ set(b.variables)
+    for n in set(a.variables) & set(b.variables):
+        if not np.array_equal(a[n].values, b[n].values, equal_nan=a[n].dtype.kind == "f"):
+            differ.add(n)
+            print(f"{n} differs: {a[n].values.ravel()[:4]} and {b[n].values.ravel()[:4]}")
+            where = np.argwhere(a[n].values != b[n].values) if a[n].shape == b[n].shape else []
+            print(f"shapes {a[n].shape} and {b[n].shape}, at {where[:3]} of {len(where)}")
+    return not differ
+
+
+def seconds_of(kind, folder):
+    """Of a whole run, on this machine as busy as it is."""
+    folder.mkdir()
+    KINDS[kind](folder)
+    begin = time.monotonic()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    KINDS[kind](folder)
+    return time.monotonic() - begin
 
 
 def judge(counts, good, note):
@@ -92,10 +107,11 @@ def test_kills(tmp_path, server, whole, kind):
     """After every kill a copy is taken to its end; the folder itself is killed again."""
     counts, chance = Counts(f"kills of a run, {kind}"), random.Random(kind)
     folder, killed = tmp_path / "run", 0
+    longest = seconds_of(kind, tmp_path / "first")
     for i in range(KILLS):
         folder.mkdir(exist_ok=True)
         number = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[i % 4]
-        seconds, after = (0.0, 0.01, 0.05)[i % 3], chance.uniform(0.0, LONGEST[kind])
+        seconds, after = (0.02, 0.05, 0.1)[i % 3], chance.uniform(0.0, longest)
         server.stdin.write(f"{kind} {folder} {seconds} {after} {int(number)}\n")
         server.stdin.flush()
         ended = answer(server)
@@ -236,11 +252,11 @@ def test_writers_of_one_folder(tmp_path, whole, kind):
 
     def write(i):
         try:
-            return KINDS[kind](folder, 0.003 * i)
+            return KINDS[kind](folder, 0.03 * i)
         except (ok.CheckpointError, ok.StoreError) as error:
             return error
 
-    for i in range(3):
+    for i in range(2):
         folder = tmp_path / str(i)
         folder.mkdir()
         with ThreadPoolExecutor(3) as pool:
@@ -250,23 +266,25 @@ def test_writers_of_one_folder(tmp_path, whole, kind):
                 else:
                     judge(counts, same(done, whole[kind]), "mixed")
         judge(counts, same(KINDS[kind](folder), whole[kind]), "what is left")
-    assert counts.refused >= 3
+    assert counts.refused >= 2
     passed(counts)
 
 
 def test_processes_that_write_to_one_folder(tmp_path, server, whole):
     """One is started a little before the other and killed while that one waits or is refused."""
     counts = Counts("processes that write to one folder")
-    for i, kind in enumerate([*KINDS] * 2):
+    for i, kind in enumerate(KINDS):
         folder = tmp_path / str(i)
         folder.mkdir()
-        server.stdin.write(f"{kind} {folder} 0.02 {LONGEST[kind] / 2} {int(signal.SIGKILL)}\n")
+        longest = seconds_of(kind, tmp_path / f"first{i}")
+        server.stdin.write(f"{kind} {folder} 0.02 {longest / 2} {int(signal.SIGKILL)}\n")
         server.stdin.flush()
         begun = folder / ("grid.zarr.part" if kind == "stored" else "state") / "problem.json"
-        while not begun.exists():
-            pass
+        deadline = time.monotonic() + LIMIT
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
         try:
-            judge(counts, same(KINDS[kind](folder, 0.005), whole[kind]), f"{kind}: mixed")
+            judge(counts, same(KINDS[kind](folder, 0.05), whole[kind]), f"{kind}: mixed")
         except ok.CheckpointError as error:
             counts.tried += 1
             refused = "another run is writing" in str(error)

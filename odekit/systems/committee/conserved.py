@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.problem.phase import PENALTIES
 from odekit.problem.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -133,9 +134,7 @@ def _frozen(ds: xr.Dataset, phase: Phase) -> Any:
 def _is_free(problem: Problem, index: int) -> bool:
     """Whether a phase is gradient flow of the error alone."""
     phase = problem.phases[index]
-    decay = any(
-        np.any(np.asarray(x) != 0) for x in (phase.weight_decay, phase.readout_weight_decay)
-    )
+    decay = any(np.any(np.asarray(getattr(phase, name)) != 0) for name in PENALTIES)
     held = any(p.consolidation is not None for p in problem.phases[: index + 1])
     return phase.gradient_flow and not decay and not held
 

@@ -30,8 +30,11 @@ def overlap_cosine(ds: xr.Dataset) -> xr.DataArray:
     Examples
     --------
     >>> import odekit as ok
-    >>> from odekit.dataset.assemble import assemble
-    >>> ds = assemble({"Q": [[[4.0]]], "R": [[[1.0]]], "T": [[1.0]]}, {"time": [0.0]}, {})
+    >>> import xarray as xr
+    >>> blocks = {"Q": (("time", "student", "student_other"), [[[4.0]]]),
+    ...           "R": (("time", "student", "teacher"), [[[1.0]]]),
+    ...           "T": (("teacher", "teacher_other"), [[1.0]])}
+    >>> ds = xr.Dataset(blocks)
     >>> ok.measures.overlap_cosine(ds).values
     array([[[0.5]]])
     """
@@ -82,9 +85,9 @@ def readout_entropy(ds: xr.Dataset, head: str | None = None) -> xr.DataArray:
     Examples
     --------
     >>> import odekit as ok
-    >>> from odekit.dataset.assemble import assemble
-    >>> ds = assemble({"readout": [[[1.0, -1.0], [2.0, 0.0]]]},
-    ...               {"time": [0.0], "head": ["a", "b"]}, {})
+    >>> import xarray as xr
+    >>> readout = (("time", "head", "student"), [[[1.0, -1.0], [2.0, 0.0]]])
+    >>> ds = xr.Dataset({"readout": readout}, {"head": ["a", "b"]})
     >>> ok.measures.readout_entropy(ds).values
     array([[1., 0.]])
     """

@@ -11,6 +11,9 @@ from odekit.base.checks import as_floats, count, is_labelled, positive
 from odekit.base.errors import ProblemError
 from odekit.base.spread import spread
 
+CORE = ("student", "student_other", "teacher", "teacher_other")
+"""Dims of a state that builders take whole."""
+
 
 def factor(T: Floats) -> Floats:
     """Lower triangular L with L Lᵀ = T, of the shape of T, also where T is rank-deficient.
@@ -82,7 +85,7 @@ def polar(radius: Any, angles: Any) -> Any:
     several = isinstance(angles, list | tuple) and any(is_labelled(a) for a in angles)
     if several or is_labelled(radius) or is_labelled(angles):
         named = {f"angle{i}": a for i, a in enumerate(angles if several else [angles])}
-        return spread(_swept_polar, [("student",)], radius=radius, **named)[0]
+        return spread(_swept_polar, [("student",)], CORE, radius=radius, **named)[0]
     length = positive("radius", radius)
     theta = np.atleast_1d(as_floats("angles", angles, "one angle, or K − 1 of them"))
     if theta.ndim != 1:

@@ -12,7 +12,7 @@ import numpy as np
 from odekit.base.checks import MAX_UNITS, array, as_floats, count, is_labelled, positive
 from odekit.base.errors import ProblemError
 from odekit.base.spread import spread
-from odekit.systems.committee.start import draw_overlaps, factor
+from odekit.systems.committee.start import CORE, draw_overlaps, factor
 
 PSD_TOLERANCE = 1e-6
 """Most negative eigenvalue allowed, all vectors scaled to length one: given to six digits, overlaps
@@ -205,7 +205,7 @@ def _draw_swept(T: Any, weight_std: Any, rest: dict[str, Any]) -> OrderParameter
 
     lead = () if rest["draws"] is None else ("draw",)
     cores = [(*lead, "student", "student_other"), (*lead, "student", "teacher")]
-    Q, R = spread(one, cores, teacher=T, weight_std=weight_std)
+    Q, R = spread(one, cores, CORE, teacher=T, weight_std=weight_std)
     if lead:
         Q, R = (x.assign_coords(draw=np.arange(x.sizes["draw"])) for x in (Q, R))
     return OrderParameters(Q=Q, R=R, T=T)

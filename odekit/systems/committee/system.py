@@ -128,6 +128,12 @@ class Committee(System):
 
         return MEASURES
 
+    def aligned(self, run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
+        """Networks with alike units in the order, and of the signs, that fit the theory best."""
+        from odekit.systems.committee.alignment import relabelled
+
+        return relabelled(run, sim)
+
     def laws(self, ds: xr.Dataset, problem: Problem, tolerance: float) -> Iterator[Finding]:
         """What must hold in any one result."""
         from odekit.systems.committee.laws import laws

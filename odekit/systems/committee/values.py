@@ -11,7 +11,7 @@ from odekit.scenario.tables import Table
 from odekit.scenario.values import Axes, matrix, value, vector, within
 from odekit.systems.committee import tables as schema
 from odekit.systems.committee import teachers
-from odekit.systems.committee.start import imbalance, polar
+from odekit.systems.committee.start import CORE, imbalance, polar
 from odekit.systems.committee.state import OrderParameters
 
 
@@ -89,7 +89,7 @@ def _embed(table: schema.Embed, axes: Axes) -> Any:
     with within("embed"):
         count("tasks", args.tasks)
         own = vector(args.readout, "teacher", axes)
-        return spread(build, [("teacher",)], readout=own)[0]
+        return spread(build, [("teacher",)], CORE, readout=own)[0]
 
 
 @value.register(schema.Rotated)
@@ -102,7 +102,7 @@ def _rotated(table: schema.Rotated, axes: Axes) -> Any:
     with within("rotated"):
         _check_size(args)
         overlap = _argument(args, "overlap", axes)
-        return spread(build, [("teacher", "teacher_other")], overlap=overlap)[0]
+        return spread(build, [("teacher", "teacher_other")], CORE, overlap=overlap)[0]
 
 
 @value.register(schema.Random)
@@ -114,7 +114,7 @@ def _random(table: schema.Random, axes: Axes) -> Any:
 
     with within("random"):
         norm = _argument(table.random, "norm", axes)
-        return spread(build, [("teacher", "teacher_other")], norm=norm)[0]
+        return spread(build, [("teacher", "teacher_other")], CORE, norm=norm)[0]
 
 
 @value.register(schema.Shared)

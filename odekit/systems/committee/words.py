@@ -25,7 +25,8 @@ def words(problem: Problem) -> Iterator[str]:
     for name, task in problem.tasks.items():
         noise = "" if np.all(np.asarray(task.noise_std) == 0) else f", noise {say(task.noise_std)}"
         head = "" if problem.head_of(name) == name else f", head {problem.head_of(name)!r}"
-        yield f"task {name!r}: readout {say(task.readout)}{noise}{head}"
+        readout = say(task.readout, core=("teacher",))
+        yield f"task {name!r}: readout {readout}{noise}{head}"
 
 
 def final_words(ds: xr.Dataset) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from odekit.base.checks import array
@@ -14,15 +14,8 @@ from odekit.problem.phase import Phase
 from odekit.systems.linear.correlations import Correlations, checked
 from odekit.systems.linear.network import Network
 
-REFUSED: dict[str, Any] = {
-    "readout_learning_rate": 0.0,
-    "weight_decay": 0.0,
-    "readout_weight_decay": 0.0,
-    "batch_size": 1,
-    "frozen": None,
-    "consolidation": None,
-    "copy_heads": None,
-}
+USED = ("tasks", "duration", "learning_rate", "until", "gradient_flow")
+REFUSED = {f.name: f.default for f in fields(Phase) if f.name not in USED}
 """Fields of a phase that a linear network has no use for, and their defaults."""
 COMMON = frozenset(["time", "task", "path", "mode", "phase_index"])
 
