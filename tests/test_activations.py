@@ -427,13 +427,13 @@ def test_activations_that_are_none_are_refused(build, argument):
 
 
 def test_rules_are_symmetric_and_exact():
-    rule = hermite.make_rule(48, 24, False)
+    rule = hermite.make_nodes(48, 24, False)
     assert np.array_equal(rule.z, -rule.z[::-1])
     assert np.array_equal(rule.x, -rule.x[::-1])
     # E[z⁴] = 3, and the coefficients of z² are E[z² h_n] = (1, 0, √2, 0, …).
     assert rule.w @ rule.z**4 == pytest.approx(3.0, abs=1e-10)
     assert_allclose((rule.x**2 @ rule.A)[:4], [1.0, 0.0, np.sqrt(2), 0.0], atol=1e-13)
-    half = hermite.make_rule(48, 24, True)
+    half = hermite.make_nodes(48, 24, True)
     x, y = half.plane
     assert (half.weight @ (x * x * y * y)) == pytest.approx(1.0, abs=1e-10)
 

@@ -22,7 +22,7 @@ ACTIVATIONS = (ERF, LINEAR, RELU)
 @kernel
 def compute(y, system, work, A, E, J2, I2):
     K, P = system.move.shape[0], system.T.shape[0]
-    state.prepare(y, system, K, P, work)
+    state.fill_state(y, system, K, P, work)
     state.fill_averages(system.p, K, K + P, work)
     state.fill_pairs(system.p.shape[0], K + P, work)
     moments.drive(system.activation, work, K, K + P)

@@ -14,7 +14,6 @@ from odekit.base.errors import ProblemError
 from odekit_kernels.integrators.batch import CODE, OUTCOMES, ROW, Batch, Rates
 
 if TYPE_CHECKING:
-    from odekit_kernels.committee.memory import Plan
     from odekit_kernels.integrators.explicit import Tableau
     from odekit_kernels.integrators.stepping import Limits
 
@@ -67,7 +66,7 @@ def choose(device: str, size: int) -> bool:
 
 
 def advance(
-    plan: Plan,
+    plan: Any,
     batch: Batch,
     pair: Tableau,
     limits: Limits,
@@ -117,7 +116,7 @@ def _fixed(batch: Batch) -> dict[str, Any]:
 
 
 def _chunk(
-    plan: Plan,
+    plan: Any,
     batch: Batch,
     fixed: dict[str, Any],
     pair: Tableau,
@@ -142,7 +141,7 @@ def _chunk(
 
 
 def _launch(
-    plan: Plan, on: Batch, pair: Tableau, limits: Limits, size: int, stopped: Callable[[], bool]
+    plan: Any, on: Batch, pair: Tableau, limits: Limits, size: int, stopped: Callable[[], bool]
 ) -> None:
     """Launch until no trajectory is left that may go on."""
     cuda = _cuda()

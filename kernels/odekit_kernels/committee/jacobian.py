@@ -10,7 +10,7 @@ from typing import Any
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import moments
-from odekit_kernels.committee.state import fill_averages, prepare
+from odekit_kernels.committee.state import fill_averages, fill_state
 
 __all__ = ["jacobian"]
 
@@ -173,7 +173,7 @@ def jacobian(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any)
     """
     K, P = system.move.shape[0], system.T.shape[0]
     D = K + P
-    prepare(y, system, K, P, work)
+    fill_state(y, system, K, P, work)
     J[:] = 0.0
     if eta_w != 0.0:
         fill_averages(system.p, K, K + P, work)

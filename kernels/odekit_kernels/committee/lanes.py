@@ -170,7 +170,7 @@ def rhs(M: Any, m: Any, w: Any, y: int, dy: int, moves: bool, trains: bool, deca
     ----------
     M : ndarray, shape (size, 8) or (size,)
         Memory of the group; learning rates are at `m.eta_w` and `m.eta_v`.
-    m : Plan
+    m : CommitteePlan
     w : Wiring
     y, dy : int
         Places of the state and of its derivative.

@@ -12,12 +12,12 @@ from odekit_kernels.committee.equations import at_corner, errors, jacobian, rhs,
 from odekit_kernels.integrators.registry import register
 from odekit_kernels.lanes.memory import lay_out, machinery
 
-__all__ = ["First", "Plan", "Wiring", "constants", "make_plan"]
+__all__ = ["CommitteePlan", "First", "Wiring", "constants", "make_plan"]
 
 Indices = NDArray[np.int64]
 
 
-class Plan(NamedTuple):
+class CommitteePlan(NamedTuple):
     """Sizes, and the first index of each block, row-major, in a group's memory.
 
     Attributes
@@ -118,7 +118,14 @@ class Plan(NamedTuple):
 
 
 # Here, and not where the equations are: who has a plan has what the integrators need.
-register(Plan, rhs=rhs, errors=errors, jacobian=jacobian, at_corner=at_corner, tolerance=tolerance)
+register(
+    CommitteePlan,
+    rhs=rhs,
+    errors=errors,
+    jacobian=jacobian,
+    at_corner=at_corner,
+    tolerance=tolerance,
+)
 
 
 class First(NamedTuple):
@@ -174,13 +181,13 @@ class Wiring(NamedTuple):
 
 def make_plan(
     K: int, P: int, H: int, S: int, c: int, W: int, activation: int, online: bool, stages: int
-) -> Plan:
+) -> CommitteePlan:
     """Lay out the memory of a group.
 
     Parameters
     ----------
     K, P, H, S, c, W, activation, online : int
-        As in `Plan`.
+        As in `CommitteePlan`.
     stages : int
         Stages of the integrator.
 
@@ -210,13 +217,13 @@ def make_plan(
         "watched": W * D,
     }
     known = {"activation", "online", "K", "P", "D", "H", "S", "c", "W", "n", "size"}
-    return Plan(
+    return CommitteePlan(
         activation=check(activation), online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
-        **lay_out((name for name in Plan._fields if name not in known), sizes),
+        **lay_out((name for name in CommitteePlan._fields if name not in known), sizes),
     )  # fmt: skip
 
 
-def constants(m: Plan) -> dict[str, Indices]:
+def constants(m: CommitteePlan) -> dict[str, Indices]:
     """Every constant of a phase by name, in the order of a row: where it goes in a group's memory.
 
     The arrays have the shapes of the constants.

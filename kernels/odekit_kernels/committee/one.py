@@ -19,7 +19,7 @@ from odekit_kernels.committee.state import (
     fill_coefficients,
     fill_covariance,
     fill_pairs,
-    prepare,
+    fill_state,
 )
 from odekit_kernels.committee.work import Work, make_work
 
@@ -28,9 +28,9 @@ __all__ = [
     "Work",
     "assemble_alone",
     "errors",
+    "fill_state_alone",
     "jacobian",
     "make_work",
-    "prepare_alone",
     "rhs",
     "weigh_alone",
 ]
@@ -227,7 +227,7 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
         Receives dy/dt.
     """
     K, P = system.move.shape[0], system.T.shape[0]
-    prepare(y, system, K, P, work)
+    fill_state(y, system, K, P, work)
     if eta_w != 0.0:
         fill_averages(system.p, K, K + P, work)
     fill_moments(eta_w, eta_v, system, K, K + P, work)
@@ -238,10 +238,10 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
 
 
 @kernel(_nrt=False)
-def prepare_alone(y: Any, system: Any, work: Any) -> None:
+def fill_state_alone(y: Any, system: Any, work: Any) -> None:
     """Fill C, c and cbar."""
     K, P = system.move.shape[0], system.T.shape[0]
-    prepare(y, system, K, P, work)
+    fill_state(y, system, K, P, work)
     fill_averages(system.p, K, K + P, work)
 
 

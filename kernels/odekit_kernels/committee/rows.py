@@ -47,7 +47,7 @@ def errors_of_rows(
     ----------
     M : ndarray, shape (size, 8)
         Memory of a group.
-    m : Plan
+    m : CommitteePlan
         With as many watched tasks as `u`.
     heads : ndarray of int64, shape (tasks,)
     rows : ndarray, shape (rows, n)
@@ -73,7 +73,7 @@ def moments_of_rows(M: Any, m: Any, variances: Any, I2: Any, J2: Any) -> None:
     Parameters
     ----------
     M : ndarray, shape (size, 8)
-    m : Plan
+    m : CommitteePlan
         Of any size.
     variances : ndarray, shape (rows,)
     I2, J2 : ndarray, shape (rows,)

@@ -7,7 +7,7 @@ from typing import Any
 from odekit_kernels._jit import inner
 from odekit_kernels.simd import WIDTH, load, store
 
-__all__ = ["fill_averages", "fill_coefficients", "fill_covariance", "fill_pairs", "prepare"]
+__all__ = ["fill_averages", "fill_coefficients", "fill_covariance", "fill_pairs", "fill_state"]
 
 
 @inner
@@ -83,7 +83,7 @@ def fill_pairs(S: int, D: int, work: Any) -> None:
 
 
 @inner
-def prepare(y: Any, system: Any, K: int, P: int, work: Any) -> None:
+def fill_state(y: Any, system: Any, K: int, P: int, work: Any) -> None:
     """Write covariance and coefficients."""
     fill_covariance(y, system.T, K, P, work)
     for s in range(system.p.shape[0]):

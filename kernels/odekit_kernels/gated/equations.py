@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels.gated import flow
-from odekit_kernels.gated.paths import Plan
+from odekit_kernels.gated.paths import GatedPlan
 from odekit_kernels.integrators.registry import register
 from odekit_kernels.lanes.values import pick
 
@@ -32,4 +32,4 @@ def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: An
     flow.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)
 
 
-register(Plan, rhs=rhs, errors=errors, jacobian=jacobian)
+register(GatedPlan, rhs=rhs, errors=errors, jacobian=jacobian)

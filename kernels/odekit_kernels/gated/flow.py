@@ -18,10 +18,10 @@ import numpy as np
 
 from odekit_kernels._jit import alternatives, inner, kernel, outer
 from odekit_kernels.gated.paths import (
+    GatedPlan,
+    GatedWork,
     Paths,
-    Plan,
     Single,
-    Work,
     constants,
     make_paths,
     make_plan,
@@ -30,10 +30,10 @@ from odekit_kernels.gated.paths import (
 from odekit_kernels.lanes.values import fill, get, put
 
 __all__ = [
+    "GatedPlan",
+    "GatedWork",
     "Paths",
-    "Plan",
     "Single",
-    "Work",
     "constants",
     "descend",
     "errors",

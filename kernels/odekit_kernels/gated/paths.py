@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from odekit_kernels.lanes.memory import MACHINERY, lay_out, machinery
 
 __all__ = [
+    "GatedPlan",
+    "GatedWork",
     "Paths",
-    "Plan",
     "Single",
-    "Work",
     "constants",
     "make_paths",
     "make_plan",
@@ -30,7 +30,7 @@ FIELDS = [*OWN.split(), *MACHINERY]
 # One of a network of small matrices in lanes, one of a single trajectory. Two types of one shape:
 # `multiply` goes by the type.
 _namedtuple: Any = namedtuple
-Plan: Any = _namedtuple("Plan", FIELDS)
+GatedPlan: Any = _namedtuple("GatedPlan", FIELDS)
 """Sizes, and the first index of each block in a group's memory, besides those of `MACHINERY`.
 
 T : size of a table of correlations (`table_size`); table, watched : the one trained on, (T,), and
@@ -51,7 +51,7 @@ class Paths(NamedTuple):
     first : ndarray of int64, shape (paths + 1,)
         Where each path begins in `edge`.
     edge, below : ndarray of int64, shape (steps of all paths,)
-        Edges from the input to the output; where the product up to this edge is in `Plan.below`,
+        Edges from the input to the output; where the product up to this edge is in `below`,
         −1 for a path's first edge, where it is W_e itself.
     inputs : ndarray of int64, shape (paths,)
         Size of each path's input.
@@ -72,7 +72,7 @@ class Paths(NamedTuple):
     xx: Indices
 
 
-class Work(NamedTuple):
+class GatedWork(NamedTuple):
     """What Jacobians of single trajectories of a batch are computed in.
 
     Attributes
@@ -85,10 +85,10 @@ class Work(NamedTuple):
     plan: Any
 
 
-def make_work(w: Paths) -> Work:
+def make_work(w: Paths) -> GatedWork:
     """Allocate the memory for a network."""
     plan = make_plan(w, single=True)
-    return Work(np.zeros(plan.size), plan)
+    return GatedWork(np.zeros(plan.size), plan)
 
 
 def constants(m: Any) -> dict[str, Indices]:
@@ -172,7 +172,7 @@ def make_plan(w: Paths, watched: int = 0, stages: int = 0, *, single: bool = Fal
 
     Returns
     -------
-    Plan or Single
+    GatedPlan or Single
     """
     n, T = int((w.rows * w.cols).sum()), table_size(w)
     long = np.repeat(w.inputs, np.diff(w.first))
@@ -191,4 +191,4 @@ def make_plan(w: Paths, watched: int = 0, stages: int = 0, *, single: bool = Fal
     }
     known = ("T", "n", "W", "size")
     places = lay_out((name for name in FIELDS if name not in known), sizes)
-    return (Single if single else Plan)(T=T, n=n, W=watched, **places)
+    return (Single if single else GatedPlan)(T=T, n=n, W=watched, **places)

@@ -43,7 +43,7 @@ OUTCOMES = {
 """Codes of `CODE` of `Batch.counts`; "hand_over" asks for the other integrator, "at_corner" for
 `odekit_kernels.committee.zero.settle`."""
 
-# Columns of `Batch.numbers`, which lie in this order in a group's memory, from `Plan.time` on.
+# Columns of `Batch.numbers`, which lie in this order in a group's memory, from `m.time` on.
 TIME, BEGIN, END, WISH, MARK = range(5)
 NUMBERS = 5
 # Columns of `Batch.counts`, and rows of the whole numbers of a lane, which has more of them.

@@ -152,7 +152,8 @@ def advance_explicit(
     M, I : ndarray
         Memory of the group and its whole numbers, `I[INDEX]` −1 in idle lanes. Both keep all there
         is to know between two calls.
-    m : Plan
+    m : named tuple
+        Plan of a registered system.
     b : Batch
     tableau : Tableau
     limits : Limits

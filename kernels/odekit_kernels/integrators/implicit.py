@@ -411,7 +411,7 @@ def advance_implicit(
     ----------
     scratch : Scratch
         More memory of the group.
-    work : Work or gated.Work
+    work : Work or GatedWork
         Scratch memory of one trajectory in this phase.
     """
     for _ in range(quota):

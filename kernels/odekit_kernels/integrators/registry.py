@@ -75,8 +75,8 @@ def register(
 
     Examples
     --------
-    >>> from odekit_kernels.committee.memory import Plan
-    >>> equations_of(Plan).rhs.__module__
+    >>> from odekit_kernels.committee.memory import CommitteePlan
+    >>> equations_of(CommitteePlan).rhs.__module__
     'odekit_kernels.committee.equations'
     """
     if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):

@@ -25,7 +25,7 @@ from odekit.systems.committee.quadrature import Moments
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
 from odekit_kernels.committee.equations import decode
-from odekit_kernels.committee.memory import First, Plan, Wiring, constants, make_plan
+from odekit_kernels.committee.memory import CommitteePlan, First, Wiring, constants, make_plan
 from odekit_kernels.committee.work import make_work
 from odekit_kernels.integrators.batch import Batch
 from odekit_kernels.lanes.memory import firsts, places_of
@@ -173,7 +173,7 @@ class CommitteePoints(Points):
 
     # ---------------------------------------------------------------------------------- the phase
 
-    def plan(self, phase: Phase, frame: Frame, stages: int = 0) -> Plan:
+    def plan(self, phase: Phase, frame: Frame, stages: int = 0) -> CommitteePlan:
         """Memory of a group of trajectories in a phase."""
         return make_plan(
             self.K,
@@ -188,16 +188,16 @@ class CommitteePoints(Points):
         )
 
     @staticmethod
-    def cost(plan: Plan) -> int:
+    def cost(plan: CommitteePlan) -> int:
         """Moments I4 that a right-hand side takes."""
         return plan.K * (plan.K + 1) * plan.D * (plan.D + 1) // 4
 
     @staticmethod
-    def work(plan: Plan) -> Any:
+    def work(plan: CommitteePlan) -> Any:
         """Scratch memory of one trajectory."""
         return make_work(plan.K, plan.P, plan.H, max(plan.S, plan.W))
 
-    def batch(self, index: int, frame: Frame, plan: Plan, **state: Any) -> Batch:
+    def batch(self, index: int, frame: Frame, plan: CommitteePlan, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
         return Batch(
@@ -211,7 +211,7 @@ class CommitteePoints(Points):
             wiring=self.wiring(phase, frame, plan),
         )
 
-    def wiring(self, phase: Phase, frame: Frame, plan: Plan) -> Wiring:
+    def wiring(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Wiring:
         """What all trajectories of a phase share."""
         places = [self.tasks.index(name) for name in phase.mixture]
         move = np.ones(self.K) if phase.frozen is None else 1.0 - np.array(phase.frozen, float)
@@ -224,7 +224,7 @@ class CommitteePoints(Points):
             first=First(**firsts(constants(plan))),
         )
 
-    def constants(self, phase: Phase, frame: Frame, plan: Plan) -> Floats:
+    def constants(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Floats:
         """What is constant in a phase, a row for each point or one for all."""
         names = list(phase.mixture)
         places = [self.tasks.index(name) for name in names]
@@ -263,12 +263,12 @@ class CommitteePoints(Points):
         kind = CommitteePhase if self.moments is None else QuadraturePhase
         return kind(self, self.problem.phases[index], frame, begin)
 
-    def corner_limits(self, plan: Plan, moves: bool, atol: float) -> tuple[float, float]:
+    def corner_limits(self, plan: CommitteePlan, moves: bool, atol: float) -> tuple[float, float]:
         """Squared norm of units below which they may be about to vanish, and its tolerance."""
         atol_norm, small = norm_limits(atol)
         return (small if can_vanish(plan, moves) else 0.0), atol_norm
 
-    def corners(self, plan: Plan, batch: Batch, atol: float, rtol: float) -> UnitsOfBatch:
+    def corners(self, plan: CommitteePlan, batch: Batch, atol: float, rtol: float) -> UnitsOfBatch:
         """What settles units at zero, between steps."""
         return UnitsOfBatch(plan, batch, self.work(plan), atol, rtol)
 

@@ -56,10 +56,10 @@ class Moments:
             self.counts[level] = node_counts(self.activation, scale, self.diffusion)
         return self.counts[level]
 
-    def rule(self, C: Floats, times: int = 1) -> hermite.Rule:
+    def rule(self, C: Floats, times: int = 1) -> hermite.Nodes:
         """The rule at a covariance, with so many times its nodes."""
         m, inner = self.nodes(C)
-        return hermite.make_rule(times * m, times * inner, self.activation.parity != 0)
+        return hermite.make_nodes(times * m, times * inner, self.activation.parity != 0)
 
     def second(self, C: Floats, K: int, times: int = 1) -> tuple[Floats, Floats, Floats]:
         """I2, J2 and G2 of the student's fields with all, shape (K, D) each."""

@@ -25,7 +25,7 @@ class UnitsOfBatch:
 
     Parameters
     ----------
-    plan : Plan
+    plan : CommitteePlan
     batch : Batch
     work : Work
     atol, rtol : float

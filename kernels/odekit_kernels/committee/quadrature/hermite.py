@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rule", "fourth", "inner_error", "line_error", "make_rule", "second", "variance"]
+__all__ = ["Nodes", "fourth", "inner_error", "line_error", "make_nodes", "second", "variance"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Any]
@@ -43,7 +43,7 @@ MOST_VALUES = 2**20
 """Values of g computed at a time, 8 MiB."""
 
 
-class Rule(NamedTuple):
+class Nodes(NamedTuple):
     """Nodes and weights.
 
     Attributes
@@ -66,7 +66,7 @@ class Rule(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def make_rule(m: int, inner: int, half: bool) -> Rule:
+def make_nodes(m: int, inner: int, half: bool) -> Nodes:
     """A rule of m nodes a direction, and `inner` ones inside."""
     z, w = line(m)
     x, y = np.meshgrid(z, z, indexing="ij")
@@ -78,7 +78,7 @@ def make_rule(m: int, inner: int, half: bool) -> Rule:
         middle = (x == 0) & (y == 0)
         weight[middle] *= 0.5
         kept |= middle
-    return Rule(z, w, np.array([x[kept], y[kept]]), weight[kept], *gauss_hermite(inner))
+    return Nodes(z, w, np.array([x[kept], y[kept]]), weight[kept], *gauss_hermite(inner))
 
 
 def line(m: int, reach: float = REACH) -> tuple[Array, Array]:
@@ -102,7 +102,7 @@ def gauss_hermite(m: int) -> tuple[Array, Array]:
 
 
 def second(
-    C: Array, rows: int, g: Function, dg: Function, rule: Rule
+    C: Array, rows: int, g: Function, dg: Function, rule: Nodes
 ) -> tuple[Array, Array, Array]:
     """Moments of two fields.
 
@@ -141,7 +141,7 @@ def second(
     return I2, J2, np.divide(top, square, out=np.zeros(shape), where=square > 0)
 
 
-def variance(C: Array, g: Function, rule: Rule) -> Array:
+def variance(C: Array, g: Function, rule: Nodes) -> Array:
     """E[g(x_a) g(x_b)] of all fields, shape (D, D)."""
     s, r, rest = _pairs(C, len(C))
     (z, other), weight = rule.plane, rule.weight
@@ -162,7 +162,7 @@ def _pairs(C: Array, rows: int) -> tuple[Array, Array, Array]:
     return s, along, np.sqrt(np.maximum(diagonal - along * along, 0.0))
 
 
-def fourth(C: Array, K: int, g: Function, dg: Function, rule: Rule) -> Array:
+def fourth(C: Array, K: int, g: Function, dg: Function, rule: Nodes) -> Array:
     """Moments of four fields, shape (K (K + 1) / 2, D, D): E[g'(x_k) g'(x_l) g(x_a) g(x_b)].
 
     The first axis counts pairs k ≤ l row by row.
@@ -171,7 +171,7 @@ def fourth(C: Array, K: int, g: Function, dg: Function, rule: Rule) -> Array:
     return np.array([_given_pair(C, k, l, g, dg, rule) for k, l in pairs])
 
 
-def _given_pair(C: Array, k: int, l: int, g: Function, dg: Function, rule: Rule) -> Array:
+def _given_pair(C: Array, k: int, l: int, g: Function, dg: Function, rule: Nodes) -> Array:
     """I4(k, l, a, b) for all a, b, shape (D, D)."""
     loads, rest = _regress(C, k, l)
     nodes, weight = (rule.z[None, :], rule.w) if k == l else (rule.plane, rule.weight)

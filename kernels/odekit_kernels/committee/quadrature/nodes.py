@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels.committee.one import assemble_alone, prepare_alone, weigh_alone
+from odekit_kernels.committee.one import assemble_alone, fill_state_alone, weigh_alone
 
 __all__ = ["covariance", "errors", "jacobian", "rhs"]
 
@@ -72,7 +72,7 @@ def rhs(
         Moments, see above; the fourth are asked for only if the η² term is wanted.
     """
     K, D = len(system.move), len(work.C)
-    prepare_alone(y, system, work)
+    fill_state_alone(y, system, work)
     C = np.ascontiguousarray(work.C[:, :D])
     I2, J2, G2 = second(C, K)
     cbar = work.cbar[:, :D]
