@@ -198,7 +198,7 @@ def test_a_penalty_of_a_phase_touches_the_files_that_the_page_names():
     named = set(re.findall(r"`((?:odekit|kernels)/[\w/]+\.py)`", equations))
     folder = "kernels/odekit_kernels/committee/sgd/"
     named_others = set(re.findall(r"`((?:odekit|kernels)/[\w/]+\.py)`", others))
-    named_others |= {folder + name for name in ("memory.py", "steps.py", "plain.py", "cuda.py")}
+    named_others |= {folder + name for name in ("memory.py", "steps.py", "cuda.py")}
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
     word = re.compile("readout_weight_decay|kappa_v")
     touched = {p.relative_to(ROOT).as_posix() for p in files if word.search(p.read_text())}
