@@ -306,5 +306,5 @@ def test_relu_of_vanishing_and_opposite_fields():
     A, _, J2, I2 = moments_of(C, 2, np.ones(2), np.ones(1), RELU)
     assert_allclose(J2, [0.5, 0.25, 0.5])
     assert_allclose(I2, [[0, 0, 0], [0, 1, 0], [0, 0, 1]], atol=4 * EPS)
-    # δ = −g(λ_1) + g(−λ_1) = −λ_1: A_1b = −E[θ(λ_1) λ_b λ_1]; the silent unit has slope 1/2.
-    assert_allclose(A, [[0, -1, 1], [0, -1, 1]], atol=8 * EPS)
+    # δ = −g(λ_1) + g(−λ_1) = −λ_1: A_1b = −E[θ(λ_1) λ_b λ_1]; the silent unit stands still.
+    assert_allclose(A, [[0, 0, 0], [0, -1, 1]], atol=8 * EPS)

@@ -14,8 +14,8 @@ from scipy import special
 
 import odekit as ok
 from odekit.systems.committee import network, quadrature
+from odekit.systems.committee import simulation as twin
 from odekit.training import course as trajectory
-from odekit.verbs import simulate as simulator
 from odekit.verbs.validate import validate
 from odekit_kernels.committee.quadrature import hermite
 from test_against_sgd import flat, one_phase, sample, switch, two_teachers
@@ -260,7 +260,8 @@ def test_seconds_end_networks_that_would_take_for_ever(monkeypatch):
     monkeypatch.setattr(trajectory, "WORK", 1e5)
     problem = two_teachers([one_phase("a", 1e10)])
     keywords = {"input_dim": 100, "seed": 0, "t_eval": [0.0, 0.5, 1e10], "threads": 1}
-    sim = ok.simulate(problem, replicas=2, max_seconds=0.5, **keywords)
+    with pytest.warns(ok.NotCompletedWarning, match="1 time_budget"):
+        sim = ok.simulate(problem, replicas=2, max_seconds=0.5, **keywords)
     assert sim.status[0] == ok.Status.TIME_BUDGET
     assert (sim.status[1] == ok.Status.INTERRUPTED).all()
     assert 0 < sim.n_steps[0] < 1e9
@@ -365,8 +366,8 @@ def test_a_user_function_trains_as_the_built_in_one(name, g, dg, monkeypatch):
     keywords = {"input_dim": 60, "seed": 0, "fisher_samples": 50}
     expected = ok.simulate(problem, **keywords)
     user = SimpleNamespace(name="mine", function=g, derivative=dg)
-    plain = simulator.trainer
-    monkeypatch.setattr(simulator, "trainer", lambda _activation: plain(user))
+    plain = twin.trainer
+    monkeypatch.setattr(twin, "trainer", lambda _activation: plain(user))
     found = ok.simulate(problem, **keywords)
     for variable in NAMES:
         np.testing.assert_allclose(found[variable], expected[variable], atol=1e-11)
