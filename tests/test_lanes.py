@@ -275,7 +275,7 @@ def test_moments_of_rows(activation):
     moments_of_rows(make_memory(plan.size), plan, variances, I2, J2)
     g = transcription.ACTIVATIONS[activation]
     one = [np.array([[variance]]) for variance in variances]
-    with np.errstate(invalid="ignore"):  # the correlation of a field that vanishes
+    with np.errstate(all="ignore"):  # the correlation of a field that vanishes
         expected_I2, expected_J2 = np.array([(g.I2(C, 0, 0), g.J2(C, 0, 0)) for C in one]).T
     # asin's argument C/(1 + C) nears 1, and its slope √(C/2).
     slope = np.sqrt(1.0 + variances)
