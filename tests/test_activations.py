@@ -291,6 +291,7 @@ def oscillating(**settings):
     )
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_an_oscillating_activation_is_integrated_or_the_run_ends():
     """dQ is all but (η²/b) v² (Σ c c I4 + σ² J2) here, or the status says that it is not."""
     ds = ok.solve(oscillating(), t_eval=np.linspace(0, 3, 301))
@@ -307,6 +308,7 @@ def test_an_oscillating_activation_is_integrated_or_the_run_ends():
         assert rates[i] == pytest.approx(0.25 * power, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_nodes_that_do_not_serve_later_end_the_run_with_what_it_has():
     """Enough at the start, and at no later size too few by their count: by what they give."""
     ds = ok.solve(oscillating(nodes=96, accuracy=1e-6), t_eval=np.linspace(0, 3, 31))
@@ -317,6 +319,7 @@ def test_nodes_that_do_not_serve_later_end_the_run_with_what_it_has():
     assert reached.sizes["time"] > 1
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_the_error_that_is_reported_is_the_largest_of_the_run(monkeypatch):
     """Not of five rows alone."""
     plain, spike = Moments.error, []
