@@ -70,11 +70,18 @@ def refuse(activation: Any, *rest: Any) -> None:
     raise ValueError("activation: no compiled moments for this code")
 
 
-# In lanes codes are checked as plans are made; on a device nothing could be raised.
+# In lanes codes are checked as plans are made; on a device nothing could be raised. Arguments are
+# named: numba's CUDA target takes no `*rest`.
 
 
 @inner
-def unknown(activation: Any, M: Any, *rest: Any) -> Any:
+def unknown_pair(activation: Any, M: Any, m: Any, a: Any, b: Any) -> Any:
+    """NaN."""
+    return fill(M, np.nan)
+
+
+@inner
+def unknown_one(activation: Any, M: Any, m: Any, a: Any) -> Any:
     """NaN."""
     return fill(M, np.nan)
 
@@ -98,7 +105,7 @@ second_gradient = chain("second_gradient", refuse)
 drive_gradient = chain("drive_gradient", refuse)
 diffusion_gradient = chain("diffusion_gradient", refuse)
 norms_in_lanes = chain("norms_in_lanes", no_norms)
-second_in_lanes = chain("second_in_lanes", unknown)
+second_in_lanes = chain("second_in_lanes", unknown_pair)
 drive_in_lanes = chain("drive_in_lanes", unknown_drive)
-power_in_lanes = chain("power_in_lanes", unknown)
-self_slope_in_lanes = chain("self_slope_in_lanes", unknown)
+power_in_lanes = chain("power_in_lanes", unknown_pair)
+self_slope_in_lanes = chain("self_slope_in_lanes", unknown_one)

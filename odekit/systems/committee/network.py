@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,8 @@ from odekit_kernels.committee.sgd.stream import streams
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
     from odekit.systems.committee.points import CommitteePoints
+
+_ONE_COMPILES = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,8 @@ class Network:
     def train(self, steps: int, rates: tuple[Floats, Floats], lesson: Lesson) -> None:
         """Take steps of SGD."""
         t = self.plan.trainer
+        with _ONE_COMPILES:  # no steps: only so that no two threads compile the loop at once
+            t.train(0, *rates, t.g, t.dg, lesson.rule, lesson.memory)
         t.train(steps, *rates, t.g, t.dg, lesson.rule, lesson.memory)
 
     def width(self, lesson: Lesson) -> int:
