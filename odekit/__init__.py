@@ -45,6 +45,7 @@ _HOME = {
     "save": "store.netcdf",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
+    "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
     "testing": "",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from odekit.systems.committee.state import OrderParameters as OrderParameters
     from odekit.systems.committee.weights import realise as realise
     from odekit.systems.linear import LinearProblem as LinearProblem
+    from odekit.systems.outside.declaration import system as system
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.scenario import load_scenario as load_scenario

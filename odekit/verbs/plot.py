@@ -13,6 +13,8 @@ import numpy as np
 
 from odekit.base.checks import choice
 from odekit.base.errors import OdekitError, ProblemError
+from odekit.dataset.provenance import problem_of
+from odekit.problem.system import FIRST, system_of
 from odekit.store.files import check_target, write_atomic
 
 if TYPE_CHECKING:
@@ -127,19 +129,25 @@ def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figur
     sweep = [d for d in dims if d in ds.dims]
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
-    if "mode_strength" in ds.variables and beside:
-        rule = "must be left out of a picture of a linear network"
+    kind = _kind(ds)
+    if kind != FIRST and beside:
+        rule = "must be left out of a picture of anything but committees"
         raise ProblemError("beside", rule, f"{len(beside)} results", "Draw each by itself.")
-    if "mode_strength" in ds.variables and not sweep:
-        from odekit.systems.linear import panels as plot_linear
-
-        return plot_linear.run(ds, time)
-    figure = panels.sweep(ds, sweep[0], time) if sweep else panels.run(ds, time)
+    draw = system_of(kind).panels
+    figure = panels.sweep(ds, sweep[0], time) if sweep else draw(ds, time)
     if beside:
         from odekit.drawing import beside as plot_beside
 
         plot_beside.draw(figure, ds, beside, sweep[0] if sweep else None)
     return figure
+
+
+def _kind(ds: xr.Dataset) -> str:
+    """The kind of problem that a result is of; a committee's where it holds none."""
+    try:
+        return str(problem_of(ds).get("kind", FIRST))
+    except ProblemError:
+        return FIRST
 
 
 def check_picture(path: str | PathLike[str], overwrite: bool = False) -> Path:

@@ -54,7 +54,7 @@ def solve(
 
     Parameters
     ----------
-    problem : Problem or LinearProblem
+    problem : Problem, LinearProblem, or one that `odekit.system` made
         Numbers in it that are `xarray.DataArray`s are swept over: their dims, other than the core
         dims of the dataset, become dims of the result, broadcast by name.
     t_eval : array_like, shape (rows,), optional
@@ -138,7 +138,7 @@ def solve(
     array([0.275, 0.001, 0.   ])
     """
     if not isinstance(problem, AnyProblem):
-        rule = "must be a Problem or a LinearProblem"
+        rule = "must be a Problem, a LinearProblem, or made by odekit.system(...).problem"
         raise ProblemError("problem", rule, repr(problem)[:80], "")
     options = SolverOptions(
         device=device,

@@ -16,42 +16,54 @@ from odekit_kernels.committee.memory import committee_of
 from odekit_kernels.committee.work import alternatives
 from odekit_kernels.gated import flow as gated
 from odekit_kernels.lanes.values import pick
+from odekit_kernels.outside import flow as outside
 
-__all__ = ["errors", "jacobian", "rhs"]
+__all__ = ["errors", "jacobian", "rhs", "static"]
+
+
+def _chosen(plan: Any, of_gated: Any, of_outside: Any, of_committee: Any) -> Any:
+    if issubclass(plan, outside.Plan):
+        return of_outside
+    return of_gated if plan is gated.Plan else of_committee
+
+
+def static(m: Any) -> Any:
+    """The plan as a device needs it: without addresses of functions of the host."""
+    return outside.static(m) if isinstance(m, outside.Plan) else m
 
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
     """Write the time derivative of the state at `y` to `dy`; the flags are those of `Limits`."""
-    (_gated_rhs if isinstance(m, gated.Plan) else _committee_rhs)(
+    _chosen(type(m), _gated_rhs, _outside_rhs, _committee_rhs)(
         M, m, w, y, dy, moves, trains, decays
     )
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     """Write the errors of the watched tasks, of the state at `y`, to `m.error`."""
-    (_gated_errors if isinstance(m, gated.Plan) else _committee_errors)(M, m, w, y)
+    _chosen(type(m), _gated_errors, _outside_errors, _committee_errors)(M, m, w, y)
 
 
 def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """Jacobian of trajectory i, which is in a lane, with its state in `y`, to `J`."""
-    (_gated_jacobian if isinstance(m, gated.Plan) else _committee_jacobian)(
+    _chosen(type(m), _gated_jacobian, _outside_jacobian, _committee_jacobian)(
         M, m, b, i, lane, work, y, J
     )
 
 
 @alternatives(rhs, strict=False)
 def _rhs(M: Any, m: Any, *rest: Any) -> Any:
-    return _gated_rhs if m.instance_class is gated.Plan else _committee_rhs
+    return _chosen(m.instance_class, _gated_rhs, _outside_rhs, _committee_rhs)
 
 
 @alternatives(errors, strict=False)
 def _errors(M: Any, m: Any, *rest: Any) -> Any:
-    return _gated_errors if m.instance_class is gated.Plan else _committee_errors
+    return _chosen(m.instance_class, _gated_errors, _outside_errors, _committee_errors)
 
 
 @alternatives(jacobian, strict=False)
 def _jacobian(M: Any, m: Any, *rest: Any) -> Any:
-    return _gated_jacobian if m.instance_class is gated.Plan else _committee_jacobian
+    return _chosen(m.instance_class, _gated_jacobian, _outside_jacobian, _committee_jacobian)
 
 
 # --------------------------------------------------------------------------------------- committees
@@ -93,3 +105,22 @@ def _gated_jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any
     for j in range(m.T):
         work.memory[work.plan.table + j] = row[j]
     gated.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)
+
+
+# ------------------------------------------------------------------------------- declared by a user
+
+
+def _outside_rhs(
+    M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any
+) -> None:
+    outside.rhs(M, m, y, dy)
+
+
+def _outside_errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    outside.errors(M, m, y)
+
+
+def _outside_jacobian(
+    M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any
+) -> None:
+    outside.jacobian(M, m, lane, work, y, J)
