@@ -120,7 +120,5 @@ def _outside_errors(M: Any, m: Any, w: Any, y: Any) -> None:
     outside.errors(M, m, y)
 
 
-def _outside_jacobian(
-    M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any
-) -> None:
+def _outside_jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     outside.jacobian(M, m, lane, work, y, J)

@@ -5,6 +5,8 @@ it likes. Each lane is therefore copied to contiguous memory and back, some 2n +
 call. A derivative that it does not write is NaN.
 """
 
+# ruff: noqa: ARG001, ARG005 - numba reads a function's arguments from its signature
+
 from __future__ import annotations
 
 from typing import Any
@@ -40,7 +42,7 @@ STEP = 6e-6
 LEAST = 1e-2
 """Part of the largest entry that every entry is taken to be at least, for its step."""
 
-# ------------------------------------------------------------------------------------- the functions
+# ------------------------------------------------------------------------------------ the functions
 
 
 def derive(M: Any, m: Any) -> None:
@@ -149,7 +151,7 @@ def forget(M: Any, m: Any) -> None:
         write(M, m.out, i, np.nan)
 
 
-# ------------------------------------------------------------------------------------ flow and error
+# ----------------------------------------------------------------------------------- flow and error
 
 
 @inner
@@ -195,7 +197,7 @@ def errors(M: Any, m: Any, y: Any) -> None:
             place(M, m.error + s, lane, read(M, m.out, 0))
 
 
-# ------------------------------------------------------------------------------------------ Jacobian
+# ----------------------------------------------------------------------------------------- Jacobian
 
 
 @inner

@@ -12,25 +12,28 @@ compiled as a whole, with the function in it (`static`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import carray, cfunc, njit, types
+from numba import types
 from numba.np import arrayobj
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import FLAGS, NO_JIT
 from odekit_kernels.simd import native
 
-__all__ = ["RATES", "Fields", "call", "carry", "carried", "layout", "record_at"]
+__all__ = ["RATES", "Fields", "call", "carried", "carry", "layout", "record_at"]
 
 RATES = ("learning_rate", "readout_learning_rate")
 """Last fields of the parameters."""
 _arrayobj: Any = arrayobj
 _DOUBLE = ir.DoubleType()
 _SIGNATURE: Any = types.void(types.voidptr, types.voidptr, types.voidptr)
-_carray: Any = carray
+_numba: Any = numba
+_carray: Any = _numba.carray
 
 
 def layout(shapes: Mapping[str, tuple[int, ...]]) -> Any:
@@ -116,12 +119,33 @@ def carry(function: Callable[..., Any] | None, what: str, state: Any, parameters
     plain = getattr(function, "py_func", function)
     key = (plain, what, str(state), str(parameters))
     if key not in _known:
-        compiled = None if NO_JIT else njit(**FLAGS)(plain)
+        compiled = None if NO_JIT else _compiled(plain)
         entry = None if NO_JIT else _entry(compiled, what, state, parameters)
         handle = -1 - len(_known) if entry is None else int(entry.address)
         _table[handle] = Carried(plain, what, state, parameters, compiled, entry)
         _known[key] = handle
     return _known[key]
+
+
+def _compiled(function: Any, made: dict[Any, Any] | None = None) -> Any:
+    """A function, and the plain functions of its module that it calls, as numba compiles them."""
+    made = {} if made is None else made
+    if not isinstance(function, FunctionType):
+        return function
+    if function not in made:
+        made[function] = function  # one that calls itself is left as it is
+        known = function.__globals__
+        named = {n: known[n] for n in function.__code__.co_names if n in known}
+        plain = {n: _compiled(f, made) for n, f in named.items() if isinstance(f, FunctionType)}
+        twin = FunctionType(
+            function.__code__,
+            {**known, **plain},
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
+        )
+        made[function] = numba.njit(**FLAGS)(twin)
+    return made[function]
 
 
 def _entry(compiled: Any, what: str, state: Any, parameters: Any) -> Any:
@@ -140,7 +164,7 @@ def _entry(compiled: Any, what: str, state: Any, parameters: Any) -> Any:
         compiled(_carray(y, 1, state)[0], _carray(p, 1, parameters)[0], matrix)
 
     chosen = {"rhs": rhs, "error": error, "jacobian": jacobian}[what]
-    return cfunc(_SIGNATURE, error_model=FLAGS["error_model"])(chosen)
+    return numba.cfunc(_SIGNATURE, error_model=FLAGS["error_model"])(chosen)
 
 
 # ------------------------------------------------------------------------------------------ calling

@@ -45,7 +45,12 @@ def make_work(plan: Any) -> Work:
 
 
 def make_plan(
-    n: int, P: int, functions: tuple[int, int, int], tasks: int = 1, watched: int = 0, stages: int = 0
+    n: int,
+    P: int,
+    functions: tuple[int, int, int],
+    tasks: int = 1,
+    watched: int = 0,
+    stages: int = 0,
 ) -> Any:
     """Lay out the memory of a group.
 
@@ -75,7 +80,7 @@ def make_plan(
 
 
 def constants(m: Any) -> dict[str, NDArray[np.int64]]:
-    """Every constant of a phase by name, in the order of a row: where it goes in a group's memory."""
+    """Constants of a phase by name, in the order of a row: where each goes in a group's memory."""
     return {
         "share": m.share + np.arange(m.S),
         "parameters": m.parameters + np.arange(m.S * m.P).reshape(m.S, m.P),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from odekit.systems.outside.problem import DeclaredPhase, DeclaredProblem
 
 Dims = Mapping[str, tuple[str, ...]]
-DIMS = frozenset("student student_other teacher teacher_other head".split())
-VARIABLES = frozenset("Q R T readout".split())
+DIMS = frozenset(["student", "student_other", "teacher", "teacher_other", "head"])
+VARIABLES = frozenset(["Q", "R", "T", "readout"])
 RATES = ("learning_rate", "readout_learning_rate")
 TAKEN = frozenset([*RATES, "tasks", "phases", "duration", "until", "name"])
 """Arguments of `Declaration.problem` and `.phase`, and what every rhs is given."""

@@ -81,7 +81,7 @@ def read(data: Mapping[str, Any], own: Any = None) -> DeclaredProblem:
         same.
     """
     written = declaration_from(data["declaration"])
-    parts = {
+    parts: dict[str, Any] = {
         "state": {n: rich(v) for n, v in data["state"].items()},
         "parameters": {n: rich(v) for n, v in data["parameters"].items()},
         "tasks": {t: {n: rich(v) for n, v in g.items()} for t, g in data["tasks"].items()},

@@ -13,6 +13,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
+from odekit.base.text import complaint
 from odekit.integrate.packing import rates_of
 from odekit.problem.axes import Axis
 from odekit.problem.points import Points, rows_of, side_by_side
@@ -166,11 +167,9 @@ def _carried(what: str, function: Any, state: Any, given: Any) -> int:
     try:
         return carry(function, what, state, given)
     except NumbaError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = " ".join(line for line in lines if not line.startswith(("-", "During", "<")))
         raise ProblemError(
             what,
             "must be plain arithmetic that numba compiles",
-            said[:400],
+            complaint(error),
             "Loops, branches, and numpy's and math's functions of numbers.",
         ) from error

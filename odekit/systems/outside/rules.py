@@ -28,7 +28,8 @@ def check_laws(laws: Any, state: Mapping[str, tuple[str, ...]]) -> None:
             continue
         if not isinstance(law, tuple | list) or not law or law[0] not in KINDS:
             forms = ", ".join(KINDS.values())
-            raise ProblemError(where, f"must be a function (y, p) or one of {forms}", repr(law)[:80])
+            rule = f"must be a function (y, p) or one of {forms}"
+            raise ProblemError(where, rule, repr(law)[:80])
         for variable in _variables(where, law):
             if variable not in state:
                 known = ", ".join(map(repr, state))

@@ -107,5 +107,5 @@ class Outside(System):
     def scenario(self, raw: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """No scenario names functions: declared systems run from Python."""
         del raw
-        remedy = "A declared system runs from Python: odekit.system(...).problem(...)."
-        raise ScenarioError([("system", f"must be 'committee' or 'linear', got 'outside'. {remedy}")])
+        words = "must be 'committee' or 'linear': declared systems run from Python, got 'outside'"
+        raise ScenarioError([("system", words)])
