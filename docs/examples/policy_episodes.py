@@ -56,8 +56,6 @@ def draw(N=400, replicas=20):
         left.errorbar(times, R[..., k, n].mean(axis=1), spread, fmt="o", ms=3, color=f"C{i}")
     penalty = xr.Variable("penalty", [0.0, 0.1, 0.3, 0.5])
     penalty = xr.DataArray(penalty, coords={"penalty": penalty})
-        [0.0, 0.1, 0.3, 0.5], dims="penalty", coords={"penalty": [0, 0.1, 0.3, 0.5]}
-    )
     reward = xr.concat([-penalty] * 5 + [0 * penalty + 1.0], "right").transpose("penalty", "right")
     runs = ok.solve(problem(duration=200.0, eta=1.0, **PERCEPTRON, reward=reward))
     for row in runs.transpose("penalty", ...).generalization_error[:, :, 0]:
