@@ -17,6 +17,7 @@ _HOME = {
     "Checkpoint": "store.checkpoint",
     "CheckpointError": "base.errors",
     "Consolidation": "problem.phase",
+    "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
     "OdekitError": "base.errors",
     "OrderParameters": "systems.committee.state",
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from odekit.systems.committee.weights import realise as realise
     from odekit.systems.linear import LinearProblem as LinearProblem
     from odekit.systems.outside.declaration import system as system
+    from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.scenario import load_scenario as load_scenario

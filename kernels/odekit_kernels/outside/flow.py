@@ -17,12 +17,13 @@ from numba import types
 from odekit_kernels._jit import kernel
 from odekit_kernels.committee.work import alternatives, inner, outer
 from odekit_kernels.lanes.values import lanes, larger, pick, place
-from odekit_kernels.outside.functions import call, record_at
-from odekit_kernels.outside.plan import Plan, Work, constants, make_plan, make_work, static
+from odekit_kernels.outside.functions import ON_DEVICE, call, compiled, record_at
+from odekit_kernels.outside.plan import Plan, Wiring, Work, constants, make_plan, make_work, static
 from odekit_kernels.simd import WIDTH
 
 __all__ = [
     "Plan",
+    "Wiring",
     "Work",
     "constants",
     "errors",
@@ -70,11 +71,11 @@ def _derive(M: Any, m: Any) -> Any:
     f = getattr(m.instance_class, "rhs_of", None)
     if f is None:
         return derive_by_address
-    compiled, state, parameters = f.compiled, f.state, f.parameters
+    function, state, parameters = compiled(f.function, ON_DEVICE), f.state, f.parameters
 
     def derive_here(M: Any, m: Any) -> None:
         y, p = record_at(M, m.at, state), record_at(M, m.given, parameters)
-        compiled(y, p, record_at(M, m.out, state))
+        function(y, p, record_at(M, m.out, state))
 
     return derive_here
 
@@ -84,10 +85,10 @@ def _judge(M: Any, m: Any) -> Any:
     f = getattr(m.instance_class, "judge_of", None)
     if f is None:
         return judge_by_address
-    compiled, state, parameters = f.compiled, f.state, f.parameters
+    function, state, parameters = compiled(f.function, ON_DEVICE), f.state, f.parameters
 
     def judge_here(M: Any, m: Any) -> None:
-        M[m.out] = compiled(record_at(M, m.at, state), record_at(M, m.given, parameters))
+        M[m.out] = function(record_at(M, m.at, state), record_at(M, m.given, parameters))
 
     return judge_here
 

@@ -23,9 +23,20 @@ from numba.np import arrayobj
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import FLAGS, NO_JIT
+from odekit_kernels.lanes.values import larger, smaller
 from odekit_kernels.simd import native
 
-__all__ = ["RATES", "Fields", "call", "carried", "carry", "layout", "record_at"]
+__all__ = [
+    "ON_DEVICE",
+    "RATES",
+    "Fields",
+    "call",
+    "carried",
+    "carry",
+    "compiled",
+    "layout",
+    "record_at",
+]
 
 RATES = ("learning_rate", "readout_learning_rate")
 """Last fields of the parameters."""
@@ -81,15 +92,14 @@ class Carried(NamedTuple):
     function : callable
     what : {"rhs", "error", "jacobian"}
     state, parameters : dtype
-    compiled, entry : object
-        For records, and for addresses; None where nothing is compiled.
+    entry : object
+        For addresses; None where nothing is compiled.
     """
 
     function: Callable[..., Any]
     what: str
     state: Any
     parameters: Any
-    compiled: Any
     entry: Any
 
 
@@ -119,24 +129,31 @@ def carry(function: Callable[..., Any] | None, what: str, state: Any, parameters
     plain = getattr(function, "py_func", function)
     key = (plain, what, str(state), str(parameters))
     if key not in _known:
-        compiled = None if NO_JIT else _compiled(plain)
-        entry = None if NO_JIT else _entry(compiled, what, state, parameters)
+        jitted = None if NO_JIT else compiled(plain, {})
+        entry = None if NO_JIT else _entry(jitted, what, state, parameters)
         handle = -1 - len(_known) if entry is None else int(entry.address)
-        _table[handle] = Carried(plain, what, state, parameters, compiled, entry)
+        _table[handle] = Carried(plain, what, state, parameters, entry)
         _known[key] = handle
     return _known[key]
 
 
-def _compiled(function: Any, made: dict[Any, Any] | None = None) -> Any:
-    """A function, and the plain functions of its module that it calls, as numba compiles them."""
+ON_DEVICE = {"min": smaller, "max": larger}
+"""Of two numbers: numba's CUDA target has none of Python's own."""
+
+
+def compiled(function: Any, extra: Any, made: dict[Any, Any] | None = None) -> Any:
+    """A function, and the plain functions of its module that it calls, as numba compiles them.
+
+    `extra` stands for builtins of the same names.
+    """
     made = {} if made is None else made
     if not isinstance(function, FunctionType):
         return function
     if function not in made:
         made[function] = function  # one that calls itself is left as it is
-        known = function.__globals__
+        known = {**extra, **function.__globals__}
         named = {n: known[n] for n in function.__code__.co_names if n in known}
-        plain = {n: _compiled(f, made) for n, f in named.items() if isinstance(f, FunctionType)}
+        plain = {n: compiled(f, extra, made) for n, f in named.items()}
         twin = FunctionType(
             function.__code__,
             {**known, **plain},
@@ -148,20 +165,20 @@ def _compiled(function: Any, made: dict[Any, Any] | None = None) -> Any:
     return made[function]
 
 
-def _entry(compiled: Any, what: str, state: Any, parameters: Any) -> Any:
+def _entry(jitted: Any, what: str, state: Any, parameters: Any) -> Any:
     """The function of three addresses."""
     n = state.itemsize // 8
 
     def rhs(y: Any, p: Any, d: Any) -> None:
-        compiled(_carray(y, 1, state)[0], _carray(p, 1, parameters)[0], _carray(d, 1, state)[0])
+        jitted(_carray(y, 1, state)[0], _carray(p, 1, parameters)[0], _carray(d, 1, state)[0])
 
     def error(y: Any, p: Any, out: Any) -> None:
-        value = compiled(_carray(y, 1, state)[0], _carray(p, 1, parameters)[0])
+        value = jitted(_carray(y, 1, state)[0], _carray(p, 1, parameters)[0])
         _carray(out, 1, np.float64)[0] = value
 
     def jacobian(y: Any, p: Any, J: Any) -> None:
         matrix = _carray(J, (n, n), np.float64)
-        compiled(_carray(y, 1, state)[0], _carray(p, 1, parameters)[0], matrix)
+        jitted(_carray(y, 1, state)[0], _carray(p, 1, parameters)[0], matrix)
 
     chosen = {"rhs": rhs, "error": error, "jacobian": jacobian}[what]
     return numba.cfunc(_SIGNATURE, error_model=FLAGS["error_model"])(chosen)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from odekit_kernels.lanes.memory import MACHINERY, lay_out, machinery
 from odekit_kernels.outside.functions import RATES, carried
 
-__all__ = ["Plan", "Work", "constants", "make_plan", "make_work", "static"]
+__all__ = ["Plan", "Wiring", "Work", "constants", "make_plan", "make_work", "static"]
 
 KNOWN = ["S", "P", "rhs", "judge", "slopes"]
 BLOCKS = ["share", "parameters", "watched", "at", "given", "out"]
@@ -24,6 +24,17 @@ S : tasks of the mixture; P : numbers of their parameters; rhs, judge, slopes : 
 watched : parameters of watched tasks (W, P); at, given, out : state, parameters with the learning
 rates, and derivative or error of one trajectory, contiguous.
 """
+
+
+class Wiring(NamedTuple):
+    """Nothing: sizes are part of the types of records. An engine's batch has a wiring all the same.
+
+    Attributes
+    ----------
+    nothing : ndarray, shape (0,)
+    """
+
+    nothing: NDArray[np.float64]
 
 
 class Work(NamedTuple):
@@ -93,8 +104,8 @@ def constants(m: Any) -> dict[str, NDArray[np.int64]]:
 
 def static(m: Any) -> Any:
     """The same plan as a type of its own, which carries the functions: for a device."""
-    rhs = carried(m.rhs)
-    if rhs.compiled is None:
+    functions = {"rhs_of": carried(m.rhs), "judge_of": carried(m.judge)}
+    if functions["rhs_of"].entry is None:
         return m
-    own: Any = type("Static", (Plan,), {"rhs_of": rhs, "judge_of": carried(m.judge)})
+    own: Any = type("Static", (Plan,), functions)
     return own(*m)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,14 @@ class Declaration:
         for what in ("title", "references", "time"):
             if not isinstance(getattr(self, what), str):
                 raise ProblemError(what, "must be text", repr(getattr(self, what))[:80])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: functions go by the names of their modules."""
+        functions = {what: getattr(self, what) for what in ARGUMENTS}
+        for what, function in {**functions, **self.laws}.items():
+            if callable(function):
+                _check_importable(what, getattr(function, "py_func", function))
+        return dict(vars(self))
 
     @property
     def dims(self) -> dict[str, None]:
@@ -308,6 +317,19 @@ def _check_function(what: str, function: Any) -> None:
     except (TypeError, ValueError):
         rule = f"must be a function of the arguments {wanted}"
         raise ProblemError(what, rule, repr(function)[:80], "") from None
+
+
+def _check_importable(what: str, function: Any) -> None:
+    found: Any = sys.modules.get(str(getattr(function, "__module__", "")))
+    for step in str(getattr(function, "__qualname__", "")).split("."):
+        found = getattr(found, step, None)
+    if getattr(found, "py_func", found) is not function:
+        raise ProblemError(
+            what,
+            "must be a function at the top of a module, for another process to import it",
+            repr(function)[:80],
+            "Write it there with `def`, in a file that the process can import.",
+        )
 
 
 def _check_known(d: Declaration, given: Mapping[str, Any], state: Dims, parameters: Dims) -> None:

@@ -108,7 +108,7 @@ class DeclaredPoints(Points):
             stops=self.stops(phase),
             rate_w=rates_of(phase.learning_rate),
             rate_v=rates_of(phase.readout_learning_rate),
-            wiring=NOTHING,
+            wiring=outside.Wiring(np.zeros(0)),
         )
 
     def constants(self, phase: Phase, plan: Any) -> Floats:
@@ -154,10 +154,6 @@ class DeclaredPoints(Points):
             part = rows[..., first // 8 : first // 8 + kind.itemsize // 8]
             found[name] = part.reshape(*rows.shape[:-1], *kind.shape)
         return found
-
-
-NOTHING = np.zeros(0)
-"""A declared system has no wiring: sizes are part of the types of its records."""
 
 
 def _carried(what: str, function: Any, state: Any, given: Any) -> int:
