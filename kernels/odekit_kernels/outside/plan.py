@@ -58,7 +58,7 @@ def make_work(plan: Any) -> Work:
 def make_plan(
     n: int,
     P: int,
-    functions: tuple[int, int, int],
+    functions: tuple[int, ...],
     tasks: int = 1,
     watched: int = 0,
     stages: int = 0,

@@ -13,6 +13,7 @@ from odekit.dataset.variable import named
 from odekit.problem.axes import at
 from odekit.problem.system import Finding
 from odekit.systems.outside.probe import Probe
+from odekit.systems.outside.rules import is_data
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from odekit.systems.outside.problem import DeclaredProblem
 
 ROUNDING = 1e-11
+NOT_HERE = "not looked at: the functions are not declared here"
 MOST_RUNS = 64
 """Most trajectories of a sweep that are looked at one by one, row by row in plain Python."""
 
@@ -31,8 +33,10 @@ def laws(ds: xr.Dataset, problem: DeclaredProblem, tolerance: float) -> Iterator
     bad = sum(int((~np.isfinite(ds[v]) & reached).sum()) for v in own.state)
     yield Finding("values are finite", bad == 0, f"{bad} NaN or infinite")
     for name, law in own.laws.items():
-        if not callable(law) and law[0] != "conserved":
+        if is_data(law) and law[0] != "conserved":
             yield _shape_law(ds, name, law, tolerance)
+        elif law is None:
+            yield Finding(name, True, NOT_HERE)
     found = conserved(ds, problem)
     for name in _conserved_laws(problem):
         base = _plain_name(name)
@@ -42,8 +46,7 @@ def laws(ds: xr.Dataset, problem: DeclaredProblem, tolerance: float) -> Iterator
     if own.has_code:
         yield from _from_functions(ds, problem)
     else:
-        said = "not looked at: the functions are not declared here"
-        yield Finding("errors follow from the state", True, said)
+        yield Finding("errors follow from the state", True, NOT_HERE)
 
 
 def _shape_law(ds: xr.Dataset, name: str, law: Any, tolerance: float) -> Finding:
@@ -66,7 +69,7 @@ def _conserved_laws(problem: DeclaredProblem) -> list[str]:
     return [
         name
         for name, law in own.laws.items()
-        if (own.has_code if callable(law) else law[0] == "conserved")
+        if (law[0] == "conserved" if is_data(law) else callable(law))
     ]
 
 

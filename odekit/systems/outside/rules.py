@@ -24,7 +24,7 @@ def check_laws(laws: Any, state: Mapping[str, tuple[str, ...]]) -> None:
         raise ProblemError("laws", "must be laws by name", repr(laws)[:80], "")
     for name, law in laws.items():
         where = f"laws[{name!r}]"
-        if callable(law):
+        if callable(law) or law is None:  # a file knows its name alone
             continue
         if not isinstance(law, tuple | list) or not law or law[0] not in KINDS:
             forms = ", ".join(KINDS.values())
@@ -56,9 +56,14 @@ def _variables(where: str, law: Any) -> list[str]:
 
 def written(laws: Mapping[str, Any]) -> dict[str, Any]:
     """Laws as JSON data; of a function its name alone, null."""
-    return {name: None if callable(law) else list(law) for name, law in laws.items()}
+    return {name: list(law) if is_data(law) else None for name, law in laws.items()}
+
+
+def is_data(law: Any) -> bool:
+    """Whether a law is no function."""
+    return isinstance(law, tuple | list)
 
 
 def read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Laws from JSON data; those of functions are left out."""
-    return {name: tuple(law) for name, law in data.items() if law is not None}
+    """Laws from JSON data; None in place of functions."""
+    return {name: None if law is None else tuple(law) for name, law in data.items()}
