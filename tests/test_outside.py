@@ -692,7 +692,8 @@ def test_the_kernel_compiles_for_a_real_device(folder):
             if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
                 raise
             print(json.dumps({{"missing": repr(error)}}))
-        """
+        """,
+        NUMBA_DISABLE_JIT="0",
     )
     if found["missing"]:
         pytest.skip(f"no CUDA compiler here: {found['missing'][:80]}")
