@@ -16,9 +16,11 @@ _HOME = {
     "Activation": "systems.committee.activations",
     "Checkpoint": "store.checkpoint",
     "CheckpointError": "base.errors",
+    "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
     "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
+    "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
     "OrderParameters": "systems.committee.state",
     "Outcome": "base.status",
@@ -76,6 +78,8 @@ if TYPE_CHECKING:
     from odekit import teachers as teachers
     from odekit import testing as testing
     from odekit.base.errors import CheckpointError as CheckpointError
+    from odekit.base.errors import CheckpointWarning as CheckpointWarning
+    from odekit.base.errors import NotCompletedWarning as NotCompletedWarning
     from odekit.base.errors import OdekitError as OdekitError
     from odekit.base.errors import ProblemError as ProblemError
     from odekit.base.errors import ScenarioError as ScenarioError

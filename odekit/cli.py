@@ -5,16 +5,18 @@ Nothing heavy is imported before a command needs it: ``odekit --help`` answers a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from odekit import __version__
-from odekit.base.errors import OdekitError
+from odekit.base.errors import OdekitError, printable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done; 1 numerical failure or interruption, with the partial result kept; 2 bad arguments
         or scenario; 3 a file could not be read or written.
     """
+    _open_streams()
     try:
         return int(cli.main(arguments, prog_name="odekit", standalone_mode=False) or DONE)
     except click.ClickException as error:
@@ -68,9 +71,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"out of memory: {error}", FAILED)
 
 
+def _open_streams() -> None:
+    """Where a standard stream is closed, the next file opened would be taken for it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115
+
+
 def _complain(message: str, code: int) -> int:
-    click.echo(f"odekit: {message}", err=True)
+    _say(message)
     return code
+
+
+def _say(message: str) -> None:
+    """A line on stderr, if anybody reads it."""
+    with contextlib.suppress(OSError):
+        click.echo(printable(f"odekit: {message}"), err=True)
+
+
+@contextlib.contextmanager
+def _own_words() -> Iterator[None]:
+    """Warnings as lines of the command; how runs ended is said with the result."""
+    from odekit.base.errors import CheckpointWarning, NotCompletedWarning
+    from odekit.integrate.compiling import announced
+
+    def show(message: Warning | str, *_where: Any, **_more: Any) -> None:
+        _say(str(message))
+
+    with warnings.catch_warnings(), announced():
+        warnings.simplefilter("always", CheckpointWarning)
+        warnings.simplefilter("ignore", NotCompletedWarning)
+        warnings.showwarning = show
+        yield
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -151,6 +188,7 @@ def run(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--replicas", type=click.IntRange(min=1), help="Networks to train.")
 @click.option("--fisher-samples", type=click.IntRange(min=1), help="Sample the Fisher information.")
+@click.option("--max-seconds", type=float, help="Most seconds; what was trained is kept.")
 @click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
@@ -165,28 +203,34 @@ def simulate(
 ) -> int:
     """Train finite networks on a scenario, or on the problem of a result file."""
     from odekit import simulate as train
-    from odekit.store.netcdf import save
 
     if output.suffix != ".nc":
         raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
-    shown = sys.stderr.isatty() if progress is None else progress
     problem: Any = todo.problem  # of another kind it is refused there
-    ds = train(problem, progress=shown, **times, **options).assign_attrs(_words(todo))
-    save(ds, output, overwrite=overwrite)
-    return _report(ds, output, overwrite, picture)
+    with _own_words():
+        ds = train(problem, progress=_shown(progress), **times, **options)
+    return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
 
 
 @cli.command()
 @RESULT
 def show(file: Path) -> int:
-    """Describe a result: problem, phases, last values, and how it ended."""
+    """Describe a result: problem, phases, last values, and how it ended.
+
+    Of a sweep that is still being computed, or was cut short, FILE.zarr or FILE.zarr.part shows
+    what there is.
+    """
     from odekit.store.netcdf import open as open_result
+    from odekit.verbs.partial import open_part, part_of
     from odekit.verbs.show import summary
 
-    click.echo(summary(open_result(file)))
+    part = part_of(file)
+    click.echo(summary(open_result(file) if part is None else open_part(part)))
+    if part is not None:
+        click.echo(f"{'Unfinished':<11}{part}: the command that began it goes on from there")
     return DONE
 
 
@@ -199,15 +243,23 @@ def show(file: Path) -> int:
     default="auto",
     help="Time axis; phases: a logarithmic one for each.",
 )
+@click.option(
+    "--align/--no-align",
+    default=True,
+    help="Networks with their units in the order that fits the first result best (so by default).",
+)
 @OVERWRITE
-def plot(files: tuple[Path, ...], output: Path, time: str, overwrite: bool) -> int:
+def plot(files: tuple[Path, ...], output: Path, time: str, align: bool, overwrite: bool) -> int:
     """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
+    from odekit.dataset.wholeness import whole
     from odekit.store.netcdf import open as open_result
     from odekit.verbs.plot import plot_run
 
-    first, *others = (open_result(file) for file in files)
-    plot_run(first, output, time=time, overwrite=overwrite, beside=others)
+    first, *others = results = [open_result(file) for file in files]
+    for ds in results:
+        whole(ds)
+    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align)
     click.echo(output)
     return DONE
 
@@ -222,7 +274,8 @@ def validate(file: Path) -> int:
     verdicts = check(open_result(file))
     width = max(len(v.law) for v in verdicts)
     for v in verdicts:
-        click.echo(f"{'ok  ' if v.holds else 'FAIL'}  {v.law:<{width}}  {v.found}")
+        said = f"{'ok  ' if v.holds else 'FAIL'}  {v.law:<{width}}  {v.found}"
+        click.echo(printable(said))
     return DONE if all(v.holds for v in verdicts) else FAILED
 
 
@@ -242,7 +295,9 @@ def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -
 
 def _load(path: Path) -> Scenario:
     """Read a scenario, or the problem that a result file holds."""
-    stored = path.is_dir()
+    from odekit.store.files import as_path
+
+    stored = as_path(path).is_dir()
     if not stored:
         with path.open("rb") as file:
             stored = file.read(4).startswith(SIGNATURES)
@@ -268,32 +323,54 @@ def _solve(
     progress: bool | None,
 ) -> int:
     from odekit import solve
-    from odekit.store.netcdf import save
 
-    shown = sys.stderr.isatty() if progress is None else progress
     if output.suffix == ".zarr":
         keywords = {**keywords, "store": output, "overwrite": overwrite}
-    ds = solve(todo.problem, progress=shown, attrs=_words(todo), **keywords)
-    if output.suffix == ".nc":
-        save(ds, output, overwrite=overwrite)
-    return _report(ds, output, overwrite, picture)
+    with _own_words():
+        shown = _shown(progress)
+        ds = solve(todo.problem, progress=shown, attrs=_words(todo), **keywords)
+    return _finish(ds, output, overwrite, picture)
 
 
-def _report(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
-    """Say what a result is, and draw it."""
-    from odekit.verbs.show import failed, summary
+def _shown(progress: bool | None) -> bool:
+    from odekit.base.progress import is_terminal
 
+    return is_terminal() if progress is None else progress
+
+
+def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+    """Save a result and draw it, then say what it is: a reader who leaves costs nothing."""
+    from odekit.store.kept import save_or_keep
+    from odekit.verbs.plot import plot_run
+
+    complaint = ""
+    try:
+        if output.suffix == ".nc":
+            save_or_keep(ds, output, overwrite)
+        if picture is not None:
+            plot_run(ds, picture, overwrite=overwrite)
+    except (OdekitError, OSError) as error:
+        complaint = str(error)
+    code = _report(ds, None if complaint else output, picture)
+    return _complain(complaint, IO_ERROR) if complaint else code
+
+
+def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
+    """Say what a result is, and on stderr what it is not."""
+    from odekit.dataset.ended import how_it_ended
+    from odekit.verbs.show import summary
+
+    ended = how_it_ended(ds)
+    if ended:
+        _say(ended)
     click.echo(summary(ds))
-    if output.exists():
+    if output is not None and output.exists():
         click.echo(f"{'Result':<11}{output}")
-    else:
+    elif output is not None:
         click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
-    if picture is not None:
-        from odekit.verbs.plot import plot_run
-
-        plot_run(ds, picture, overwrite=overwrite)
+    if output is not None and picture is not None:
         click.echo(f"{'Picture':<11}{picture}")
-    return FAILED if failed(ds) else DONE
+    return FAILED if ended else DONE
 
 
 def _words(todo: Scenario) -> dict[str, str]:

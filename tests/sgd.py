@@ -114,8 +114,8 @@ def realise(C, N, rng):
     """Vectors in N dimensions with exactly these overlaps: a factor of C times a random frame."""
     eigenvalues, vectors = np.linalg.eigh(C)
     factor = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
-    frame = np.linalg.qr(rng.standard_normal((N, len(C))))[0].T
-    return factor @ frame * np.sqrt(N)
+    q, r = np.linalg.qr(rng.standard_normal((N, len(C))))
+    return factor @ (q * np.sign(np.diagonal(r))).T * np.sqrt(N)
 
 
 @dataclass

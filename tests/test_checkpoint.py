@@ -79,6 +79,7 @@ def in_pieces(problem, folder, steps, **options):
     raise AssertionError("never done")
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize(("method", "steps"), [("DOP853", 1), (None, 3), ("RK45", 7), ("RK23", 8)])
 def test_resumed_runs_are_the_uninterrupted_ones_to_the_bit(tmp_path, method, steps):
     options = {"method": method, "rtol": 1e-4 if method == "RK23" else 1e-8}
@@ -89,6 +90,7 @@ def test_resumed_runs_are_the_uninterrupted_ones_to_the_bit(tmp_path, method, st
     assert_same(resumed, whole)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize(("method", "steps"), [("DOP853", 2), (None, 5)])
 def test_phases_events_schedules_and_consolidations_resume_to_the_bit(tmp_path, method, steps):
     whole = ok.solve(continual(), method=method)
@@ -98,6 +100,7 @@ def test_phases_events_schedules_and_consolidations_resume_to_the_bit(tmp_path, 
     assert_same(resumed, whole)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("method", ["Radau", "BDF", "LSODA"])
 def test_implicit_methods_resume_to_their_tolerance(tmp_path, method):
     options = {"method": method, "t_eval": np.linspace(0, 50, 11), "rtol": 1e-6}
@@ -108,6 +111,7 @@ def test_implicit_methods_resume_to_their_tolerance(tmp_path, method):
     np.testing.assert_allclose(resumed.Q, whole.Q, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_steady_phases_resume_to_the_bit(tmp_path):
     options = {"steady_state": 1e-4, "method": "DOP853"}
     problem = committee(ok.Phase("main", 1e5, 0.5), ok.Phase("main", 1e5, 0.2))
@@ -130,6 +134,7 @@ def test_checkpoints_change_nothing(tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_rows_before_the_first_one_asked_for_resume_too(tmp_path):
     """No row is written before the run is stopped."""
     whole = ok.solve(committee(), t_eval=[49.0])
@@ -137,6 +142,7 @@ def test_rows_before_the_first_one_asked_for_resume_too(tmp_path):
     assert_same(resumed, whole)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_a_numerical_failure_is_the_same_after_resuming(tmp_path):
     problem = committee(ok.Phase("main", 1e3, 50.0), activation="linear")
     whole = ok.solve(problem)
@@ -149,9 +155,10 @@ def test_a_numerical_failure_is_the_same_after_resuming(tmp_path):
 # --------------------------------------------------------------------------------------- kill -9
 
 CHILD = """
-    import os, random, signal, sys, time
+    import os, random, signal, sys, time, warnings
     sys.path.insert(0, {tests!r})
     import odekit as ok
+    warnings.simplefilter("ignore", ok.NotCompletedWarning)
     from test_checkpoint import slow_problem, SLOW
     def solve(seconds):
         folder = ok.Checkpoint({folder!r}, seconds)
@@ -188,6 +195,7 @@ def start(folder, code):
     return subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills its own forks")
 def test_a_run_killed_at_random_moments_resumes_to_the_bit(tmp_path):
     whole = ok.solve(slow_problem(), **SLOW)
@@ -198,6 +206,7 @@ def test_a_run_killed_at_random_moments_resumes_to_the_bit(tmp_path):
     assert_same(ok.solve(slow_problem(), checkpoint=tmp_path, **SLOW), whole)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number):
     whole = ok.solve(slow_problem(), **SLOW)
@@ -213,6 +222,7 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number):
 # -------------------------------------------------------------------------------------- refusals
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_a_changed_problem_is_refused_and_the_keys_named(tmp_path):
     ok.solve(continual(), checkpoint=tmp_path, max_steps=20)
     changes = {
@@ -242,6 +252,7 @@ def test_a_changed_problem_is_refused_and_the_keys_named(tmp_path):
     assert ok.solve(continual(), checkpoint=tmp_path, max_seconds=60).status == Status.COMPLETED
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_heads_in_another_order_are_another_run(tmp_path):
     """The state on disk is by place: taken for the other order, heads would be swapped."""
     problem = continual()
@@ -287,6 +298,7 @@ def test_damaged_files_are_refused_by_name(tmp_path, name, damage):
         assert name in message or "differs in" in message
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_json_that_is_no_problem_is_refused(tmp_path):
     ok.solve(committee(), checkpoint=tmp_path, max_steps=5)
     for text in ["[]", "null", "{}"]:

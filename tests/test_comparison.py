@@ -56,7 +56,8 @@ def test_numbers_are_what_they_say(run, sim):
     )
 
 
-def test_agreement_and_disagreement_show(run, sim):
+def test_agreement_and_disagreement_show(run):
+    sim = ok.simulate(PROBLEM, input_dim=400, seed=0, replicas=16)
     assert float(ok.compare(run, sim).in_standard_errors.max()) < 3
     wrong = ok.solve(PROBLEM.replace_phase(0, learning_rate=0.4))
     assert float(ok.compare(wrong, sim).in_standard_errors.sel(variable="R")) > 6
@@ -98,6 +99,126 @@ def test_what_cannot_be_compared_is_refused(case, run, sim):
     with pytest.raises(ok.ProblemError) as error:
         ok.compare(*pairs[case])
     assert error.value.argument == "sim"
+
+
+# -------------------------------------------------------------------------------------- labelling
+
+
+def plateau(activation="erf", heads=(1.0, 1.0), R=0.005, **phase):
+    """Units that are all but alike: chance decides which of them learns which teacher unit."""
+    return ok.Problem(
+        state=ok.OrderParameters(Q=0.2 * np.eye(2), R=R * np.eye(2), T=np.eye(2)),
+        heads={"main": heads},
+        tasks={"main": ok.Task(readout=[1.0, 1.0])},
+        phases=[ok.Phase("main", duration=200.0, learning_rate=0.7, **phase)],
+        activation=activation,
+    )
+
+
+def rearranged(sim, order, signs=(1, 1), of_readout=None, which=slice(None)):
+    """A dataset whose networks `which` have their units in another order and of other signs."""
+    s, v = np.array(signs), np.array(signs if of_readout is None else of_readout)
+    changed = sim.copy(deep=True)
+    R, Q, readout = (sim[name].values[which] for name in ("R", "Q", "readout"))
+    changed.R.values[which] = R[:, :, order] * s[:, None]
+    changed.Q.values[which] = Q[:, :, order][:, :, :, order] * np.outer(s, s)
+    changed.readout.values[which] = readout[..., order] * v
+    return changed
+
+
+@pytest.fixture(scope="module")
+def escape():
+    problem = plateau()
+    return ok.solve(problem), ok.simulate(problem, input_dim=200, seed=0, replicas=16)
+
+
+def test_networks_with_another_labelling_are_aligned(escape):
+    run, sim = escape
+    swapped = int((sim.R[:, -1, 0, 1] > sim.R[:, -1, 0, 0]).sum())
+    assert 0 < swapped < 8
+    found, as_they_are = ok.compare(run, sim), ok.compare(run, sim, align=False)
+    assert found.aligned == swapped
+    assert as_they_are.aligned == 0
+    R = [float(x.deviation.sel(variable="R")) for x in (found, as_they_are)]
+    assert 2 * R[0] < R[1]
+    # What has no labels is as it was.
+    errors = [x.sel(variable="generalization_error").deviation for x in (found, as_they_are)]
+    assert errors[0] == errors[1]
+
+
+def test_alignment_undoes_what_was_rearranged(run, sim):
+    """These networks agree with the theory: the figures are theirs, whatever their labels were."""
+    found = ok.compare(run, sim)
+    assert found.aligned == 0
+    mixed = rearranged(sim, [1, 0], [1, -1], which=slice(1, 4))
+    again = ok.compare(run, mixed)
+    assert again.aligned == 3
+    xr.testing.assert_allclose(again.drop_vars("aligned"), found.drop_vars("aligned"))
+    assert ok.compare(run, mixed, align=False).deviation.sel(variable="R") > 10 * found.deviation[1]
+
+
+@pytest.mark.parametrize(
+    ("case", "signs", "of_readout", "aligned"),
+    [
+        ("even", [1, -1], [1, 1], 2),
+        ("odd", [1, -1], [1, -1], 0),  # readouts that no phase trains have a sign
+        ("neither", [1, -1], [1, -1], 0),
+    ],
+)
+def test_signs_change_where_the_activation_lets_them(case, signs, of_readout, aligned):
+    name = {"even": "quadratic", "odd": "erf", "neither": "softplus"}[case]
+    problem = plateau(name, R=0.1).replace_phase(0, duration=3.0, learning_rate=0.05)
+    run = ok.solve(problem)
+    sim = ok.simulate(problem, input_dim=3000, seed=0, replicas=3)
+    turned = rearranged(sim, [0, 1], signs, of_readout, which=slice(0, 2))
+    assert ok.compare(run, turned).aligned == aligned
+
+
+def test_units_that_the_problem_tells_apart_keep_their_places():
+    """Fixed readouts of two sizes, or a unit that is frozen: an exchange is a disagreement."""
+    told_apart = {
+        "readouts": plateau(heads=[1.0, 0.7], R=0.1),
+        "frozen": plateau(R=0.1, frozen=[True, False]),
+    }
+    for name, problem in told_apart.items():
+        problem = problem.replace_phase(0, duration=20.0)
+        run = ok.solve(problem)
+        sim = ok.simulate(problem, input_dim=500, seed=0, replicas=2)
+        swapped = rearranged(sim, [1, 0], which=slice(0, 2))
+        assert ok.compare(run, swapped).aligned == 0, name
+    # The same exchange among units that are alike is undone.
+    problem = plateau(R=0.1).replace_phase(0, duration=20.0)
+    sim = ok.simulate(problem, input_dim=500, seed=0, replicas=2)
+    assert ok.compare(ok.solve(problem), rearranged(sim, [1, 0])).aligned == 2
+
+
+def test_trained_readouts_are_exchanged_with_their_units():
+    problem = plateau(heads=[1.0, 0.7], R=0.1, readout_learning_rate=0.3)
+    problem = problem.replace_phase(0, duration=20.0)
+    sim = ok.simulate(problem, input_dim=500, seed=0, replicas=2)
+    found = ok.compare(ok.solve(problem), rearranged(sim, [1, 0], [-1, 1], which=slice(0, 1)))
+    assert found.aligned == 1
+
+
+def test_points_of_a_sweep_are_aligned_one_by_one():
+    rates = xr.DataArray([0.6, 0.7], dims="eta", coords={"eta": [0.6, 0.7]})
+    swept = plateau().replace_phase(0, learning_rate=rates)
+    run = ok.solve(swept, t_eval=np.linspace(0, 200, 21))
+    networks = ok.simulate(swept, input_dim=200, seed=0, replicas=4, t_eval=run.time)
+    found = ok.compare(run, networks)
+    assert found.aligned.dims == ("eta",)
+    one = ok.compare(run.sel(eta=0.7), networks.sel(eta=0.7))
+    assert found.aligned.sel(eta=0.7) == one.aligned
+
+
+def test_pictures_show_aligned_networks_and_say_how_many(escape):
+    run, sim = escape
+    moved = int(ok.compare(run, sim).aligned)
+    figure, plain = plot_run(run, beside=[sim]), plot_run(run, beside=[sim], align=False)
+    texts = [f.legends[0].get_texts()[1].get_text() for f in (figure, plain)]
+    assert texts == [f"SGD, $N=200$, 16 networks ({moved} aligned)", "SGD, $N=200$, 16 networks"]
+    last = [float(marked(f.axes[1])[0][-1]) for f in (figure, plain)]
+    assert last[0] > 0.9 > last[1] + 0.02
 
 
 # --------------------------------------------------------------------------------------- pictures
@@ -171,6 +292,8 @@ def test_simulate_and_plot_both(tmp_path, capsys):
     np.testing.assert_array_equal(sim.Q, direct.Q)
     picture = tmp_path / "both.png"
     assert main(["plot", str(theory), str(networks), "-o", str(picture)]) == DONE
+    other = str(tmp_path / "other.png")
+    assert main(["plot", str(theory), str(networks), "-o", other, "--no-align"]) == DONE
     assert picture.stat().st_size > 10_000
     again = tmp_path / "again.nc"
     assert main(["simulate", str(theory), "-o", str(again), *words]) == DONE

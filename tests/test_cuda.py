@@ -95,7 +95,8 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
 def test_what_turns_stiff_goes_on_on_the_cpu_and_bad_runs_have_their_status():
     found = run_python(
         """
-        import json
+        import json, warnings
+        warnings.simplefilter("ignore", ok.NotCompletedWarning)
         etas = xr.DataArray([0.5, 3.0], dims="eta")
         start = ok.OrderParameters(Q=[[0.3]], R=[[0.1]], T=[[1.0]])
         bad = ok.Problem(state=start, heads={"a": [1.0]}, tasks={"a": ok.Task([1.0])},

@@ -72,6 +72,7 @@ def test_order_and_company_change_no_bit(reference):
     assert_bits(ok.solve(few, t_eval=TIMES, rtol=1e-7), reference.isel(eta=[4]))
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_divergence_in_one_trajectory_changes_no_bit_of_the_others():
     def run(*rates):
         phase = ok.Phase("main", 100.0, labelled("eta", *rates))
@@ -193,6 +194,7 @@ def assert_kept(run, status):
         assert np.isnan(one.phase_end[failed + 1 :]).all()
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("method", [None, "RK23", "Rodas5P"])
 def test_divergence(method):
     """A linear unit beyond its largest rate: exponential growth past all bounds."""
@@ -205,6 +207,7 @@ def test_divergence(method):
     assert (run.t_last > 1.0).all()
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("method", [None, "Rodas5P"])
 def test_budget_of_steps(method):
     problem = soft(ok.Phase("main", 5.0, labelled("eta", 0.3, 0.5)), ok.Phase("main", 1.0, 0.1))
@@ -214,6 +217,7 @@ def test_budget_of_steps(method):
     assert (run.t_last > 0).all()
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_budget_of_time():
     times = np.linspace(0.0, 1e6, 5)
     run = ok.solve(simple(1e6), max_seconds=0.3, max_step=1e-3, t_eval=times)
@@ -228,6 +232,7 @@ def test_tolerances_below_rounding_stall(method):
     assert set(run.status.values) <= {ok.Status.STALLED, ok.Status.COMPLETED}
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("method", [None, "Rodas5P"])
 def test_a_pace_that_leads_nowhere(method):
     """Steps of 10⁻³ would need 10¹⁰ of them: told after some thousands."""
@@ -238,14 +243,16 @@ def test_a_pace_that_leads_nowhere(method):
     np.testing.assert_allclose(run.t_last, 1e-3 * run.n_steps, rtol=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("method", ["RK45", "Rodas5P", None])
-def test_units_that_die_stall(method):
-    """Two ReLU units whose readouts have the wrong sign: the derivative jumps where they die."""
+def test_units_that_die(method):
+    """Two ReLU units whose readouts have the wrong sign: they fall to zero and stay there."""
     phase = ok.Phase("main", 30.0, labelled("eta", 0.5, 0.7), gradient_flow=True)
     problem = soft(phase, heads=[-0.5, -1.0], seed=4, activation="relu", std=0.6)
     run = ok.solve(problem, method=method, max_seconds=60.0)
-    assert_kept(run, ok.Status.STALLED)
-    assert (run.t_last > 1.0).all()
+    assert (run.status == ok.Status.COMPLETED).all()
+    assert float(abs(run.Q[:, -1]).max()) == 0.0
+    assert (run.n_steps < 2000).all()
 
 
 class Clock:

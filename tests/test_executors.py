@@ -78,6 +78,7 @@ def test_a_pool_of_processes_survives_the_death_of_one(tmp_path, monkeypatch, wh
     assert "odekit_lost" not in ds.attrs
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_a_chunk_that_kills_every_process_is_given_up_and_the_rest_completes(
     tmp_path, monkeypatch, whole
 ):
@@ -161,6 +162,7 @@ def test_workers_killed_midway_cost_only_their_chunks(client, tmp_path):
     assert_same(ds, ok.solve(problem))
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize(("how", "reason"), [("raise", "poisoned"), ("kill", "KilledWorker")])
 def test_a_chunk_that_always_fails_is_recorded(client, tmp_path, monkeypatch, whole, how, reason):
     poison(monkeypatch, lambda path, dims: Poisoned(path, dims, how))

@@ -14,8 +14,9 @@ import odekit as ok
 from odekit import measures
 from odekit.base.errors import ProblemError, ScenarioError
 from odekit.cli import main
-from odekit.drawing.figure import ATTRIBUTE, TAKEN, default_figure, evaluate, figure_of, parse, text
-from odekit.scenario.tables import FigureTable
+from odekit.drawing.figure import ATTRIBUTE, FigureTable, default_figure, figure_of
+from odekit.measures.named import catalogue, evaluate, parse, say, taken_of
+from odekit.problem.system import kinds, system_of
 from odekit.verbs.plot import plot_run
 from odekit.verbs.scenario import parse_scenario, scenario_of
 
@@ -106,12 +107,20 @@ def test_final_value_of_runs_that_are_shorter_than_others() -> None:
     assert float(error.sel(length=5.0)) < short
 
 
-@pytest.mark.parametrize("name", sorted(TAKEN))
-def test_every_measure_is_known_and_in_words(name: str) -> None:
-    table = FigureTable(measures=[name], x="V")
-    for taken in TAKEN[name]:
-        assert parse(f"{name}.{taken}").taken == taken
-        assert "$" in text(table, f"{name}.{taken}")
+@pytest.mark.parametrize("kind", kinds())
+def test_every_measure_is_known_and_in_words(kind: str) -> None:
+    known = catalogue(system_of(kind))
+    assert len(known) > 3
+    for name in known:
+        for taken in taken_of(name):
+            measure = parse(f"{name}.{taken}", known)
+            assert measure.taken == taken
+            assert "$" in say(measure, known)
+
+
+def test_a_measure_of_another_system_is_unknown() -> None:
+    with pytest.raises(ScenarioError, match=r"figure.measures: must be of forgetting.*readout"):
+        parse_scenario(SCENARIO.replace("forgetting.final", "mode_share"))
 
 
 def test_runs_that_failed_have_no_measure(ds: xr.Dataset) -> None:

@@ -73,6 +73,7 @@ def test_a_swept_teacher_and_a_swept_duration():
     np.testing.assert_array_equal(short.phase.sel(time=[2.0, 6.0]), [0, -1])
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_one_bad_run_has_its_own_status_and_harms_no_other():
     """Linear learning diverges above eta = 2; what it reached is kept at the times reached."""
     etas = labelled("eta", [0.5, 40.0, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,11 +14,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import odekit as ok
-from committees import assemble
+from committees import assemble, provenance
 from odekit.base.errors import OdekitError, ProblemError, StoreError
 from odekit.base.status import Status
-from odekit.dataset.provenance import provenance
-from odekit.verbs.plot import DPI, WIDTH, plot_run
+from odekit.cli import main
+from odekit.drawing.style import DPI, WIDTH
+from odekit.verbs.plot import plot_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -299,3 +301,28 @@ def test_missing_matplotlib_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) ->
     )
     with pytest.raises(OdekitError, match=r"pip install 'odekit\[plot\]'"):
         plot_run(result())
+
+
+def test_a_system_that_is_not_known_here_shows_its_errors(tmp_path: Path) -> None:
+    ds = ok.solve(
+        ok.Problem(
+            state=ok.OrderParameters(Q=[[0.5]], R=[[0.0]], T=[[1.0]]),
+            heads={"a": [1.0]},
+            tasks={"a": ok.Task([1.0])},
+            phases=ok.Phase("a", 5.0, 1.0),
+        )
+    )
+    told = json.loads(ds.attrs["odekit_problem"]) | {"kind": "elsewhere"}
+    strange = ds.assign_attrs(provenance(told, "Of another system"))
+    ok.save(strange, tmp_path / "strange.nc")
+    assert main(["plot", str(tmp_path / "strange.nc"), "-o", str(tmp_path / "strange.png")]) == 0
+    assert labels(plot_run(strange)) == [r"$\epsilon_g$"]
+    assert len(labels(plot_run(ds))) > 1
+    beside = plot_run(strange, beside=[strange])
+    assert [len(ax.containers) for ax in beside.axes] == [1]
+
+
+def test_a_result_without_its_problem_is_drawn_by_its_variables() -> None:
+    ds = result().drop_attrs(deep=False)
+    assert len(labels(plot_run(ds))) == 3
+    assert labels(plot_run(ds.drop_vars("R"))) == [r"$\epsilon_g$"]

@@ -13,12 +13,12 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 import odekit as ok
 from odekit.base.errors import ProblemError, ScenarioError
-from odekit.scenario.build import Builder
-from odekit.scenario.mistakes import validate
-from odekit.scenario.tables import ScenarioTable, Table
+from odekit.problem.system import system_of
+from odekit.systems.committee.tables import ScenarioTable
 from odekit.verbs.scenario import MAX_BYTES, load_scenario, parse_scenario
 
 DATA = Path(__file__).parent.parent / "data"
@@ -445,17 +445,16 @@ def test_junk_anywhere_is_a_scenario_error_or_a_problem(data: st.DataObject, tex
             del target[last]
         else:
             target[last] = copy.deepcopy(what)
-    table, mistakes = validate(raw)
-    builder = Builder(mistakes)
+    table, builder, mistakes = system_of("committee").scenario(raw)
     problem = builder.problem(table)
     builder.solver(table)
     assert mistakes or problem is not None
     assert all(key and message for key, message in mistakes.in_order())
 
 
-def tables(kind: type[Table] = ScenarioTable) -> set[type[Table]]:
-    def below(annotation: object) -> set[type[Table]]:
-        if isinstance(annotation, type) and issubclass(annotation, Table):
+def tables(kind: type[BaseModel] = ScenarioTable) -> set[type[BaseModel]]:
+    def below(annotation: object) -> set[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             return tables(annotation)
         return {t for a in typing.get_args(annotation) for t in below(a)}
 

@@ -200,7 +200,8 @@ def without_steps(problem):
     """Its dataset, with one row and nothing integrated."""
     options, times = SolverOptions(), np.array([0.0])
     sizes = [size for size, _ in axes(problem).values()]
-    return prepare(problem, options, times).dataset(blank(problem, sizes, 1), times)
+    result = prepare(problem, ("odekit_solver", options.to_dict()))
+    return result.dataset(blank(problem, sizes, 1), times)
 
 
 @pytest.mark.parametrize(

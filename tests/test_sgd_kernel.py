@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from odekit.systems.committee.activations import SMOOTH, Activation
 from odekit.systems.committee.trainer import trainer
+from odekit.testing.moments import functions_of
+from odekit_kernels._jit import kernel
+from odekit_kernels.committee.sgd import steps as sgd_kernel
 from odekit_kernels.committee.sgd.memory import Rule, make_memory, padded
 from odekit_kernels.committee.sgd.steps import overlaps
 from odekit_kernels.committee.sgd.stream import normals, streams
@@ -21,6 +25,7 @@ NAMED = {
     "erf": (lambda z: special.erf(z / 2**0.5), lambda z: np.sqrt(2 / np.pi) * np.exp(-z * z / 2)),
     "linear": (lambda z: z, np.ones_like),
     "relu": (lambda z: np.maximum(z, 0), lambda z: np.where(z > 0, 1.0, 0.0)),
+    **{name: functions_of(name) for name in (*SMOOTH, "leaky_relu")},
 }
 
 
@@ -158,7 +163,40 @@ def agree(*args, **kwargs):
 
 @pytest.mark.parametrize("activation", NAMED)
 def test_a_mixture_of_noisy_tasks(activation):
-    agree(200, network(), activation, eta_w=0.5, eta_v=0.3)
+    # The quadratic unit would diverge.
+    agree(200, network(), activation, eta_w=0.05, eta_v=0.03)
+
+
+@kernel
+def compiled_value(g, z):
+    return sgd_kernel.value(g, z)
+
+
+@kernel
+def compiled_slope(dg, z):
+    return sgd_kernel.slope(dg, z)
+
+
+@pytest.mark.parametrize("name", [*SMOOTH, "leaky_relu"])
+def test_shipped_activations_take_the_compiled_loop_that_is_there(name):
+    """No loop is compiled for them alone, and none is in NumPy."""
+    assert trainer(name).train is sgd_kernel.train
+    z = np.array([-40.0, -8.0, -1.3, -1e-9, 0.0, 0.4, 2.1, 30.0])
+    t = trainer(name)
+    g, dg = NAMED[name]
+    np.testing.assert_allclose([compiled_value(t.g, x) for x in z], g(z), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose([compiled_slope(t.dg, x) for x in z], dg(z), rtol=1e-12, atol=1e-300)
+
+
+def test_a_slope_of_ones_own():
+    leaky = Activation.shipped("leaky_relu", slope=0.3)
+    assert trainer(leaky).train is sgd_kernel.train
+    agree(100, network(), leaky)
+
+
+def test_loops_around_ones_own_functions_are_compiled_once():
+    tanh = user(lambda z: np.tanh(z), lambda z: 1.0 - np.tanh(z) ** 2)
+    assert trainer(tanh).train is trainer(tanh).train
 
 
 @pytest.mark.parametrize("N", [1, 31, 32, 512, 513, 1100])

@@ -13,10 +13,11 @@ import xarray as xr
 from scipy import special
 
 import odekit as ok
-from odekit.systems.committee import network
+from odekit.systems.committee import network, quadrature
 from odekit.training import course as trajectory
 from odekit.verbs import simulate as simulator
 from odekit.verbs.validate import validate
+from odekit_kernels.committee.quadrature import hermite
 from test_against_sgd import flat, one_phase, sample, switch, two_teachers
 
 ROOT = (2 / np.pi) ** 0.5
@@ -232,6 +233,7 @@ def test_a_schedule_counts_from_the_start_of_its_phase():
 # ----------------------------------------------------------------------------- stopping and failing
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_divergence_is_a_status():
     problem = two_teachers([one_phase("a", 50.0, learning_rate=40.0)], activation="linear")
     sim = ok.simulate(problem, input_dim=50, seed=0, replicas=2)
@@ -240,6 +242,7 @@ def test_divergence_is_a_status():
     assert np.isfinite(sim.Q[:, 0]).all()
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_an_interrupt_keeps_what_was_computed(monkeypatch):
     monkeypatch.setattr(trajectory, "WORK", 1e5)
     threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
@@ -250,6 +253,48 @@ def test_an_interrupt_keeps_what_was_computed(monkeypatch):
     assert sim.n_steps[0] == round(50 * float(sim.t_last[0]))
     assert np.isfinite(sim.Q[0, 1]).all()
     assert np.isnan(sim.Q[0, 2]).all()
+
+
+def test_seconds_end_networks_that_would_take_for_ever(monkeypatch):
+    """10¹² steps: weeks."""
+    monkeypatch.setattr(trajectory, "WORK", 1e5)
+    problem = two_teachers([one_phase("a", 1e10)])
+    keywords = {"input_dim": 100, "seed": 0, "t_eval": [0.0, 0.5, 1e10], "threads": 1}
+    sim = ok.simulate(problem, replicas=2, max_seconds=0.5, **keywords)
+    assert sim.status[0] == ok.Status.TIME_BUDGET
+    assert (sim.status[1] == ok.Status.INTERRUPTED).all()
+    assert 0 < sim.n_steps[0] < 1e9
+    assert np.isfinite(sim.Q[0, 1]).all()
+
+
+@pytest.mark.parametrize("duration", [1e300, 1e14])
+def test_more_steps_than_can_be_counted_are_refused(duration):
+    problem = two_teachers([one_phase("a", duration)])
+    with pytest.raises(ok.ProblemError, match="2\\^53 steps") as error:
+        ok.simulate(problem, input_dim=100, seed=0)
+    assert error.value.argument == "duration"
+    assert "shorten" in str(error.value)
+
+
+def test_what_only_equations_need_is_not_computed(monkeypatch):
+    """Moments of four fields took 25 times as long as the training did."""
+
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(hermite, "fourth", fail)
+    sim = ok.simulate(short(until=1e-9).replace(activation="tanh"), input_dim=50, seed=0)
+    assert float(sim.quadrature_error) < 1e-8
+
+
+def test_nodes_are_counted_once_for_a_size_of_fields(monkeypatch):
+    """Not at every look at a threshold."""
+    counted = []
+    plain = quadrature.node_counts
+    monkeypatch.setattr(quadrature, "node_counts", lambda *a: counted.append(a) or plain(*a))
+    problem = short(until=1e-9).replace(activation="tanh")
+    ok.simulate(problem, input_dim=50, seed=0, check_every=0.02)
+    assert len(counted) < 10
 
 
 def test_an_error_in_one_network_is_raised(monkeypatch):
@@ -272,6 +317,7 @@ def test_an_error_in_one_network_is_raised(monkeypatch):
         ({"threads": 0}, "threads"),
         ({"t_eval": [4.0]}, "t_eval"),
         ({"check_every": 0.0}, "check_every"),
+        ({"max_seconds": 0.0}, "max_seconds"),
         ({"fisher_samples": 0}, "fisher_samples"),
         ({"preprocess": "whiten"}, "inputs"),
         ({"labels": [1.0]}, "inputs"),

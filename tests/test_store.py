@@ -97,7 +97,7 @@ def test_example_follows_the_registry():
 
 def test_flags_are_described():
     status = example().status
-    assert status.attrs["flag_values"].tolist() == [int(s) for s in Status] == list(range(9))
+    assert status.attrs["flag_values"].tolist() == [int(s) for s in Status] == list(range(10))
     assert status.attrs["flag_values"].dtype == np.int8
     assert status.attrs["flag_meanings"].split()[4] == "stalled"
     assert all(flag.meaning for flag in (*Status, *Outcome))
@@ -318,7 +318,7 @@ KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_store import example
-from odekit.store import save
+from odekit.store.netcdf import save
 ds = example(rows=30_000, seed=1)
 print("ready", flush=True)
 while True:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 import odekit as ok
 from committees import gram
@@ -79,6 +80,52 @@ def test_directions_are_random():
     share = np.mean([ok.realise(state, 8, seed)[0][0] ** 2 for seed in range(2000)], axis=0)
     # Var(w_i²) = 2 N/(N + 2) − … < 2 for a random direction of length √N.
     assert np.abs(share - 1).max() < 4 * np.sqrt(2 / 2000)
+
+
+DRAWS = 4000
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Vectors of length √N in 6 dimensions, shape (draws, 3, 6), of overlaps C."""
+    C = np.array([[1.0, 0.3, -0.2], [0.3, 1.0, 0.5], [-0.2, 0.5, 1.0]])
+    pairs = [ok.realise(state_of(C, 2), 6, seed) for seed in range(DRAWS)]
+    return C, np.array([np.vstack(pair) for pair in pairs])
+
+
+def test_no_side_is_preferred(drawn):
+    """Means vanish, of every weight: raw factors of LAPACK lean to one side in each coordinate."""
+    _, vectors = drawn
+    assert np.abs(vectors.mean(axis=0)).max() < 4.5 / np.sqrt(DRAWS)
+    # Products of the weights of one vector too: they have variance N²/(N (N + 2)) at most.
+    for x in vectors.swapaxes(0, 1):
+        second = x.T @ x / DRAWS
+        assert np.abs(second - np.eye(6)).max() < 4.5 * np.sqrt(2 / DRAWS)
+
+
+def test_weights_of_two_vectors_are_correlated_by_their_overlap_alone(drawn):
+    C, vectors = drawn
+    second = np.einsum("smi,snj->mnij", vectors, vectors) / DRAWS
+    off = second - C[:, :, None, None] * np.eye(6)
+    assert np.abs(off).max() < 4.5 * np.sqrt(2 / DRAWS)
+
+
+def test_weights_have_the_distribution_of_a_point_on_a_sphere(drawn):
+    """(1 + w/√N)/2 ~ Beta((N − 1)/2, (N − 1)/2), of every coordinate and along any direction."""
+    _, vectors = drawn
+    beta = stats.beta(2.5, 2.5)
+    along = np.array([1.0, -2.0, 0.5, 0.0, 1.0, 3.0])
+    directions = np.vstack([np.eye(6), along / np.linalg.norm(along)])
+    for x in vectors.swapaxes(0, 1):
+        for w in directions @ x.T:
+            assert stats.kstest(0.5 * (1.0 + w / np.sqrt(6)), beta.cdf).pvalue > 1e-5
+
+
+def test_as_many_vectors_as_dimensions_are_turned_and_reflected():
+    state = state_of(np.eye(3), 1)
+    frames = [np.vstack(ok.realise(state, 3, seed)) for seed in range(400)]
+    signs = [np.sign(np.linalg.det(frame)) for frame in frames]
+    assert abs(np.mean(signs)) < 4.5 / 20
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 import odekit as ok
-from odekit.verbs.plot import STYLE, WIDTH
+from odekit.drawing.style import STYLE, WIDTH
 
 COMPONENTS = 45
 """Principal components kept. Those beyond are single odd pixels, whose fourth moments are 4 to 900

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import odekit as ok
-from odekit.verbs.plot import STYLE, WIDTH
+from odekit.drawing.style import STYLE, WIDTH
 
 SIZES = (500, 1000, 2000, 4000, 8000)
 NAMES = {

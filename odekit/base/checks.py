@@ -226,19 +226,32 @@ def _coordinate(argument: str, coord: xr.DataArray) -> xr.DataArray:
     """A coordinate of numbers, text or booleans, which files can hold; each of one type."""
     values = coord.values
     if values.dtype.kind in "OT" and all(isinstance(x, str) for x in values):
-        return coord.copy(data=values.astype(object).astype(np.str_))
-    if values.dtype.kind not in "biufU" or (values.dtype.itemsize > 8 and values.dtype.kind == "f"):
+        coord = coord.copy(data=values.astype(object).astype(np.str_))
+        values = coord.values
+    where = f"along {coord.name!r}"
+    if values.dtype.kind not in "biufU" or (
+        values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8)
+    ):
+        whole = bool(values.size) and all(isinstance(x, int) for x in values.flat)
         raise ProblemError(
             argument,
-            f"must have a coordinate of numbers, text or booleans along {coord.name!r}",
-            f"values of type {values.dtype}",
-            "Convert the coordinate, or drop it.",
+            f"must have a coordinate of numbers, text or booleans {where}",
+            "whole numbers beyond 64 bits" if whole else f"values of type {values.dtype}",
+            "Convert the coordinate to text, `[str(x) for x in ...]`, or to numbers, or drop it.",
         )
+    if values.dtype.kind == "U" and not all(is_unicode(x) for x in values):
+        rule = f"must have a coordinate of valid Unicode without NUL {where}"
+        raise ProblemError(argument, rule, _short(values), "Name them by other texts.")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ProblemError(
             argument, f"must have a finite coordinate along {coord.name!r}", _short(values), ""
         )
     return coord
+
+
+def is_unicode(text: str) -> bool:
+    """Whether files can hold a text: half of a surrogate pair and NUL are no letters."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _short(value: object) -> str:

@@ -6,12 +6,30 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "CheckpointWarning",
+    "NotCompletedWarning",
     "OdekitError",
     "ProblemError",
     "ScenarioError",
     "StoreError",
+    "StoreExistsError",
     "SweepError",
+    "printable",
 ]
+
+
+def printable(text: str) -> str:
+    """A text whose control characters are written out, so that no terminal obeys them.
+
+    Line ends stay; so do the letters of every language. Bytes of file names that are no text, and
+    marks that turn the direction of writing, are written out too.
+
+    Examples
+    --------
+    >>> print(printable("\x1b[31mred\x1b[0m"))
+    \x1b[31mred\x1b[0m
+    """
+    return "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class OdekitError(Exception):
@@ -50,7 +68,7 @@ class ProblemError(OdekitError, ValueError):
     def __str__(self) -> str:
         """Say it in one or two sentences."""
         sentence = f"`{self.argument}` {self.rule}, got {self.given}."
-        return f"{sentence} {self.remedy}".rstrip()
+        return printable(f"{sentence} {self.remedy}".rstrip())
 
 
 class ScenarioError(OdekitError, ValueError):
@@ -78,7 +96,8 @@ class ScenarioError(OdekitError, ValueError):
         """List the mistakes, one a line."""
         count = len(self.problems)
         head = f"{count} mistake{'' if count == 1 else 's'} in the scenario:"
-        return "\n".join([head, *(f"  {key}: {message}" for key, message in self.problems)])
+        listed = [head, *(f"  {key}: {message}" for key, message in self.problems)]
+        return printable("\n".join(listed))
 
 
 class StoreError(OdekitError, OSError):
@@ -102,7 +121,11 @@ class StoreError(OdekitError, OSError):
 
     def __str__(self) -> str:
         """Say it in one or two sentences."""
-        return f"{self.path}: {self.reason}. {self.remedy}".rstrip()
+        return printable(f"{self.path}: {self.reason}. {self.remedy}".rstrip())
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """There is a file of this name, which may not be replaced."""
 
 
 class CheckpointError(OdekitError):
@@ -111,3 +134,19 @@ class CheckpointError(OdekitError):
 
 class SweepError(OdekitError):
     """No chunk of a sweep could be computed by the workers of its executor."""
+
+
+class NotCompletedWarning(UserWarning):
+    """A result whose `status` says that not every trajectory ran to its end.
+
+    Examples
+    --------
+    To hear of it no more:
+
+    >>> import warnings, odekit
+    >>> warnings.simplefilter("ignore", odekit.NotCompletedWarning)
+    """
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; the run goes on."""

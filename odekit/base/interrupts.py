@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Protocol, Self
 
@@ -51,3 +52,27 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         self._restore()
+
+
+class Stop:
+    """Says when to stop: at a signal, or once so many seconds are over.
+
+    Parameters
+    ----------
+    interrupts : Asked
+    seconds : float or None
+    """
+
+    def __init__(self, interrupts: Asked, seconds: float | None) -> None:
+        self.interrupts = interrupts
+        self.deadline = float("inf") if seconds is None else time.monotonic() + seconds
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over, and no signal has come."""
+        return not self.interrupts.asked and time.monotonic() > self.deadline
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self.interrupts.asked or time.monotonic() > self.deadline

@@ -73,8 +73,7 @@ class Status(_Flag):
     STALLED = (
         4,
         "the steps became too small to reach the end",
-        "If a ReLU unit dies there (its weights reach zero), stop before; else loosen `rtol` and "
-        "`atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
+        "Loosen `rtol` and `atol`, or choose an implicit `method` such as 'Radau' or 'LSODA'.",
     )
     STEP_BUDGET = (
         5,
@@ -95,6 +94,13 @@ class Status(_Flag):
         8,
         "the chunk of the sweep that it belongs to failed on every worker that tried",
         "The attribute `odekit_lost` has the reason: remove it, and run these points again.",
+    )
+    INACCURATE = (
+        9,
+        "the activation's moments could not be had to its accuracy any more",
+        "Its fields have grown too large for the quadrature: loosen its `accuracy`, raise its "
+        "`nodes`, lower the learning rates or shorten the phases. The last row, at `t_last`, is "
+        "less accurate than those before.",
     )
 
 

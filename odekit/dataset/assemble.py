@@ -16,6 +16,7 @@ from odekit.problem.system import FIRST, system_of
 
 if TYPE_CHECKING:
     from odekit.problem.base import AnyProblem
+    from odekit.problem.system import System
 
 
 def variables_of(problem: AnyProblem) -> Mapping[str, Variable]:
@@ -30,6 +31,25 @@ def variables_in(ds: xr.Dataset) -> Mapping[str, Variable]:
         return system_of(data.get("kind", FIRST)).variables(data)
     except (ProblemError, KeyError, TypeError, AttributeError):
         return registry([])
+
+
+def system_in(ds: xr.Dataset) -> System | None:
+    """The system of the problem that a dataset holds, or None if there is none of that name.
+
+    Without a problem, as after arithmetic that drops attributes, it is the one of files that do
+    not name theirs, as long as its variables are there.
+    """
+    try:
+        data = problem_of(ds)
+    except ProblemError:
+        system, common = system_of(FIRST), registry([])
+        known = system.variables({}).values()
+        own = {v.name for v in known if v.required and v.name not in common}
+        return system if own <= ds.variables.keys() else None
+    try:
+        return system_of(data.get("kind", FIRST))
+    except ProblemError:
+        return None
 
 
 # ------------------------------------------------------------------------------------------ build
@@ -176,6 +196,8 @@ def _check_variable(v: Variable, array: xr.DataArray, core: set[str]) -> list[st
         found.append(f"`{v.name}` must be of type {v.dtype}, is {array.dtype}")
     if v.dtype != "str" and array.attrs.get("units") != v.units:
         found.append(f"`{v.name}` must have units {v.units!r}, has {array.attrs.get('units')!r}")
+    if v.coordinate and not array.size:
+        found.append(f"`{v.name}` must have an entry")
     if v.coordinate and array.ndim == 1 and len(np.unique(array.values)) != array.size:
         found.append(f"`{v.name}` must not repeat a label")
     return found + (_check_flags(v, array) if v.flags else [])

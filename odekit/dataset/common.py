@@ -55,7 +55,7 @@ REPLICA = "replica"
 def registry(own: Iterable[Variable], unit_of_time: str = "steps / N") -> dict[str, Variable]:
     """A system's own variables and the common ones, coordinates first, by name."""
     common = [replace(v, long_name=v.long_name.replace("steps / N", unit_of_time)) for v in COMMON]
-    every = sorted([*own, *common], key=lambda v: not v.coordinate)
+    every = sorted([*own, *common], key=lambda v: (v.name != "time", not v.coordinate))
     return {v.name: v for v in every}
 
 

@@ -19,7 +19,7 @@ from odekit.base.text import array_digest, canonical_json, plain_text
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["SCHEMA_VERSION", "problem_of", "provenance"]
+__all__ = ["SCHEMA_VERSION", "problem_of", "provenance", "solver_option"]
 
 SCHEMA_VERSION = 1
 """Version of the dataset's layout; a file of a newer one is refused."""
@@ -80,6 +80,14 @@ def provenance(
     }
 
 
+def solver_option(ds: xr.Dataset, name: str, default: float) -> float:
+    """A number among the options that a dataset was solved with; the default where it says none."""
+    try:
+        return float(json.loads(ds.attrs.get("odekit_solver", "{}")).get(name, default))
+    except (TypeError, ValueError, AttributeError):
+        return default
+
+
 def problem_of(ds: xr.Dataset) -> dict[str, Any]:
     """Read the problem that a dataset solves, and check that it is unchanged.
 
@@ -105,14 +113,18 @@ def problem_of(ds: xr.Dataset) -> dict[str, Any]:
     if digest != ds.attrs.get("odekit_problem_sha256"):
         remedy = "It was edited or damaged."
         raise ProblemError("odekit_problem", "must match its checksum", "another text", remedy)
+    remedy = "Solve the problem again."
     try:
         data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError("odekit_problem", "must be JSON", error) from error
-    if not isinstance(data, dict):
-        raise ProblemError("odekit_problem", "must be a JSON object", type(data).__name__)
-    whole: dict[str, Any] = _gathered(data, ds)
-    return whole
+        if isinstance(data, dict):
+            whole: dict[str, Any] = _gathered(data, ds)
+            return whole
+    except RecursionError:
+        rule = "must be nested as a problem is"
+        raise ProblemError("odekit_problem", rule, "many levels", remedy) from None
+    except ValueError as error:
+        raise ProblemError("odekit_problem", "must be JSON", error, remedy) from error
+    raise ProblemError("odekit_problem", "must be a JSON object", type(data).__name__, remedy)
 
 
 def _gathered(item: Any, ds: xr.Dataset) -> Any:
@@ -126,6 +138,7 @@ def _gathered(item: Any, ds: xr.Dataset) -> Any:
         item.keys() == _REFERENCE
         and isinstance(item["dims"], list)
         and isinstance(item["variable"], str)
+        and isinstance(item["coords"], dict)
     ):
         coords = {
             d: _variable(c, ds) if isinstance(c, dict) else c for d, c in item["coords"].items()
@@ -138,7 +151,7 @@ _REFERENCE = {"dims", "variable", "sha256", "coords"}
 
 
 def _variable(item: dict[str, Any], ds: xr.Dataset) -> Any:
-    name = item["variable"]
+    name = item.get("variable")
     if name not in ds.variables:
         raise ProblemError(
             "odekit_problem", f"must find its variable `{name}`", "none", "It was dropped."
@@ -146,7 +159,7 @@ def _variable(item: dict[str, Any], ds: xr.Dataset) -> Any:
     values = ds.variables[name].values
     if values.dtype.kind in "OT":
         values = plain_text(values)
-    if array_digest(values) != item["sha256"]:
+    if array_digest(values) != item.get("sha256"):
         remedy = "It was edited or damaged."
         raise ProblemError(f"{name}", "must match its checksum", "other values", remedy)
     return values

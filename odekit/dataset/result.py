@@ -87,7 +87,9 @@ def prepare(
     system = problem.system
     about = provenance(data, system.title, f"odekit {__version__}, {source}", system.references)
     about[name] = json.dumps(words, sort_keys=True)
-    identity = {**data, "solver": words, "order": problem.order, "odekit": __version__}
+    # A run that the time allowed cut short may be given more.
+    same = {k: v for k, v in words.items() if k != "max_seconds"}
+    identity = {**data, "solver": same, "order": problem.order, "odekit": __version__}
     found = {**axes(problem), **(more_axes or {})}
     return Result(problem, {**about, **_own(attrs)}, kept, identity, found)
 

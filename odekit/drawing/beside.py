@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
 
 from odekit.base.errors import ProblemError
+from odekit.dataset.assemble import variables_in
 from odekit.dataset.common import REPLICA
-from odekit.drawing.panels import OFF_DIAGONAL, TASKS, colormap, moves, scale_of, unit_colours
-from odekit.verbs.compare import SIMULATION, simulation_of
+from odekit.dataset.simulated import ALIGNED, SIMULATION, simulation_of
+from odekit.drawing.style import TASKS, colormap, scale_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,35 +20,68 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D")
-MEASURED = "x"
+FREE = ("time", "phase_index", REPLICA)
+"""Dims in which the other results may differ."""
 ROWS = 16
 """Markers along a line."""
 SIZE = 2.8
 
 
-def draw(figure: Figure, ds: xr.Dataset, others: Sequence[xr.Dataset], dim: str | None) -> None:
+class Line(NamedTuple):
+    """A line to be marked: panel, values over time, colour, and a marker of its own if any."""
+
+    panel: int
+    values: xr.DataArray
+    colour: Any
+    marker: str = ""
+    label: str = ""
+
+
+def draw(
+    figure: Figure,
+    ds: xr.Dataset,
+    others: Sequence[xr.Dataset],
+    dim: str | None,
+    lines: Callable[[xr.Dataset], Iterable[Line]],
+) -> None:
     """Mark other results in the panels of a run, or of a sweep over `dim`.
 
-    A point is the mean over simulated networks, its bar their standard deviation; crosses are
-    errors measured over given inputs.
+    A point is the mean over simulated networks, its bar their standard deviation. `lines` are
+    those of another result, by its system.
     """
     if len(others) > len(MARKERS):
         raise ProblemError("beside", f"must be at most {len(MARKERS)} results", len(others), "")
+    keys = [Line2D([], [], color="0.3", label=_name(ds))]
     for other, marker in zip(others, MARKERS, strict=False):
         other = other.isel({d: 0 for d in other.status.dims if d != REPLICA and d != dim})
         _check(ds, other, dim)
-        rows = _rows(figure.axes[0], other.time.values)
-        shown = other.isel(time=rows)
-        readouts = not dim and moves(ds.readout.values)
-        lines = _sweep_lines(ds, shown, dim) if dim else _run_lines(shown, readouts)
-        for panel, array, colour, mark in lines:
-            _points(figure.axes[panel], array, colour, mark or marker)
-    _legend(figure, ds, others)
+        shown = list(lines(other.isel(time=_rows(figure.axes[0], other.time.values))))
+        for one in shown:
+            _points(figure.axes[one.panel], one, marker)
+        own = {one.marker: one.label for one in shown if one.marker}
+        keys += [_key(marker, _name(other), mfc="white"), *(_key(m, own[m]) for m in own)]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2, handlelength=1.4)
+
+
+def error_lines(ds: xr.Dataset) -> Iterator[Line]:
+    """The errors of a run, in the first panel."""
+    for i in range(ds.sizes["task"]):
+        yield Line(0, ds.generalization_error.isel(task=i), TASKS[i % len(TASKS)])
+
+
+def sweep_lines(ds: xr.Dataset, dim: str, other: xr.Dataset) -> Iterator[Line]:
+    """The errors of a sweep, a panel for each task, in the colours of the first result."""
+    values, norm = scale_of(ds[dim].values)
+    for i in range(ds.sizes["task"]):
+        for j, v in enumerate(values):
+            array = other.generalization_error.isel({"task": i, dim: j})
+            yield Line(i, array, colormap()(norm(v)))
 
 
 def _check(ds: xr.Dataset, other: xr.Dataset, dim: str | None) -> None:
-    dims = ["student", "teacher", "head", "task", *([dim] if dim else [])]
-    for d in dims:
+    known = variables_in(ds).values()
+    core = [v.name for v in known if v.coordinate and v.name in ds.coords]
+    for d in [*(d for d in core if d not in FREE), *([dim] if dim else [])]:
         if d not in other.coords or not np.array_equal(ds[d].values, other[d].values):
             rule = f"must have the same {d!r} as the first result"
             given = str(other[d].values) if d in other.coords else "none"
@@ -67,42 +101,17 @@ def _rows(ax: Axes, times: Any) -> Any:
     return inside[np.unique(np.abs(places[:, None] - wanted).argmin(axis=0))]
 
 
-def _run_lines(ds: xr.Dataset, readouts: bool) -> Iterator[tuple[Any, ...]]:
-    """Panel, values over time, colour and marker (or none of its own) of every line of a run."""
-    K, P, H = (ds.sizes[d] for d in ("student", "teacher", "head"))
-    colours = unit_colours(K)
-    for i in range(ds.sizes["task"]):
-        yield 0, ds.generalization_error.isel(task=i), TASKS[i % len(TASKS)], ""
-        if "test_error" in ds:
-            yield 0, ds.test_error.isel(task=i), TASKS[i % len(TASKS)], MEASURED
-    for k in range(K):
-        for n in range(P):
-            yield 1, ds.R.isel(student=k, teacher=n), colours[k], ""
-        for l in range(k):
-            yield 2, ds.Q.isel(student=k, student_other=l), OFF_DIAGONAL, ""
-        yield 2, ds.Q.isel(student=k, student_other=k), colours[k], ""
-        for h in range(H if readouts else 0):
-            yield 3, ds.readout.isel(head=h, student=k), colours[k], ""
-
-
-def _sweep_lines(ds: xr.Dataset, other: xr.Dataset, dim: str | None) -> Iterator[tuple[Any, ...]]:
-    values, norm = scale_of(ds[dim].values)
-    for i in range(ds.sizes["task"]):
-        for j, v in enumerate(values):
-            array = other.generalization_error.isel({"task": i, dim: j})
-            yield i, array, colormap()(norm(v)), ""
-
-
-def _points(ax: Axes, array: xr.DataArray, colour: Any, marker: str) -> None:
+def _points(ax: Axes, line: Line, marker: str) -> None:
+    array = line.values
     style: dict[str, Any] = {
-        "color": colour,
+        "color": line.colour,
         "ls": "",
-        "marker": marker,
+        "marker": line.marker or marker,
         "ms": SIZE,
         "mew": 0.6,
         "zorder": 5,
     }
-    if marker != MEASURED:
+    if not line.marker:
         style["mfc"] = "white"
     mean, bars = array, None
     if REPLICA in array.dims:
@@ -114,19 +123,14 @@ def _points(ax: Axes, array: xr.DataArray, colour: Any, marker: str) -> None:
     ax.errorbar(array.time, mean, bars, elinewidth=0.6, **style)
 
 
-def _legend(figure: Figure, ds: xr.Dataset, others: Sequence[xr.Dataset]) -> None:
-    keys = [Line2D([], [], color="0.3", label=_name(ds))]
-    for other, marker in zip(others, MARKERS, strict=False):
-        style: dict[str, Any] = {"color": "0.3", "ls": "", "ms": SIZE, "mew": 0.6}
-        keys.append(Line2D([], [], marker=marker, mfc="white", label=_name(other), **style))
-        if "test_error" in other:
-            label = "measured over the inputs"
-            keys.append(Line2D([], [], marker=MEASURED, label=label, **style))
-    figure.legend(handles=keys, loc="outside lower center", ncols=2, handlelength=1.4)
+def _key(marker: str, label: str, **style: Any) -> Line2D:
+    look: dict[str, Any] = {"color": "0.3", "ls": "", "ms": SIZE, "mew": 0.6, **style}
+    return Line2D([], [], marker=marker, label=label, **look)
 
 
 def _name(ds: xr.Dataset) -> str:
     if SIMULATION not in ds.attrs:
         return "theory"
     networks = f", {ds.sizes[REPLICA]} networks" if REPLICA in ds.dims else ""
-    return f"SGD, $N={simulation_of(ds)['input_dim']}${networks}"
+    moved = f" ({ds.attrs[ALIGNED]} aligned)" if ds.attrs.get(ALIGNED) else ""
+    return f"SGD, $N={simulation_of(ds)['input_dim']}${networks}{moved}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -15,15 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from odekit.base.errors import ProblemError
-from odekit.drawing.figure import LINES, evaluate, is_numeric, text
-from odekit.drawing.panels import UNITS, colormap, literal, scale_of
-from odekit.verbs.plot import WIDTH
+from odekit.drawing.figure import LINES, FigureTable, is_numeric, text
+from odekit.drawing.style import UNITS, WIDTH, colormap, literal, scale_of
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
-
-    from odekit.scenario.tables import FigureTable
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 HEIGHT, MAP_HEIGHT = 1.65, 2.1
@@ -36,7 +33,7 @@ TITLE_LETTERS = 15
 """Of a title, that fit into an inch."""
 
 
-def draw(ds: xr.Dataset, figure: FigureTable) -> Figure:
+def draw(ds: xr.Dataset, figure: FigureTable, arrays: Sequence[xr.DataArray]) -> Figure:
     """Draw every measure of a figure in a panel of its own, one below the other.
 
     Parameters
@@ -47,12 +44,15 @@ def draw(ds: xr.Dataset, figure: FigureTable) -> Figure:
         What `figure_of` or `default_figure` returned: the measures, the dim along the
         horizontal axis, and those shown by colour (`hue`), by columns of panels, or up the
         vertical axis of a map (`y`).
+    arrays : sequence of DataArray
+        The measures over the dims of the sweep; the name of each is the figure's, and its
+        attribute ``long_name`` says it in words.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    arrays = [_averaged(ds, name, figure) for name in figure.measures]
+    arrays = [_averaged(array, figure) for array in arrays]
     columns = [None] if figure.column is None else list(range(ds.sizes[figure.column]))
     page, axes = _page(ds, figure, len(arrays), len(columns))
     for row, array in zip(axes, arrays, strict=True):
@@ -71,15 +71,14 @@ def draw(ds: xr.Dataset, figure: FigureTable) -> Figure:
     return page
 
 
-def _averaged(ds: xr.Dataset, name: str, figure: FigureTable) -> xr.DataArray:
+def _averaged(array: xr.DataArray, figure: FigureTable) -> xr.DataArray:
     """The measure over the dims that are shown, in their order."""
-    array = evaluate(ds, name).mean(figure.mean)
+    array = array.mean(figure.mean, keep_attrs=True)
     shown = [d for d in (figure.column, figure.hue, figure.y, figure.x) if d is not None]
     array = array.isel({d: 0 for d in array.dims if d not in shown and array.sizes[d] == 1})
     left = [str(d) for d in array.dims if d not in shown]
     if left:
         raise ProblemError("figure", "must show every dim of the sweep", ", ".join(left), "")
-    array.name = name
     return array.transpose(*shown)
 
 
@@ -197,7 +196,7 @@ def _is_logarithmic(values: Any) -> bool:
 
 
 def _value_axis(row: list[Axes], array: xr.DataArray, figure: FigureTable) -> None:
-    label = _said(text(figure, str(array.name)))
+    label = _said(text(figure, str(array.name), array.attrs["long_name"]))
     if figure.y is None:
         row[0].set_ylabel(_wrapped(label, ACROSS))
         row[0].margins(y=0.08)

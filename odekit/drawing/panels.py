@@ -1,4 +1,4 @@
-"""Panels of a picture: error, overlaps and readouts of one run, or errors of a sweep."""
+"""Panels of a picture: the errors, below them those of a system, phases and time; or a sweep."""
 
 from __future__ import annotations
 
@@ -9,43 +9,24 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from odekit.base.errors import ProblemError
 from odekit.base.status import Status
 from odekit.dataset.provenance import problem_of
-from odekit.verbs.plot import WIDTH
+from odekit.drawing.style import TASKS, WIDTH, above, colormap, line, literal, scale_of
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; black is left to the error.
-UNITS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-TASKS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 FLOOR = 1e-15
 """Errors this far below the largest are rounding."""
-READOUT_MOVES = 1e-6
-MANY_LINES = 16
-OFF_DIAGONAL = "0.55"
-KEYS_IN_ROW = 4
 PHASE_ZOOM = 3e3
 """Decades shown of every phase, with time="phases": log10 of this."""
 LETTERS = 46
 """That fit over a panel."""
-
-
-def run(ds: xr.Dataset, time: str) -> Figure:
-    """All panels of one run of a committee."""
-    moving = [(1.0, _readouts)] if moves(ds.readout.values) else []
-    figure = draw(ds, time, [(1.2, _overlaps), (1.2, _norms), *moving], ("Q", "R"))
-    _legend(figure.axes, ds)
-    return figure
 
 
 def draw(
@@ -72,6 +53,11 @@ def draw(
     if len(tasks) > 1:
         above(axes[0], [(literal(t), TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)], 12)
     return axes[0].figure  # type: ignore[return-value]
+
+
+def alone(ds: xr.Dataset, time: str) -> Figure:
+    """The errors of one run, of whatever system."""
+    return draw(ds, time, [], ())
 
 
 def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
@@ -130,73 +116,7 @@ def _error_axis(ax: Axes, errors: Any, label: str) -> None:
     ax.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
 
 
-def _overlaps(ax: Axes, ds: xr.Dataset) -> None:
-    K, P = ds.sizes["student"], ds.sizes["teacher"]
-    colours = unit_colours(K)
-    for k in range(K):
-        for n in range(P):
-            style = {"color": colours[k], "ls": dash(n, P)}
-            ax.plot(ds.time, ds.R[:, k, n], **style, **line(K * P, k, K))
-    ax.set_ylabel("$R_{kn}$")
-
-
-def _norms(ax: Axes, ds: xr.Dataset) -> None:
-    K = ds.sizes["student"]
-    colours = unit_colours(K)
-    for k in range(K):
-        for l in range(k):
-            ax.plot(ds.time, ds.Q[:, k, l], color=OFF_DIAGONAL, ls=_apart(K), **line(K * K))
-    for k in range(K):
-        ax.plot(ds.time, ds.Q[:, k, k], color=colours[k], **line(K, k, K))
-    ax.set_ylabel("$Q_{kl}$")
-
-
-def _readouts(ax: Axes, ds: xr.Dataset) -> None:
-    K, H = ds.sizes["student"], ds.sizes["head"]
-    colours = unit_colours(K)
-    for h in range(H):
-        for k in range(K):
-            style = {"color": colours[k], "ls": dash(h, H)}
-            ax.plot(ds.time, ds.readout[:, h, k], **style, **line(K * H, k, K))
-    ax.set_ylabel("$v_k$")
-
-
-def unit_colours(K: int) -> list[Any]:
-    """A colour for every unit."""
-    if len(UNITS) >= K:
-        return list(UNITS[:K])
-    return [colormap()(k / (K - 1)) for k in range(K)]
-
-
-def colormap() -> Colormap:
-    """Colours of a scale; its yellow end would not show on white."""
-    return ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
-
-
-def dash(n: int, count: int) -> Any:
-    """Dashes of one of several lines."""
-    return DASHES[n] if count <= len(DASHES) else "-"
-
-
-def _apart(K: int) -> Any:
-    """Dots tell the overlaps of different units from their norms, while they are few."""
-    return DASHES[2] if len(UNITS) >= K else "-"
-
-
-def line(lines: int, k: int = 0, K: int = 1) -> dict[str, Any]:
-    """Many lines are thin and let each other through; of few the later is thinner, on top."""
-    if lines > MANY_LINES:
-        return {"lw": 0.5, "alpha": 0.7}
-    return {"lw": 1.2 if K == 1 else 1.8 - k / (K - 1)}
-
-
-def moves(readout: Any) -> bool:
-    """Whether the readouts are learnt, so that they have a panel."""
-    change = _distance(readout)
-    return bool(change.max(initial=0.0) > READOUT_MOVES * np.abs(readout[0]).max())
-
-
-def _distance(rows: Any) -> Any:
+def distance(rows: Any) -> Any:
     """How far every value of every row is from the first row; 0 where it is not a number."""
     change = np.abs(rows - rows[0])
     return np.where(np.isfinite(change), change, 0.0).reshape(len(rows), -1)
@@ -257,7 +177,7 @@ def _onset(ds: xr.Dataset, moving: Sequence[str]) -> float:
     """A time before which nothing happens, so that it need not be shown."""
     onset = np.inf
     for name in (*moving, "generalization_error"):
-        change = _distance(ds[name].transpose("time", ...).values).max(axis=1)
+        change = distance(ds[name].transpose("time", ...).values).max(axis=1)
         moved = np.flatnonzero(change > 0.03 * change.max())
         if moved.size:
             onset = min(onset, float(ds.time[moved[0]]))
@@ -335,77 +255,10 @@ def _thresholds(ax: Axes, ds: xr.Dataset, phases: Sequence[tuple[float, float, s
                 ax.plot([start, end], [level, level], color=colour, ls=":", lw=0.8)
 
 
-# ----------------------------------------------------------------------------------------- legends
-
-
-def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
-    """What colours and dashes mean, above the panels so that no line is covered."""
-    K, P, H = (ds.sizes[d] for d in ("student", "teacher", "head"))
-    units, vectors = [], []
-    if 1 < K <= len(UNITS):
-        units = [(f"$k={k}$", c, "-") for k, c in zip(ds.student.values, UNITS, strict=False)]
-    if 1 < P <= len(DASHES):
-        vectors = [(f"$n={n}$", "0.3", d) for n, d in zip(ds.teacher.values, DASHES, strict=False)]
-    if len(units) + len(vectors) <= KEYS_IN_ROW:
-        above(axes[1], units + vectors)
-    else:
-        above(axes[1], units)
-        above(axes[1], vectors, 10 if units else 0)
-    if len(UNITS) < K:
-        _colourbar(axes[1:], K)
-    if K > 1:
-        diagonal = "0.3" if len(UNITS) < K else UNITS[0]
-        above(axes[2], [("$k=l$", diagonal, "-"), ("$k\\neq l$", OFF_DIAGONAL, _apart(K))])
-    if len(axes) > 3 and 1 < H <= len(DASHES):
-        heads = zip(ds["head"].values, DASHES, strict=False)
-        above(axes[3], [(literal(h), "0.3", d) for h, d in heads])
-
-
-def above(ax: Axes, keys: Sequence[tuple[str, Any, Any]], points: float = 0.0) -> None:
-    """A row of keys above a panel, or some points higher."""
-    if not keys:
-        return
-    handles = [Line2D([], [], color=c, ls=d, label=label) for label, c, d in keys]
-    height = ax.get_position().height * ax.figure.bbox.height / ax.figure.dpi
-    legend = Legend(
-        ax,
-        handles,
-        [key[0] for key in keys],
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0 + points / (72 * height), 1.0, 0.1),
-        ncols=len(handles),
-        borderpad=0.1,
-        handlelength=1.8 if len(handles) <= KEYS_IN_ROW else 1.2,
-        columnspacing=1.2 if len(handles) <= KEYS_IN_ROW else 0.8,
-    )
-    legend.set_clip_on(False)  # so that the layout makes room for it
-    ax.add_artist(legend)
-
-
-def _colourbar(axes: Sequence[Axes], K: int) -> None:
-    bar = mpl.cm.ScalarMappable(Normalize(0, K - 1), colormap())
-    axes[0].figure.colorbar(bar, ax=list(axes), label="student unit $k$", pad=0.02)
-
-
 # ------------------------------------------------------------------------------------------ helpers
-
-
-def literal(name: Any) -> str:
-    """A name as it is: a dollar sign would start a formula."""
-    return str(name).replace("$", r"\$")
 
 
 def _positive(values: Any) -> Any:
     """Errors that a log axis can show: those below zero are rounding, and so is their size."""
     noise = -float(values[np.isfinite(values)].min(initial=0.0))
     return np.where(values > noise, values, np.nan)
-
-
-def scale_of(values: Any) -> tuple[Any, Any]:
-    """Numbers for the colours of a sweep, and whether they go in equal ratios."""
-    if values.dtype.kind not in "iuf":
-        values = np.arange(values.size, dtype=float)
-    low, high = float(np.min(values)), float(np.max(values))
-    if low > 0 and values.size > 2 and np.ptp(np.diff(np.log(values))) < 1e-6:
-        return values, LogNorm(low, high)
-    return values, Normalize(low, high if high > low else low + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,14 +16,17 @@ from odekit.base.interrupts import Asked
 from odekit.base.status import Outcome, Status, ended
 from odekit.dataset.assemble import variables_of
 from odekit.integrate import device as gpu
+from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.record import Record
+from odekit.integrate.stepper import Halt
 from odekit.problem.axes import Axis
 from odekit.problem.schedule import Schedule
 from odekit_kernels.integrators.batch import (
     CALLS,
     CODE,
     CRAWLS,
+    EASY,
     END,
     JACOBIANS,
     KEPT,
@@ -30,6 +34,7 @@ from odekit_kernels.integrators.batch import (
     OUTCOMES,
     ROW,
     STEPS,
+    STIFF,
     TIME,
     WAITS,
     Batch,
@@ -64,7 +69,7 @@ STATUS = {
     OUTCOMES["step_budget"]: Status.STEP_BUDGET,
 }
 RUNNING, DONE, THRESHOLD = OUTCOMES["running"], OUTCOMES["done"], OUTCOMES["threshold"]
-HAND_OVER = OUTCOMES["hand_over"]
+HAND_OVER, AT_CORNER = OUTCOMES["hand_over"], OUTCOMES["at_corner"]
 
 
 @cache
@@ -163,7 +168,7 @@ class Engine:
         first = np.full_like(begin, self.options.first_step or 0.0)
         never = np.full_like(begin, -np.inf)
         self.numbers = np.stack([begin, begin, begin + duration, first, never], axis=1)
-        self.counts[:, [CODE, WAITS, CRAWLS]] = RUNNING, 0, 0
+        self.counts[:, [CODE, WAITS, CRAWLS, STIFF, EASY]] = RUNNING, 0, 0, 0, 0
         plan = self.points.plan(phase, frame, MOST_STAGES)
         batch = self.points.batch(
             index,
@@ -194,30 +199,51 @@ class Engine:
     def _integrate(self, index: int, plan: Any, batch: Batch, todo: Any) -> None:
         """Advance all; with no method named, hand trajectories from partner to partner."""
         method = self.options.method
-        limits = self._limits(index, WORTH_STEPS if method is None else np.inf)
+        limits = self._limits(index, plan, WORTH_STEPS if method is None else np.inf)
+        corners = self._corners(plan, batch, limits, todo)
         implicit = method == "Rodas5P"
         while todo.size and not self._stopped():
             self.record.uses(todo, index, "Rodas5P" if implicit else method or "RK45")
-            if implicit:
-                self._spread(todo, lambda part: self._implicit(plan, batch, limits, part))
-            elif self.on_device:
-                pair = tableau(method or "RK45")
-                gpu.advance(plan, batch, pair, limits, todo, self._stopped)
-            else:
-                self._spread(todo, lambda part: self._explicit(plan, batch, limits, part))
+            left = todo
+            while left.size and not self._stopped():
+                self._partner(implicit, plan, batch, limits, left)
+                left = left[self.counts[left, CODE] == AT_CORNER]
+                if corners is not None:
+                    corners.settle_all(left)
             todo = todo[self.counts[todo, CODE] == HAND_OVER]
             self.counts[todo, CODE] = RUNNING
+            self.counts[todo, STIFF] = self.counts[todo, EASY] = 0
             implicit = not implicit
 
-    def _limits(self, index: int, worth: float) -> Limits:
+    def _corners(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> Any:
+        """What settles trajectories at corners, after it has done so for a phase's beginning."""
+        if limits.corner == 0.0:
+            return None
+        corners = self.points.corners(plan, batch, self.options.atol, self.options.rtol)
+        corners.settle_all(todo)
+        return corners
+
+    def _partner(self, implicit: bool, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
+        """Advance by one of the partners, until trajectories end or ask for something else."""
+        if self.on_device and not implicit:
+            pair = tableau(self.options.method or "RK45")
+            gpu.advance(plan, batch, pair, limits, todo, self._stopped)
+            return
+        work = self._implicit if implicit else self._explicit
+        self._spread(todo, lambda part: self._advance(work, plan, batch, limits, part))
+
+    def _limits(self, index: int, plan: Any, worth: float) -> Limits:
         phase, options = self.problem.phases[index], self.options
         rates = (phase.learning_rate, phase.readout_learning_rate)
         moves, trains = (isinstance(r, Schedule) or bool(np.any(np.asarray(r) != 0)) for r in rates)
+        corner, atol_corner = self.points.corner_limits(plan, moves, options.atol)
         return Limits(
             rtol=options.rtol,
             atol=options.atol,
             max_step=options.max_step,
             first_step=options.first_step or 0.0,
+            corner=corner,
+            atol_corner=atol_corner,
             max_steps=options.max_steps,
             worth=worth,
             moves=moves,
@@ -236,6 +262,15 @@ class Engine:
             return
         with ThreadPoolExecutor(self.threads) as pool:
             list(pool.map(work, parts))
+
+    def _advance(self, work: Any, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
+        """Let a method work, unless all is to stop before it is compiled."""
+        with contextlib.suppress(Halt), stoppable(self._halt):
+            work(plan, batch, limits, todo)
+
+    def _halt(self) -> None:
+        if self._stopped():
+            raise Halt(Status.INTERRUPTED)
 
     def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         pair = tableau(self.options.method or "RK45")

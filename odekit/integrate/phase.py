@@ -73,6 +73,10 @@ class Integrator:
         self.options, self.budget = options, budget
         self.emit, self.after_step = emit, after_step
         self.rhs = Guarded(equations.rhs, budget)
+        self.moved = False
+        self.corners = equations.corners(options.atol, options.rtol)
+        corners = self.corners
+        self.atol = options.atol if corners is None else corners.tolerance(position.y.size)
 
     def run(self) -> End:
         """Integrate to the end of the phase, or to what stops it before."""
@@ -95,6 +99,9 @@ class Integrator:
     def _advance(self) -> Outcome:
         if self.equations.has_event and self.equations.event(self.position.y) <= 0:
             return Outcome.THRESHOLD
+        settled = None if self.corners is None else self.corners.settle(self.position.y)
+        if settled is not None:
+            self._stand(self.position.t, settled)
         for bound in self._bounds():
             outcome = self._to_bound(bound)
             if outcome is not None:
@@ -109,7 +116,8 @@ class Integrator:
 
     def _to_bound(self, bound: float) -> Outcome | None:
         while self.position.t < bound:
-            stepper = self._stepper(bound)
+            with self.rhs.stopping():
+                stepper = self._stepper(bound)
             kind = stepper.kind
             while stepper.kind == kind and self.position.t < bound:
                 outcome = self._one_step(stepper, bound)
@@ -118,14 +126,21 @@ class Integrator:
                 kind = self._kind(stepper)
         return None
 
-    def _stepper(self, bound: float) -> Stepper:
+    def _stand(self, t: float, y: Floats) -> None:
+        """Go on from another point than the last step's, with a step yet to be chosen."""
         p = self.position
+        p.t, p.y, p.h, p.f = t, y, None, None
+        self.moved = True
+
+    def _stepper(self, bound: float) -> Stepper:
+        p, self.moved = self.position, False
         kind = self.options.method or p.policy.kind
         if not p.used or p.used[-1] != kind:
             p.used.append(kind)
         landing = self._landing(kind, bound)
         h = self.options.first_step if p.h is None else p.h
-        stepper = Stepper(kind, self.rhs, self._jac, p.t, p.y, landing, self.options, h, p.f)
+        start = (p.t, p.y, landing)
+        stepper = Stepper(kind, self.rhs, self._jac, *start, self.options, h, p.f, self.atol)
         if self.options.method is None:
             stepper.limit(p.policy.longest)
         return stepper
@@ -138,14 +153,20 @@ class Integrator:
 
     def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
         self.budget.check()
-        t_old, y_old = stepper.step()
+        with self.rhs.stopping():
+            t_old, y_old = stepper.step()
         self.budget.spend_step(stepper.t, self.end)
         watched = self.equations.has_event
         bracket = self._threshold_within(stepper, t_old, y_old) if watched else None
         if bracket is not None:
             self._stop_at_event(stepper, t_old, y_old, bracket)
             return Outcome.THRESHOLD
-        self._emit_rows(stepper, t_old, y_old)
+        settled = None if self.corners is None else self.corners.settle(stepper.y)
+        if settled is not None:
+            self._settle(stepper, t_old, y_old, settled)
+            self.after_step(self.position)
+            return None
+        self._emit_rows(stepper, t_old, y_old, stepper.t, stepper.y)
         p = self.position
         p.t, p.y, p.h, p.f = stepper.t, stepper.y.copy(), stepper.h, stepper.f
         if stepper.finished and stepper.bound < bound:
@@ -157,13 +178,26 @@ class Integrator:
         self.after_step(p)
         return None
 
-    def _emit_rows(self, stepper: Stepper, t_old: float, y_old: Floats) -> None:
-        upto = int(np.searchsorted(self.targets, stepper.t, side="right"))
+    def _settle(self, stepper: Stepper, t_old: float, y_old: Floats, settled: Floats) -> None:
+        """Stand where a unit fell to zero in the step just taken, or left it."""
+        assert self.corners is not None
+        t = stepper.t
+        if self.corners.leaving(stepper.y, settled):
+            solution = stepper.within_step(t_old, y_old)
+            t, settled = self.corners.when(solution, t_old, t, settled)
+        self._emit_rows(stepper, t_old, y_old, t, settled)
+        self._stand(t, settled)
+
+    def _emit_rows(
+        self, stepper: Stepper, t_old: float, y_old: Floats, end: float, last: Floats
+    ) -> None:
+        """Emit the rows of the step just taken up to a time within it, at which y is `last`."""
+        upto = int(np.searchsorted(self.targets, end, side="right"))
         inner = self.targets[self.next_target : upto]
         if inner.size:
             solution = stepper.within_step(t_old, y_old)
             for t in inner:
-                self.emit(float(t), stepper.y.copy() if t == stepper.t else solution(float(t)))
+                self.emit(float(t), last.copy() if t == end else solution(float(t)))
         self.next_target = max(upto, self.next_target)
 
     def _threshold_within(
@@ -200,8 +234,7 @@ class Integrator:
             if target >= t:
                 break
             self.emit(float(target), solution(float(target)))
-        p = self.position
-        p.t, p.y, p.h, p.f = t, np.array(solution(t)), None, None
+        self._stand(t, np.array(solution(t)))
 
     def _is_steady(self, stepper: Stepper) -> bool:
         rate = self.options.steady_state
@@ -214,7 +247,9 @@ class Integrator:
         return spectrum(self._jac(stepper.t, stepper.y))[1] <= rate
 
     def _kind(self, stepper: Stepper) -> str:
-        """The method for the next step."""
+        """The method for the next step; none, to start anew, if the run stands elsewhere."""
+        if self.moved:
+            return ""
         if self.options.method is not None:
             return stepper.kind
         policy, left = self.position.policy, self.end - stepper.t

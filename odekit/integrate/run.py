@@ -11,20 +11,22 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Asked
+from odekit.base.saved import Saved
 from odekit.base.status import Outcome, Status
 from odekit.integrate.options import SolverOptions, default_times
-from odekit.integrate.phase import Integrator, Position
+from odekit.integrate.phase import End, Integrator, Position
 from odekit.integrate.policy import Policy
 from odekit.integrate.record import Record
 from odekit.integrate.stepper import Budget, Halt
-from odekit.store.checkpoint import Checkpoint, CheckpointFolder, Saved
 
 if TYPE_CHECKING:
     from odekit.problem.base import AnyProblem
+    from odekit.store.checkpoint import Checkpoint
 
 MOST_NUMBERS = 2**28
 """Largest number of doubles (2 GiB) that the rows of one run may take."""
 SHOW_EVERY = 20
+INACCURATE = End(Status.INACCURATE, Outcome.FAILED)
 
 
 class Run:
@@ -62,7 +64,7 @@ class Run:
         self.methods: list[list[str]] = []
         self.status = Status.COMPLETED
         self.position: Position | None = None
-        self.folder = CheckpointFolder(checkpoint, self._identity()) if checkpoint else None
+        self.folder = checkpoint.keep(self._identity()) if checkpoint else None
         self._check_memory()
 
     def _identity(self) -> dict[str, Any]:
@@ -89,8 +91,12 @@ class Run:
         self, interrupts: Asked, show: Callable[[float], None] | None = None
     ) -> dict[str, Any]:
         """Integrate all phases, and return the variables of the dataset by name."""
-        self.interrupts, self.show = interrupts, show
-        self._run()
+        self.budget.interrupts, self.show = interrupts, show
+        try:
+            self._run()
+        finally:
+            if self.folder is not None:
+                self.folder.release()
         return self.arrays()
 
     @property
@@ -125,8 +131,9 @@ class Run:
         if self.position is None:
             self.position = Position(begin, y)
         end = begin + duration
+        self.equations = self.points.equations(i, frame, begin)
         integrator = Integrator(
-            self.points.equations(i, frame, begin),
+            self.equations,
             self.position,
             end,
             self._targets(begin, end, duration),
@@ -135,7 +142,10 @@ class Run:
             self._emit,
             self._after_step,
         )
-        result = integrator.run()
+        accurate = self.equations.accurate(self.position.y)
+        result = integrator.run() if accurate else INACCURATE
+        if result.status == Status.NONFINITE and self.equations.refused:
+            result = INACCURATE
         position = self.position
         self.status = result.status
         self.outcomes.append(result.outcome)
@@ -167,8 +177,9 @@ class Run:
     def _after_step(self, position: Position) -> None:
         if self.show is not None and self.budget.steps % SHOW_EVERY == 0:
             self.show(position.t)
-        if self.interrupts.asked:
-            raise Halt(Status.INTERRUPTED)
+        if not self.equations.accurate(position.y):
+            raise Halt(Status.INACCURATE)
+        self.budget.check_time()
         if self.folder is not None and self.folder.due:
             self._save()
 
@@ -211,8 +222,8 @@ class Run:
             words["position"] = {"t": p.t, "h": p.h, "used": p.used, "policy": policy}
         new = slice(self.saved_rows, len(self.t))
         rows = np.array(self.y[new]).reshape(len(self.t[new]), self.width)
-        self.folder.write(Saved(arrays, words), np.array(self.t[new]), rows)
-        self.saved_rows = len(self.t)
+        if self.folder.write(Saved(arrays, words), np.array(self.t[new]), rows):
+            self.saved_rows = len(self.t)
 
     def _restore(self, record: Saved, t: Floats, y: Floats) -> None:
         words = record.words

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -12,8 +13,16 @@ import numpy as np
 from scipy.integrate import BDF, DOP853, LSODA, RK23, RK45, Radau
 
 from odekit.base.arrays import Floats
+from odekit.base.interrupts import Asked
 from odekit.base.status import Status
-from odekit.integrate.options import MAX_STEPS, SolverOptions
+from odekit.integrate.compiling import stoppable
+from odekit.integrate.options import (
+    MAX_STEPS,
+    MULTISTEP,
+    MULTISTEP_SAFETY,
+    SolverOptions,
+    step_tolerance,
+)
 
 Rhs = Callable[[float, Floats], Floats]
 
@@ -29,7 +38,7 @@ EXPLICIT = ("RK23", "RK45", "DOP853")
 
 WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
 """So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
-run that sits at a jump of its derivative, such as a ReLU unit that dies."""
+run that sits at a jump of its derivative."""
 CALLS_PER_STEP = 20_000
 """A step of any method takes tens of evaluations; one that takes this many hangs."""
 LARGEST = 1e100
@@ -57,6 +66,7 @@ class Budget:
     """What a run has used and may still use, over all of its phases."""
 
     options: SolverOptions
+    interrupts: Asked | None = None
     steps: int = 0
     calls: int = 0
     jacobians: int = 0
@@ -72,6 +82,12 @@ class Budget:
         """Halt where another step is one too many."""
         if self.steps >= self.options.max_steps:
             raise Halt(Status.STEP_BUDGET)
+        self.check_time()
+
+    def check_time(self) -> None:
+        """Halt where the user asks to, or the time is over."""
+        if self.interrupts is not None and self.interrupts.asked:
+            raise Halt(Status.INTERRUPTED)
         if time.monotonic() > self.deadline:
             raise Halt(Status.TIME_BUDGET)
 
@@ -94,6 +110,20 @@ class Guarded:
         self.rhs = rhs
         self.budget = budget
         self.calls_in_step = 0
+        self.stoppable = False
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Let Ctrl-C and the time allowed end what is computed within, and compilation.
+
+        Only where nothing has been counted or kept of a step: a resumed run takes it once more.
+        """
+        self.stoppable = True
+        try:
+            with stoppable(self.budget.check_time):
+                yield
+        finally:
+            self.stoppable = False
 
     def __call__(self, t: float, y: Floats) -> Floats:
         """Time derivative at a trial point."""
@@ -101,8 +131,9 @@ class Guarded:
         self.calls_in_step += 1
         if self.calls_in_step > CALLS_PER_STEP:
             raise Halt(Status.STALLED)
-        if self.calls_in_step % 1000 == 0 and time.monotonic() > self.budget.deadline:
-            raise Halt(Status.TIME_BUDGET)
+        # At every one: a right-hand side of many units takes seconds.
+        if self.stoppable:
+            self.budget.check_time()
         dy = self.rhs(t, y)
         # |dy|² is finite only if every entry is: four times cheaper than isfinite().all(), and a
         # product, unlike a sum, warns of nothing.
@@ -130,6 +161,8 @@ class Stepper:
     f : array or None
         Derivative at (t, y) if it is known: with it a restarted Runge–Kutta run is bitwise the
         uninterrupted one.
+    atol : float or array, optional
+        Absolute tolerance of each entry; that of the options by default.
     """
 
     def __init__(
@@ -143,7 +176,9 @@ class Stepper:
         options: SolverOptions,
         h: float | None = None,
         f: Floats | None = None,
+        atol: float | Floats | None = None,
     ) -> None:
+        self.atol = options.atol if atol is None else atol
         self.kind, self.rhs, self.jac, self.bound, self.options = kind, rhs, jac, bound, options
         self.unclipped = 0.0
         self.f_before: Floats | None = None
@@ -160,8 +195,8 @@ class Stepper:
             self.bound,
             first_step=None if h is None else min(h, span),
             max_step=self.options.max_step,
-            rtol=self.options.rtol,
-            atol=self.options.atol,
+            rtol=step_tolerance(self.kind, self.options.rtol),
+            atol=self.atol * MULTISTEP_SAFETY if self.kind in MULTISTEP else self.atol,
             **keywords,
         )
         if self.kind in EXPLICIT:
@@ -280,7 +315,10 @@ class Stepper:
         def land(time: float) -> Floats:
             if time <= t:
                 return y
-            probe = Stepper("Radau", self.rhs, self.jac, t, y, time, self.options, h=time - t)
+            span = (t, y, time)
+            probe = Stepper(
+                "Radau", self.rhs, self.jac, *span, self.options, time - t, atol=self.atol
+            )
             while not probe.finished:
                 probe.step()
             return probe.y

@@ -14,7 +14,8 @@ rows or trajectories without values stay NaN.
 from odekit.measures.conserved import conserved
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
 from odekit.measures.plateaus import plateau
-from odekit.measures.specialisation import (
+from odekit.measures.summaries import final, initial_rate, maximum
+from odekit.systems.committee.specialisation import (
     activation_entropy,
     contribution_entropy,
     imbalance,
@@ -22,7 +23,6 @@ from odekit.measures.specialisation import (
     readout_entropy,
     student_cosine,
 )
-from odekit.measures.summaries import final, initial_rate, maximum
 from odekit.systems.linear.measures import conserved_layers, mode_entropy, mode_share, unit_entropy
 
 __all__ = [

@@ -81,7 +81,7 @@ class Phase:
         Length in units of steps/N, > 0; with `until`, the longest the phase may last.
     learning_rate : float, callable or Schedule
         η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
-        tabulated once (`Schedule.from_function`).
+        tabulated once, kinks and jumps included (`Schedule.from_function`).
     readout_learning_rate : float, callable or Schedule
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional

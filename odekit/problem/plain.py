@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.checks import is_labelled
+from odekit.base.errors import OdekitError, ProblemError
 from odekit.base.text import array_digest
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Consolidation, Phase
@@ -65,7 +66,16 @@ def describe(problem: AnyProblem) -> tuple[dict[str, Any], Variables]:
 
 def problem_from_dict(data: Mapping[str, Any], own: Any = None) -> AnyProblem:
     """Rebuild, and check, a problem from plain data; `own` are the user's own functions."""
-    return system_of(data.get("kind", FIRST)).read(data, own)
+    system = system_of(data.get("kind", FIRST))
+    try:
+        return system.read(data, own)
+    except OdekitError:
+        raise
+    # What is raised where plain data are not what they stand for differs by where that is.
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}"[:120]
+        rule = "must be a problem as `to_dict` writes it"
+        raise ProblemError("odekit_problem", rule, found, "Was it edited?") from error
 
 
 def plain(value: Any, where: str = "", apart: Apart | None = None) -> Any:

@@ -78,6 +78,14 @@ class Points:
         tables = [rate for rate in phase.rates if isinstance(rate, Schedule)]
         return np.array(sorted({b for table in tables for b in table.breaks(longest)}))
 
+    def corner_limits(self, plan: Any, moves: bool, atol: float) -> tuple[float, float]:
+        """Size below which entries of the state are looked at, and their absolute tolerance.
+
+        Where derivatives jump at an entry's zero; a size of 0 says that none do.
+        """
+        del plan, moves
+        return 0.0, atol
+
 
 def rows_of(wanted: Mapping[str, Any], given: Mapping[str, Floats]) -> Floats:
     """Constants by name as one row for each point, or one for all, in the order of `wanted`.

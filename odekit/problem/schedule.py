@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +12,18 @@ import numpy as np
 
 from odekit.base.checks import as_floats, choice, readonly
 from odekit.base.errors import ProblemError
+from odekit.problem.tabulation import evaluate, pieces, tabulate
 
-TABULATION_TOLERANCE = 1e-8
-"""Largest deviation of a tabulated function from its table, relative to its largest value: the
+EVERY = 8
+"""Knots of a smooth table from one that steps land on to the next. Stages of a step are less than
+a third of it apart, so that none jumps over more than three knots."""
+SHARP = 1e-8
+"""A bend that moves the rate by less, relative to the largest one, is that of a smooth curve: the
 default relative tolerance of a run."""
-MAX_KNOTS = 65_536
-PROBES = 4096
-"""Points at which a function is looked at before anything else: features narrower than this part of
-the phase may be missed."""
-MAX_BREAKS = 64
+FLAT = 1e-13
+"""And by less than this no bend at all."""
+LEAST = -1e-7
+"""Smallest value of a spline, relative to its largest, that is rounding: it counts as 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +37,23 @@ class Schedule:
         Before the first and after the last the nearest value holds.
     values : array_like, shape (n,)
         Learning rates >= 0 at these times.
-    interpolation : {"linear", "cubic"}
-        Between the times. For jumps use several phases.
+    interpolation : {"linear", "cubic", "spline"}
+        Between the times. Cubic is monotone wherever the values are (PCHIP), and so neither
+        overshoots nor falls below 0. A spline is smoother, for values that a smooth function has;
+        one that falls below 0 is refused. For jumps use several phases.
+    kinks : array_like, optional
+        Those of the times at which a spline ends and another begins.
+
+    Notes
+    -----
+    Steps of `odekit.solve` land on every kink, however many there are: on the times of a linear
+    table at which it bends, on all times of a cubic one, on `kinks` of splines. Of tables that are
+    smooth otherwise they land on every eighth time, so that no feature is passed over.
 
     Raises
     ------
     ProblemError
-        If the table is not increasing, not finite or negative.
+        If the table is not increasing, not finite or negative, or its spline is.
 
     Examples
     --------
@@ -53,6 +66,7 @@ class Schedule:
     times: np.ndarray[Any, np.dtype[np.float64]]
     values: np.ndarray[Any, np.dtype[np.float64]]
     interpolation: str = "linear"
+    kinks: np.ndarray[Any, np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         times = as_floats("times", self.times, "a table of times")
@@ -70,50 +84,42 @@ class Schedule:
             )
         if (values < 0).any():
             raise ProblemError("values", "must be >= 0", f"{values.min():g}", "Drop the sign.")
-        choice("interpolation", self.interpolation, ("linear", "cubic"))
-        object.__setattr__(self, "times", readonly(times))
-        object.__setattr__(self, "values", readonly(values))
+        choice("interpolation", self.interpolation, ("linear", "cubic", "spline"))
+        kinks = as_floats("kinks", np.asarray(self.kinks, dtype=float), "a table of times")
+        for name, array in (("times", times), ("values", values), ("kinks", kinks)):
+            object.__setattr__(self, name, readonly(array))
+        if kinks.size and (self.interpolation != "spline" or not np.isin(kinks, times).all()):
+            rule = "must be some of the times of a spline"
+            raise ProblemError("kinks", rule, f"{kinks[:5]} of a {self.interpolation} table", "")
+        if self.interpolation == "spline":
+            self._check_spline()
+
+    def _check_spline(self) -> None:
+        least = _least(np.diff(self.times), np.array(self.pieces[1]).T)
+        if least < LEAST * self.values.max():
+            raise ProblemError(
+                "values",
+                "must be those of a spline that stays >= 0",
+                f"one that falls to {least:.3g}",
+                "Use interpolation='cubic', which does not overshoot, or more times.",
+            )
 
     @classmethod
     def from_function(cls, function: Callable[[float], float], duration: float) -> Schedule:
-        """Tabulate a smooth function of time on [0, duration] to a relative 1e-8.
+        """Tabulate a function of time on [0, duration] to a relative 1e-8.
 
-        The table is what is solved and stored, so that a file holds the whole problem. Features
-        narrower than duration/4096 may be missed: write these down as a `Schedule` or as phases.
+        The table is what is solved and stored, so that a file holds the whole problem: splines
+        between kinks and jumps, which are located to twelve digits. In the place of a jump is a
+        ramp of a relative width of 1e-9, half of it before. Features narrower than duration/4096
+        may be missed: write these down as a `Schedule` or as phases.
 
         Raises
         ------
         ProblemError
             If the function is not finite and >= 0, or needs a table of more than 65,536 times.
         """
-        knots = np.unique(
-            np.concatenate(
-                [np.linspace(0, duration, 33), np.geomspace(duration * 1e-6, duration, 49)]
-            )
-        )
-        values = _sample(function, knots)
-        probes = _probes(duration)
-        seen = _sample(function, probes)
-        while True:
-            table = cls(knots, values, "cubic")
-            centres = 0.5 * (knots[1:] + knots[:-1])
-            exact = _sample(function, centres)
-            allowed = TABULATION_TOLERANCE * max(values.max(), seen.max())
-            rough = np.abs([table(t) for t in centres] - exact) > allowed
-            missed = np.abs([table(t) for t in probes] - seen) > allowed
-            rough[np.searchsorted(knots, probes[missed], side="right") - 1] = True
-            if not rough.any():
-                return table
-            if knots.size + rough.sum() > MAX_KNOTS:
-                raise ProblemError(
-                    "learning_rate",
-                    f"must fit a cubic table of {MAX_KNOTS} times when it is a function",
-                    f"one that needs more to be within {TABULATION_TOLERANCE:g}",
-                    "Give a Schedule (linear table) or one phase for each piece.",
-                )
-            order = np.argsort(np.concatenate([knots, centres[rough]]))
-            values = np.concatenate([values, exact[rough]])[order]
-            knots = np.concatenate([knots, centres[rough]])[order]
+        times, values, kinks = tabulate(function, duration)
+        return cls(times, values, "spline", kinks)
 
     def __call__(self, time: float) -> float:
         """Learning rate at a time since the start of the phase."""
@@ -125,17 +131,18 @@ class Schedule:
         piece = bisect_right(starts, time) - 1
         c3, c2, c1, c0 = coefficients[piece]
         x = time - starts[piece]
-        # A cubic may dip below zero between knots where the function touches it.
+        # A spline may dip below zero by rounding where the function touches it.
         return max(((c3 * x + c2) * x + c1) * x + c0, 0.0)
 
     def at(self, times: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Learning rates at many times since the start of the phase, shape (n,)."""
         if self.interpolation == "linear":
             return np.asarray(np.interp(times, self.times, self.values))
-        from scipy.interpolate import CubicSpline
-
+        start, coefficients = self.pieces
         inside = np.clip(times, self.times[0], self.times[-1])
-        return np.asarray(np.maximum(CubicSpline(self.times, self.values)(inside), 0.0))
+        found = evaluate(np.array(start), np.array(coefficients).T, inside)
+        # To the last bit what the table says, where a polynomial would round.
+        return np.where(inside == self.times[-1], self.values[-1], np.maximum(found, 0.0))
 
     @cached_property
     def pieces(self) -> tuple[list[float], list[tuple[float, ...]]]:
@@ -144,26 +151,37 @@ class Schedule:
             slopes = np.diff(self.values) / np.diff(self.times)
             zeros = np.zeros_like(slopes)
             table = np.stack([zeros, zeros, slopes, self.values[:-1]])
-        else:
-            from scipy.interpolate import CubicSpline
+        elif self.interpolation == "cubic":
+            from scipy.interpolate import PchipInterpolator
 
-            table = CubicSpline(self.times, self.values).c
+            table = PchipInterpolator(self.times, self.values).c
+        else:
+            table = pieces(self.times, self.values, self.kinks)
         return self.times[:-1].tolist(), [tuple(c) for c in table.T.tolist()]
 
     def breaks(self, duration: float) -> list[float]:
-        """Times that a step may not straddle, so that no feature of the table is missed.
-
-        All knots of a short table; of a long one some evenly, and those where it bends most.
-        """
+        """Times that a step may not straddle: kinks, and of what is smooth every eighth knot."""
+        sharp, smooth = self._bends()
+        smooth[np.flatnonzero(smooth)] = np.arange(smooth.sum()) % EVERY == 0
         inside = (self.times > 0) & (self.times < duration)
-        if inside.sum() > MAX_BREAKS:
-            bends = np.zeros(self.times.size)
-            bends[1:-1] = np.abs(np.diff(np.diff(self.values) / np.diff(self.times)))
-            places = np.flatnonzero(inside)
-            sharpest = places[np.argsort(-bends[places], kind="stable")[: MAX_BREAKS // 2]]
-            even = places[:: -(-places.size // (MAX_BREAKS // 2))]
-            inside = np.isin(np.arange(self.times.size), [*sharpest, *even])
-        return [float(t) for t in self.times[inside]]
+        return [float(t) for t in self.times[inside & (sharp | smooth)]]
+
+    def _bends(self) -> tuple[Any, Any]:
+        """Which knots are kinks, and which are those of a smooth curve that bends."""
+        if self.interpolation == "cubic":
+            return np.ones(self.times.size, dtype=bool), np.zeros(self.times.size, dtype=bool)
+        if self.interpolation == "spline":
+            kink = np.isin(self.times, self.kinks)
+            return kink, ~kink
+        width = np.diff(self.times)
+        slopes = np.diff(self.values) / width
+        bend = np.zeros(self.times.size)
+        bend[1:-1] = 0.25 * np.abs(np.diff(slopes)) * np.maximum(width[1:], width[:-1])
+        # Before the first and after the last knot the rate is constant.
+        bend[[0, -1]] = 0.25 * np.abs(slopes[[0, -1]]) * width[[0, -1]]
+        largest = self.values.max()
+        sharp = bend > SHARP * largest
+        return sharp, (bend > FLAT * largest) & ~sharp
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, enough to rebuild the schedule."""
@@ -171,24 +189,18 @@ class Schedule:
             "times": self.times.tolist(),
             "values": self.values.tolist(),
             "interpolation": self.interpolation,
+            **({"kinks": self.kinks.tolist()} if self.kinks.size else {}),
         }
 
 
-def _probes(duration: float) -> Any:
-    """One point in each of many equal parts, at no regular place: a period may not hide them."""
-    inside = np.random.default_rng(0).random(PROBES)
-    return duration * (np.arange(PROBES) + inside) / PROBES
-
-
-def _sample(function: Callable[[float], float], times: Sequence[float] | Any) -> Any:
-    rates = as_floats(
-        "learning_rate", [function(float(t)) for t in times], "a function of time giving numbers"
-    )
-    if rates.shape != np.shape(times) or (rates < 0).any():
-        raise ProblemError(
-            "learning_rate",
-            "must be a function giving one number >= 0",
-            f"values from {rates.min():g}, shape {rates.shape}",
-            "Check the function over [0, duration].",
-        )
-    return rates
+def _least(width: Any, coefficients: Any) -> float:
+    """Smallest value of piecewise cubics of these widths, shape (4, pieces)."""
+    c3, c2, c1, c0 = coefficients
+    found = [c0, ((c3 * width + c2) * width + c1) * width + c0]
+    root = np.sqrt(np.maximum(c2 * c2 - 3.0 * c3 * c1, 0.0))
+    for sign in (-1.0, 1.0):
+        top, bottom = -c1, c2 + sign * root  # stable where c3 is small
+        x = np.divide(top, bottom, out=np.zeros_like(width), where=bottom != 0)
+        x = np.clip(x, 0.0, width)
+        found.append(((c3 * x + c2) * x + c1) * x + c0)
+    return float(np.min(found))

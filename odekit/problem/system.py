@@ -34,8 +34,20 @@ class Finding(NamedTuple):
     found: str
 
 
+class Measured(NamedTuple):
+    """What figures may show of a result by name: in a word, as a symbol, and how to compute it."""
+
+    word: str
+    symbol: str
+    of: Callable[[xr.Dataset], xr.DataArray] | None = None
+    """By default it is the dataset's variable of that name."""
+
+
 class Equations(Protocol):
     """One phase of one trajectory, as functions of time and state."""
+
+    refused: bool
+    """Whether some part of them was out of reach since `accurate` was asked."""
 
     breaks: list[float]
     """Times that no step may cross."""
@@ -50,6 +62,44 @@ class Equations(Protocol):
 
     def event(self, y: Floats) -> float:
         """A number that is <= 0 once the phase may end."""
+
+    def accurate(self, y: Floats) -> bool:
+        """Whether the equations are as accurate there as was asked for."""
+
+    def corners(self, atol: float, rtol: float) -> Corners | None:
+        """Where the derivative jumps; None if nowhere."""
+
+
+class Corners(Protocol):
+    """States at which the derivative jumps, and what the flow does there."""
+
+    def tolerance(self, size: int) -> Floats:
+        """Absolute tolerance of every entry of a state."""
+
+    def settle(self, y: Floats) -> Floats | None:
+        """The state put at a corner that is near, or on its way from it; None if none is."""
+
+    def leaving(self, y: Floats, settled: Floats) -> bool:
+        """Whether a state that was at a corner has left it."""
+
+    def when(self, solution: Any, t: float, end: float, found: Floats) -> tuple[float, Floats]:
+        """When in (t, end] the corner is left, and the settled state; `found` is that at end."""
+
+
+class Exact:
+    """Equations in closed form."""
+
+    refused = False
+
+    def accurate(self, y: Floats) -> bool:
+        """Whether the equations are as accurate there as was asked for: they are."""
+        del y
+        return True
+
+    def corners(self, atol: float, rtol: float) -> Corners | None:
+        """Where the derivative jumps: nowhere."""
+        del atol, rtol
+        return None
 
 
 class System(ABC):
@@ -116,6 +166,10 @@ class System(ABC):
         """Whether the compiled engine has the equations."""
 
     @abstractmethod
+    def cost(self, problem: Any) -> int:
+        """Moments I4 that a right-hand side takes, at 5 ns each, or what takes as long."""
+
+    @abstractmethod
     def numbers(self, problem: Any) -> int:
         """Numbers that one trajectory starts from."""
 
@@ -142,6 +196,32 @@ class System(ABC):
     def panels(self, ds: xr.Dataset, time: str) -> Figure:
         """The course of one run over time."""
 
+    def beside(self, ds: xr.Dataset, dim: str | None) -> Callable[[xr.Dataset], Iterable[Any]]:
+        """What marks another result over the panels of a run, or of a sweep over `dim`.
+
+        A function of the other result, to the lines of `odekit.drawing.beside`.
+        """
+        del ds, dim
+        rule = f"must be left out of a picture of kind {self.kind!r}"
+        raise ProblemError("beside", rule, "other results", "Draw each by itself.")
+
+    def measures(self) -> Mapping[str, Measured]:
+        """Measures and variables that figures may show besides the errors."""
+        return {}
+
+    def aligned(self, run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
+        """Networks with interchangeable units in the order that fits the theory best.
+
+        Returns
+        -------
+        Dataset
+            `sim`, relabelled.
+        DataArray of bool, dims (…, replica)
+            Which networks were.
+        """
+        del run
+        return sim, sim.status != sim.status
+
     @abstractmethod
     def laws(self, ds: xr.Dataset, problem: Any, tolerance: float) -> Iterator[Finding]:
         """What must hold in any one result."""
@@ -165,6 +245,11 @@ def register(kind: str, make: Callable[[], System]) -> None:
     _made.pop(kind, None)
 
 
+def kinds() -> tuple[str, ...]:
+    """The names of all systems."""
+    return tuple(_table)
+
+
 def system_of(kind: object) -> System:
     """The system of a kind of problem.
 
@@ -174,7 +259,7 @@ def system_of(kind: object) -> System:
         If there is none of that name.
     """
     if not isinstance(kind, str) or kind not in _table:
-        known = ", ".join(map(repr, _table))
+        known = ", ".join(map(repr, kinds()))
         raise ProblemError("kind", f"must be one of {known}", repr(kind)[:80], "")
     if kind not in _made:
         _made[kind] = _table[kind]()

@@ -4,37 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from odekit.base.errors import ProblemError
-from odekit.drawing.figure import check_figure
 from odekit.integrate import options
-from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Consolidation, Phase
 from odekit.scenario import values as scenario_values
 from odekit.scenario.mistakes import Key, Mistakes
-from odekit.scenario.tables import (
-    ConsolidationTable,
-    FigureTable,
-    PhaseTable,
-    ScenarioTable,
-    TaskTable,
-)
-from odekit.scenario.values import Axes, value, vector
-from odekit.systems.committee.activations import Activation
-from odekit.systems.committee.problem import Problem, Task
-from odekit.systems.committee.state import OrderParameters
+from odekit.scenario.tables import PHASE, ConsolidationTable, PhaseTable
+from odekit.scenario.values import Axes, value
 
 Part = TypeVar("Part")
-ALWAYS = {"readout": [0.0], "tasks": "", "duration": 1.0, "learning_rate": 0.0}
-"""Stand-ins for arguments that have no default."""
 
 
 class Builder:
-    """Build the parts of a scenario, taking down every mistake on the way.
+    """Build the parts of a scenario, taking down every mistake on the way; each system has its own.
 
     Parameters
     ----------
@@ -46,35 +32,23 @@ class Builder:
         self.mistakes = mistakes
         self.axes: Axes = {}
 
-    def problem(self, table: ScenarioTable) -> Problem | None:
+    def problem(self, table: Any) -> Any:
         """The problem, or None if there is none to speak of."""
-        broken = self.mistakes.broken
-        state = None if ("state",) in broken else self._state(table)
-        heads = {name: self._head(name, given) for name, given in table.heads.items()}
-        tasks = {name: self._task(name, given) for name, given in table.tasks.items()}
-        phases = [
-            self.phase(i, given, next(iter(tasks), "")) for i, given in enumerate(table.phases)
-        ]
-        if broken & {("heads",), ("tasks",), ("phases",)}:
-            return None
-        if state is None:
-            return self._join(*self._without_sizes(heads, tasks, phases), self._activation(table))
-        return self._join(state, heads, tasks, phases, self._activation(table))
+        raise NotImplementedError
 
-    def figure(self, table: Any, problem: AnyProblem | None) -> FigureTable | None:
-        """What the picture shows, if the scenario says so."""
+    def figure(self, table: Any, problem: Any, check: Callable[[Any, Any], None]) -> Any:
+        """What the picture shows, if the scenario says so and `check` finds nothing against it."""
         if table.figure is not None and problem is not None and not self.mistakes:
             with self.collect(("figure",)):
-                check_figure(table.figure, problem)
-        figure: FigureTable | None = table.figure
-        return figure
+                check(table.figure, problem)
+        return table.figure
 
     def solver(self, table: Any) -> dict[str, Any]:
         """Keyword arguments of `odekit.solve`."""
         given = {k: v for k, v in vars(table.solver).items() if v is not None}
         times = given.pop("t_eval", None)
         where: Key = ("solver",)
-        self._construct(options.SolverOptions, dict(given), where, {})
+        self.construct(options.SolverOptions, dict(given), where, {})
         if times is not None:
             with self.collect((*where, "t_eval")):
                 given["t_eval"] = self._output_times(table, times)
@@ -90,33 +64,6 @@ class Builder:
         total = sum(plain) if known else np.inf
         return options.output_times("", times, total)
 
-    def _activation(self, table: ScenarioTable) -> str | Activation:
-        given = table.activation
-        if isinstance(given, str):
-            return given
-        with self.collect(("activation",)):
-            return Activation.shipped(**given.model_dump(exclude_none=True))
-        return "linear"
-
-    def _state(self, table: ScenarioTable) -> OrderParameters | None:
-        with self.collect(("state",)):
-            return scenario_values.state(table.state, self.axes)
-        return None
-
-    def _head(self, name: str, given: Any) -> Any:
-        with self.collect(("heads", name)):
-            return vector(given, "student", self.axes)
-        return np.ones(1)
-
-    def _task(self, name: str, table: TaskTable) -> Task:
-        where: Key = ("tasks", name)
-        fields: dict[str, Any] = {"head": table.head}
-        with self.collect((*where, "readout")):
-            fields["readout"] = vector(table.readout, "teacher", self.axes)
-        with self.collect((*where, "noise_std")):
-            fields["noise_std"] = value(table.noise_std, self.axes)
-        return self._construct(Task, fields, where, ALWAYS)
-
     def phase(self, i: int, table: PhaseTable, any_task: str) -> Phase:
         """One phase."""
         where: Key = ("phases", i)
@@ -128,16 +75,16 @@ class Builder:
             fields["tasks"] = any_task
         if table.consolidation is not None:
             fields["consolidation"] = self._consolidation(where, table.consolidation)
-        return self._construct(Phase, fields, where, {**ALWAYS, "tasks": any_task})
+        return self.construct(Phase, fields, where, {**PHASE, "tasks": any_task})
 
     def _consolidation(self, where: Key, table: ConsolidationTable) -> Consolidation:
         where = (*where, "consolidation")
         fields: dict[str, Any] = {"kind": table.kind, "task": table.task}
         with self.collect((*where, "strength")):
             fields["strength"] = value(table.strength, self.axes)
-        return self._construct(Consolidation, fields, where, {"kind": "quadratic", "strength": 0.0})
+        return self.construct(Consolidation, fields, where, {"kind": "quadratic", "strength": 0.0})
 
-    def _construct(
+    def construct(
         self,
         kind: Callable[..., Part],
         fields: dict[str, Any],
@@ -159,42 +106,6 @@ class Builder:
                 elif fields.pop(name, None) is None:
                     raise
 
-    def _join(
-        self,
-        state: OrderParameters,
-        heads: dict[str, Any],
-        tasks: dict[str, Task],
-        phases: list[Phase],
-        activation: str | Activation,
-    ) -> Problem | None:
-        """The parts together; each check that fails is noted and its argument replaced."""
-        parts: dict[str, Any] = {
-            "state": state,
-            "heads": heads,
-            "tasks": tasks,
-            "phases": phases,
-            "activation": activation,
-        }
-        for _ in range(8 + 8 * len(phases) + 4 * len(tasks) + len(heads)):
-            try:
-                return Problem(**parts)
-            except ProblemError as error:
-                key = self.mistakes.blame(error, ())
-                if not _replace(parts, key):
-                    return None
-        return None
-
-    def _without_sizes(
-        self, heads: dict[str, Any], tasks: dict[str, Task], phases: list[Phase]
-    ) -> tuple[OrderParameters, dict[str, Any], dict[str, Task], list[Phase]]:
-        """Parts of one unit each: without a state only names can be checked."""
-        return (
-            OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
-            dict.fromkeys(heads, np.ones(1)),
-            {name: replace(task, readout=np.zeros(1)) for name, task in tasks.items()},
-            [replace(phase, frozen=None) for phase in phases],
-        )
-
     @contextmanager
     def collect(self, where: Key) -> Iterator[None]:
         """Note a mistake below a key and go on."""
@@ -203,30 +114,3 @@ class Builder:
         except ProblemError as error:
             self.mistakes.blame(error, where)
             self.mistakes.broken.add(where)
-
-
-def _replace(parts: dict[str, Any], key: Key) -> bool:
-    """Put something harmless in the place of an argument at fault; whether that could be done."""
-    any_head, any_task = next(iter(parts["heads"]), ""), next(iter(parts["tasks"]), "")
-    state = parts["state"]
-    match key:
-        case ("activation",):
-            parts["activation"] = "linear"
-        case ("heads", str(name)) if name in parts["heads"]:
-            parts["heads"][name] = np.ones(state.student)
-        case ("tasks", str(name), "readout"):
-            parts["tasks"][name] = replace(parts["tasks"][name], readout=np.zeros(state.teacher))
-        case ("tasks", str(name), "head"):
-            parts["tasks"][name] = replace(parts["tasks"][name], head=any_head)
-        case ("phases", int(i), "gradient_flow"):
-            parts["phases"][i] = replace(parts["phases"][i], gradient_flow=True)
-        case ("phases", int(i), "tasks"):
-            parts["phases"][i] = replace(parts["phases"][i], tasks=any_task)
-        case ("phases", int(i), str(name), *_) if name in _OPTIONAL:
-            parts["phases"][i] = replace(parts["phases"][i], **{name: None})
-        case _:
-            return False
-    return True
-
-
-_OPTIONAL = ("until", "copy_heads", "frozen", "consolidation")

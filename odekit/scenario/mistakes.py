@@ -6,22 +6,15 @@ import copy
 import difflib
 import re
 import typing
+from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from odekit.base.errors import ProblemError
-from odekit.scenario.tables import FORMS, TABLES, PhaseTable, ScenarioTable, Table, TaskTable
+from odekit.scenario.tables import Shape
 
 EXTRA = "extra_forbidden"
-DEPTH = {"heads": 2, "tasks": 3, "phases": 3, "solver": 2}
-"""Length of the keys that are repaired alone; a mistake in the state leaves no state."""
-STATE = {"Q": [[1.0]], "R": [[0.0]], "T": [[1.0]]}
-TASK = {"readout": [0.0]}
-PHASE = {"tasks": "", "duration": 1.0, "learning_rate": 0.0}
-ROOT: dict[str, Any] = {"state": STATE, "heads": {}, "tasks": {}, "phases": []}
-SECTIONS = ("file", "title", "description", "references", "activation", *ROOT, "solver", "figure")
-
 WORDS = {
     "float_type": "a number",
     "int_type": "a whole number",
@@ -38,10 +31,17 @@ Key = tuple[str | int, ...]
 
 
 class Mistakes(list[tuple[Key, str]]):
-    """Mistakes with their keys; `broken` keys hold a stand-in, whose mistakes do not count."""
+    """Mistakes with their keys; `broken` keys hold a stand-in, whose mistakes do not count.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    sections : iterable of str
+        In the order in which a scenario is written.
+    """
+
+    def __init__(self, sections: Iterable[str]) -> None:
         super().__init__()
+        self.sections = ("file", *sections)
         self.broken: set[Key] = set()
 
     def blame(self, error: ProblemError, where: Key) -> Key:
@@ -54,7 +54,7 @@ class Mistakes(list[tuple[Key, str]]):
 
     def in_order(self) -> list[tuple[str, str]]:
         """The mistakes as text, in the order in which a scenario is written."""
-        rank = {name: i for i, name in enumerate(SECTIONS)}
+        rank = {name: i for i, name in enumerate(self.sections)}
 
         def place(item: tuple[Key, str]) -> tuple[int, int]:
             key = item[0] or ("file",)
@@ -65,21 +65,28 @@ class Mistakes(list[tuple[Key, str]]):
         return list(dict.fromkeys((dotted(key), message) for key, message in items))
 
 
-def validate(raw: dict[str, Any]) -> tuple[ScenarioTable, Mistakes]:
+def validate(raw: dict[str, Any], shape: Shape) -> tuple[Any, Mistakes]:
     """The scenario's tables, with stand-ins for the keys at fault, and the mistakes."""
-    mistakes = Mistakes()
+    mistakes = Mistakes(shape.table.model_fields)
     try:
-        return ScenarioTable.model_validate(raw), mistakes
+        return shape.table.model_validate(raw), mistakes
     except ValidationError as error:
         found = error.errors(include_url=False)
     raw = copy.deepcopy(raw)
-    guesses = {(*one["loc"][:-1], _guess(one["loc"])) for one in found if one["type"] == EXTRA}
+    guesses = {
+        (*one["loc"][:-1], _guess(one["loc"], shape)) for one in found if one["type"] == EXTRA
+    }
     for one in found:
-        key = tuple(step for step in one["loc"] if step not in (*FORMS, "[key]"))
+        key = plain_key(one["loc"], shape)
         if one["type"] != "missing" or one["loc"] not in guesses:
-            mistakes.append((key, message(one)))
-        _repair(raw, key, mistakes.broken)
-    return ScenarioTable.model_validate(raw), mistakes
+            mistakes.append((key, message(one, shape)))
+        _repair(raw, key, mistakes.broken, shape)
+    return shape.table.model_validate(raw), mistakes
+
+
+def plain_key(loc: Key, shape: Shape) -> Key:
+    """A place as pydantic names it, without the forms of values."""
+    return tuple(step for step in loc if step not in (*shape.forms, "[key]"))
 
 
 def argument_key(argument: str) -> Key:
@@ -108,23 +115,21 @@ def dotted(key: Key) -> str:
     return text.lstrip(".") or "file"
 
 
-def _repair(raw: dict[str, Any], key: Key, broken: set[Key]) -> None:
+def _repair(raw: dict[str, Any], key: Key, broken: set[Key], shape: Shape) -> None:
     """Put a stand-in where a mistake is, or drop the key if it can be left out."""
     section = str(key[0])
-    cut = key[: DEPTH.get(section, 1)]
+    cut = key[: shape.depth(section)]
     broken.add(cut)
     if len(cut) == 1 or not isinstance(raw.get(section), dict | list):
         raw.pop(section, None)
-        if section in ROOT:
-            raw[section] = copy.deepcopy(ROOT[section])
-    elif section == "heads":
-        raw[section][cut[1]] = [1.0]
-    elif section == "solver":
+        if section in shape.sections:
+            raw[section] = copy.deepcopy(shape.sections[section])
+    elif section not in shape.items:
         raw[section].pop(cut[1], None)
     elif len(cut) == 2:
-        raw[section][cut[1]] = dict(TASK if section == "tasks" else PHASE)
+        raw[section][cut[1]] = copy.deepcopy(shape.items[section])
     else:
-        _repair_field(raw[section][cut[1]], cut[2], TASK if section == "tasks" else PHASE)
+        _repair_field(raw[section][cut[1]], cut[2], shape.items[section])
 
 
 def _repair_field(table: Any, name: Any, stand_ins: dict[str, Any]) -> None:
@@ -134,52 +139,53 @@ def _repair_field(table: Any, name: Any, stand_ins: dict[str, Any]) -> None:
             table[name] = stand_ins[name]
 
 
-def message(error: Any, known: str | None = None) -> str:
+def message(error: Any, shape: Shape, known: str | None = None) -> str:
     """What pydantic found, in the words of the other errors."""
     kind, given = error["type"], _short(error["input"])
     if kind == "missing":
         return "is missing"
     if kind == EXTRA:
-        return (
-            _unknown(error["loc"]) if known is None else f"is not a known key; known here: {known}"
-        )
+        if known is not None:
+            return f"is not a known key; known here: {known}"
+        return _unknown(error["loc"], shape)
     if kind == "union_tag_invalid":
         tags = re.findall(r"<\w+>", error["ctx"]["expected_tags"])
-        return f"must be {' or '.join(FORMS[t] for t in tags)}, got {given}"
+        return f"must be {' or '.join(shape.forms[t] for t in tags)}, got {given}"
     if kind in WORDS:
         return f"must be {WORDS[kind]}, got {given}"
     return f"{error['msg'].replace('Input should be', 'must be')}, got {given}"
 
 
-def _unknown(loc: Key) -> str:
+def _unknown(loc: Key, shape: Shape) -> str:
     """Say that a key is unknown, and what may have been meant."""
-    guess, known = _guess(loc), ", ".join(_table_at(loc[:-1]).model_fields)
+    guess, known = _guess(loc, shape), ", ".join(_table_at(loc[:-1], shape).model_fields)
     hint = f"did you mean `{guess}`?" if guess else f"known here: {known}"
     return f"is not a known key; {hint}"
 
 
-def _guess(loc: Key) -> str | None:
-    known = list(_table_at(loc[:-1]).model_fields)
+def _guess(loc: Key, shape: Shape) -> str | None:
+    known = list(_table_at(loc[:-1], shape).model_fields)
     return next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.6)), None)
 
 
-def _table_at(loc: Key) -> type[Table]:
+def _table_at(loc: Key, shape: Shape) -> type[BaseModel]:
     """The table in which a key stands."""
-    table: type[Table] = ScenarioTable
-    if len(loc) > 1 and loc[0] in ("tasks", "phases", "heads"):
-        table = TaskTable if loc[0] == "tasks" else PhaseTable
+    table: type[BaseModel] = shape.table
+    if len(loc) > 1 and loc[0] in shape.items:
+        item = typing.get_args(table.model_fields[str(loc[0])].annotation)[-1]
+        table = _inner(item) or table
         loc = loc[2:]
     for step in loc:
-        if step in TABLES:
-            table = TABLES[str(step)]
+        if step in shape.tables:
+            table = shape.tables[str(step)]
         elif step in table.model_fields:
             table = _inner(table.model_fields[str(step)].annotation) or table
     return table
 
 
-def _inner(annotation: Any) -> type[Table] | None:
+def _inner(annotation: Any) -> type[BaseModel] | None:
     """The table that a field holds, if it holds just one."""
-    if isinstance(annotation, type) and issubclass(annotation, Table):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     plain = [_inner(a) for a in typing.get_args(annotation) if a is not type(None)]
     return plain[0] if len(plain) == 1 else None

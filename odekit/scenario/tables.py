@@ -6,8 +6,9 @@ its keys, so that a mistake is reported for the form that was meant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
@@ -18,16 +19,9 @@ FORMS = {
     "<names>": "a table of names",
     "<over>": "a sweep such as { over = 'eta', geomspace = [0.1, 3, 20] }",
     "<times>": "a schedule { times = [...], values = [...] }",
-    "<activation>": "{ name = 'tanh', accuracy = 1e-6 }",
     "<outputs>": "{ geomspace = [1, 1e4, 100] }",
-    "<polar>": "{ polar = { radius = ..., angles = ... } }",
-    "<embed>": "{ embed = { readout = [...], task = ..., tasks = ... } }",
-    "<imbalance>": "{ imbalance = { scale = ..., gain = ... } }",
-    "<rotated>": "{ rotated = { units = ..., overlap = ... } }",
-    "<shared>": "{ shared = { units = ..., common = ... } }",
-    "<random>": "{ random = { units = ..., input_dim = ..., seed = ... } }",
 }
-"""Every form a value may take, in words."""
+"""Forms that the values of any system may take, in words."""
 
 
 def form(*allowed: str) -> Discriminator:
@@ -96,161 +90,6 @@ Rate = Annotated[
 ]
 
 
-class ImbalanceArgs(Table):
-    """Arguments of `odekit.imbalance`."""
-
-    scale: Number
-    gain: Number
-
-
-class Imbalance(Table):
-    """The weight scale of one layer at a given layer imbalance."""
-
-    imbalance: ImbalanceArgs
-
-
-Scale = Annotated[
-    Annotated[float, Tag("<number>")]
-    | Annotated[Axis, Tag("<over>")]
-    | Annotated[Imbalance, Tag("<imbalance>")],
-    form("<number>", "<over>", "<imbalance>"),
-]
-Scales = Annotated[
-    Annotated[float, Tag("<number>")]
-    | Annotated[Axis, Tag("<over>")]
-    | Annotated[list[Number], Tag("<list>")]
-    | Annotated[Imbalance, Tag("<imbalance>")],
-    form("<number>", "<over>", "<list>", "<imbalance>"),
-]
-Angles = Annotated[
-    Annotated[float, Tag("<number>")]
-    | Annotated[Axis, Tag("<over>")]
-    | Annotated[list[Number], Tag("<list>")],
-    form("<number>", "<over>", "<list>"),
-]
-
-
-class PolarArgs(Table):
-    """Arguments of `odekit.polar`."""
-
-    radius: Scale
-    angles: Angles
-
-
-class Polar(Table):
-    """A readout in (hyper)spherical coordinates."""
-
-    polar: PolarArgs
-
-
-class EmbedArgs(Table):
-    """Arguments of `odekit.teachers.embed`."""
-
-    readout: list[Number]
-    task: int
-    tasks: int = 2
-
-
-class Embed(Table):
-    """One teacher's readout over the fixed vectors of all teachers."""
-
-    embed: EmbedArgs
-
-
-class RotatedArgs(Table):
-    """Arguments of `odekit.teachers.rotated`."""
-
-    units: int
-    overlap: Annotated[
-        Annotated[float, Tag("<number>")]
-        | Annotated[Axis, Tag("<over>")]
-        | Annotated[list[list[float]], Tag("<list>")],
-        form("<number>", "<over>", "<list>"),
-    ]
-    tasks: int = 2
-
-
-class SharedArgs(Table):
-    """Arguments of `odekit.teachers.shared`."""
-
-    units: int
-    common: int
-    tasks: int = 2
-
-
-class RandomArgs(Table):
-    """Arguments of `odekit.teachers.random`."""
-
-    units: int
-    input_dim: int
-    seed: int
-    norm: Number = 1.0
-
-
-class Rotated(Table):
-    """Teachers rotated against each other."""
-
-    rotated: RotatedArgs
-
-
-class Shared(Table):
-    """Teachers with units in common."""
-
-    shared: SharedArgs
-
-
-class Random(Table):
-    """One teacher of random units."""
-
-    random: RandomArgs
-
-
-Teacher = Annotated[
-    Annotated[int, Tag("<number>")]
-    | Annotated[list[list[Number]], Tag("<list>")]
-    | Annotated[Rotated, Tag("<rotated>")]
-    | Annotated[Shared, Tag("<shared>")]
-    | Annotated[Random, Tag("<random>")],
-    form("<number>", "<list>", "<rotated>", "<shared>", "<random>"),
-]
-Head = Annotated[
-    Annotated[list[Number], Tag("<list>")] | Annotated[Polar, Tag("<polar>")],
-    form("<list>", "<polar>"),
-]
-Readout = Annotated[
-    Annotated[list[Number], Tag("<list>")] | Annotated[Embed, Tag("<embed>")],
-    form("<list>", "<embed>"),
-]
-
-
-class Draw(Table):
-    """Arguments of `odekit.OrderParameters.draw`."""
-
-    student: int
-    teacher: Teacher
-    weight_std: Scales
-    input_dim: int
-    seed: int
-    draws: int | None = None
-
-
-class State(Table):
-    """The overlaps at time 0: given, or drawn."""
-
-    Q: list[list[Number]] | None = None
-    R: list[list[Number]] | None = None
-    T: Teacher | None = None
-    draw: Draw | None = None
-
-
-class TaskTable(Table):
-    """Arguments of `odekit.Task`."""
-
-    readout: Readout
-    noise_std: Number = 0.0
-    head: str | None = None
-
-
 class ConsolidationTable(Table):
     """Arguments of `odekit.Consolidation`."""
 
@@ -287,15 +126,6 @@ class PhaseTable(Table):
     copy_heads: dict[str, str] | None = None
 
 
-class ActivationTable(Table):
-    """Arguments of `odekit.Activation.shipped`."""
-
-    name: str
-    nodes: int | None = None
-    accuracy: float | None = None
-    slope: float | None = None
-
-
 class Solver(Table):
     """Options of `odekit.solve`."""
 
@@ -316,48 +146,42 @@ class Solver(Table):
     first_step: float | None = None
 
 
-class FigureTable(Table):
-    """What the picture of a sweep shows: measures against the sweep's axes."""
-
-    measures: list[str]
-    x: str
-    y: str | None = None
-    hue: str | None = None
-    column: str | None = None
-    mean: list[str] = []
-    levels: list[float] = []
-    labels: dict[str, str] = {}
-
-
-class ScenarioTable(Table):
-    """The whole file."""
-
-    system: Literal["committee"] = "committee"
-    title: str = ""
-    description: str = ""
-    references: list[str] = []
-    activation: Annotated[
-        Annotated[str, Tag("<text>")] | Annotated[ActivationTable, Tag("<activation>")],
-        form("<text>", "<activation>"),
-    ] = "erf"
-    state: State
-    heads: dict[str, Head]
-    tasks: dict[str, TaskTable]
-    phases: list[PhaseTable]
-    solver: Solver = Solver()
-    figure: FigureTable | None = None
-
-
 TABLES: dict[str, type[Table]] = {
     "<over>": Axis,
     "<times>": ScheduleTable,
     "<outputs>": Times,
-    "<activation>": ActivationTable,
-    "<polar>": Polar,
-    "<embed>": Embed,
-    "<imbalance>": Imbalance,
-    "<rotated>": Rotated,
-    "<shared>": Shared,
-    "<random>": Random,
 }
 """The table that each form is read into."""
+PHASE = {"tasks": "", "duration": 1.0, "learning_rate": 0.0}
+"""What stands in for the keys of a phase that have no default."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The scenarios of one system, and what stands in for mistakes so that the rest is checked.
+
+    Parameters
+    ----------
+    table : type
+        The whole file; its fields are in the order in which a scenario is written.
+    forms : mapping
+        Every form a value may take, in words.
+    tables : mapping
+        The table that each form is read into.
+    sections : mapping
+        Stand-ins of the sections that cannot be left out.
+    items : mapping
+        Stand-ins of one item of the sections that hold several.
+    """
+
+    table: type[Table]
+    forms: Mapping[str, str]
+    tables: Mapping[str, type[Table]]
+    sections: Mapping[str, Any]
+    items: Mapping[str, Any]
+
+    def depth(self, section: str) -> int:
+        """Length of the keys that are repaired alone."""
+        if section in self.items:
+            return 3 if isinstance(self.items[section], dict) else 2
+        return 2 if section == "solver" else 1

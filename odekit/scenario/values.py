@@ -1,35 +1,38 @@
-"""Values of a scenario's tables: numbers, sweeps and the builders of teachers and readouts."""
+"""Values of a scenario's tables: numbers, sweeps, schedules, and arrays of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
-from odekit.base.checks import MAX_UNITS, axis_name, count
+from odekit.base.checks import axis_name
 from odekit.base.errors import ProblemError
 from odekit.base.spread import spread
 from odekit.problem.schedule import Schedule
 from odekit.scenario import tables as schema
-from odekit.systems.committee import teachers
-from odekit.systems.committee.start import imbalance, polar
-from odekit.systems.committee.state import OrderParameters
 
 MAX_POINTS = 10_000_000
 """Most values on a sweep's axis."""
 
+MOST_LABEL = 1e300
+"""Largest number that names a value of an axis."""
+
 Axes = dict[str, Any]
 
 
+@singledispatch
 def value(given: Any, axes: Axes) -> Any:
     """What a number, a table or a list of a scenario stands for.
 
     Parameters
     ----------
     given : object
-        A validated value of the schema.
+        A validated value of the schema. A table that stands for a value registers what builds it:
+        ``@value.register``.
     axes : dict
         The sweep axes met so far, by name; a new one is added.
 
@@ -38,9 +41,6 @@ def value(given: Any, axes: Axes) -> Any:
     ProblemError
         Naming the key below `given` that is at fault.
     """
-    build = _BUILDERS.get(type(given))
-    if build is not None:
-        return build(given, axes)
     if isinstance(given, Mapping):
         return {name: value(v, axes) for name, v in given.items()}
     return given
@@ -55,24 +55,6 @@ def vector(given: Any, core: str, axes: Axes) -> Any:
         with within(f"[{i}]"):
             named[f"entry{i}"] = value(item, axes)
     return spread(lambda **v: [np.array(list(v.values()), dtype=float)], [(core,)], **named)[0]
-
-
-def state(table: schema.State, axes: Axes) -> OrderParameters:
-    """The initial state, given or drawn."""
-    given = {name: getattr(table, name) for name in ("Q", "R", "T")}
-    if table.draw is not None:
-        if any(v is not None for v in given.values()):
-            raise ProblemError("", "must be either Q, R and T, or `draw`", "both", "Remove one.")
-        with within("draw"):
-            return _draw(table.draw, axes)
-    for name, v in given.items():
-        if v is None:
-            raise ProblemError(
-                name, "must be given with the other two of Q, R, T", "nothing", "Or use `draw`."
-            )
-    dims = {"Q": ("student", "student_other"), "R": ("student", "teacher")}
-    matrices = {name: matrix(name, given[name], core, axes) for name, core in dims.items()}
-    return OrderParameters(**matrices, T=_teacher("T", given["T"], axes))
 
 
 def output_times(given: list[float] | schema.Times) -> Any:
@@ -105,6 +87,7 @@ def join(key: str, argument: str) -> str:
     return f"{key}{'' if not argument or argument[0] == '[' or not key else '.'}{argument}"
 
 
+@value.register(schema.Axis)
 def _axis(table: schema.Axis, axes: Axes) -> Any:
     import xarray as xr
 
@@ -114,7 +97,7 @@ def _axis(table: schema.Axis, axes: Axes) -> Any:
             "over", "must not be `draw`, the axis of `draws`", "'draw'", "Rename it."
         )
     points = _points({n: getattr(table, n) for n in ("values", "linspace", "geomspace")})
-    if table.labels is None and len(set(points)) < len(points):
+    if table.labels is None and np.unique(points).size < len(points):
         rule = "must hold different numbers"
         raise ProblemError("values", rule, str(points[:8]), "Or name them: labels = [...].")
     labels = points if table.labels is None else _labels(table.labels, len(points))
@@ -131,9 +114,12 @@ def _axis(table: schema.Axis, axes: Axes) -> Any:
 def _labels(given: list[Any], size: int) -> Any:
     """Names or numbers under which the values of an axis are known in the result."""
     text = all(isinstance(x, str) and x.isascii() and x.isprintable() and x for x in given)
-    numeric = all(type(x) in (int, float) and np.isfinite(x) for x in given)
+    # As floats, which hold whole numbers up to 2^53.
+    numeric = all(
+        (type(x) is int and abs(x) <= 2**53) or (type(x) is float and np.isfinite(x)) for x in given
+    )
     if not (text or numeric) or not len(set(given)) == len(given) == size:
-        rule = f"must hold {size} different names in ASCII, or numbers"
+        rule = f"must hold {size} different names in ASCII, or numbers (whole ones up to 2^53)"
         raise ProblemError("labels", rule, str(given)[:80], "One for each value.")
     return np.asarray(given, dtype=np.str_ if text else float)
 
@@ -182,106 +168,6 @@ def matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
     return spread(fill, [core], **named)[0]
 
 
-def _teacher(name: str, given: Any, axes: Axes) -> Any:
-    """The overlaps T of the fixed vectors."""
-    if isinstance(given, list):
-        return matrix(name, given, ("teacher", "teacher_other"), axes)
-    if isinstance(given, int):
-        return teachers.orthonormal(count(name, given))
-    with within(name):
-        return value(given, axes)
-
-
-def _draw(table: schema.Draw, axes: Axes) -> OrderParameters:
-    with within("weight_std"):
-        std = vector(table.weight_std, "student", axes)
-    T = table.teacher
-    T = T if isinstance(T, int) else _teacher("teacher", T, axes)
-    plain = table.model_dump(include={"student", "input_dim", "seed", "draws"})
-    return OrderParameters.draw(teacher=T, weight_std=std, **plain)
-
-
-def _polar(table: schema.Polar, axes: Axes) -> Any:
-    args = table.polar
-    with within("polar.radius"):
-        is_scale = isinstance(args.radius, schema.Imbalance)
-        radius = _imbalance(args.radius, axes, 1) if is_scale else value(args.radius, axes)
-    angles = args.angles if isinstance(args.angles, list) else [args.angles]
-    with within("polar.angles"):
-        swept = [value(v, axes) for v in angles]
-    with within("polar"):
-        return polar(radius, swept)
-
-
-def _imbalance(table: Any, axes: Axes, layer: int = 0) -> Any:
-    with within("imbalance"):
-        scale, gain = (_argument(table.imbalance, name, axes) for name in ("scale", "gain"))
-        return imbalance(scale, gain)[layer]
-
-
-def _argument(args: schema.Table, name: str, axes: Axes) -> Any:
-    with within(name):
-        return value(getattr(args, name), axes)
-
-
-def _embed(table: schema.Embed, axes: Axes) -> Any:
-    args = table.embed
-
-    def build(readout: Any) -> list[Any]:
-        return [teachers.embed(readout, args.task, tasks=args.tasks)]
-
-    with within("embed"):
-        count("tasks", args.tasks)
-        own = vector(args.readout, "teacher", axes)
-        return spread(build, [("teacher",)], readout=own)[0]
-
-
-def _rotated(table: schema.Rotated, axes: Axes) -> Any:
-    args = table.rotated
-
-    def build(overlap: Any) -> list[Any]:
-        return [teachers.rotated(args.units, overlap, tasks=args.tasks)]
-
-    with within("rotated"):
-        _check_size(args)
-        overlap = _argument(args, "overlap", axes)
-        return spread(build, [("teacher", "teacher_other")], overlap=overlap)[0]
-
-
-def _random(table: schema.Random, axes: Axes) -> Any:
-    args = table.random.model_dump(exclude={"norm"})
-
-    def build(norm: Any) -> list[Any]:
-        return [teachers.random(**args, norm=float(norm))]
-
-    with within("random"):
-        norm = _argument(table.random, "norm", axes)
-        return spread(build, [("teacher", "teacher_other")], norm=norm)[0]
-
-
-def _shared(table: schema.Shared, _axes: Axes) -> Any:
-    with within("shared"):
-        _check_size(table.shared)
-        return teachers.shared(**table.shared.model_dump())
-
-
-def _check_size(args: schema.RotatedArgs | schema.SharedArgs) -> None:
-    """The tasks' units together are the fixed vectors."""
-    if 0 < args.units <= MAX_UNITS and args.tasks > 0:
-        count("tasks", args.tasks, most=max(MAX_UNITS // args.units, 1))
-
-
+@value.register(schema.ScheduleTable)
 def _schedule(table: schema.ScheduleTable, _axes: Axes) -> Schedule:
     return Schedule(np.asarray(table.times), np.asarray(table.values), table.interpolation)
-
-
-_BUILDERS: dict[type, Callable[[Any, Axes], Any]] = {
-    schema.Axis: _axis,
-    schema.Polar: _polar,
-    schema.Imbalance: _imbalance,
-    schema.Embed: _embed,
-    schema.Rotated: _rotated,
-    schema.Shared: _shared,
-    schema.Random: _random,
-    schema.ScheduleTable: _schedule,
-}

@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import time
+import warnings
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.checks import number
-from odekit.base.errors import CheckpointError, ProblemError
+from odekit.base.errors import CheckpointError, CheckpointWarning, ProblemError, StoreError
+from odekit.base.saved import Saved
 from odekit.base.text import canonical_json
 from odekit.store.files import write_atomic
+from odekit.store.folderlock import FolderLock
 
 DEFAULT_SECONDS = 30.0
 PROBLEM_FILE, STATE_FILE = "problem.json", "state.npz"
@@ -50,6 +53,10 @@ class Checkpoint:
         if not isinstance(self.folder, str | Path) or not str(self.folder):
             raise ProblemError("folder", "must be a path", repr(self.folder), "Name a folder.")
 
+    def keep(self, identity: dict[str, Any]) -> CheckpointFolder:
+        """The folder of a run; `identity` must be equal for what is in it to be the run's."""
+        return CheckpointFolder(self, identity)
+
 
 def as_checkpoint(value: object, digest: str) -> Checkpoint | None:
     """solve's argument: None, a `Checkpoint`, a folder, or an interval in seconds.
@@ -67,19 +74,8 @@ def as_checkpoint(value: object, digest: str) -> Checkpoint | None:
     )
 
 
-@dataclass
-class Saved:
-    """All that a run has to remember: rows of one phase after the other, and where it stands.
-
-    `arrays` hold the state to full precision, `words` what is not an array.
-    """
-
-    arrays: dict[str, Floats] = field(default_factory=dict)
-    words: dict[str, Any] = field(default_factory=dict)
-
-
-def claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Make a folder the one of a run, or see that it already is.
+def claim(folder: Path, identity: dict[str, Any]) -> FolderLock:
+    """Make a folder the one of a run, or see that it already is, and keep other writers out.
 
     Parameters
     ----------
@@ -91,7 +87,7 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     Raises
     ------
     CheckpointError
-        If the folder belongs to another run, holds other files, or is damaged.
+        If the folder belongs to another run, is being written to, holds other files, or is damaged.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,12 +95,30 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{folder}: cannot be used as a folder ({error.strerror}). Name another one."
         ) from None
+    # Before the lock, which would be one file more in a folder of something else.
+    _refuse_other_files(folder)
+    lock = FolderLock(folder)
+    try:
+        _identify(folder, identity)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _refuse_other_files(folder: Path) -> None:
+    if (folder / PROBLEM_FILE).exists():
+        return
+    if any(p for p in folder.iterdir() if not p.name.startswith(".")):
+        raise CheckpointError(
+            f"{folder}: holds other files and no checkpoint. Name an empty folder."
+        )
+
+
+def _identify(folder: Path, identity: dict[str, Any]) -> None:
+    """Write down what a folder belongs to, or compare."""
     text, written = canonical_json(identity), folder / PROBLEM_FILE
     if not written.exists():
-        if any(p for p in folder.iterdir() if not p.name.startswith(".")):
-            raise CheckpointError(
-                f"{folder}: holds other files and no checkpoint. Name an empty folder."
-            )
         write_atomic(written, lambda p: p.write_bytes(text.encode()))
         return
     # Through JSON, as it was written: tuples become lists.
@@ -140,9 +154,11 @@ class CheckpointFolder:
     def __init__(self, checkpoint: Checkpoint, problem: dict[str, Any]) -> None:
         self.folder = Path(checkpoint.folder)
         self.seconds = checkpoint.seconds
-        self.segments = 0
+        self.segments = self.rows = 0
         self.last = time.monotonic()
         self.problem = problem
+        self._lock: FolderLock | None = None
+        self._warned = False
 
     def open(self) -> tuple[Saved, Floats, Floats] | None:
         """Saved, row times and row states of an earlier run; None where there is none.
@@ -150,9 +166,10 @@ class CheckpointFolder:
         Raises
         ------
         CheckpointError
-            If the folder belongs to another problem, or its files are damaged.
+            If the folder belongs to another problem, another run is writing to it, or its files
+            are damaged.
         """
-        claim(self.folder, self.problem)
+        self._lock = claim(self.folder, self.problem)
         if not (self.folder / STATE_FILE).exists():
             return None
         return self._load()
@@ -167,11 +184,21 @@ class CheckpointFolder:
             for i in range(self.segments):
                 path = self._segment(i)
                 parts.append(read_arrays(path))
+                self._follow(parts[-1])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
             raise damaged(path, error) from None
-        t = [part["t"] for part in parts]
+        t = np.concatenate([[], *(part["t"] for part in parts)])
+        if np.any(np.diff(t) <= 0):
+            raise damaged(path, ValueError("the times of the rows do not increase"))
         y = [part["y"] for part in parts]
-        return Saved(arrays, words), np.concatenate([[], *t]), np.concatenate(y or [[]])
+        return Saved(arrays, words), t, np.concatenate(y or [[]])
+
+    def _follow(self, part: dict[str, Any]) -> None:
+        """See that a segment begins where the one before ended: two writers cut at other rows."""
+        first, count = int(part.get("first", self.rows)), len(part["t"])
+        if first != self.rows or len(part["y"]) != count:
+            raise ValueError(f"it begins at row {first}, not {self.rows}")
+        self.rows += count
 
     def _segment(self, i: int) -> Path:
         return self.folder / f"rows-{i:06d}.npz"
@@ -181,16 +208,49 @@ class CheckpointFolder:
         """Whether the interval has passed."""
         return time.monotonic() - self.last >= self.seconds
 
-    def write(self, record: Saved, t: Floats, y: Floats) -> None:
-        """Add rows as a segment, then put down the state; a kill in between loses only these."""
+    def write(self, record: Saved, t: Floats, y: Floats) -> bool:
+        """Add rows as a segment, then put down the state; a kill in between loses only these.
+
+        Returns
+        -------
+        bool
+            False where they could not be written, which is warned of once: the run goes on, and
+            they are tried again with the next.
+        """
+        self.last = time.monotonic()
+        try:
+            self._write(record, t, y)
+        except StoreError as error:
+            if not self._warned:
+                warn_not_kept(error)
+            self._warned = True
+            return False
+        return True
+
+    def _write(self, record: Saved, t: Floats, y: Floats) -> None:
         if t.size:
-            write_arrays(self._segment(self.segments), {"t": t, "y": y})
+            first = np.array(self.rows)
+            write_arrays(self._segment(self.segments), {"t": t, "y": y, "first": first})
         segments = self.segments + bool(t.size)
         words = canonical_json({**record.words, "segments": segments}).encode()
         arrays = {**record.arrays, "words": np.frombuffer(words, dtype=np.uint8)}
         write_arrays(self.folder / STATE_FILE, arrays)
         self.segments = segments
-        self.last = time.monotonic()
+        self.rows += t.size
+
+    def release(self) -> None:
+        """Let another run have the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
+
+def warn_not_kept(error: StoreError) -> None:
+    """Say that a run goes on without its checkpoint."""
+    warnings.warn(
+        f"{error} The run goes on; until this is mended it cannot be resumed from later points.",
+        CheckpointWarning,
+        stacklevel=2,
+    )
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import secrets
+import shutil
 import stat
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from odekit.base.errors import StoreError
+from odekit.base.errors import StoreError, StoreExistsError
 
 _STALE_SECONDS = 86_400.0
+
+
+def as_path(path: object) -> Path:
+    """A name that files can have, whether or not there is one.
+
+    Raises
+    ------
+    StoreError
+        If it is no text, empty, holds NUL, is not UTF-8, which the netCDF library needs, or cannot
+        be looked up.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise StoreError(f"{path!r}"[:80], "is no name of a file", "Give text or a Path.")
+    name = os.fspath(path)
+    try:
+        os.path.abspath(name).encode()  # noqa: PTH100
+        if not name or "\0" in name:
+            raise StoreError(ascii(name), "is no name of a file", "Give one without NUL.")
+        os.stat(name)  # noqa: PTH116
+    except UnicodeEncodeError:
+        raise StoreError(name, "is a name that is not UTF-8", "Rename it, or its folder.") from None
+    except (FileNotFoundError, NotADirectoryError, StoreError) as error:
+        if isinstance(error, StoreError):
+            raise
+    except OSError as error:
+        reason = f"cannot be looked up ({error.strerror})"
+        raise StoreError(name, reason, "Choose another name.") from error
+    return Path(name)
 
 
 def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -24,7 +56,7 @@ def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         If the path is a folder or no regular file, its folder does not exist, or the file does and
         may not be replaced.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(as_path(path)))
     if path.is_dir():
         raise StoreError(path, "is a folder", "Name a file in it, such as `run.nc`.")
     if _is_taken(path, overwrite) and not path.is_file():
@@ -34,7 +66,7 @@ def check_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
 
 def check_folder_target(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """As `check_target`, for a result that is a folder; one that is replaced must be Zarr."""
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(as_path(path)))
     if _is_taken(path, overwrite) and not (path / "zarr.json").is_file():
         raise StoreError(path, "is something else than a Zarr folder", "Choose another name.")
     return path
@@ -48,7 +80,7 @@ def _is_taken(path: Path, overwrite: bool) -> bool:
         raise StoreError(path, "its folder may not be written to", "Choose another folder.")
     if path.exists() and not overwrite:
         remedy = "Choose another name, or replace it with `overwrite=True` (`--overwrite`)."
-        raise StoreError(path, "exists already", remedy)
+        raise StoreExistsError(path, "exists already", remedy)
     return path.exists()
 
 
@@ -60,10 +92,9 @@ def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
     StoreError
         If that fails; there is then no new file, and an old one is unharmed.
     """
-    # Hidden and with a suffix of its own: nobody's *.nc finds a half-written file.
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.tmp")
+    temporary = beside(target)
     try:
-        _remove_stale(target)
+        remove_stale(target)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -79,13 +110,44 @@ def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _remove_stale(target: Path) -> None:
-    """Remove what writes of this file left when they were killed, a day ago or more."""
-    for path in target.parent.iterdir():
-        ours = path.name.startswith(f".{target.name[:200]}.") and path.name.endswith(".tmp")
-        with contextlib.suppress(OSError):
-            if ours and path.stat().st_mtime < time.time() - _STALE_SECONDS:
-                path.unlink()
+def beside(target: Path) -> Path:
+    """A name for what will take the place of the target, which says what process makes it.
+
+    Hidden and with a suffix of its own: nobody's ``*.nc`` finds a half-written file.
+    """
+    owner = f"{_machine()}-{os.getpid():x}-{secrets.token_hex(6)}"
+    return target.with_name(f".{target.name[:180]}.{owner}.tmp")
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def remove_stale(target: Path) -> None:
+    """Remove what writes of this target left that were killed, if the folder allows it."""
+    prefix = f".{target.name[:180]}."
+    with contextlib.suppress(OSError):
+        for path in target.parent.iterdir():
+            name = path.name
+            if name.startswith(prefix) and name.endswith(".tmp") and _is_stale(path, name, prefix):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _is_stale(path: Path, name: str, prefix: str) -> bool:
+    """Whether no living process writes it: known of this machine; others get a day."""
+    owner = re.fullmatch(r"([0-9a-f]{8})-([0-9a-f]+)-[0-9a-f]{12}\.tmp", name[len(prefix) :])
+    if owner and owner[1] == _machine() and os.name == "posix":
+        try:
+            os.kill(int(owner[2], 16), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            return False
+        return False
+    return path.lstat().st_mtime < time.time() - _STALE_SECONDS
 
 
 def _sync(path: Path) -> None:

@@ -1,48 +1,40 @@
-"""Does an HDF5 file reach for other files? Found out without letting the HDF5 library open it.
+"""Is an HDF5 file built as odekit builds its files? Found out before the HDF5 library opens it.
 
 The library follows external links, external raw storage and virtual datasets while it opens or
 reads a file, with the reader's rights: a file from elsewhere could so pull ``/etc/passwd``, or
-any dataset of the user, into a result. netCDF's interface neither shows nor forbids it, so the
-bytes are searched for the structures that name another file. The search is conservative: it does
-not walk the file but looks everywhere, so that nothing can hide, and refuses what merely looks
-like such a structure.
+any dataset of the user, into a result. Types that netCDF does not know, groups that contain
+themselves and wrong sizes crash it or keep it busy for ever. So the file is walked here first, and
+only what netCDF-4 writes for odekit passes: a root group of hard links to datasets, each linked
+once; numbers of 1 to 8 bytes and characters; contiguous and chunked layouts with the filters
+shuffle, deflate and fletcher32. What is not known is refused, whatever it may be.
 
 ========================  ==========================================================================
-External raw storage      keeps its file names in a *local heap* (``HEAP``). Only old-style groups
-                          have one besides, which netCDF-4 does not write: no local heap is allowed.
-Virtual dataset           a layout message of class 3, whose address points to a *global heap*
-                          (``GCOL``).
-External link             a link message of type 64 that holds a file name.
-Hidden link               a *fractal heap* (``FRHP``) with filters compresses its links: refused.
+`h5bytes`                 object headers, and the indices and heaps of links and attributes
+`h5parts`                 what one message may say: types, shapes, layouts, filters, attributes
+here                      the root group, its links, and what objects refer to
 ========================  ==========================================================================
-
-Nothing else in the format names files. Tested against files that h5py wrote.
-
-One structure is checked for damage besides: a wrong size in a global heap, which has no checksum,
-makes the library loop for ever. A file made on purpose can still keep it busy (a group that
-contains itself), which costs time and discloses nothing.
 """
 
 from __future__ import annotations
 
 import mmap
-import re
 from pathlib import Path
 
-__all__ = ["is_hdf5", "references_to_other_files"]
+from odekit.store.h5bytes import UNDEFINED, Bytes, Message, Strange, heap_objects, messages, need
+from odekit.store.h5parts import Attribute, attribute, check_layout, is_bare_dimension
+
+__all__ = ["is_hdf5", "strangeness"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_LOCAL_HEAP = re.compile(rb"HEAP\x00")
-_FRACTAL_HEAP = re.compile(rb"FRHP\x00")
-_GLOBAL_HEAP = re.compile(rb"GCOL\x01")
-# Layout message, version 4 or later, class 3, address below 2^48. A look-ahead, because a match
-# that consumed the address could be made to swallow the next one.
-_VIRTUAL = re.compile(rb"[\x04-\x0f]\x03(?=.{6}\x00\x00)", re.DOTALL)
-# Link message, version 1, flags with the bit "link type is given", type 64.
-_LINK = re.compile(rb"\x01[\x08-\x0f\x18-\x1f]\x40")
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-# Superblock version -> where the sizes of offsets and lengths and the base address are.
-_SUPERBLOCK = {0: (13, 24), 1: (13, 28), 2: (9, 12), 3: (9, 12)}
+_FEWEST = 48
+# Kinds of messages (format specification, IV.A.2).
+_NIL, _SPACE, _LINK_INFO, _TYPE, _FILL, _LINK, _EXTERNAL, _LAYOUT = 0, 1, 2, 3, 5, 6, 7, 8
+_GROUP_INFO, _FILTERS, _ATTRIBUTE, _MORE, _ATTRIBUTE_INFO = 10, 11, 12, 16, 21
+_SINGLE = {_SPACE, _LINK_INFO, _TYPE, _FILL, _LAYOUT, _GROUP_INFO, _FILTERS, _ATTRIBUTE_INFO}
+_ANYWHERE = {_NIL, _ATTRIBUTE, _MORE, _ATTRIBUTE_INFO}
+_OF_ROOT = _ANYWHERE | {_LINK_INFO, _LINK, _GROUP_INFO}
+_OF_DATASET = _ANYWHERE | {_SPACE, _TYPE, _FILL, _LAYOUT, _FILTERS}
+_OTHER_LINKS = {1: "a soft link", 64: "an external link"}
 
 
 def is_hdf5(path: Path) -> bool:
@@ -51,99 +43,8 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 
-def _number(data: mmap.mmap, position: int, size: int = 8) -> int:
-    return int.from_bytes(data[position : position + size], "little")
-
-
-def _is_text(name: bytes) -> bool:
-    """Whether these bytes could be a name: not empty, UTF-8, no control characters."""
-    if not name or _CONTROL.search(name):
-        return False
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _unusual_superblock(data: mmap.mmap) -> bool:
-    """Whether addresses are not what the search takes them for: 8 bytes, from the file's start."""
-    if data[8] not in _SUPERBLOCK:
-        return True
-    sizes, base = _SUPERBLOCK[data[8]]
-    return data[sizes] != 8 or data[sizes + 1] != 8 or _number(data, base) != 0
-
-
-def _has_local_heap(data: mmap.mmap) -> bool:
-    for match in _LOCAL_HEAP.finditer(data):
-        size = _number(data, match.start() + 8)
-        address = _number(data, match.start() + 24)
-        if size <= len(data) and address < len(data):
-            return True
-    return False
-
-
-def _has_filtered_heap(data: mmap.mmap) -> bool:
-    return any(_number(data, m.start() + 7, 2) for m in _FRACTAL_HEAP.finditer(data))
-
-
-def _has_virtual_dataset(data: mmap.mmap) -> bool:
-    for match in _VIRTUAL.finditer(data):
-        address = _number(data, match.end())
-        if data[address : address + 4] == b"GCOL":
-            return True
-    return False
-
-
-def _has_damaged_heap(data: mmap.mmap) -> bool:
-    return any(_is_damaged_heap(data, match.start()) for match in _GLOBAL_HEAP.finditer(data))
-
-
-def _is_damaged_heap(data: mmap.mmap, start: int) -> bool:
-    """Whether the objects of a global heap do not fill it exactly (format specification, III.E)."""
-    end = start + _number(data, start + 8)
-    position = start + 16
-    if end > len(data):
-        return True
-    while end - position >= 16:
-        size = _number(data, position + 8)
-        if _number(data, position, 2) == 0:  # what is left over; its size counts its own header
-            return position + size != end
-        position += 16 + (size + 7) // 8 * 8
-    return position > end
-
-
-def _is_external_link(data: mmap.mmap, start: int) -> bool:
-    """Whether a link message at `start` names a file (format specification, IV.A.2.g)."""
-    flags = data[start + 1]
-    position = start + 3 + (8 if flags & 0x04 else 0) + (1 if flags & 0x10 else 0)
-    width = 1 << (flags & 0x03)
-    length = _number(data, position, width)
-    position += width
-    if length > len(data) - position or not _is_text(data[position : position + length]):
-        return False
-    position += length
-    value = data[position + 2 : position + 2 + _number(data, position, 2)]
-    file_name, end, _ = value[1:].partition(b"\x00")
-    return value[:1] == b"\x00" and end == b"\x00" and _is_text(file_name)
-
-
-def _has_external_link(data: mmap.mmap) -> bool:
-    return any(_is_external_link(data, match.start()) for match in _LINK.finditer(data))
-
-
-_SEARCHES = {
-    "an unusual HDF5 superblock": _unusual_superblock,
-    "a local heap (old-style groups or external storage)": _has_local_heap,
-    "a filtered fractal heap": _has_filtered_heap,
-    "a virtual dataset": _has_virtual_dataset,
-    "an external link": _has_external_link,
-    "a damaged global heap": _has_damaged_heap,
-}
-
-
-def references_to_other_files(path: Path) -> list[str]:
-    """Search a file for structures that name other files, or that could hide such names.
+def strangeness(path: Path) -> str:
+    """Walk through a file, without the HDF5 library, up to what odekit does not write.
 
     Parameters
     ----------
@@ -152,10 +53,158 @@ def references_to_other_files(path: Path) -> list[str]:
 
     Returns
     -------
-    list of str
-        What was found, in words; empty for every file that netCDF-4 writes.
+    str
+        What was found, in words; empty for every file that netCDF-4 writes for odekit.
     """
-    if path.stat().st_size < 48:
-        return ["no complete superblock"]
+    if path.stat().st_size < _FEWEST:
+        return "no complete superblock"
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return [words for words, search in _SEARCHES.items() if search(data)]
+        try:
+            _check(Bytes(data))
+        except Strange as found:
+            return str(found)
+    return ""
+
+
+def _check(file: Bytes) -> None:
+    root, datasets = _root(file)
+    notes = list(root)
+    for name, address in datasets.items():
+        notes += _dataset(file, name, address)
+    heaps: dict[int, dict[int, bytes]] = {}
+    known = set(datasets.values())
+    for note in notes:
+        named = {a for a in _references(file, note, heaps) if a}
+        need(named <= known, f"a reference to what is no variable, in `{note.name}`")
+
+
+def _root_address(file: Bytes) -> int:
+    """Address of the root group, where addresses are as taken here: 8 bytes, from the start."""
+    version = file.number(8, 1)
+    need(version in (0, 2), "an unusual HDF5 superblock")
+    sizes, base, extension, root = (13, 24, 32, 64) if version == 0 else (9, 12, 20, 36)
+    usual = file.get(sizes, 2) == b"\x08\x08" and file.number(base) == 0
+    # Where version 2 may have an extension, version 0 may have a table of free space.
+    need(usual and file.number(extension) == UNDEFINED, "an unusual HDF5 superblock")
+    if version == 0:
+        plain = file.number(root - 16) == UNDEFINED and file.number(root + 8, 4) == 0
+        need(plain, "an unusual HDF5 superblock")
+    else:
+        need(file.number(11, 1) == 0, "an unusual HDF5 superblock")
+    return file.number(root)
+
+
+def _root(file: Bytes) -> tuple[list[Attribute], dict[bytes, int]]:
+    """Attributes of the file, and the addresses of its variables by name."""
+    parts, attributes = _object(file, _root_address(file), _OF_ROOT, "the root group")
+    need(parts.keys() >= {_LINK_INFO}, "a group of another kind")
+    links = [(m.start, m.size) for m in parts.get(_LINK, [])]
+    at = parts[_LINK_INFO][0].start
+    need(file.number(at, 1) == 0, "a group of another kind")
+    flags, at = file.number(at + 1, 1), at + 2
+    at += 8 if flags & 1 else 0
+    if file.number(at) != UNDEFINED:
+        indices = {5: file.number(at + 8)} | ({6: file.number(at + 16)} if flags & 2 else {})
+        found = heap_objects(file, file.number(at), indices, {5: 4, 6: 8})
+        links += [(start, size) for _, start, size in found]
+    datasets: dict[bytes, int] = {}
+    for start, size in links:
+        name, address = _link(file, start, size)
+        need(name not in datasets, "two links of one name")
+        datasets[name] = address
+    return attributes, datasets
+
+
+def _link(file: Bytes, start: int, size: int) -> tuple[bytes, int]:
+    """Name and target of a link message, if it is a hard link (IV.A.2.g)."""
+    flags = file.number(start + 1, 1)
+    need(file.number(start, 1) == 1, "a link of another version")
+    at = start + 2
+    kind = file.number(at, 1) if flags & 0x08 else 0
+    need(kind == 0, _OTHER_LINKS.get(kind, "a user-defined link"))
+    at += (1 if flags & 0x08 else 0) + (8 if flags & 0x04 else 0) + (1 if flags & 0x10 else 0)
+    width = 1 << (flags & 3)
+    length, at = file.number(at, width), at + width
+    need(at + length + 8 <= start + size, "a damaged link")
+    return file.get(at, length), file.number(at + length)
+
+
+def _object(
+    file: Bytes, address: int, allowed: set[int], what: str
+) -> tuple[dict[int, list[Message]], list[Attribute]]:
+    """Messages of an object by kind, and its attributes."""
+    parts: dict[int, list[Message]] = {}
+    for message in messages(file, address):
+        kind = message.kind
+        need(kind != _EXTERNAL, "external storage")
+        need(kind in allowed, f"a part of unknown kind ({kind}) in {what}")
+        parts.setdefault(kind, []).append(message)
+    need(all(len(m) == 1 for k, m in parts.items() if k in _SINGLE), f"a part twice in {what}")
+    places = [(m.start, m.size) for m in parts.get(_ATTRIBUTE, [])]
+    for message in parts.get(_ATTRIBUTE_INFO, []):
+        places += _dense_attributes(file, message.start)
+    return parts, [attribute(file, start, size) for start, size in places]
+
+
+def _dense_attributes(file: Bytes, at: int) -> list[tuple[int, int]]:
+    """Start and size of the attributes of an object that has many."""
+    need(file.number(at, 1) == 0, "attributes of another kind")
+    flags = file.number(at + 1, 1)
+    at += 4 if flags & 1 else 2
+    if file.number(at) == UNDEFINED:
+        return []
+    indices = {8: file.number(at + 8)} | ({9: file.number(at + 16)} if flags & 2 else {})
+    found = heap_objects(file, file.number(at), indices, {8: 0, 9: 0})
+    need(not any(file.number(r + 8, 1) & 2 for r, _, _ in found), "a shared message")
+    return [(start, size) for _, start, size in found]
+
+
+def _dataset(file: Bytes, name: bytes, address: int) -> list[Attribute]:
+    shown = name.decode(errors="replace")
+    file_parts, attributes = _object(file, address, _OF_DATASET, f"`{shown}`")
+    need({_SPACE, _TYPE, _LAYOUT} <= file_parts.keys(), f"`{shown}`, which is no variable")
+    single = {kind: found[0] for kind, found in file_parts.items() if kind in _SINGLE}
+    check_layout(
+        file, shown, single[_SPACE], single[_TYPE], single[_LAYOUT],
+        single.get(_FILL), single.get(_FILTERS), is_bare_dimension(file, attributes),
+    )  # fmt: skip
+    return attributes
+
+
+# ------------------------------------------------------------------------------------ references
+
+
+def _references(file: Bytes, note: Attribute, heaps: dict[int, dict[int, bytes]]) -> list[int]:
+    """Addresses that an attribute refers to; those of dimensions are kept in global heaps."""
+    data = file.get(note.start, note.count * note.item) if note.kind else b""
+    if note.kind == "scales":  # pairs of a dataset and a number
+        return [int.from_bytes(data[i : i + 8], "little") for i in range(0, len(data), note.item)]
+    if note.kind != "dimensions":
+        return []
+    found = []
+    for at in range(note.start, note.start + len(data), 16):
+        length, heap = file.number(at, 4), file.number(at + 4)
+        if heap not in heaps:
+            heaps[heap] = _global_heap(file, heap)
+        held = heaps[heap].get(file.number(at + 12, 4), b"")
+        need(len(held) == 8 * length, "a damaged global heap")
+        found += [int.from_bytes(held[i : i + 8], "little") for i in range(0, len(held), 8)]
+    return found
+
+
+def _global_heap(file: Bytes, start: int) -> dict[int, bytes]:
+    """Objects of a global heap, which must fill it exactly (III.E)."""
+    file.block(start, b"GCOL", 1)
+    end = start + file.number(start + 8)
+    position = start + 16
+    objects: dict[int, bytes] = {}
+    while end - position >= 16:
+        number, size = file.number(position, 2), file.number(position + 8)
+        if number == 0:  # what is left over; its size counts its own header
+            need(position + size == end, "a damaged global heap")
+            return objects
+        need(number not in objects, "a damaged global heap")
+        objects[number] = file.get(position + 16, size)
+        position += 16 + (size + 7) // 8 * 8
+    need(position <= end, "a damaged global heap")
+    return objects

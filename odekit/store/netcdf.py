@@ -19,12 +19,19 @@ import numpy as np
 import xarray as xr
 
 from odekit.base.errors import OdekitError, ProblemError, StoreError
+from odekit.dataset.assemble import variables_in
 from odekit.dataset.provenance import SCHEMA_VERSION, problem_of
 from odekit.store.encode import CHECKSUMS, Item, Plan, checksum, encode
-from odekit.store.files import check_folder_target, check_target, write_atomic
-from odekit.store.h5scan import is_hdf5, references_to_other_files
+from odekit.store.files import (
+    as_path,
+    check_folder_target,
+    check_target,
+    remove_stale,
+    write_atomic,
+)
+from odekit.store.h5scan import is_hdf5, strangeness
 from odekit.store.zarrcheck import is_zarr
-from odekit.store.zarrstore import open_folder
+from odekit.store.zarrstore import PART, open_folder
 from odekit.store.zarrstore import save as save_folder
 
 __all__ = ["LOCK", "MAX_BYTES", "open", "save"]
@@ -38,6 +45,11 @@ MAX_BYTES = 8 * 2**30
 # Below, compressing makes files larger; above, the checksum of each chunk is part of the file.
 _COMPRESS_FROM = 64 * 1024
 
+
+_STRANGE = (
+    "It is damaged, or made by another program: odekit writes nothing such. Take a copy, or solve "
+    "the problem again; where it came from elsewhere, do not trust it."
+)
 
 # ------------------------------------------------------------------------------------------- save
 
@@ -67,8 +79,12 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         If the dataset cannot be represented, or the file not be written. There is then no new
         file, and an old one is unharmed.
     """
-    zarr = Path(path).suffix == ".zarr"
+    suffix = as_path(path).suffix
+    zarr = suffix == ".zarr"
     target = check_folder_target(path, overwrite) if zarr else check_target(path, overwrite)
+    if suffix not in (".nc", ".zarr"):
+        reason = f"is named {suffix or 'without an ending'}"
+        raise StoreError(path, reason, "Name it .nc, a netCDF file, or .zarr, a Zarr folder.")
     if not isinstance(ds, xr.Dataset):
         given = type(ds).__name__
         raise StoreError(
@@ -131,8 +147,7 @@ def open(
         folder: its coordinates, and each chunk.
     verify : bool
         Whether to refuse a file in which a variable differs from what was saved, by damage or by
-        an edit with another program. Chunks of a Zarr folder have checksums of their own, looked
-        at when they are read, which do not tell edits.
+        an edit with another program, or that has lost its checksums.
 
     Returns
     -------
@@ -144,9 +159,10 @@ def open(
         If it is no file of odekit, damaged, edited, of a newer version, larger than `max_bytes`,
         or refers to other files (external links, external or virtual storage).
     """
-    path = Path(path)
+    path = as_path(path)
+    remove_stale(path)
     if is_zarr(path):
-        return open_folder(path, max_bytes)
+        return open_folder(path, max_bytes, verify=verify)
     _check_outside(path)
     with LOCK:
         try:
@@ -159,12 +175,18 @@ def open(
         except Exception as error:
             remedy = "It is damaged or incomplete: take a copy, or solve the problem again."
             raise StoreError(path, f"could not be read ({error})", remedy) from error
-    _check_content(ds, checksums if verify else {}, path)
+    _check_content(ds, path)
+    if verify:
+        _check_sums(ds, checksums, path)
     return ds
 
 
 def _check_outside(path: Path) -> None:
     """What can be seen without the HDF5 library opening the file."""
+    part = path if path.suffix == PART else path.with_name(path.name + PART)
+    if (part / "data").is_dir() and (part == path or not path.exists()):
+        remedy = "The call or command that writes it goes on from there."
+        raise StoreError(path, f"is not finished (see {part.name})", remedy)
     if path.is_dir():
         raise StoreError(path, "is a folder", "Name a file in it.")
     if not path.exists():
@@ -172,14 +194,13 @@ def _check_outside(path: Path) -> None:
     if not path.is_file():
         raise StoreError(path, "is not a regular file", "Name an ordinary file.")
     try:
-        known, reasons = is_hdf5(path), references_to_other_files(path)
+        known, found = is_hdf5(path), strangeness(path)
     except (OSError, ValueError) as error:
         raise StoreError(path, f"could not be read ({error})", "Check its permissions.") from error
     if not known:
         raise StoreError(path, "is not a netCDF-4 file", "odekit opens what `odekit.save` wrote.")
-    if reasons:
-        remedy = "It is damaged, or reads other files of yours: odekit writes none such."
-        raise StoreError(path, f"holds {' and '.join(reasons)}", remedy)
+    if found:
+        raise StoreError(path, f"holds {found}", _STRANGE)
 
 
 def _check_inside(file: Any, path: Path, max_bytes: int) -> None:
@@ -192,9 +213,7 @@ def _check_inside(file: Any, path: Path, max_bytes: int) -> None:
     if given > SCHEMA_VERSION:
         reason = f"has layout {given}, and this odekit knows up to {SCHEMA_VERSION}"
         raise StoreError(path, reason, "Update odekit: `pip install --upgrade odekit`.")
-    if file.groups:
-        raise StoreError(path, f"holds groups ({', '.join(file.groups)})", "odekit writes none.")
-    declared = sum(_declared(v, path) for v in file.variables.values())
+    declared = sum(_declared(v) for v in file.variables.values())
     if declared > max_bytes:
         reason = f"declares {declared} bytes of data, more than the {max_bytes} allowed"
         raise StoreError(path, reason, "If you trust it, raise `max_bytes`.")
@@ -204,25 +223,21 @@ def _has(file: Any, name: str) -> bool:
     return name in file.ncattrs()
 
 
-def _declared(variable: Any, path: Path) -> int:
+def _declared(variable: Any) -> int:
     """Bytes that loading a variable may take: all of it, or one chunk where that is larger."""
-    if variable.dtype is str:
-        # Any number of elements may point to one text, which is no longer than the file.
-        return int(math.prod(variable.shape)) * path.stat().st_size
-    if not isinstance(variable.datatype, np.dtype) or variable.dtype.kind not in "iufS":
-        reason = f"the variable `{variable.name}` has a type that odekit does not write"
-        raise StoreError(path, reason, "Open it with `xarray.open_dataset`.")
     chunks = variable.chunking()
     chunk = 1 if isinstance(chunks, str) else math.prod(chunks)
     return int(max(math.prod(variable.shape), chunk)) * int(variable.dtype.itemsize)
 
 
 def _read(file: Any) -> tuple[xr.Dataset, dict[str, bool]]:
-    """Load everything, and compare each variable with its checksum."""
+    """Load everything, and compare each variable that has a checksum with it."""
     file.set_auto_maskandscale(False)
     file.set_auto_chartostring(False)
     attrs = _read_attributes(file)
     wanted = json.loads(attrs.pop(CHECKSUMS, "{}"))
+    if not isinstance(wanted, dict):
+        raise ValueError(f"`{CHECKSUMS}` is a {type(wanted).__name__}")
     coords = set(attrs.pop("coordinates", "").split())
     variables, same = {}, {}
     for name, source in file.variables.items():
@@ -258,14 +273,22 @@ def _decoded(dims: tuple[str, ...], values: Any, attrs: dict[str, Any]) -> xr.Va
     return xr.Variable(dims, values, attrs, encoding=kept)
 
 
-def _check_content(ds: xr.Dataset, checksums: dict[str, bool], path: Path) -> None:
+def _check_content(ds: xr.Dataset, path: Path) -> None:
     try:
         problem_of(ds)
     except ProblemError as error:
         remedy = "Solve it again from its scenario."
         raise StoreError(path, f"does not hold its problem unharmed ({error})", remedy) from error
+
+
+def _check_sums(ds: xr.Dataset, checksums: dict[str, bool], path: Path) -> None:
+    """Every variable of odekit's has a checksum, and the right one; users may add their own."""
+    remedy = "If you edited it on purpose, open it with `verify=False` and save it again."
     changed = [f"`{name}`" for name, same in checksums.items() if not same]
     if changed:
         reason = f"{', '.join(changed)} is not what was saved: the file is damaged, or was edited"
-        remedy = "If you edited it on purpose, open it with `verify=False` and save it again."
+        raise StoreError(path, reason, remedy)
+    bare = [f"`{name}`" for name in variables_in(ds) if name in ds and name not in checksums]
+    if bare:
+        reason = f"has lost the checksums of {', '.join(bare[:4])}{', …' * (len(bare) > 4)}"
         raise StoreError(path, reason, remedy)

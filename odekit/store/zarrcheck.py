@@ -11,23 +11,28 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from odekit.base.errors import StoreError
 from odekit.dataset.provenance import SCHEMA_VERSION
+from odekit.store.zarrmanifest import CRC_BYTES, DAMAGED, MANIFEST, METADATA, compare, gather, read
 
-METADATA = "zarr.json"
 MOST_METADATA = 64 * 2**20
 CODECS = ("bytes", "vlen-utf8", "crc32c")
-CRC_BYTES = 4
 ITEM_BYTES = {
     "bool": 1,
     **{f"{kind}{8 * n}": n for kind in ("int", "uint") for n in (1, 2, 4, 8)},
     "float32": 4,
     "float64": 8,
 }
-DAMAGED = "It is damaged or incomplete: take a copy, or solve the problem again."
 FOREIGN = "odekit opens what it has written; try `xarray.open_zarr` if you trust it."
+
+
+class Grid(NamedTuple):
+    """How a variable is cut into chunks: how many along each dim, and the entries of each."""
+
+    counts: tuple[int, ...]
+    chunk: tuple[int, ...]
 
 
 def is_zarr(path: Path) -> bool:
@@ -35,7 +40,7 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / n).exists() for n in (METADATA, ".zgroup", ".zmetadata"))
 
 
-def check_tree(path: Path, max_bytes: int, complete: bool = True) -> None:
+def check_tree(path: Path, max_bytes: int, complete: bool = True) -> dict[str, Grid]:
     """Refuse a folder that is not just what odekit writes.
 
     Parameters
@@ -45,6 +50,11 @@ def check_tree(path: Path, max_bytes: int, complete: bool = True) -> None:
         Most memory that one chunk, or all variables that are loaded at once, may take.
     complete : bool
         Whether every chunk must be there.
+
+    Returns
+    -------
+    dict of str to Grid
+        Of each variable; without the manifest.
 
     Raises
     ------
@@ -60,16 +70,35 @@ def check_tree(path: Path, max_bytes: int, complete: bool = True) -> None:
     if given > SCHEMA_VERSION:
         reason = f"has layout {given}, and this odekit knows up to {SCHEMA_VERSION}"
         raise StoreError(path, reason, "Update odekit: `pip install --upgrade odekit`.")
-    whole = 0
+    whole, grids = 0, {}
     for entry in sorted(path.iterdir()):
         if entry.name == METADATA:
             continue
         if entry.is_symlink() or not entry.is_dir():
             raise StoreError(path, f"holds `{entry.name}`, which is no variable", FOREIGN)
-        whole += _check_array(path, entry, max_bytes, complete)
+        loaded, grids[entry.name] = _check_array(path, entry, max_bytes, complete)
+        whole += loaded
     if whole > max_bytes:
         reason = f"declares {whole} bytes of coordinates, more than the {max_bytes} allowed"
         raise StoreError(path, reason, "If you trust it, raise `max_bytes`.")
+    grids.pop(MANIFEST, None)
+    return grids
+
+
+def counts_of(grids: dict[str, Grid]) -> dict[str, tuple[int, ...]]:
+    """How many chunks each variable has along its dims."""
+    return {name: grid.counts for name, grid in grids.items()}
+
+
+def check_manifest(path: Path, grids: dict[str, Grid]) -> bool:
+    """Refuse a folder that is not what was written; whether it has a manifest that tells."""
+    wanted = read(path)
+    attrs = _metadata(path, path)["attributes"]
+    if wanted is None and MANIFEST in attrs:
+        raise StoreError(path, "has lost its manifest", DAMAGED)
+    if wanted is not None:
+        compare(path, wanted, gather(path, counts_of(grids)))
+    return wanted is not None
 
 
 def _metadata(path: Path, node: Path) -> dict[str, Any]:
@@ -88,21 +117,22 @@ def _metadata(path: Path, node: Path) -> dict[str, Any]:
     return data
 
 
-def _check_array(path: Path, folder: Path, max_bytes: int, complete: bool) -> int:
-    """Check one variable; bytes of it that opening loads."""
+def _check_array(path: Path, folder: Path, max_bytes: int, complete: bool) -> tuple[int, Grid]:
+    """Check one variable; bytes of it that opening loads, and its chunks."""
     data = _metadata(path, folder)
     try:
         shape, chunk, dims, item = _declared(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"the variable `{folder.name}` is stored as odekit does not ({error})"
         raise StoreError(path, reason, FOREIGN) from error
     most = math.prod(chunk) * (item or 1)
     if most > max_bytes:
         reason = f"`{folder.name}` declares chunks of {most} bytes, more than {max_bytes}"
         raise StoreError(path, reason, "If you trust it, raise `max_bytes`.")
-    _check_files(path, folder, shape, chunk, item, complete, max_bytes)
-    loaded = dims == (folder.name,) or folder.name.startswith("problem_")
-    return math.prod(shape) * (item or 1) if loaded else 0
+    counts = tuple(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+    _check_files(path, folder, counts, math.prod(chunk), item, complete, max_bytes)
+    loaded = dims == (folder.name,) or folder.name.startswith(("problem_", MANIFEST))
+    return (math.prod(shape) * (item or 1) if loaded else 0), Grid(counts, chunk)
 
 
 def _declared(data: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], Any, int | None]:
@@ -134,14 +164,13 @@ def _declared(data: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...], A
 def _check_files(
     path: Path,
     folder: Path,
-    shape: tuple[int, ...],
-    chunk: tuple[int, ...],
+    counts: tuple[int, ...],
+    items: int,
     item: int | None,
     complete: bool,
     max_bytes: int,
 ) -> None:
     """Every chunk is an ordinary file of the size that it must have, and nothing else is there."""
-    counts = [-(-n // c) for n, c in zip(shape, chunk, strict=True)]
     found = 0
     for parent, folders, files in os.walk(folder):
         inside = Path(parent)
@@ -156,7 +185,7 @@ def _check_files(
             key = place.relative_to(folder).parts
             if not _fits(key, counts):
                 raise StoreError(path, f"holds `{folder.name}/{'/'.join(key)}`, no chunk", FOREIGN)
-            _check_size(path, place, math.prod(chunk), item, max_bytes)
+            _check_size(path, place, items, item, max_bytes)
             found += 1
     if found > math.prod(counts) or (complete and found < math.prod(counts)):
         reason = f"`{folder.name}` has {found} of {math.prod(counts)} chunks"
@@ -168,7 +197,7 @@ def is_leftover(file: Path) -> bool:
     return file.suffix == ".partial"
 
 
-def _fits(key: tuple[str, ...], counts: list[int]) -> bool:
+def _fits(key: tuple[str, ...], counts: tuple[int, ...]) -> bool:
     numbers = key[1:]
     plain = key[0] == "c" and all(n.isascii() and n.isdigit() for n in numbers)
     return (

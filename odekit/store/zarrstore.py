@@ -11,7 +11,8 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ from odekit.base.text import plain_text
 from odekit.dataset.assemble import variables_in
 from odekit.dataset.common import SWEPT_TEXT
 from odekit.dataset.provenance import problem_of
-from odekit.store.files import check_folder_target
-from odekit.store.zarrcheck import DAMAGED, check_tree, is_leftover
+from odekit.store.files import beside, check_folder_target, remove_stale
+from odekit.store.zarrcheck import Grid, check_manifest, check_tree, counts_of, is_leftover
+from odekit.store.zarrguard import guarded
+from odekit.store.zarrmanifest import DAMAGED, MANIFEST, write
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 MOST_CHUNK = 64 * 2**20
 """Largest chunk of a variable that is written whole."""
 PART = ".part"
+_BARE = (
+    "was written by an earlier odekit and carries no manifest: damage within a chunk is noticed, "
+    "but not one chunk in the place of another. To add one, open it and save it again."
+)
 
 
 def need_zarr() -> None:
@@ -130,7 +137,8 @@ class RegionWriter:
         variables = {}
         for name, values in arrays.items():
             dims = (*region, *self.dims[name])
-            stored = values.astype(_text()) if values.dtype.kind == "U" else values
+            # As objects: versions of xarray differ in the type by which they know stored text.
+            stored = values.astype(object) if values.dtype.kind == "U" else values
             variables[name] = (dims, stored)
         _to_zarr(xr.Dataset(variables), Path(self.path), mode="r+", region=dict(region))
 
@@ -151,12 +159,22 @@ def add_attributes(path: Path, attrs: Mapping[str, Any]) -> None:
     zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False).attrs.update(attrs)
 
 
+def edit_variable(path: Path, name: str, change: Callable[[Any], None]) -> None:
+    """Change a variable of a folder in place, all of it at once."""
+    import zarr
+
+    array: Any = zarr.open_array(path / name, mode="r+", zarr_format=3)
+    values = np.array(array[...])
+    change(values)
+    array[...] = values
+
+
 def publish(written: Path, target: Path, overwrite: bool) -> None:
     """Put a finished folder at its place: what is there is absent, the old one or the new one."""
     for file in written.rglob("*"):
         if is_leftover(file):
             file.unlink(missing_ok=True)
-    check_tree(written, max_bytes=2**62)
+    write(written, counts_of(check_tree(written, max_bytes=2**62)))
     if hasattr(os, "sync"):
         os.sync()
     check_folder_target(target, overwrite)
@@ -177,12 +195,13 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
     need_zarr()
     target = check_folder_target(path, overwrite)
     for name, variable in ds.variables.items():
-        if variable.dtype.kind not in "biufUT" or not str(name).isidentifier():
+        if name == MANIFEST or variable.dtype.kind not in "biufUT" or not str(name).isidentifier():
             reason = f"the variable `{name}` of type {variable.dtype} has no place in it"
             raise StoreError(path, reason, "Convert it to numbers or text, or drop it.")
-    written = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    written = beside(target)
     try:
-        lay_out(written, ds, {})
+        remove_stale(target)
+        lay_out(written, ds.compute(), {})
         publish(written, target, overwrite)
     finally:
         shutil.rmtree(written, ignore_errors=True)
@@ -192,23 +211,28 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
 # ------------------------------------------------------------------------------------------ open
 
 
-def open_folder(path: Path, max_bytes: int, complete: bool = True) -> xr.Dataset:
+def open_folder(
+    path: Path, max_bytes: int, complete: bool = True, verify: bool = True
+) -> xr.Dataset:
     """Open a folder lazily, as Dask arrays in its chunks; see `odekit.open`."""
     import xarray as xr
 
     need_zarr()
-    check_tree(path, max_bytes, complete)
+    grids = check_tree(path, max_bytes, complete)
+    if complete and verify and not check_manifest(path, grids):
+        warnings.warn(f"{path}: {_BARE}", stacklevel=3)
     try:
-        ds = xr.open_zarr(
+        ds: xr.Dataset = xr.open_zarr(
             path,
-            chunks={},
+            chunks=None,
+            drop_variables=[MANIFEST],
             consolidated=False,
             zarr_format=3,
             decode_times=False,
             decode_timedelta=False,
             mask_and_scale=False,
         )
-        ds = _as_solved(ds)
+        ds = _as_solved(_lazy(path, ds, grids))
     except OdekitError:
         raise
     # What the libraries raise on damage differs by where it is: all of it means the same.
@@ -220,6 +244,17 @@ def open_folder(path: Path, max_bytes: int, complete: bool = True) -> xr.Dataset
         remedy = "Solve it again from its scenario."
         raise StoreError(path, f"does not hold its problem unharmed ({error})", remedy) from error
     return ds
+
+
+def _lazy(path: Path, ds: xr.Dataset, grids: dict[str, Grid]) -> xr.Dataset:
+    """The dataset as written, with Dask arrays for what is not yet read."""
+    ds.attrs.pop(MANIFEST, None)
+    late = {n: v for n, v in ds.variables.items() if n not in ds.indexes}
+    arrays = {
+        n: (v.dims, guarded(path, str(n), v, grids[str(n)].chunk), v.attrs) for n, v in late.items()
+    }
+    coords = {n: a for n, a in arrays.items() if n in ds.coords}
+    return ds.assign({n: a for n, a in arrays.items() if n not in coords}).assign_coords(coords)
 
 
 def _as_solved(ds: xr.Dataset) -> xr.Dataset:

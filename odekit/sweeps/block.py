@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,16 +60,21 @@ def run_block(
     if suits(problem, options):
         return Engine(problem, found, options, times, threads, interrupts).run()
     arrays = blank(problem, [size for size, _ in found.values()], times.size)
+    begin = time.monotonic()
     over_time = {name for name, spec in specs(problem, times.size).items() if "time" in spec.dims}
     for place, index in points(found):
         if interrupts.asked:
+            break
+        if options.late(begin):
+            status = arrays["status"]
+            status[status == Status.INTERRUPTED] = Status.TIME_BUDGET
             break
         _put(
             arrays,
             over_time,
             place,
             times,
-            Run(at(problem, index), options, times, None).integrate(interrupts),
+            Run(at(problem, index), options.since(begin), times, None).integrate(interrupts),
         )
     return arrays
 
@@ -84,7 +91,7 @@ class Spec:
     @property
     def nbytes(self) -> int:
         """Bytes for each trajectory."""
-        return int(np.prod(self.shape, dtype=int)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 def specs(problem: AnyProblem, rows: int) -> dict[str, Spec]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from odekit.base.errors import CheckpointError
-from odekit.store.checkpoint import claim, damaged, read_arrays, read_json, write_arrays
+from odekit.store.checkpoint import (
+    PROBLEM_FILE,
+    claim,
+    damaged,
+    read_arrays,
+    read_json,
+    write_arrays,
+)
 from odekit.store.files import write_atomic
 from odekit.sweeps.chunks import Chunking
 
@@ -34,37 +41,16 @@ class ChunkFolder:
 
     def __init__(self, folder: Path, identity: dict[str, Any], sizes: Mapping[str, int]) -> None:
         self.folder, self.sizes = folder, dict(sizes)
-        claim(folder, identity)
-        self._lock = self._locked()
-
-    def _locked(self) -> IO[str] | None:
-        """A lock that ends with this process; none where the system, or the disk, has no such."""
-        try:
-            import fcntl
-        except ImportError:
-            return None
-        lock = (self.folder / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise CheckpointError(
-                f"{self.folder}: another run is writing to it. Wait for its end, or name another."
-            ) from None
-        except OSError:
-            lock.close()
-            return None
-        return lock
+        self._lock = claim(folder, identity)
 
     def release(self) -> None:
         """Let another run have the folder."""
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.release()
 
     def shape(self) -> dict[str, int] | None:
-        """Shape of the chunks of an earlier run; None where there was none."""
+        """Shape of the chunks of an earlier run; None where none of them is finished."""
         path = self.folder / SHAPE_FILE
-        if not path.exists():
+        if not path.exists() or not self.begun:
             return None
         shape = read_json(path)
         whole = all(isinstance(n, int) and n >= 1 for n in shape.values())
@@ -74,15 +60,13 @@ class ChunkFolder:
 
     def fix_shape(self, shape: Mapping[str, int]) -> None:
         """Decide it for this run and those that resume it."""
-        before = self.shape()
-        if before is None:
-            text = json.dumps(dict(shape)).encode()
-            write_atomic(self.folder / SHAPE_FILE, lambda p: p.write_bytes(text))
-        elif before != dict(shape):
-            raise CheckpointError(
-                f"{self.folder}: was cut into chunks of {before}, not {dict(shape)}. "
-                "Leave out `chunk_size` to go on with it, or delete the folder to start anew."
-            )
+        text = json.dumps(dict(shape)).encode()
+        write_atomic(self.folder / SHAPE_FILE, lambda p: p.write_bytes(text))
+
+    @property
+    def begun(self) -> bool:
+        """Whether any chunk is finished: the others are then cut as it is."""
+        return any(self.folder.glob("chunk-*.json"))
 
     def _record(self, number: int) -> Path:
         return self.folder / f"chunk-{number:06d}.json"
@@ -95,10 +79,19 @@ class ChunkFolder:
         """Numbers of the chunks that are done."""
         return [i for i in range(len(cut)) if self._record(i).exists()]
 
-    def forget(self, cut: Chunking) -> None:
+    def forget(self) -> None:
         """Nothing is done yet."""
-        for number in self.finished(cut):
-            self._record(number).unlink()
+        for record in self.folder.glob("chunk-*.json"):
+            record.unlink()
+
+    def remove(self) -> None:
+        """Delete the folder, its identity last: a kill in between leaves one that is resumed."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != PROBLEM_FILE:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self, number: int, record: Mapping[str, Any]) -> None:
         """Note that a chunk is done; its data must be on the disk."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.base.status import Status
+from odekit.integrate.engine import suits
 from odekit.problem.axes import axes, part
 from odekit.sweeps.block import run_block, specs
+from odekit.sweeps.workload import JACOBIAN, seconds_per_call
 
 if TYPE_CHECKING:
     from odekit.base.arrays import Floats
@@ -32,11 +34,15 @@ MOST_RUNS = 2**17
 """Most trajectories in one chunk."""
 MOST_CHUNKS = 10_000
 """Each leaves some files: so many are no burden."""
-PILOT_RUNS = 4096
-PILOT_SECONDS = 0.3
-PILOT_LIMIT = 2.0
-FIRST_LIMIT = 60.0
-"""Seconds that a pilot may take after, and for, its first trajectory, which may have to compile."""
+PILOT_RUNS = 16
+"""Trajectories of a pilot where they go in lanes: two for each lane."""
+PILOT_SECONDS = 0.2
+"""Work of a pilot in each trajectory, at most; one that takes longer is known to be slow."""
+CALLS_PER_STEP = 7
+PILOT_STEPS = 50
+"""Steps that a pilot takes at least."""
+PILOT_LIMIT = 60.0
+"""Seconds after which a pilot ends whatever it has counted."""
 
 
 @dataclass(frozen=True)
@@ -111,36 +117,28 @@ def sample(problem: AnyProblem, runs: int) -> AnyProblem:
     return part(problem, {d: slice(stride // 2, None, stride) for d, stride in strides.items()})
 
 
-class _Deadline:
-    """Stops what runs at a time, or when a user asks."""
-
-    def __init__(self, seconds: float, interrupts: Asked) -> None:
-        self.end, self.interrupts = time.monotonic() + seconds, interrupts
-
-    @property
-    def asked(self) -> bool:
-        return self.interrupts.asked or time.monotonic() > self.end
-
-
 def pilot(
     problem: AnyProblem, options: SolverOptions, times: Floats, threads: int, interrupts: Asked
 ) -> float:
-    """Trajectories per second, measured on ever larger parts of a sample.
+    """Trajectories per second to be expected, from the right-hand sides that a sample takes.
 
-    What a first call costs, as that of compilation, is not counted: a part that takes long only
-    for it is followed by another.
+    The work is counted, not timed: neither compilation nor a busy machine can make chunks small.
     """
-    sizes = {dim: size for dim, (size, _) in axes(problem).items()}
-    total, runs, end = math.prod(sizes.values()), 1, math.inf
-    while True:
-        some = part(problem, {d: slice(0, n) for d, n in chunk_shape(sizes, runs).items()})
-        left = _Deadline(min(end - time.monotonic(), FIRST_LIMIT), interrupts)
-        begin = time.monotonic()
-        arrays: dict[str, Any] = run_block(some, options, times, threads=threads, interrupts=left)
-        seconds = max(time.monotonic() - begin, 1e-6)
-        rate = int((arrays["status"] != int(Status.INTERRUPTED)).sum()) / seconds
-        enough = runs > 1 and seconds > PILOT_SECONDS
-        end = min(end, time.monotonic() + PILOT_LIMIT)
-        if enough or runs >= total or left.asked or time.monotonic() > end:
-            return rate
-        runs = min(8 * runs, total)
+    lanes = suits(problem, options)
+    cost = seconds_per_call(problem, lanes)
+    some = sample(problem, PILOT_RUNS if lanes else 1)
+    steps = max(PILOT_STEPS, int(PILOT_SECONDS / (CALLS_PER_STEP * cost)))
+    limits = replace(options, max_steps=min(options.max_steps, steps), max_seconds=PILOT_LIMIT)
+    count = partial(run_block, some, limits, times, threads=threads, interrupts=interrupts)
+    arrays: dict[str, Any] = count()
+    work = cost * (int(arrays["n_rhs"].sum()) + JACOBIAN * int(arrays["n_jac"].sum()))
+    if not problem.system.in_lanes(problem):
+        work = max(work, _processor_seconds(count))
+    return 0.0 if interrupts.asked else threads * arrays["n_rhs"].size / max(work, 1e-9)
+
+
+def _processor_seconds(function: Callable[[], object]) -> float:
+    """Of this thread alone; what by now is compiled takes whatever nodes its moments need."""
+    begin = time.thread_time()
+    function()
+    return time.thread_time() - begin

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError, SweepError
 from odekit.base.interrupts import Asked
+from odekit.base.progress import Bar
 from odekit.integrate.options import SolverOptions, default_times
 from odekit.problem.axes import Axis, part
 from odekit.sweeps.chunks import (
@@ -40,6 +43,12 @@ DEFAULT_RATE = 10.0
 """Trajectories per second to be expected where there is no pilot's result."""
 MOST_ENDS = 10_000
 """Most rows that the ends of phases may add."""
+
+
+TOO_MANY = 1_000_000
+"""Chunks that no disk takes well: each is a dozen files."""
+MOST_SUMS = 10_000_000
+"""Most combinations of the durations of phases that are added up for default rows."""
 
 
 @dataclass
@@ -72,6 +81,7 @@ class Grid:
     threads: int | None = None
     chunk_size: int | None = None
     progress: bool = False
+    begin: float = field(default_factory=time.monotonic)
 
     def run(self, interrupts: Asked) -> xr.Dataset:
         """Compute every chunk that is not yet there."""
@@ -84,29 +94,44 @@ class Grid:
 
     def _run(self, interrupts: Asked) -> xr.Dataset:
         cut = Chunking(self.sizes, self._shape(interrupts))
+        if len(cut) > TOO_MANY:
+            rule = f"must leave at most {TOO_MANY} chunks"
+            raise ProblemError("chunk_size", rule, str(len(cut)), "Leave it out, or ask for more.")
         finished = set(self.target.start(cut))
         todo = [i for i in range(len(cut)) if i not in finished]
         with _Progress(self.progress, cut, finished) as shown:
             tally = _Tally(self.target, shown, finished)
             if self.workers is None:
-                run_here((self._job(cut, i) for i in todo), tally.keep, interrupts)
+                on_time = takewhile(lambda _: not self._late, todo)
+                run_here((self._job(cut, i) for i in on_time), tally.keep, interrupts)
             else:
                 make = partial(self._job, cut)
-                run_on(self.workers, todo, make, tally.keep, tally.lose, interrupts)
+                keep, lose = tally.keep, tally.lose
+                run_on(self.workers, todo, make, keep, lose, interrupts, lambda: self._late)
         tally.check()
-        return self.target.close(tally.settled == len(cut))
+        late = self._late and not interrupts.asked
+        return self.target.close(tally.settled == len(cut), late)
+
+    @property
+    def _late(self) -> bool:
+        """Whether the seconds allowed are over."""
+        return self.options.late(self.begin)
 
     def _job(self, cut: Chunking, number: int) -> Job:
         region = cut.region(number)
         threads = self.threads if self.workers is None else self.workers.threads
         some = part(self.problem, region)
-        return Job(number, region, some, self.options, self.times, threads, self.target.write)
+        options = self.options.since(self.begin)
+        return Job(number, region, some, options, self.times, threads, self.target.write)
 
     def _shape(self, interrupts: Asked) -> dict[str, int]:
-        """Chunks as asked for, or decided before, or that take some seconds each."""
+        """Chunks as an earlier run cut them, or as asked for, or that take some seconds each."""
+        before = self.target.shape()
+        if before is not None:
+            return before
         if self.chunk_size is not None:
             return chunk_shape(self.sizes, self.chunk_size)
-        return self.target.shape() or self._measured_shape(interrupts)
+        return self._measured_shape(interrupts)
 
     def _measured_shape(self, interrupts: Asked) -> dict[str, int]:
         """Chunks that take some seconds each, as a pilot finds, and fit into memory."""
@@ -117,7 +142,7 @@ class Grid:
         elif total <= FEW:
             runs = 1
         else:
-            rate = self._rate(total, interrupts)
+            rate = self._rate(interrupts)
             # What is decided now must do for a resumed run too, even if this one was cut short.
             wanted = int((DEFAULT_RATE if interrupts.asked else rate) * SECONDS)
             runs = min(runs, max(wanted, -(-total // MOST_CHUNKS)))
@@ -125,8 +150,8 @@ class Grid:
             runs = min(runs, -(-total // (4 * max(self.workers.size(), 1))))
         return chunk_shape(self.sizes, runs)
 
-    def _rate(self, total: int, interrupts: Asked) -> float:
-        some = sample(self.problem, min(PILOT_RUNS, total // FEW))
+    def _rate(self, interrupts: Asked) -> float:
+        some = sample(self.problem, PILOT_RUNS)
         if self.workers is None:
             threads = self.threads or cores()
             return pilot(some, self.options, self.times, threads, interrupts)
@@ -146,7 +171,7 @@ class _Tally:
     def keep(self, number: int, done: Done) -> None:
         """One is done, or was interrupted."""
         self.target.keep(number, done)
-        if not done.interrupted:
+        if not done.unfinished:
             self.done += 1
             self.settled += 1
             self.shown.step(number)
@@ -171,25 +196,19 @@ class _Progress:
     """A bar on stderr that counts trajectories."""
 
     def __init__(self, wanted: bool, cut: Chunking, finished: set[int]) -> None:
-        self.cut, self.bar = cut, None
-        if wanted:
-            import tqdm
-
-            total = math.prod(cut.sizes.values())
-            before = sum(cut.runs(i) for i in finished)
-            self.bar = tqdm.tqdm(total=total, initial=before, unit="run")
+        self.cut = cut
+        total, before = math.prod(cut.sizes.values()), sum(cut.runs(i) for i in finished)
+        self.bar = Bar(wanted, total=total, initial=before, unit="run")
 
     def __enter__(self) -> _Progress:
         return self
 
     def step(self, number: int) -> None:
         """A chunk is settled."""
-        if self.bar is not None:
-            self.bar.update(self.cut.runs(number))
+        self.bar.update(self.cut.runs(number))
 
     def __exit__(self, *_error: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
 
 def common_times(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
@@ -209,6 +228,9 @@ def _ends(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
     """Ends of the phases of every point, added up as a run adds them."""
     swept = {d for p in problem.phases if is_labelled(p.duration) for d in p.duration.dims}
     dims = [d for d in found if d in swept]
+    many = math.prod(found[d][0] for d in dims)
+    if many > MOST_SUMS:
+        raise _too_many_ends(many)
     t: Any = np.zeros([found[d][0] for d in dims])
     ends = []
     for phase in problem.phases:
@@ -216,13 +238,17 @@ def _ends(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
         ends.append(np.unique(t))
     every = np.unique(np.concatenate(ends))
     if every.size > MOST_ENDS:
-        raise ProblemError(
-            "t_eval",
-            f"must be given where phases end at more than {MOST_ENDS} different times",
-            f"{every.size} times",
-            "All trajectories have the same rows: choose some.",
-        )
+        raise _too_many_ends(every.size)
     return every
+
+
+def _too_many_ends(times: int) -> ProblemError:
+    return ProblemError(
+        "t_eval",
+        f"must be given where phases end at more than {MOST_ENDS} different times",
+        f"{times} times",
+        "All trajectories have the same rows: choose some.",
+    )
 
 
 def _aligned(value: Any, dims: list[str]) -> Any:

@@ -68,11 +68,19 @@ class Done:
         The result, where nothing wrote it.
     interrupted : bool
         Whether it was stopped before its end.
+    late : bool
+        Whether the time allowed was over before its end.
     """
 
     record: dict[str, Any]
     arrays: Arrays | None
     interrupted: bool = False
+    late: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a resumed sweep has to compute it again."""
+        return self.interrupted or self.late
 
 
 _TURN = threading.Lock()
@@ -99,14 +107,15 @@ def compute(job: Job, interrupts: Asked) -> Done:
         "where": f"{socket.gethostname()}:{os.getpid()}",
         "threads": threads,
     }
-    return Done(record, arrays, interrupted=Status.INTERRUPTED.word in words)
+    stopped, late = (s.word in words for s in (Status.INTERRUPTED, Status.TIME_BUDGET))
+    return Done(record, arrays, stopped, late)
 
 
 def written(job: Job, done: Done) -> Done:
     """Write a chunk to where it belongs, if that is for the worker to do, unless it is cut off."""
     if job.write is None:
         return done
-    if not done.interrupted and done.arrays is not None:
+    if not done.unfinished and done.arrays is not None:
         job.write(job.region, done.arrays)
     return replace(done, arrays=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from odekit.base.errors import ProblemError
+from odekit.base.errors import ProblemError, StoreError
 from odekit.base.status import Status
-from odekit.store.checkpoint import Checkpoint
+from odekit.store.checkpoint import Checkpoint, warn_not_kept
 from odekit.store.files import check_folder_target
 from odekit.sweeps.block import blank, specs
 from odekit.sweeps.chunkfolder import ChunkFolder
@@ -50,8 +51,8 @@ class Target(Protocol):
     def lose(self, number: int, reason: str) -> None:
         """A chunk is given up."""
 
-    def close(self, complete: bool) -> xr.Dataset:
-        """The dataset of what there is."""
+    def close(self, complete: bool, late: bool) -> xr.Dataset:
+        """The dataset of what there is; late: the rest is missing as the time was over."""
 
     def release(self) -> None:
         """Let another run have the folder, if there is one."""
@@ -63,6 +64,11 @@ def unreached(problem: Any, rows: int, region: Region, status: Status) -> Arrays
     arrays = blank(problem, shape, rows)
     arrays["status"][...] = int(status)
     return arrays
+
+
+def blame_time(status: Any) -> None:
+    """Trajectories that were not reached are so because the time allowed was over."""
+    status[status == Status.INTERRUPTED] = Status.TIME_BUDGET
 
 
 class _Target:
@@ -97,7 +103,7 @@ class MemoryTarget(_Target):
     ) -> None:
         super().__init__(result, times)
         check_memory(result, times, sizes)
-        self.sizes = dict(sizes)
+        self.sizes, self.warned = dict(sizes), False
         if saved is not None:
             self.folder = ChunkFolder(Path(saved.folder), result.identity, sizes)
 
@@ -126,25 +132,40 @@ class MemoryTarget(_Target):
         """Take a chunk's arrays; an interrupted one is not noted as finished."""
         assert done.arrays is not None
         self._fill(self.cut.region(number), done.arrays)
-        if self.folder is not None and not done.interrupted:
-            self.folder.write(number, done.arrays)
-            self.folder.finish(number, done.record)
+        if self.folder is not None and not done.unfinished:
+            self._save(self.folder, number, done)
+
+    def _save(self, folder: ChunkFolder, number: int, done: Done) -> None:
+        """Leave a chunk in the checkpoint; where that fails the sweep goes on without."""
+        try:
+            folder.write(number, done.arrays or {})
+            folder.finish(number, done.record)
+        except StoreError as error:
+            if not self.warned:
+                warn_not_kept(error)
+            self.warned = True
 
     def lose(self, number: int, reason: str) -> None:
         """Say so in the status of its trajectories."""
         region = self.cut.region(number)
         self._fill(region, self._note(region, reason))
 
-    def close(self, complete: bool) -> xr.Dataset:
+    def close(self, complete: bool, late: bool) -> xr.Dataset:
         """The dataset."""
-        del complete
+        if late and not complete:
+            blame_time(self.arrays["status"])
         return self.result.dataset(self.arrays, self.times, self._reasons())
+
+
+def size_of(result: Result, times: Floats, sizes: Mapping[str, int]) -> int:
+    """Bytes of a result, however many: these products do not fit into an int64."""
+    each = sum(spec.nbytes for spec in specs(result.problem, times.size).values())
+    return each * math.prod(int(n) for n in sizes.values())
 
 
 def check_memory(result: Result, times: Floats, sizes: Mapping[str, int]) -> None:
     """Refuse a result that no memory of this machine can hold."""
-    each = sum(spec.nbytes for spec in specs(result.problem, times.size).values())
-    needed = each * int(np.prod(list(sizes.values()), dtype=int))
+    needed = size_of(result, times, sizes)
     if not hasattr(os, "sysconf"):
         return
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -155,6 +176,18 @@ def check_memory(result: Result, times: Floats, sizes: Mapping[str, int]) -> Non
             f"this machine, {there / 2**30:.1f} GiB",
             "None",
             'Write store="grid.zarr", or ask for fewer rows with `t_eval`.',
+        )
+
+
+def check_disk(target: Path, needed: int) -> None:
+    """Refuse a result that the disk of its store cannot hold; trajectories hardly compress."""
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise ProblemError(
+            "store",
+            f"must lie on a disk with room for the result, {needed / 2**30:.1f} GiB",
+            f"{target} with {free / 2**30:.1f} GiB free",
+            "Ask for fewer rows with `t_eval`, sweep over fewer points, or name another disk.",
         )
 
 
@@ -181,6 +214,8 @@ class ZarrTarget(_Target):
         self.overwrite, self.sizes = overwrite, dict(sizes)
         self.part = self.target.with_name(self.target.name + PART)
         self.data = self.part / "data"
+        if not self.data.exists():
+            check_disk(self.target, size_of(result, times, sizes))
         self.folder = self.chunks = ChunkFolder(self.part, result.identity, sizes)
         self.write = self.writer = RegionWriter(
             str(self.data), {n: s.dims for n, s in specs(result.problem, times.size).items()}
@@ -193,17 +228,20 @@ class ZarrTarget(_Target):
     def start(self, cut: Chunking) -> list[int]:
         """Lay the store out, unless an earlier run has."""
         self.cut = cut
-        self.chunks.fix_shape(cut.shape)
-        if not self.data.exists():
-            # Records without data are what is left of a store that was put in its place.
-            self.chunks.forget(cut)
+        if not (self.data.exists() and self.chunks.begun):
+            # Records without data are what is left of a store that was put in its place; data
+            # without records may have other chunks.
+            self.chunks.forget()
+            shutil.rmtree(self.data, ignore_errors=True)
             self._lay_out(cut)
+            self.chunks.fix_shape(cut.shape)
         return self.chunks.finished(cut)
 
     def _lay_out(self, cut: Chunking) -> None:
         from odekit.store.zarrstore import lay_out
 
         found = specs(self.result.problem, self.times.size)
+        self._check_disk(sum(spec.nbytes for spec in found.values()))
         room = {
             name: np.broadcast_to(
                 np.array(spec.unreached, dtype=spec.dtype), (*self.sizes.values(), *spec.shape)
@@ -217,9 +255,20 @@ class ZarrTarget(_Target):
         lay_out(making, self.result.dataset(room, self.times), chunks)
         making.rename(self.data)
 
+    def _check_disk(self, each: int) -> None:
+        needed = each * math.prod(self.sizes.values())
+        free = shutil.disk_usage(self.part).free
+        if needed > free:
+            raise ProblemError(
+                "store",
+                f"must be on a disk with room for {needed / 2**30:.1f} GiB",
+                f"{free / 2**30:.1f} GiB free",
+                "Ask for fewer rows with `t_eval`, or name another disk.",
+            )
+
     def keep(self, number: int, done: Done) -> None:
         """Note that a chunk is written."""
-        if not done.interrupted:
+        if not done.unfinished:
             self.chunks.finish(number, done.record)
 
     def lose(self, number: int, reason: str) -> None:
@@ -227,14 +276,23 @@ class ZarrTarget(_Target):
         region = self.cut.region(number)
         self.writer(region, self._note(region, reason))
 
-    def close(self, complete: bool) -> xr.Dataset:
+    def close(self, complete: bool, late: bool) -> xr.Dataset:
         """Put the store in its place if it is complete, and open it."""
-        from odekit.store.zarrstore import add_attributes, open_folder, publish
+        from odekit.store.zarrstore import add_attributes, edit_variable, open_folder, publish
 
         if not complete:
+            if late:
+                edit_variable(self.data, "status", blame_time)
             return open_folder(self.data, 2**62, complete=False)
         if self.lost:
             add_attributes(self.data, {"odekit_lost": self._reasons()})
-        publish(self.data, self.target, self.overwrite)
-        shutil.rmtree(self.part, ignore_errors=True)
+        try:
+            publish(self.data, self.target, self.overwrite)
+        except StoreError as error:
+            remedy = (
+                f"The result is complete in {self.part}: once there is room at its place, the same "
+                "call puts it there."
+            )
+            raise StoreError(self.target, error.reason, remedy) from error
+        self.chunks.remove()
         return open_folder(self.target, 2**62)

@@ -89,10 +89,13 @@ def run_on(
     keep: Keep,
     lose: Lose,
     interrupts: Asked,
+    late: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Compute jobs on workers until all are done, given up, or the user asks to stop."""
+    """Compute jobs on workers until all are done, given up, too late, or the user asks to stop."""
     todo, tries, running = deque(numbers), Counter[int](), dict[Any, int]()
     while (todo or running) and not interrupts.asked:
+        if late():  # what runs knows itself when to end
+            todo.clear()
         while todo:
             careful = any(tries[i] for i in (todo[0], *running.values()))
             if not workers.room(len(running), careful):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.interrupts import Interrupts
+from odekit.base.interrupts import Stop
 from odekit.base.status import Outcome, Status, ended
 from odekit.integrate.options import default_times
 from odekit.integrate.record import Record
@@ -122,15 +122,15 @@ class Trajectory:
         """Share of the steps that were taken."""
         return 1.0 if self.finished else min(self.step / max(self.total, 1), 1.0)
 
-    def run(self, interrupts: Interrupts) -> dict[str, Any]:
+    def run(self, stop: Stop) -> dict[str, Any]:
         """Train through all phases, and return the variables of the dataset by name."""
-        for request in self.requests(interrupts):
+        for request in self.requests(stop):
             self.network.train(*request)
         return self.arrays()
 
-    def requests(self, interrupts: Interrupts) -> Requests:
+    def requests(self, stop: Stop) -> Requests:
         """Go through all phases; whoever iterates takes the steps, before asking for more."""
-        self.interrupts = interrupts
+        self.stop = stop
         self.network = self.build()
         if self.plan.times is None or self.plan.times[0] == 0.0:
             self._emit(0.0)
@@ -199,8 +199,9 @@ class Trajectory:
             eta_w, eta_v = (_rates(rate, times) for rate in phase.rates)
             yield Request(steps, (eta_w, eta_v), lesson)
             self.step += steps
-            if self.interrupts.asked and self.step < self.total:
-                self.status = Status.INTERRUPTED
+            if self.stop.asked and self.step < self.total:
+                late = self.stop.late
+                self.status = Status.TIME_BUDGET if late else Status.INTERRUPTED
             self._sound()
 
     def _sound(self) -> bool:

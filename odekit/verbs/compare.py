@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from odekit.base.errors import ProblemError
+from odekit.dataset.assemble import system_in
 from odekit.dataset.common import REPLICA
+from odekit.dataset.simulated import simulation_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 VARIABLES = ("Q", "R", "readout", "generalization_error")
-SIMULATION = "odekit_simulation"
-"""Attribute of a dataset that says how it was simulated, as JSON."""
 
 
-def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
+def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Dataset:
     """Compare a simulation with the theory, variable by variable.
 
     Deviations are root mean squares over the times that both have and over components. Those of
@@ -33,6 +32,9 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
         Theory: what `odekit.solve` returned.
     sim : Dataset
         What `odekit.simulate` returned, for the same problem.
+    align : bool
+        Whether networks that found the theory's solution with their units in another order, or of
+        another sign, are relabelled first (`Problem.system`'s `aligned`).
 
     Returns
     -------
@@ -49,6 +51,8 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
             Standard deviation between networks (NaN for fewer than two, as is the next).
         ``in_standard_errors``
             `mean_deviation` in units of the standard error of the mean.
+        ``aligned``
+            Number of networks that were relabelled (without the dim ``variable``).
 
     Raises
     ------
@@ -70,7 +74,10 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
     """
     import xarray as xr
 
-    words = simulation_of(sim)
+    words, moved = simulation_of(sim), xr.zeros_like(sim.status, dtype=bool)
+    system = system_in(sim)
+    if align and system is not None:
+        sim, moved = system.aligned(run, sim)
     theory, networks = aligned(run, sim)
     if REPLICA not in networks.dims:
         networks = networks.expand_dims(REPLICA)
@@ -82,6 +89,7 @@ def compare(run: xr.Dataset, sim: xr.Dataset) -> xr.Dataset:
     error = found.spread / np.sqrt(replicas)
     # Readouts that do not move have neither deviation nor spread.
     found["in_standard_errors"] = found.mean_deviation / error.where(error > 0)
+    found["aligned"] = moved.sum(REPLICA) if REPLICA in moved.dims else moved.astype("int64")
     found = found.transpose(..., "variable")
     return found.assign_attrs(input_dim=words["input_dim"], replicas=replicas)
 
@@ -96,17 +104,6 @@ def _check_reached(theory: xr.Dataset, networks: xr.Dataset) -> None:
             "did not reach them, or their phases ended at other times (see `phase_end`)",
             stacklevel=3,
         )
-
-
-def simulation_of(ds: xr.Dataset) -> dict[str, Any]:
-    """How a dataset was simulated: input_dim, seed, replicas and whatever differs from defaults."""
-    try:
-        words = json.loads(ds.attrs[SIMULATION])
-        int(words["input_dim"])
-    except (KeyError, TypeError, ValueError):
-        title = str(ds.attrs.get("source", "a dataset without a source"))
-        raise ProblemError("sim", "must be a result of odekit.simulate", title) from None
-    return dict(words)
 
 
 def aligned(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:

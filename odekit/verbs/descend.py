@@ -9,6 +9,7 @@ import numpy as np
 from odekit.base.checks import count
 from odekit.base.errors import ProblemError
 from odekit.base.status import Status, ended
+from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
 from odekit.integrate.options import SolverOptions, output_times
 from odekit.integrate.record import Record
@@ -39,7 +40,7 @@ def descend(problem: AnyProblem, *, steps_per_unit: int = 1, t_eval: Any = None)
     Returns
     -------
     xarray.Dataset
-        As of `odekit.solve`, with the same time.
+        As of `odekit.solve`, with the same time, and its warning where descent diverges.
 
     Examples
     --------
@@ -70,7 +71,9 @@ def descend(problem: AnyProblem, *, steps_per_unit: int = 1, t_eval: Any = None)
     solver = {**SolverOptions().to_dict(), "t_eval": (wanted / fine).tolist()}
     result = prepare(problem, ("odekit_solver", solver), "gradient descent in discrete steps")
     arrays = _Descent(problem, fine).run(counts, wanted)
-    return result.dataset(arrays, arrays.pop("time"))
+    ds = result.dataset(arrays, arrays.pop("time"))
+    warn_unless_completed(ds)
+    return ds
 
 
 def _rows(t_eval: Any, total: int, fine: int) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
@@ -13,39 +14,23 @@ import numpy as np
 
 from odekit.base.checks import choice
 from odekit.base.errors import OdekitError, ProblemError
-from odekit.dataset.provenance import problem_of
-from odekit.problem.system import FIRST, system_of
+from odekit.dataset.common import REPLICA
+from odekit.dataset.simulated import ALIGNED, SIMULATION
 from odekit.store.files import check_target, write_atomic
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from odekit.scenario.tables import FigureTable
+    from odekit.drawing.figure import FigureTable
+    from odekit.problem.system import System
 
-WIDTH = 3.4
-"""Width of a journal's single column, inches."""
-DPI = 300
 MAX_LINES = 20
 """Most runs of a sweep that one panel can show apart."""
 TIMES = ("auto", "log", "linear", "phases")
 FORMATS = ("png", "pdf", "svg")
 LONG_SPAN = 20.0
 """Duration from which a single phase is drawn over log time."""
-STYLE: dict[Any, Any] = {
-    "font.size": 7.5,
-    "axes.titlesize": 7.5,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.2,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "legend.borderaxespad": 0.2,
-    "mathtext.fontset": "dejavusans",
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-}
 
 
 def plot_run(
@@ -55,6 +40,7 @@ def plot_run(
     time: str = "auto",
     overwrite: bool = False,
     beside: Sequence[xr.Dataset] = (),
+    align: bool = True,
 ) -> Figure:
     """Draw the generalization error and the order parameters of a run.
 
@@ -79,6 +65,9 @@ def plot_run(
     beside : sequence of Dataset
         Results of the same problem, such as simulations, to draw as markers over the lines of the
         course over time: the mean over networks, with a bar for their standard deviation.
+    align : bool
+        Whether networks that found the run's solution with their units in another order, or of
+        another sign, are relabelled first; the legend says how many were.
 
     Returns
     -------
@@ -95,15 +84,12 @@ def plot_run(
     _require_matplotlib()
     import matplotlib as mpl
 
+    from odekit.drawing.style import STYLE
+
     choice("time", time, TIMES)
     with mpl.rc_context(STYLE):
-        measures = _figure_of(ds) if time == "auto" and not beside else None
-        if measures is None:
-            figure = _over_time(ds, time, beside)
-        else:
-            from odekit.drawing import maps as plot_measures
-
-            figure = plot_measures.draw(ds, measures)
+        table = _figure_of(ds) if time == "auto" and not beside else None
+        figure = _over_time(ds, time, beside, align) if table is None else _measures(ds, table)
         if target is not None:
             _write(figure, target)
     return figure
@@ -121,7 +107,15 @@ def _figure_of(ds: xr.Dataset) -> FigureTable | None:
     return figure_of(ds) or (default_figure(ds) if large else None)
 
 
-def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figure:
+def _measures(ds: xr.Dataset, table: FigureTable) -> Figure:
+    from odekit.drawing import maps
+    from odekit.measures.named import evaluate
+
+    return maps.draw(ds, table, [evaluate(ds, name) for name in table.measures])
+
+
+def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset], align: bool) -> Figure:
+    from odekit.dataset.assemble import system_in
     from odekit.drawing import panels
 
     dims = sweep_dims(ds)
@@ -129,25 +123,37 @@ def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset]) -> Figur
     sweep = [d for d in dims if d in ds.dims]
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
-    kind = _kind(ds)
-    if kind != FIRST and beside:
-        rule = "must be left out of a picture of anything but committees"
-        raise ProblemError("beside", rule, f"{len(beside)} results", "Draw each by itself.")
-    draw = system_of(kind).panels
-    figure = panels.sweep(ds, sweep[0], time) if sweep else draw(ds, time)
-    if beside:
-        from odekit.drawing import beside as plot_beside
+    system, dim = system_in(ds), (sweep[0] if sweep else None)
+    lines = _lines_of(system, ds, dim) if beside else None
+    if dim is not None:
+        figure = panels.sweep(ds, dim, time)
+    else:
+        figure = panels.alone(ds, time) if system is None else system.panels(ds, time)
+    if lines is not None:
+        from odekit.drawing import beside as drawn_beside
 
-        plot_beside.draw(figure, ds, beside, sweep[0] if sweep else None)
+        if align and dim is None and system is not None:
+            beside = [_aligned(system, ds, other) for other in beside]
+        drawn_beside.draw(figure, ds, beside, dim, lines)
     return figure
 
 
-def _kind(ds: xr.Dataset) -> str:
-    """The kind of problem that a result is of; a committee's where it holds none."""
-    try:
-        return str(problem_of(ds).get("kind", FIRST))
-    except ProblemError:
-        return FIRST
+def _aligned(system: System, ds: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
+    """Networks with their units in the order of the run's, and how many were relabelled."""
+    if SIMULATION not in other.attrs or SIMULATION in ds.attrs:
+        return other
+    other = other.isel({d: 0 for d in other.status.dims if d != REPLICA})
+    other, moved = system.aligned(ds, other)
+    return other.assign_attrs({ALIGNED: int(moved.sum())})
+
+
+def _lines_of(system: System | None, ds: xr.Dataset, dim: str | None) -> Callable[..., Any]:
+    """What marks another result: of an unknown system, only its errors."""
+    from odekit.drawing.beside import error_lines, sweep_lines
+
+    if system is not None:
+        return system.beside(ds, dim)
+    return error_lines if dim is None else partial(sweep_lines, ds, dim)
 
 
 def check_picture(path: str | PathLike[str], overwrite: bool = False) -> Path:
@@ -213,6 +219,8 @@ def _log_time(ds: xr.Dataset) -> bool:
 
 
 def _write(figure: Figure, path: Path) -> None:
+    from odekit.drawing.style import DPI
+
     kind = path.suffix.lower().lstrip(".")
     buffer = io.BytesIO()
     # Without a date the same run gives the same file.
@@ -226,6 +234,8 @@ def _write(figure: Figure, path: Path) -> None:
 def _with_palette(picture: io.BytesIO) -> io.BytesIO:
     """The same picture in 256 colours: a third of the size, and lines and text look the same."""
     from PIL import Image
+
+    from odekit.drawing.style import DPI
 
     small = io.BytesIO()
     with Image.open(picture) as image:

@@ -6,15 +6,15 @@ import json
 import tomllib
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from odekit.base.errors import ProblemError, ScenarioError
 from odekit.problem.system import FIRST, system_of
+from odekit.store.files import as_path
 
 if TYPE_CHECKING:
+    from odekit.drawing.figure import FigureTable
     from odekit.problem.base import AnyProblem
-    from odekit.scenario.tables import FigureTable
 
 MAX_BYTES = 16 * 2**20
 """Largest scenario file: far above any written by hand, far below what would fill the memory."""
@@ -68,7 +68,7 @@ def load_scenario(path: str | PathLike[str]) -> Scenario:
     OSError
         If the file cannot be read.
     """
-    return parse_scenario(_read(Path(path)))
+    return parse_scenario(_read(path))
 
 
 def parse_scenario(text: str) -> Scenario:
@@ -95,7 +95,7 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError([("file", "is nested too deeply")]) from None
     table, builder, mistakes = _tables(raw)
     problem, solver = builder.problem(table), builder.solver(table)
-    figure = builder.figure(table, problem)
+    figure = builder.figure(table, problem, _check_figure)
     if mistakes or problem is None:
         raise ScenarioError(mistakes.in_order())
     words = {"title": table.title, "description": table.description.strip(), "source": text}
@@ -111,6 +111,16 @@ def _tables(raw: dict[str, Any]) -> tuple[Any, Any, Any]:
     except ProblemError as error:
         raise ScenarioError([("system", f"{error.rule}, got {error.given}")]) from None
     return system.scenario(raw)
+
+
+def _check_figure(figure: FigureTable, problem: AnyProblem) -> None:
+    """Refuse a figure that does not suit the sweep, or asks for what no result of it has."""
+    from odekit.drawing.figure import check_figure
+    from odekit.measures.named import check_names
+    from odekit.problem.axes import axes
+
+    check_figure(figure, axes(problem))
+    check_names(figure.measures, problem)
 
 
 def scenario_of(path: str | PathLike[str]) -> Scenario:
@@ -136,12 +146,7 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
     from odekit.store.netcdf import open as open_result
 
     ds = open_result(path)
-    try:
-        problem = problem_from_dict(problem_of(ds))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ProblemError(
-            "odekit_problem", "must be a problem", repr(error), "Was the file edited?"
-        ) from None
+    problem = problem_from_dict(problem_of(ds))
     words = {
         n: str(ds.attrs.get(a, "")) for n, a in (("title", "title"), ("description", "comment"))
     }
@@ -161,8 +166,9 @@ def _options_of(attrs: Any) -> dict[str, Any]:
         return {}
 
 
-def _read(path: Path) -> str:
+def _read(path: str | PathLike[str]) -> str:
     """The text of a file of sensible size."""
+    path = as_path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder, not a scenario")
     with path.open("rb") as file:

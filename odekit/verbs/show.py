@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.base.errors import ProblemError
+from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
-from odekit.dataset.provenance import problem_of
+from odekit.dataset.wholeness import whole
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Phase
 from odekit.problem.schedule import Schedule
@@ -35,13 +35,17 @@ def summary(ds: xr.Dataset) -> str:
     -------
     str
         Some 10 to 30 lines.
+
+    Raises
+    ------
+    ProblemError
+        If variables are missing or changed, or do not fit the problem.
     """
     blocks: list[tuple[str, Iterable[str]]] = []
+    problem = whole(ds)
     last: Iterable[str] = ()
-    try:
-        problem = AnyProblem.from_dict(problem_of(ds))
-    except (ProblemError, KeyError, TypeError) as error:
-        blocks.append(("Problem", [f"unknown: {error}"]))
+    if problem is None:
+        blocks.append(("Problem", ["of a system of equations that is not known here"]))
     else:
         blocks.append(("Problem", problem.system.words(problem)))
         blocks.append(("Phases", _phases(problem, ds)))
@@ -54,12 +58,8 @@ def summary(ds: xr.Dataset) -> str:
         blocks.append(("Final", [*_final(ds), *last]))
     blocks.append(("Status", _status(ds)))
     title = [str(ds.attrs["title"])] if ds.attrs.get("title") else []
-    return "\n".join([*title, *(line for name, body in blocks for line in _block(name, body))])
-
-
-def failed(ds: xr.Dataset) -> bool:
-    """Whether any trajectory of a result ended before its time."""
-    return bool(np.any(np.asarray(ds.status) != Status.COMPLETED))
+    lines = [*title, *(line for name, body in blocks for line in _block(name, body))]
+    return printable("\n".join(lines))
 
 
 def _block(name: str, body: Iterable[str]) -> Iterator[str]:
@@ -143,7 +143,7 @@ def _status(ds: xr.Dataset) -> Iterator[str]:
     for code, count in zip(codes, counts, strict=True):
         status = Status(int(code))
         share = "" if total == 1 else f"{count} of {total} runs "
-        where = f" (t = {float(ds.t_last):.6g})" if total == 1 and status else ""
+        where = f" (t = {np.asarray(ds.t_last).item():.6g})" if total == 1 and status else ""
         yield f"{share}{status.word}: {status.meaning}{where}. {status.remedy}".rstrip()
     work = f"{int(np.sum(ds.n_steps))} steps"
     if "odekit_simulation" in ds.attrs:

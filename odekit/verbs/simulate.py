@@ -13,16 +13,18 @@ import numpy as np
 
 from odekit.base.checks import count, positive
 from odekit.base.errors import ProblemError
-from odekit.base.interrupts import Interrupts
+from odekit.base.interrupts import Interrupts, Stop
+from odekit.base.progress import PERCENT, Bar
 from odekit.base.status import Status
 from odekit.dataset.assemble import variables_of
 from odekit.dataset.common import REPLICA
+from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
+from odekit.dataset.simulated import SIMULATION
 from odekit.integrate.options import output_times
 from odekit.problem.axes import Axis, at, points
 from odekit.problem.base import AnyProblem
 from odekit.sweeps.grid import common_times
-from odekit.verbs.compare import SIMULATION
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,6 +48,7 @@ def simulate(
     preprocess: str = "none",
     fisher_samples: int | None = None,
     check_every: float = 0.1,
+    max_seconds: float | None = None,
     threads: int | None = None,
     device: str = "cpu",
     progress: bool = False,
@@ -87,6 +90,9 @@ def simulate(
     check_every : float
         Time, in steps/N, between looks at the thresholds of `until`. It is the error in terms of
         the overlaps that is looked at, or with `inputs` that over the samples.
+    max_seconds : float, optional
+        Most seconds of wall-clock time: then all networks stop between two steps, with the rows
+        that they have and the status ``time_budget``.
     threads : int, optional
         Networks trained at a time; by default as many as there are processors. The result does not
         depend on it.
@@ -108,6 +114,11 @@ def simulate(
     ------
     ProblemError
         If an argument breaks its rule; nothing has been computed then.
+
+    Warns
+    -----
+    NotCompletedWarning
+        Once, if any network did not complete.
 
     Examples
     --------
@@ -150,12 +161,15 @@ def simulate(
         more_axes=more,
     )
     group = twin.train_fleet if device == "cuda" else None
-    train = partial(_train, workers=workers, group=group, progress=progress)
+    seconds = None if max_seconds is None else float(positive("max_seconds", max_seconds))
+    train = partial(_train, workers=workers, group=group, progress=progress, seconds=seconds)
     if result.axes:
         arrays = _train_all(problem, result.axes, plan, seeds, twin, train)
     else:
         arrays = train([twin.course(problem, plan, seeds[0])])[0]
-    return result.dataset(arrays, arrays.pop("time"))
+    ds = result.dataset(arrays, arrays.pop("time"))
+    warn_unless_completed(ds)
+    return ds
 
 
 def _train_all(
@@ -209,19 +223,26 @@ def _put(
             table[name][place] = array
 
 
-def _train(networks: Sequence[Trajectory], workers: int, group: Any, progress: bool) -> list[Any]:
+def _train(
+    networks: Sequence[Trajectory],
+    workers: int,
+    group: Any,
+    progress: bool,
+    seconds: float | None,
+) -> list[Any]:
     """Train networks, and return the arrays of each, or None where it never began.
 
     In so many threads, or on a GPU in one, while this one waits for signals.
     """
-    bar = _bar() if progress else None
+    bar = Bar(progress, **PERCENT)
     with Interrupts() as interrupts, ThreadPoolExecutor(1 if group else workers) as pool:
+        stop = Stop(interrupts, seconds)
 
         def job(i: int) -> dict[str, Any] | None:
-            return networks[i].run(interrupts) if i == 0 or not interrupts.asked else None
+            return networks[i].run(stop) if i == 0 or not stop.asked else None
 
         if group is not None:
-            jobs: list[Future[Any]] = [pool.submit(group, networks, interrupts)]
+            jobs: list[Future[Any]] = [pool.submit(group, networks, stop)]
         else:
             jobs = [pool.submit(job, i) for i in range(len(networks))]
         left: Any = jobs
@@ -230,15 +251,7 @@ def _train(networks: Sequence[Trajectory], workers: int, group: Any, progress: b
             _, left = wait(left, POLL, FIRST_EXCEPTION)
             if any(f.done() and f.exception() for f in jobs):
                 interrupts.asked = True
-            if bar is not None:
-                bar.update(100.0 * sum(n.progress for n in networks) / len(networks) - bar.n)
-    if bar is not None:
-        bar.close()
+            bar.update(100.0 * sum(n.progress for n in networks) / len(networks) - bar.n)
+    bar.close()
     results = [f.result() for f in jobs]
     return list(results[0]) if group is not None else results
-
-
-def _bar() -> Any:
-    import tqdm
-
-    return tqdm.tqdm(total=100.0, unit="%", bar_format="{l_bar}{bar}| [{elapsed}<{remaining}]")

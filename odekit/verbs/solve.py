@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,19 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import count
 from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Interrupts
+from odekit.base.progress import PERCENT, Bar
+from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
+from odekit.integrate.compiling import announced
 from odekit.integrate.device import choose as choose_device
 from odekit.integrate.engine import run_alone, suits
-from odekit.integrate.options import ENGINE_METHODS, SolverOptions, check_device, output_times
+from odekit.integrate.options import (
+    ENGINE_METHODS,
+    SolverOptions,
+    check_device,
+    output_times,
+    warn_of_tolerance,
+)
 from odekit.integrate.run import Run
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
@@ -23,6 +33,7 @@ from odekit.store.checkpoint import Checkpoint, as_checkpoint
 from odekit.sweeps.grid import Grid, common_times
 from odekit.sweeps.targets import MemoryTarget, ZarrTarget
 from odekit.sweeps.workers import workers_of
+from odekit.sweeps.workload import check_work
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,7 +84,7 @@ def solve(
         Where a sweep's explicit steps are taken. Trajectories that turn stiff go on on the CPU.
         "auto" takes a CUDA device if there is one and the sweep is large enough.
     progress : bool
-        Show progress in log time on stderr.
+        Show progress in log time on stderr, and say when kernels are being compiled.
     max_step, first_step : float, optional
         As in `scipy.integrate.solve_ivp`.
     steady_state : float, optional
@@ -81,7 +92,8 @@ def solve(
     max_steps : int, optional
         Most accepted steps of all phases together (10⁷).
     max_seconds : float, optional
-        Most seconds of wall-clock time.
+        Most seconds of wall-clock time for all of the call: set-up, compilation and every run of a
+        sweep. A step, and a kernel that is being compiled, are first finished.
     checkpoint : path, float or Checkpoint, optional
         A folder, or an interval in seconds: leave there what a killed run needs to resume. A sweep
         leaves its finished chunks.
@@ -124,6 +136,14 @@ def solve(
     SweepError
         If no chunk at all could be computed by the executor.
 
+    Warns
+    -----
+    NotCompletedWarning
+        Once, if any run did not complete; with how many of each status, and what to do. Silence it
+        with ``warnings.simplefilter("ignore", odekit.NotCompletedWarning)``.
+    CheckpointWarning
+        If a checkpoint cannot be written: the run goes on without it.
+
     Examples
     --------
     >>> import odekit as ok
@@ -137,6 +157,7 @@ def solve(
     >>> run.generalization_error.sel(task="main").values.round(3)
     array([0.275, 0.001, 0.   ])
     """
+    begin = time.monotonic()
     if not isinstance(problem, AnyProblem):
         rule = "must be a Problem, a LinearProblem, or made by odekit.system(...).problem"
         raise ProblemError("problem", rule, repr(problem)[:80], "")
@@ -151,6 +172,9 @@ def solve(
         max_seconds=max_seconds,
         **({} if max_steps is None else {"max_steps": max_steps}),
     )
+    found = axes(problem)
+    sizes = {dim: size for dim, (size, _) in found.items()}
+    check_work(problem, options, sizes)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
     solver = options.to_dict() | ({} if times is None else {"t_eval": times.tolist()})
@@ -163,23 +187,29 @@ def solve(
         if value is not None:
             count(name, value, most=2**31)
     workers = workers_of(executor, threads)
-    found = axes(problem)
     check_device(options, bool(found))
+    warn_of_tolerance(options)
     if executor is None and found and device == "cuda":
         choose_device(device, 1)
     if not found:
-        ds = _single(problem, options, times, saved, result, progress)
-        return ds if store is None else _stored(ds, store, overwrite)
+        with announced(progress):
+            ds = _single(problem, options.since(begin), times, saved, result, progress)
+        ds = ds if store is None else _stored(ds, store, overwrite)
+        warn_unless_completed(ds)
+        return ds
     rows = common_times(problem, found) if times is None else times
-    sizes = {dim: size for dim, (size, _) in found.items()}
     target = (
         MemoryTarget(result, rows, sizes, saved)
         if store is None
         else ZarrTarget(result, rows, sizes, store, overwrite)
     )
-    grid = Grid(problem, sizes, options, rows, target, workers, threads, chunk_size, progress)
-    with Interrupts() as interrupts:
-        return grid.run(interrupts)
+    grid = Grid(
+        problem, sizes, options, rows, target, workers, threads, chunk_size, progress, begin
+    )
+    with Interrupts() as interrupts, announced(progress):
+        ds = grid.run(interrupts)
+    warn_unless_completed(ds)
+    return ds
 
 
 def _single(
@@ -225,16 +255,15 @@ def _alone(
 
 def _stored(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool) -> xr.Dataset:
     """A dataset written to a Zarr folder, and opened."""
+    from odekit.store import kept
     from odekit.store import netcdf as store
 
-    return store.open(store.save(ds, path, overwrite))
+    return store.open(kept.save_or_keep(ds, path, overwrite))
 
 
 def _progress(total: float) -> Callable[[float], None]:
     """A bar on stderr that moves in log time."""
-    import tqdm
-
-    bar = tqdm.tqdm(total=100.0, unit="%", bar_format="{l_bar}{bar}| [{elapsed}<{remaining}]")
+    bar = Bar(True, **PERCENT)
     scale = 100.0 / np.log1p(total)
 
     def show(t: float) -> None:

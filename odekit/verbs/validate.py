@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.errors import OdekitError
 from odekit.dataset.assemble import check
-from odekit.dataset.provenance import problem_of
-from odekit.problem.base import AnyProblem
+from odekit.dataset.provenance import solver_option
+from odekit.dataset.wholeness import fitting_problem
 from odekit.problem.system import Finding
 
 if TYPE_CHECKING:
@@ -39,7 +38,8 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
     -------
     list of Verdict
         Schema; times increase; all values finite up to the end of each run; Q symmetric; the joint
-        covariance positive semidefinite in every row; errors not negative, and equal to those
+        covariance positive semidefinite in every row, and no cosine of a unit and a fixed vector
+        above 1; errors not negative, and equal to those
         recomputed from the overlaps; the rows begin at the problem's state; gradient flow never
         raises the loss; every quantity that the problem conserves (`odekit.measures.conserved`)
         stays what it was.
@@ -52,15 +52,8 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
     least = float(np.diff(time).min(initial=np.inf))
     verdicts.append(Verdict("times increase", least > 0, f"smallest step {least:.3g}"))
     try:
-        problem = AnyProblem.from_dict(problem_of(ds), activation)
-    except (OdekitError, KeyError, TypeError) as error:
+        problem = fitting_problem(ds, activation)
+    except OdekitError as error:
         return [*verdicts, Verdict("problem", False, str(error))]
-    return verdicts + list(problem.system.laws(ds, problem, PER_RTOL * _rtol(ds)))
-
-
-def _rtol(ds: xr.Dataset) -> float:
-    try:
-        options = json.loads(ds.attrs.get("odekit_solver", "{}"))
-        return float(options.get("rtol", DEFAULT_RTOL))
-    except (TypeError, ValueError, AttributeError):
-        return DEFAULT_RTOL
+    tolerance = PER_RTOL * solver_option(ds, "rtol", DEFAULT_RTOL)
+    return verdicts + list(problem.system.laws(ds, problem, tolerance))

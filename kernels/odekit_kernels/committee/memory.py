@@ -50,7 +50,7 @@ class Plan(NamedTuple):
         The numbers of `batch.Batch`, in their order.
     bound, h, after : int
         Time not to step over; length of the step, and where it ends once accepted.
-    norm, large, ratio, accepted, unit, theta, low, high, at_low, at_high : int
+    norm, large, ratio, lean, accepted, unit, theta, low, high, at_low, at_high : int
         Of the step just tried: see `explicit` and `events`.
     size : int
         Values of the whole memory.
@@ -105,6 +105,7 @@ class Plan(NamedTuple):
     norm: int
     large: int
     ratio: int
+    lean: int
     accepted: int
     unit: int
     theta: int

@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # What became of a trajectory in a phase: `CODE` of `Batch.counts`.
-RUNNING, DONE, THRESHOLD, NONFINITE, BLOW_UP, STALLED, STEP_BUDGET, HAND_OVER = range(8)
+RUNNING, DONE, THRESHOLD, NONFINITE, BLOW_UP, STALLED, STEP_BUDGET, HAND_OVER, AT_CORNER = range(9)
 OUTCOMES = {
     "running": RUNNING,
     "done": DONE,
@@ -39,16 +39,18 @@ OUTCOMES = {
     "stalled": STALLED,
     "step_budget": STEP_BUDGET,
     "hand_over": HAND_OVER,
+    "at_corner": AT_CORNER,
 }
-"""Codes of `CODE` of `Batch.counts`; "hand_over" asks for the other integrator."""
+"""Codes of `CODE` of `Batch.counts`; "hand_over" asks for the other integrator, "at_corner" for
+`odekit_kernels.committee.zero.settle`."""
 
 # Columns of `Batch.numbers`, which lie in this order in a group's memory, from `Plan.time` on.
 TIME, BEGIN, END, WISH, MARK = range(5)
 NUMBERS = 5
 # Columns of `Batch.counts`, and rows of the whole numbers of a lane, which has more of them.
-CODE, ROW, STEPS, CALLS, JACOBIANS, WAITS, CRAWLS = range(7)
-KEPT = 7
-INDEX, FRESH, SHRINKS, REJECTED, STIFF, EASY, STOP, HIT, SINCE = range(7, 16)
+CODE, ROW, STEPS, CALLS, JACOBIANS, WAITS, CRAWLS, STIFF, EASY = range(9)
+KEPT = 9
+INDEX, FRESH, SHRINKS, REJECTED, STOP, HIT, SINCE = range(9, 16)
 COUNTERS = 16
 
 
@@ -83,10 +85,10 @@ class Batch(NamedTuple):
     numbers : ndarray, shape (B, 5)
         Current time, start and end of the phase, next step to try (0: choose), and the time at the
         last look at the pace: columns TIME to MARK.
-    counts : ndarray of int64, shape (B, 7)
+    counts : ndarray of int64, shape (B, 9)
         What became of it, next row to fill, steps, right-hand sides and Jacobians so far, how often
-        the implicit integrator has sent it back, and looks in a row at which it got nowhere:
-        columns CODE to CRAWLS.
+        the implicit integrator has sent it back, looks in a row at which it got nowhere, and steps
+        at the stability limit and below it: columns CODE to EASY.
     constants : ndarray, shape (B or 1, width)
         What is constant in the phase, for each trajectory or for all, in the order of
         `plan.constant_places`.

@@ -11,12 +11,15 @@ from odekit_kernels._jit import kernel
 from odekit_kernels.committee.work import inner
 from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
-from odekit_kernels.integrators.registry import rhs
+from odekit_kernels.integrators.registry import rhs, tolerance
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
 from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
 
 __all__ = ["Tableau", "advance_explicit"]
+
+ROUNDING = 3e-14
+"""Difference of two stages, in the largest entry, below which it is rounding."""
 
 
 class Tableau(NamedTuple):
@@ -48,7 +51,7 @@ def choose_first_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
     size, pace = fill(M, 0.0), fill(M, 0.0)
     for i in range(m.n):
         y, f = get(M, m.y + i), get(M, m.k + i)
-        scale = limits.atol + limits.rtol * absolute(y)
+        scale = tolerance(m, limits, i) + limits.rtol * absolute(y)
         size = size + (y / scale) * (y / scale)
         pace = pace + (f / scale) * (f / scale)
     put(M, m.norm, root(size))
@@ -111,24 +114,32 @@ def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
 
 @inner
 def estimate(M: Any, m: Any, tableau: Any, limits: Any) -> None:
-    """Fill the error in tolerances, the largest entry of the new state, and h|λ| (squared)."""
+    """Fill the error in tolerances, the largest entry of the new state, h|λ| (squared) and hλ₊.
+
+    Two stages at the end of the step differ along the mode that moves most there, λ its rate.
+    """
     h, count = get(M, m.h), tableau.W.shape[1]
     error, large, rise, run = fill(M, 0.0), fill(M, 0.0), fill(M, 0.0), fill(M, 0.0)
+    lean = fill(M, 0.0)
     for i in range(m.n):
         e = tableau.E[0] * get(M, m.k + i)
         for j in range(1, count + 1):
             e = e + tableau.E[j] * get(M, m.k + j * m.n + i)
         new, old = absolute(get(M, m.new + i)), absolute(get(M, m.y + i))
-        scaled = h * e / (limits.atol + limits.rtol * choose_less(old, new, new, old))
+        atol = tolerance(m, limits, i)
+        scaled = h * e / (atol + limits.rtol * choose_less(old, new, new, old))
         error = error + scaled * scaled
         large = choose_less(large, new, new, large)
         d = get(M, m.k + count * m.n + i) - get(M, m.k + (count - 1) * m.n + i)
         rise = rise + d * d
-        d = get(M, m.new + i) - get(M, m.trial + i)
-        run = run + d * d
+        way = get(M, m.new + i) - get(M, m.trial + i)
+        run = run + way * way
+        lean = lean + d * way
     put(M, m.norm, root(error / float(m.n)))
     put(M, m.large, large)
     put(M, m.ratio, h * h * rise / choose_less(run, 1e-300, 1e-300, run))
+    clear = (ROUNDING * ROUNDING) * large * large
+    put(M, m.lean, choose_less(clear, run, h * lean / choose_less(run, 1e-300, 1e-300, run), 0.0))
 
 
 @kernel(_nrt=False)

@@ -29,7 +29,7 @@ from odekit_kernels.integrators.batch import (
 )
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.inverse import invert
-from odekit_kernels.integrators.registry import jacobian, rhs
+from odekit_kernels.integrators.registry import jacobian, rhs, tolerance
 from odekit_kernels.integrators.spectrum import spectrum
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
 from odekit_kernels.lanes.memory import make_memory
@@ -42,6 +42,8 @@ GROWTH_PER_STEP = 0.05
 """Largest λ₊·h: then 27 e-foldings out of rounding are followed to 1e-9."""
 MOVED, STRETCHED = 0.02, 3.0
 """Change of the state, relative, and of the step, as a factor, at which to look at the spectrum."""
+AGAIN = 10
+"""Steps after which to look in any case where units may leave zero."""
 WORTH = 20.0
 """Explicit steps that an implicit one must save."""
 PART = 1e-5
@@ -223,11 +225,14 @@ def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane:
 
 
 @inner
-def due(M: Any, I: Any, m: Any, scratch: Any, lane: int) -> bool:
+def due(M: Any, I: Any, m: Any, scratch: Any, limits: Any, lane: int) -> bool:
     """Whether state or step have changed so much that the spectrum must be looked at."""
     if I[FRESH, lane] == 1:
         return True
     if pick(M, m.wish, lane) > STRETCHED * pick(scratch.stretch, 0, lane):
+        return True
+    # A unit that leaves zero grows fast for its size, which is nothing beside the state.
+    if limits.small > 0.0 and I[SINCE, lane] % AGAIN == 0:
         return True
     size, moved = 0.0, 0.0
     for i in range(m.n):
@@ -269,7 +274,7 @@ def look_around(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, limits:
         I[SINCE, lane] = 0 if I[FRESH, lane] == 1 else I[SINCE, lane] + 1
         if I[FRESH, lane] == 1 or pick(M, m.accepted, lane) == 1.0:
             fill_jacobian(M, I, m, b, work, scratch, lane)
-            if due(M, I, m, scratch, lane):
+            if due(M, I, m, scratch, limits, lane):
                 look(M, I, m, b, scratch, limits, lane)
         if I[INDEX, lane] >= 0:
             wish = pick(M, m.wish, lane)
@@ -379,7 +384,7 @@ def estimate(M: Any, m: Any, method: Any, limits: Any) -> None:
     error, large = fill(M, 0.0), fill(M, 0.0)
     for i in range(m.n):
         new, old = absolute(get(M, m.new + i)), absolute(get(M, m.y + i))
-        scale = limits.atol + limits.rtol * choose_less(old, new, new, old)
+        scale = tolerance(m, limits, i) + limits.rtol * choose_less(old, new, new, old)
         scaled = get(M, last + i) / scale
         error = error + scaled * scaled
         large = choose_less(large, new, new, large)

@@ -1,6 +1,6 @@
 """The equations that the integrators in lanes advance: chosen by the type of plan as they compile.
 
-A new system has a plan of its own type with the fields `plan.MACHINERY`, a wiring, and the three
+A new system has a plan of its own type with the fields `plan.MACHINERY`, a wiring, and the
 functions below.
 """
 
@@ -13,12 +13,12 @@ from typing import Any
 from odekit_kernels.committee import lanes as committee
 from odekit_kernels.committee.jacobian import jacobian as committee_jacobian
 from odekit_kernels.committee.memory import committee_of
-from odekit_kernels.committee.work import alternatives
+from odekit_kernels.committee.work import alternatives, upper_index
 from odekit_kernels.gated import flow as gated
 from odekit_kernels.lanes.values import pick
 from odekit_kernels.outside import flow as outside
 
-__all__ = ["errors", "jacobian", "rhs", "static"]
+__all__ = ["at_corner", "errors", "jacobian", "rhs", "static", "tolerance"]
 
 
 def _chosen(plan: Any, of_gated: Any, of_outside: Any, of_committee: Any) -> Any:
@@ -51,6 +51,20 @@ def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: An
     )
 
 
+def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    """Whether an entry of the trajectory in a lane is so small that a corner may be near."""
+    return _chosen(type(m), _gated_at_corner, _outside_at_corner, _committee_at_corner)(
+        M, m, w, small, lane
+    )
+
+
+def tolerance(m: Any, limits: Any, i: Any) -> Any:
+    """Absolute tolerance of entry i of the state."""
+    return _chosen(type(m), _gated_tolerance, _outside_tolerance, _committee_tolerance)(
+        m, limits, i
+    )
+
+
 @alternatives(rhs, strict=False)
 def _rhs(M: Any, m: Any, *rest: Any) -> Any:
     return _chosen(m.instance_class, _gated_rhs, _outside_rhs, _committee_rhs)
@@ -64,6 +78,16 @@ def _errors(M: Any, m: Any, *rest: Any) -> Any:
 @alternatives(jacobian, strict=False)
 def _jacobian(M: Any, m: Any, *rest: Any) -> Any:
     return _chosen(m.instance_class, _gated_jacobian, _outside_jacobian, _committee_jacobian)
+
+
+@alternatives(at_corner, strict=False)
+def _at_corner(M: Any, m: Any, *rest: Any) -> Any:
+    return _chosen(m.instance_class, _gated_at_corner, _outside_at_corner, _committee_at_corner)
+
+
+@alternatives(tolerance, strict=False)
+def _tolerance(m: Any, *rest: Any) -> Any:
+    return _chosen(m.instance_class, _gated_tolerance, _outside_tolerance, _committee_tolerance)
 
 
 # --------------------------------------------------------------------------------------- committees
@@ -87,6 +111,21 @@ def _committee_jacobian(
     committee_jacobian(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
 
 
+def _committee_at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    for k in range(m.K):
+        if w.move[k] != 0.0 and pick(M, m.y + upper_index(k, k, m.K), lane) < small:
+            return True
+    return False
+
+
+def _committee_tolerance(m: Any, limits: Any, i: Any) -> Any:
+    if limits.corner > 0.0:
+        for k in range(m.K):
+            if i == upper_index(k, k, m.K):
+                return limits.atol_corner
+    return limits.atol
+
+
 # ---------------------------------------------------------------------------------- linear networks
 
 
@@ -98,6 +137,14 @@ def _gated_rhs(
 
 def _gated_errors(M: Any, m: Any, w: Any, y: Any) -> None:
     gated.errors(M, m, w, y)
+
+
+def _gated_at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    return False
+
+
+def _gated_tolerance(m: Any, limits: Any, i: Any) -> Any:
+    return limits.atol
 
 
 def _gated_jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
@@ -122,3 +169,11 @@ def _outside_errors(M: Any, m: Any, w: Any, y: Any) -> None:
 
 def _outside_jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     outside.jacobian(M, m, lane, work, y, J)
+
+
+def _outside_at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    return False
+
+
+def _outside_tolerance(m: Any, limits: Any, i: Any) -> Any:
+    return limits.atol

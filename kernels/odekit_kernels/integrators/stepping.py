@@ -6,11 +6,13 @@ What a trajectory does depends on nothing but itself, to the last bit: all sums 
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from odekit_kernels.committee.work import inner, outer
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
+    AT_CORNER,
     BLOW_UP,
     CALLS,
     CRAWLS,
@@ -31,6 +33,7 @@ from odekit_kernels.integrators.batch import (
     THRESHOLD,
     WAITS,
 )
+from odekit_kernels.integrators.registry import at_corner
 from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import choose_less
 
@@ -42,6 +45,13 @@ LARGEST, LARGE = 1e100, 1e6
 # h|λ| near where the pair of order 5 meets its stability limit of 3.3, and how often it must be
 # seen there before the integrator is changed (Hairer & Wanner IV.2).
 AT_LIMIT, SEEN, FORGET = 2.8, 15, 6
+# On a plateau errors see nothing of a mode that is still below the tolerance. At λ₊h = 5 the pair
+# of order 5 makes it grow by a quarter too little, at 0.5 it is right to 1e-5; and beyond the
+# stability limit other modes swell unseen. So steps whose error is so small, and the first, are
+# judged by h|λ| too: taken again if far beyond, else followed by one at the limit at most.
+UNSEEN = 0.05
+FAST, TOO_FAST = 0.5, 1.0
+STABLE, UNSTABLE = 3.3, 5.0
 PACE, HOPELESS, CRAWL_LIMIT = 1000, 1e9, 20
 
 
@@ -52,6 +62,11 @@ class Limits(NamedTuple):
     ----------
     rtol, atol, max_step, first_step : float
         As in scipy; a first step of 0 chooses one.
+    corner : float
+        Size below which entries of the state that may vanish, where the derivative jumps, are
+        looked at between steps; 0: none may.
+    atol_corner : float
+        Absolute tolerance of these entries.
     max_steps : int
         Accepted steps of one trajectory.
     worth : float
@@ -64,6 +79,8 @@ class Limits(NamedTuple):
     atol: float
     max_step: float
     first_step: float
+    corner: float
+    atol_corner: float
     max_steps: int
     worth: float
     moves: bool
@@ -174,12 +191,33 @@ def refuse(M: Any, I: Any, m: Any, b: Any, tableau: Any, lane: int, error: float
 
 
 @inner
+def longest(M: Any, m: Any, lane: int) -> float:
+    """Factor to the step at which the mode that moves most is still followed."""
+    lean = pick(M, m.lean, lane)
+    most = STABLE / larger(math.sqrt(pick(M, m.ratio, lane)), 1e-300)
+    return smaller(most, FAST / lean) if lean > 0.0 else most
+
+
+@inner
+def is_blind(M: Any, m: Any, lane: int, error: float) -> bool:
+    """Whether a step went where its error does not see what it does to modes below tolerance."""
+    lean = pick(M, m.lean, lane)
+    first = pick(M, m.time, lane) == pick(M, m.begin, lane)
+    if lean == 0.0 or not (first or error < UNSEEN):
+        return False
+    return lean > TOO_FAST or pick(M, m.ratio, lane) > UNSTABLE * UNSTABLE
+
+
+@inner
 def next_step(M: Any, I: Any, m: Any, tableau: Any, lane: int, error: float) -> float:
     """Length of the step after an accepted one."""
     factor = GREATEST if error == 0.0 else smaller(GREATEST, SAFETY * error**tableau.exponent)
     if I[REJECTED, lane] == 1:
         factor = smaller(1.0, factor)
     h, wish = pick(M, m.h, lane), pick(M, m.wish, lane)
+    if error < UNSEEN and pick(M, m.lean, lane) != 0.0:
+        most = longest(M, m, lane)
+        factor, wish = smaller(factor, most), smaller(wish, h * most)
     # A step that its bound cut short says little about the next: keep the one that was meant.
     return larger(h * factor, wish) if h < wish else h * factor
 
@@ -199,6 +237,9 @@ def judge(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
             refuse(M, I, m, b, tableau, lane, error if large - large == 0.0 else large - large)
         elif large > LARGEST:
             lane_of.leave(M, I, m, b, lane, BLOW_UP)
+        elif is_blind(M, m, lane, error):
+            I[REJECTED, lane] = 1
+            place(M, m.wish, lane, pick(M, m.h, lane) * longest(M, m, lane))
         else:
             place(M, m.accepted, lane, 1.0)
             place(M, m.high, lane, 1.0)
@@ -241,3 +282,5 @@ def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None
         lane_of.leave(M, I, m, b, lane, STEP_BUDGET)
     elif crawls(M, I, m, lane):
         lane_of.leave(M, I, m, b, lane, STALLED)
+    elif limits.corner > 0.0 and at_corner(M, m, b.wiring, limits.corner, lane):
+        lane_of.leave(M, I, m, b, lane, AT_CORNER)

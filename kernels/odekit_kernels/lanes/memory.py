@@ -41,6 +41,7 @@ MACHINERY = [
     "norm",
     "large",
     "ratio",
+    "lean",
     "accepted",
     "unit",
     "theta",

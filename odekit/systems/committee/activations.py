@@ -27,6 +27,8 @@ ACCURACY = 1e-8
 LEAKY_SLOPE = 0.01
 NODES = (16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
 """Nodes that are tried, one after the other, until the accuracy is reached."""
+SHARES = (1.0, 0.96, 0.92, 0.88, 0.84)
+"""Of the largest standard deviation: what a number of nodes fails at may be smaller fields."""
 KINKED_NODES = 64
 MOST_NODES = 512
 """Of a direction: their squares times the fields are held in memory."""
@@ -250,13 +252,11 @@ def node_counts(activation: Activation, scale: float, diffusion: bool) -> tuple[
     g, dg = activation.function, activation.derivative
     tried = NODES if activation.nodes is None else (activation.nodes,)
 
-    def enough(error: Callable[[int], float]) -> int:
-        found = np.inf
-        for m in tried:
-            found = error(m)
-            if found <= activation.accuracy:
-                return m
-        raise ProblemError(
+    def across(m: int) -> float:
+        return max(hermite.line_error(g, dg, share * scale, m) for share in SHARES)
+
+    def refuse(found: float) -> ProblemError:
+        return ProblemError(
             "activation",
             f"must have Gaussian moments that {tried[-1]} nodes give to {activation.accuracy:g}",
             f"{activation.name!r} with an error of {found:.2g}, for fields of standard deviation "
@@ -264,8 +264,21 @@ def node_counts(activation: Activation, scale: float, diffusion: bool) -> tuple[
             "Loosen its `accuracy`, or raise its `nodes`; a g with kinks converges slowly.",
         )
 
-    across = enough(lambda m: hermite.line_error(g, dg, scale, m))
-    return across, enough(lambda m: hermite.inner_error(g, scale, m)) if diffusion else 4
+    # Even steps that are too wide for an oscillation may miss it both times, once and doubled:
+    # there must be no number of nodes above that fails.
+    errors = np.array([across(m) for m in tried])
+    wrong = np.flatnonzero(~(errors <= activation.accuracy))
+    least = 0 if not wrong.size else int(wrong[-1]) + 1
+    if least == len(tried):
+        raise refuse(errors[-1])
+    if not diffusion:
+        return tried[least], 4
+    found = np.inf
+    for m in tried:
+        found = hermite.inner_error(g, scale, m)
+        if found <= activation.accuracy:
+            return tried[least], m
+    raise refuse(found)
 
 
 # ------------------------------------------------------------------------- one's own, in a file

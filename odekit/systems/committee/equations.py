@@ -9,7 +9,11 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
+from odekit.problem.system import Exact
+from odekit.systems.committee.zero import UnitsAtZero
+from odekit_kernels.committee.activations import RELU
 from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
+from odekit_kernels.committee.quadrature.nodes import covariance
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 
 if TYPE_CHECKING:
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from odekit.systems.committee.points import CommitteePoints, Frame
 
 
-class CommitteePhase:
+class CommitteePhase(Exact):
     """Equations of a phase of the first point of a sweep (`odekit.problem.system.Equations`)."""
 
     def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame, begin: float) -> None:
@@ -43,6 +47,13 @@ class CommitteePhase:
             eta_w(since) if isinstance(eta_w, Schedule) else eta_w,
             eta_v(since) if isinstance(eta_v, Schedule) else eta_v,
         )
+
+    def corners(self, atol: float, rtol: float) -> UnitsAtZero | None:
+        """Units that vanish; None if none can, or where noise keeps them alive."""
+        c = self.committee
+        if c.activation != RELU or c.inverse_batch != 0.0 or self.rates[0] == 0.0:
+            return None
+        return UnitsAtZero(c, self.work, atol, rtol)
 
     def with_teachers(self, T: Floats, u: Floats) -> Self:
         """The same phase with other fixed vectors and readouts of theirs."""
@@ -81,6 +92,18 @@ class QuadraturePhase(CommitteePhase):
         """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
         assert self.points.moments is not None
         return self.points.moments.rhs(y, *self._at(t), self.committee)
+
+    def accurate(self, y: Floats) -> bool:
+        """Whether the moments are as accurate as was asked for."""
+        found = self.points.moments
+        assert found is not None
+        found.refused = False
+        return found.accurate(covariance(y, self.committee.T, self.points.K), self.points.K)
+
+    @property
+    def refused(self) -> bool:  # type: ignore[override]
+        """Whether moments were out of reach at a trial point since then."""
+        return self.points.moments is not None and self.points.moments.refused
 
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian by central differences, shape (n, n)."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from odekit.base.checks import choice
 from odekit.base.errors import ProblemError
-from odekit.base.interrupts import Interrupts
-from odekit.systems.committee.trainer import CODES
+from odekit.base.interrupts import Stop
+from odekit.systems.committee.activations import COMPILED
 from odekit.training.course import Request, Trajectory
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def check_gpu(device: str, activation: Any) -> None:
     choice("device", device, ("cpu", "cuda"))
     if device == "cpu":
         return
-    if not (isinstance(activation, str) and activation in CODES):
-        rule = f"must be 'cpu' for activations other than {', '.join(CODES)}"
+    if not (isinstance(activation, str) and activation in COMPILED):
+        rule = f"must be 'cpu' for activations other than {', '.join(COMPILED)}"
         raise ProblemError("device", rule, f"{device!r} with {activation}", "")
     from odekit_kernels.committee.sgd import cuda as sgd_cuda
 
@@ -34,17 +34,17 @@ def check_gpu(device: str, activation: Any) -> None:
         raise ProblemError("device", "must be 'cpu' where numba finds no GPU", repr(device), remedy)
 
 
-def train_fleet(networks: Sequence[Trajectory], interrupts: Interrupts) -> list[Any]:
+def train_fleet(networks: Sequence[Trajectory], stop: Stop) -> list[Any]:
     """Train networks on a GPU, as many at a time as fit, and return the arrays of each.
 
     Those that ask for the same steps of the same phase take them together.
     """
     results: list[Any] = []
     for fleet in _fleets(networks):
-        if results and interrupts.asked:
+        if results and stop.asked:
             results += [None] * len(fleet)
             continue
-        asking = [network.requests(interrupts) for network in fleet]
+        asking = [network.requests(stop) for network in fleet]
         requests = [next(a, None) for a in asking]
         while any(r is not None for r in requests):
             groups: dict[Any, list[int]] = {}

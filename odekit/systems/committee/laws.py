@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.dataset.provenance import solver_option
 from odekit.problem.axes import at
 from odekit.problem.system import Finding
 from odekit.systems.committee.activations import COMPILED, Activation
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-11
 """Deviation allowed to rounding, relative to the size of the terms that cancel."""
+DEFAULT_ATOL, PER_ATOL = 1e-11, 100.0
+"""The solver's absolute tolerance, and what of it norms may be off by at the end of a run."""
 MOST_RUNS = 4096
 """Most trajectories of a sweep that are looked at."""
 _STATE = ("Q", "R", "T", "readout")
@@ -52,6 +55,7 @@ def laws(ds: xr.Dataset, problem: Problem, tolerance: float) -> Iterator[Finding
     if _given_labels(ds):
         checks.remove(_consistent)  # no overlap knows these labels
     yield from (check(runs, tolerance) for check in checks)
+    yield _cosines(runs, tolerance, PER_ATOL * solver_option(ds, "atol", DEFAULT_ATOL))
     yield from _along_the_run(ds, problem, tolerance)
 
 
@@ -161,6 +165,18 @@ def _semidefinite(runs: list[_Run], tolerance: float) -> Finding:
         return float((eigenvalues[:, 0] / np.abs(eigenvalues).max(axis=1)).min())
 
     return _each("overlaps are positive semidefinite", runs, lowest, tolerance, "lowest eigenvalue")
+
+
+def _cosines(runs: list[_Run], tolerance: float, slack: float) -> Finding:
+    """|R_kn| <= √(Q_kk T_nn), with what tolerances leave open in Q: eigenvalues see R² alone."""
+
+    def excess(r: _Run) -> float:
+        Q = np.diagonal(r.Q, axis1=1, axis2=2)
+        most = (np.maximum(Q, 0.0) * (1 + tolerance) + slack)[..., None] * np.diagonal(r.T)
+        return float((np.abs(r.R) - np.sqrt(most)).max())
+
+    found = max(excess(r) for r in runs)
+    return Finding("cosines are at most 1", not found > 0, f"largest excess {max(found, 0.0):.3g}")
 
 
 def _nonnegative(runs: list[_Run], tolerance: float) -> Finding:

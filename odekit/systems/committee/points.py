@@ -22,6 +22,8 @@ from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.equations import CommitteePhase, QuadraturePhase
 from odekit.systems.committee.errors import closed_errors, code_of, quadrature_errors, unit_moments
 from odekit.systems.committee.quadrature import Moments
+from odekit.systems.committee.zero import norm_limits
+from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
 from odekit_kernels.committee.memory import First, Plan, Wiring, constants, decode, make_plan
 from odekit_kernels.committee.work import make_work
 from odekit_kernels.integrators.batch import Batch
@@ -66,15 +68,20 @@ class CommitteePoints(Points):
     problem : Problem
     found : mapping
         Its sweep dims, from `odekit.problem.axes.axes`; may be empty.
+    derivatives : bool
+        Whether they will be asked for, and not the errors alone: those of the η² term take moments
+        of four fields.
     """
 
-    def __init__(self, problem: Problem, found: Mapping[str, Axis]) -> None:
+    def __init__(
+        self, problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True
+    ) -> None:
         super().__init__(problem, found)
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)
-        diffusion = not all(phase.gradient_flow for phase in problem.phases)
+        diffusion = derivatives and not all(phase.gradient_flow for phase in problem.phases)
         self.moments = None if own is None else Moments(own, diffusion=diffusion)
         self.code = code_of(problem.activation, closed=own is None)
         self.u = self.stack([problem.tasks[name].readout for name in self.tasks], 1)
@@ -254,6 +261,15 @@ class CommitteePoints(Points):
         """The equations of a phase of the first point, as functions of time and state."""
         kind = CommitteePhase if self.moments is None else QuadraturePhase
         return kind(self, self.problem.phases[index], frame, begin)
+
+    def corner_limits(self, plan: Plan, moves: bool, atol: float) -> tuple[float, float]:
+        """Squared norm of units below which they may be about to vanish, and its tolerance."""
+        atol_norm, small = norm_limits(atol)
+        return (small if can_vanish(plan, moves) else 0.0), atol_norm
+
+    def corners(self, plan: Plan, batch: Batch, atol: float, rtol: float) -> UnitsOfBatch:
+        """What settles units at zero, between steps."""
+        return UnitsOfBatch(plan, batch, self.work(plan), atol, rtol)
 
     # --------------------------------------------------------------------------------- the result
 

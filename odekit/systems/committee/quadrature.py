@@ -8,7 +8,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
-from odekit.systems.committee.activations import Activation, node_counts
+from odekit.systems.committee.activations import NODES, Activation, node_counts
 from odekit_kernels.committee.quadrature import hermite, kinked
 from odekit_kernels.committee.quadrature import nodes as quadrature
 
@@ -16,6 +16,10 @@ LEVEL = 1.1
 """The sizes of fields at which the number of nodes may change are 1.1 · 2^(i/4): not at 1, where
 specialised units sit."""
 SMALLEST = -16
+MOVED = 0.1
+"""Change of a covariance, relative to the largest norm, after which the error is measured anew."""
+SLIGHT = 10.0
+"""Times the accuracy: an error up to this is mended by more nodes, a larger one ends the run."""
 CHECKED_ROWS = 5
 """Rows at which the error is estimated: it costs some eight right-hand sides each."""
 
@@ -38,6 +42,9 @@ class Moments:
         if not activation.is_here:
             activation.function(np.zeros(1))
         self.counts: dict[int, tuple[int, int]] = {}
+        self.measured: tuple[tuple[int, int], Floats] | None = None
+        self.worst = 0.0
+        self.refused = False
 
     def nodes(self, C: Floats) -> tuple[int, int]:
         """Nodes in each direction, and inside, at a covariance."""
@@ -76,17 +83,63 @@ class Moments:
         return hermite.variance(C, a.function, self.rule(C))
 
     def error(self, C: Floats, K: int) -> float:
-        """Largest relative change of any moment when the nodes are doubled."""
-        one, two = self._all(C, K, 1), self._all(C, K, 2)
-        sizes = (max(float(np.abs(x).max()), 1e-300) for x in two)
-        off = (float(np.abs(x - y).max()) for x, y in zip(one, two, strict=True))
-        return max(x / size for x, size in zip(off, sizes, strict=True))
+        """Largest relative change of any moment when the nodes are doubled.
 
-    def _all(self, C: Floats, K: int, times: int) -> list[Floats]:
-        """I2, J2, I3 and, where they are needed, I4."""
+        Relative to the largest moment of its kind; I3 to the terms that it is a difference of,
+        which cancel where fields are large.
+        """
+        one, two = self._all(C, K, 1), self._all(C, K, 2)
+        return max(
+            float(np.abs(x - y).max()) / max(float(size.max()), 1e-300)
+            for (x, _), (y, size) in zip(one, two, strict=True)
+        )
+
+    def _all(self, C: Floats, K: int, times: int) -> list[tuple[Floats, Floats]]:
+        """I2, J2, I3 and, where they are needed, I4, each with the size of its terms."""
         I2, J2, G2 = self.second(C, K, times)
-        I3 = C[:K, :, None] * G2[:, None] + C * J2[:, None]
-        return [I2, J2, I3, *([self.fourth(C, K, times)] if self.diffusion else [])]
+        one, two = C[:K, :, None] * G2[:, None], C * J2[:, None]
+        found = [(I2, np.abs(I2)), (J2, np.abs(J2)), (one + two, np.abs(one) + np.abs(two))]
+        if self.diffusion:
+            I4 = self.fourth(C, K, times)
+            found.append((I4, np.abs(I4)))
+        return found
+
+    def accurate(self, C: Floats, K: int) -> bool:
+        """Whether the accuracy is kept at a covariance, measured where it has moved by much.
+
+        An error slightly too large takes more nodes from then on.
+        """
+        try:
+            nodes = self.nodes(C)
+        except ProblemError:
+            return False
+        if self._is_near(nodes, C):
+            return True
+        asked = self.activation.accuracy
+        found = self.error(C, K)
+        while asked < found <= SLIGHT * asked and self._add_nodes(C):
+            found = self.error(C, K)
+        self.measured = (self.nodes(C), C.copy())
+        self.worst = max(self.worst, found)
+        return found <= asked
+
+    def _is_near(self, nodes: tuple[int, int], C: Floats) -> bool:
+        """Whether the error was measured about there."""
+        if self.measured is None:
+            return False
+        then, there = self.measured
+        if then != nodes or there.shape != C.shape:
+            return False
+        return bool(np.abs(C - there).max() <= MOVED * np.diagonal(C).max())
+
+    def _add_nodes(self, C: Floats) -> bool:
+        """Take more at fields of this size, if there are more to be had."""
+        more = tuple(next((m for m in NODES if m > n), n) for n in self.nodes(C))
+        if self.activation.nodes is not None or self.activation.slope is not None:
+            return False
+        grown = more != self.nodes(C)
+        self.counts[level_of(C)] = (more[0], more[1])
+        return grown
 
     # ------------------------------------------------------------------------------- the equations
 
@@ -97,11 +150,15 @@ class Moments:
         try:
             return quadrature.rhs(y, eta_w, eta_v, system, self.second, self.fourth)
         except ProblemError:
+            self.refused = True
             return np.full_like(y, np.nan)
 
     def errors(self, y: Floats, T: Floats, u: Floats, head: Any, K: int) -> Floats:
-        """Generalization errors of tasks, shape (tasks,)."""
-        return quadrature.errors(y, T, u, head, K, self.variance)
+        """Generalization errors of tasks, shape (tasks,); NaN where they are out of reach."""
+        try:
+            return quadrature.errors(y, T, u, head, K, self.variance)
+        except ProblemError:
+            return np.full(len(u), np.nan)
 
     def report(self, rows: Floats, T: Floats, K: int) -> dict[str, Any]:
         """Variables of the dataset: most nodes used, and the error found by doubling them."""
@@ -109,10 +166,12 @@ class Moments:
         if not C:
             return {"quadrature_nodes": 0, "quadrature_error": np.nan}
         picked = np.unique(np.linspace(0, len(C) - 1, CHECKED_ROWS).round().astype(int))
-        return {
-            "quadrature_nodes": max(max(self.nodes(c)) for c in C),
-            "quadrature_error": max(self.error(C[i], K) for i in picked),
-        }
+        try:
+            most = max(max(self.nodes(c)) for c in C)
+            found = max(self.worst, *(self.error(C[i], K) for i in picked))
+        except ProblemError:
+            most, found = max((max(n) for n in self.counts.values()), default=0), np.inf
+        return {"quadrature_nodes": most, "quadrature_error": found}
 
 
 def level_of(C: Floats) -> int:

@@ -23,6 +23,8 @@ __all__ = ["course", "plan", "train_fleet"]
 
 MOST_INPUTS = 2**27
 """Most numbers in the inputs of one step, 1 GiB."""
+MOST_STEPS = 2**53
+"""Three centuries at a microsecond each; beyond it the time of a step has no double of its own."""
 
 
 def plan(
@@ -44,8 +46,17 @@ def plan(
     samples = None if inputs is None else prepare(problem, inputs, labels, preprocess)
     if fisher_samples is not None:
         fisher_samples = count("fisher_samples", fisher_samples, most=2**53)
+    N = _dimension(problem, input_dim, samples)
+    total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
+    if total * N > MOST_STEPS:
+        raise ProblemError(
+            "duration",
+            f"must make at most 2^53 steps of SGD, {MOST_STEPS / N:.3g} with N = {N}",
+            f"{total:g}, {total * N:.3g} steps",
+            "Steps are duration · N, about a microsecond each: shorten the phases or lower N.",
+        )
     return Plan(
-        input_dim=_dimension(problem, input_dim, samples),
+        input_dim=N,
         times=times,
         check_every=check_every,
         fisher_samples=fisher_samples,
@@ -56,7 +67,7 @@ def plan(
 
 def course(problem: Problem, plan: Plan, seed: np.random.SeedSequence) -> Trajectory:
     """One network, to be trained through all phases."""
-    packing = CommitteePoints(problem, {})
+    packing = CommitteePoints(problem, {}, derivatives=False)
     return Trajectory(problem, plan, packing, lambda: Network(packing, plan, seed))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +92,11 @@ class OrderParameters:
         B : array_like, shape (P, N)
             Fixed vectors.
 
+        Warns
+        -----
+        UserWarning
+            If K > N, as where `W` is transposed.
+
         Examples
         --------
         >>> import odekit as ok
@@ -106,6 +113,12 @@ class OrderParameters:
                 "Rows are weight vectors.",
             )
         N = w.shape[1]
+        if len(w) > N:
+            warnings.warn(
+                f"`W` has more units (K = {len(w)}) than inputs (N = {N}): Q is then singular. "
+                "Rows are weight vectors; did you pass W transposed?",
+                stacklevel=2,
+            )
         return cls(Q=w @ w.T / N, R=w @ b.T / N, T=b @ b.T / N)
 
     @classmethod
@@ -292,6 +305,9 @@ def _broadcast(Q: Any, R: Any, T: Any) -> list[np.ndarray[Any, Any]]:
             str(error),
             "Align the arrays, or rename a dim that is another axis.",
         ) from None
+    sizes = {d: n for x in same for d, n in x.sizes.items() if d not in exclude}
+    D = same[1].shape[-2] + same[1].shape[-1]
+    _check_memory("Q, R, T", D * D * math.prod(sizes.values()))
     spread = xr.broadcast(*same, exclude=exclude)
     sweep = [d for d in spread[0].dims if d not in exclude]
     return [x.transpose(*sweep, *d).values for x, d in zip(spread, core, strict=True)]

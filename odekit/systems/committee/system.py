@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from odekit.problem.system import Finding, System
+from odekit.problem.system import Finding, Measured, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,6 +78,15 @@ class Committee(System):
 
         return quadrature_of(problem) is None
 
+    def cost(self, problem: Problem) -> int:
+        """Moments I4 that a right-hand side takes, or what takes as long."""
+        K = problem.state.student
+        copies = sum(phase.consolidation is not None for phase in problem.phases)
+        D = K + problem.state.teacher + copies * K
+        if problem.activation == "linear" or all(phase.gradient_flow for phase in problem.phases):
+            return K * D * (D + 1) // 6
+        return K * (K + 1) * D * (D + 1) // 4
+
     def numbers(self, problem: Problem) -> int:
         """Numbers that one trajectory starts from."""
         K, P = problem.state.student, problem.state.teacher
@@ -103,9 +112,27 @@ class Committee(System):
 
     def panels(self, ds: xr.Dataset, time: str) -> Figure:
         """The course of one run over time."""
-        from odekit.drawing import panels
+        from odekit.systems.committee import panels
 
         return panels.run(ds, time)
+
+    def beside(self, ds: xr.Dataset, dim: str | None) -> Callable[[xr.Dataset], Iterator[Any]]:
+        """What marks another result over the panels of a run, or of a sweep over `dim`."""
+        from odekit.systems.committee import panels
+
+        return panels.beside(ds, dim)
+
+    def measures(self) -> Mapping[str, Measured]:
+        """Measures and variables that figures may show besides the errors."""
+        from odekit.systems.committee.specialisation import MEASURES
+
+        return MEASURES
+
+    def aligned(self, run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
+        """Networks with alike units in the order, and of the signs, that fit the theory best."""
+        from odekit.systems.committee.alignment import relabelled
+
+        return relabelled(run, sim)
 
     def laws(self, ds: xr.Dataset, problem: Problem, tolerance: float) -> Iterator[Finding]:
         """What must hold in any one result."""
@@ -121,8 +148,9 @@ class Committee(System):
 
     def scenario(self, raw: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """Tables of a scenario, what builds its problem, and the mistakes so far."""
-        from odekit.scenario.build import Builder
         from odekit.scenario.mistakes import validate
+        from odekit.systems.committee.builder import CommitteeBuilder
+        from odekit.systems.committee.tables import SHAPE
 
-        table, mistakes = validate(dict(raw))
-        return table, Builder(mistakes), mistakes
+        table, mistakes = validate(dict(raw), SHAPE)
+        return table, CommitteeBuilder(mistakes), mistakes

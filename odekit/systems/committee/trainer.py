@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from odekit.systems.committee.activations import Activation
+from odekit.systems.committee.activations import COMPILED, Activation
 from odekit_kernels._jit import FLAGS, NO_JIT
 from odekit_kernels.committee import activations as moments
 from odekit_kernels.committee.sgd import plain as sgd_plain
 from odekit_kernels.committee.sgd import steps as sgd
 
-CODES = {"erf": moments.ERF, "linear": moments.LINEAR, "relu": moments.RELU}
+CODES = {
+    "erf": moments.ERF,
+    "linear": moments.LINEAR,
+    "relu": moments.RELU,
+    "tanh": sgd.TANH,
+    "gelu": sgd.GELU,
+    "softplus": sgd.SOFTPLUS,
+    "quadratic": sgd.QUADRATIC,
+}
+MOST_LOOPS = 8
+"""Loops around a user's own functions that are kept: each took seconds to compile."""
 
 Function = Callable[[Any], Any]
 
@@ -25,7 +36,7 @@ class Trainer:
 
     Attributes
     ----------
-    g, dg : int or callable
+    g, dg : int, float or callable
         What the loops take for the activation and its derivative.
     train, squared_slopes : callable
         As in `odekit_kernels.committee.sgd.steps`.
@@ -46,12 +57,19 @@ def trainer(activation: Any) -> Trainer:
     A function that numba compiles runs inside the compiled loop; for any other the passes over the
     weights are compiled, and the response of the units, K + P numbers a sample, is in NumPy.
     """
-    if isinstance(activation, str) and activation not in CODES:
-        activation = Activation.shipped(activation)
-    if isinstance(activation, str):
-        code = CODES[activation]
+    if isinstance(activation, str) and activation in COMPILED:
+        code: Any = CODES[activation]
         return Trainer(code, code, sgd.train, sgd.squared_slopes, _named(activation))
-    g, dg = activation.function, activation.derivative
+    if isinstance(activation, str):
+        activation = Activation.shipped(activation)
+    if isinstance(activation, Activation) and activation.is_shipped:
+        code = CODES.get(activation.name, activation.slope)
+        return Trainer(code, code, sgd.train, sgd.squared_slopes, activation.function)
+    return _own(activation.function, activation.derivative)
+
+
+@lru_cache(MOST_LOOPS)
+def _own(g: Function, dg: Function) -> Trainer:
     compiled = _compiled(g), _compiled(dg)
     if None in compiled:
         return Trainer(g, dg, sgd_plain.train_plain, sgd_plain.squared_slopes_plain, g)

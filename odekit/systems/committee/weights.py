@@ -22,8 +22,8 @@ NULL = 1e-14
 def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, Floats]:
     """Draw weight vectors whose overlaps are exactly those of a state.
 
-    A factor of [[Q, R], [Rᵀ, T]] times a random orthonormal frame; so the directions are random,
-    and the overlaps equal the state's to rounding. The state may be rank-deficient.
+    A factor of [[Q, R], [Rᵀ, T]] times a random orthonormal frame: all directions are equally
+    likely, and the overlaps equal the state's to rounding. The state may be rank-deficient.
 
     Parameters
     ----------
@@ -70,9 +70,17 @@ def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, 
         most = f"must make at most {MOST_NUMBERS} weights with the {len(factor)} vectors"
         raise ProblemError("input_dim", most, str(N), "")
     rng = np.random.default_rng(seed)
-    frame = np.linalg.qr(rng.standard_normal((N, rank)))[0]
-    vectors = np.sqrt(N) * factor @ frame.T
+    vectors = np.sqrt(N) * factor @ _frame(rng, N, rank).T
     return vectors[: state.student], vectors[state.student :]
+
+
+def _frame(rng: np.random.Generator, N: int, rank: int) -> Floats:
+    """Orthonormal columns, shape (N, rank), of which no direction is preferred (Haar's measure).
+
+    LAPACK's signs are not random: as they stand, every first column leans to one side.
+    """
+    q, r = np.linalg.qr(rng.standard_normal((N, rank)))
+    return np.asarray(q * np.copysign(1.0, np.diagonal(r)))
 
 
 def _factor(C: Floats) -> Floats:

@@ -123,8 +123,13 @@ class Correlations:
         if len(network.inputs) != 1 or len(network.outputs) != 1:
             rule = "must lead from one input to one output along all paths"
             raise ProblemError("network", rule, f"{network.inputs} to {network.outputs}", "")
-        maps = np.stack([as_floats("yx", m, "one matrix for each context") for m in yx])
-        X = as_floats("xx", xx, "a matrix")
+        ends = (network.outputs[0], network.inputs[0])
+        shape = (network.nodes[ends[0]], network.nodes[ends[1]])
+        if not len(yx):
+            raise ProblemError("yx", "must hold one matrix for each context", "none", "")
+        maps = np.stack([np.asarray(array(f"yx[{i}]", m, ends, shape)) for i, m in enumerate(yx)])
+        other = (ends[1], f"{ends[1]}_other")
+        X = np.asarray(array("xx", xx, other, (shape[1], shape[1])))
         p = np.full(len(maps), 1.0 / len(maps)) if probabilities is None else probabilities
         weight = as_floats("probabilities", p, "one number for each context")
         if weight.shape != (len(maps),) or np.any(weight < 0) or abs(weight.sum() - 1) > 1e-9:

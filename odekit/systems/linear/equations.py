@@ -8,6 +8,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
+from odekit.problem.system import Exact
 from odekit_kernels.gated import flow as gated
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from odekit.systems.linear.points import LinearPoints
 
 
-class LinearPhase:
+class LinearPhase(Exact):
     """Equations of one phase as functions of time and state (`odekit.integrate.phase.System`)."""
 
     def __init__(self, points: LinearPoints, phase: Phase, begin: float) -> None:

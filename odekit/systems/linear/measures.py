@@ -10,6 +10,7 @@ from odekit.base.errors import ProblemError
 from odekit.dataset.provenance import problem_of
 from odekit.dataset.variable import named
 from odekit.problem.plain import problem_from_dict
+from odekit.problem.system import Measured
 from odekit.systems.linear import LinearProblem
 
 if TYPE_CHECKING:
@@ -219,3 +220,13 @@ def _entropy(weights: xr.DataArray, over: str) -> xr.DataArray:
     terms = (p * np.log(p.where(p > 0, 1.0))).sum(over, skipna=True)
     entropy: xr.DataArray = -terms / np.log(max(int(count), 2))
     return entropy.where(total > 0).clip(0.0, 1.0) + 0.0
+
+
+MEASURES = {
+    "mode_entropy": Measured("entropy over modes", r"$|m_{h\alpha}|$", mode_entropy),
+    "mode_share": Measured("share of a mode", r"$m_{h\alpha}$", mode_share),
+    "unit_entropy": Measured("entropy over units", r"$|m_{h\alpha}|$", unit_entropy),
+    "mode_strength": Measured("strength of a mode", r"$a_\alpha$"),
+    "mode_alignment": Measured("alignment of a mode", r"$\cos_\alpha$"),
+}
+"""What figures may show by name."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from odekit.dataset.provenance import problem_of
-from odekit.drawing import panels
+from odekit.drawing import panels, style
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,32 +25,32 @@ def run(ds: xr.Dataset, time: str) -> Figure:
 def strengths(ax: Axes, ds: xr.Dataset) -> None:
     """Strength of every mode along every path, and its target's, of the first task."""
     modes, paths = ds.sizes["mode"], ds.sizes["path"]
-    colours = panels.unit_colours(modes)
+    colours = style.unit_colours(modes)
     for p in range(paths):
         for k in range(modes):
             ax.axhline(float(ds.target_strength[0, p, k]), color=TARGET, lw=0.6, zorder=0)
-            style = {"color": colours[k], "ls": panels.dash(p, paths)}
-            line = panels.line(modes * paths, k, modes)
-            ax.plot(ds.time, ds.mode_strength[:, 0, p, k], **style, **line)
+            look = {"color": colours[k], "ls": style.dash(p, paths)}
+            width = style.line(modes * paths, k, modes)
+            ax.plot(ds.time, ds.mode_strength[:, 0, p, k], **look, **width)
     ax.set_ylabel(r"$u_\alpha^T W_p v_\alpha$")
-    dashes = zip(ds.path.values, panels.DASHES, strict=False)
-    named = [(panels.literal(p), "0.3", d) for p, d in dashes]
+    dashes = zip(ds.path.values, style.DASHES, strict=False)
+    named = [(style.literal(p), "0.3", d) for p, d in dashes]
     numbered = [(rf"$\alpha={k}$", c, "-") for k, c in enumerate(colours)]
-    panels.above(ax, numbered if 1 < modes <= panels.KEYS_IN_ROW else [])
-    shown = 1 < paths <= panels.KEYS_IN_ROW
-    panels.above(ax, named if shown else [], 10 if 1 < modes <= panels.KEYS_IN_ROW else 0)
+    style.above(ax, numbered if 1 < modes <= style.KEYS_IN_ROW else [])
+    shown = 1 < paths <= style.KEYS_IN_ROW
+    style.above(ax, named if shown else [], 10 if 1 < modes <= style.KEYS_IN_ROW else 0)
 
 
 def norms(ax: Axes, ds: xr.Dataset) -> None:
     """Frobenius norm of every edge's weights."""
     edges = problem_of(ds)["network"]["edges"]
-    colours = panels.unit_colours(len(edges))
+    colours = style.unit_colours(len(edges))
     for (edge, ends), colour in zip(edges.items(), colours, strict=True):
         size = np.sqrt((ds[edge] ** 2).sum(list(ends)))
-        ax.plot(ds.time, size, color=colour, **panels.line(len(edges)))
+        ax.plot(ds.time, size, color=colour, **style.line(len(edges)))
     ax.set_ylabel("$|W_e|$")
-    keys = [(panels.literal(e), c, "-") for e, c in zip(edges, colours, strict=True)]
-    row = panels.KEYS_IN_ROW
+    keys = [(style.literal(e), c, "-") for e, c in zip(edges, colours, strict=True)]
+    row = style.KEYS_IN_ROW
     if len(keys) <= 2 * row:
-        panels.above(ax, keys[:row], 10 if len(keys) > row else 0)
-        panels.above(ax, keys[row:])
+        style.above(ax, keys[:row], 10 if len(keys) > row else 0)
+        style.above(ax, keys[row:])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from odekit.problem.system import Finding, System
+from odekit.problem.system import Finding, Measured, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,6 +79,11 @@ class Linear(System):
         network = problem.network
         return sum(map(math.prod, map(network.shape, network.edges))) <= MOST
 
+    def cost(self, problem: LinearProblem) -> int:
+        """Moments I4 of a committee that take as long as a right-hand side."""
+        network = problem.network
+        return int(sum(math.prod(network.shape(edge)) for edge in network.edges)) ** 2 // 8 + 1
+
     def numbers(self, problem: LinearProblem) -> int:
         """Numbers that one trajectory starts from."""
         from odekit.systems.linear.points import numbers
@@ -102,6 +107,12 @@ class Linear(System):
         from odekit.systems.linear import panels
 
         return panels.run(ds, time)
+
+    def measures(self) -> Mapping[str, Measured]:
+        """Measures and variables that figures may show besides the errors."""
+        from odekit.systems.linear.measures import MEASURES
+
+        return MEASURES
 
     def laws(self, ds: xr.Dataset, problem: LinearProblem, tolerance: float) -> Iterator[Finding]:
         """What must hold in any one result."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Tag, ValidationError
 
 from odekit.base.errors import ProblemError, ScenarioError
+from odekit.drawing.figure import FigureTable
 from odekit.scenario.build import Builder
-from odekit.scenario.mistakes import Mistakes, dotted, message
-from odekit.scenario.tables import FORMS, FigureTable, Number, PhaseTable, Solver, Table, form
+from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
+from odekit.scenario.tables import FORMS, TABLES, Number, PhaseTable, Shape, Solver, Table, form
 from odekit.scenario.values import matrix, value, within
 from odekit.systems import linear
 from odekit.systems.linear import Correlations, LinearProblem, Network
@@ -139,6 +139,9 @@ class LinearTable(Table):
     figure: FigureTable | None = None
 
 
+SHAPE = Shape(LinearTable, FORMS, TABLES, sections={}, items={})
+
+
 def validate(raw: dict[str, Any]) -> tuple[LinearTable, Mistakes]:
     """The scenario's tables.
 
@@ -148,12 +151,12 @@ def validate(raw: dict[str, Any]) -> tuple[LinearTable, Mistakes]:
         Listing every key that is wrong.
     """
     try:
-        return LinearTable.model_validate(raw), Mistakes()
+        return LinearTable.model_validate(raw), Mistakes(LinearTable.model_fields)
     except ValidationError as error:
         found = []
         for one in error.errors(include_url=False):
-            key = tuple(step for step in one["loc"] if step not in (*FORMS, "[key]"))
-            found.append((dotted(key), message(one, "see data/README.md")))
+            key = dotted(plain_key(one["loc"], SHAPE))
+            found.append((key, message(one, SHAPE, "see data/README.md")))
         raise ScenarioError(list(dict.fromkeys(found))) from None
 
 
@@ -226,7 +229,7 @@ def _task(network: Network, table: CorrelationsTable, axes: Any) -> Correlations
     if name == "samples":
         assert table.samples is not None
         with within(name):
-            return Correlations.from_samples(network, **_arrays(table.samples))
+            return Correlations.from_samples(network, **vars(table.samples))
     if name == "contexts":
         assert table.contexts is not None
         with within(name):
@@ -263,9 +266,3 @@ def _task(network: Network, table: CorrelationsTable, axes: Any) -> Correlations
 def _ends(network: Network, q: str, p: str) -> tuple[str, str]:
     a, b = network.ends(q)[0], network.ends(p)[0]
     return a, f"{b}_other" if a == b else b
-
-
-def _arrays(samples: SamplesTable) -> dict[str, Any]:
-    inputs = {node: np.asarray(v) for node, v in samples.inputs.items()}
-    targets = {node: np.asarray(v) for node, v in samples.targets.items()}
-    return {"inputs": inputs, "targets": targets, "gates": samples.gates}

@@ -8,6 +8,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
+from odekit.problem.system import Exact
 from odekit_kernels.lanes.memory import places_of
 from odekit_kernels.outside import flow as outside
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from odekit.systems.outside.points import DeclaredPoints
 
 
-class DeclaredEquations:
+class DeclaredEquations(Exact):
     """Equations of one phase (`odekit.problem.system.Equations`)."""
 
     def __init__(self, points: DeclaredPoints, phase: Phase, begin: float) -> None:

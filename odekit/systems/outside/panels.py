@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from odekit.dataset.provenance import problem_of
-from odekit.drawing import panels
+from odekit.drawing import panels, style
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +25,7 @@ def run(ds: xr.Dataset, time: str) -> Figure:
     names = list(own["state"])
     shown = [(1.1, partial(_variable, name=name, own=own)) for name in names[:MOST]]
     figure = panels.draw(ds, time, shown, names)
-    figure.axes[0].set_ylabel(panels.literal(own.get("long_names", {}).get("error", "error")))
+    figure.axes[0].set_ylabel(style.literal(own.get("long_names", {}).get("error", "error")))
     return figure
 
 
@@ -36,12 +36,12 @@ def _variable(ax: Axes, ds: xr.Dataset, name: str, own: dict[str, dict[str, str]
     rows = values.reshape(len(values), -1)
     first = shape[0] if shape else 1
     others = rows.shape[1] // first
-    colours = panels.unit_colours(first)
+    colours = style.unit_colours(first)
     for i, column in enumerate(rows.T):
         k, n = divmod(i, others)
-        style = {"color": colours[k], "ls": panels.dash(n, others)}
-        ax.plot(ds.time, column, **style, **panels.line(rows.shape[1], k, first))
+        look = {"color": colours[k], "ls": style.dash(n, others)}
+        ax.plot(ds.time, column, **look, **style.line(rows.shape[1], k, first))
     symbol = own.get("symbols", {}).get(name, "")
-    ax.set_ylabel(f"${symbol}$" if symbol else panels.literal(name))
+    ax.set_ylabel(f"${symbol}$" if symbol else style.literal(name))
     if not np.isfinite(rows).any():
         ax.text(0.5, 0.5, "nothing finite", ha="center", transform=ax.transAxes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -125,6 +126,12 @@ class DeclaredProblem(AnyProblem):
     def lengths(self) -> dict[str, int]:
         """Length of every dim of the declaration."""
         return self._lengths(self.phases)
+
+    @property
+    def count(self) -> int:
+        """Numbers of the state."""
+        lengths, every = self.lengths, self.declaration.state.values()
+        return sum(math.prod(lengths[d] for d in dims) for dims in every)
 
     @property
     def system(self) -> System:

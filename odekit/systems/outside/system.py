@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +63,14 @@ class Outside(System):
 
     def in_lanes(self, problem: DeclaredProblem) -> bool:
         """Whether the state is small."""
-        lengths, own = problem.lengths, problem.declaration.state.values()
-        return sum(math.prod(lengths[d] for d in dims) for dims in own) <= MOST
+        return problem.count <= MOST
+
+    def cost(self, problem: DeclaredProblem) -> int:
+        """Moments I4 of a committee that take as long as a right-hand side, as far as one knows."""
+        from odekit.systems.outside.points import SMALL
+
+        n = problem.count
+        return max(len(phase.mixture) for phase in problem.phases) * (SMALL + n * n // 5)
 
     def numbers(self, problem: DeclaredProblem) -> int:
         """Numbers that one trajectory starts from."""

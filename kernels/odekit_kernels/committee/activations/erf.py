@@ -24,14 +24,18 @@ __all__ = [
 
 TWO_OVER_PI = 2.0 / math.pi
 SMALLEST_REST = 1e-16
+LEAST = 1e-3
+"""Of what is at least 1 for every covariance: trial stages far from them get numbers, not NaN."""
 
 
 @kernel(forceinline=True)
 def inverse_root(C_aa: Any, C_bb: Any, C_ab: Any) -> Any:
-    """Λ^(-1/2), Λ = (1 + C_aa)(1 + C_bb) − C_ab²; the minor of a covariance is never below 0."""
-    det = minor(C_aa, C_bb, C_ab)
-    det = choose_less(det, 0.0, 0.0, det)
-    return 1.0 / root((1.0 + C_aa) + (C_bb + det))
+    """Λ^(-1/2), Λ = (1 + C_aa)(1 + C_bb) − C_ab².
+
+    It goes on smoothly beyond covariances, to minors below 0: their derivatives are two-sided.
+    """
+    rest = (1.0 + C_aa) + (C_bb + minor(C_aa, C_bb, C_ab))
+    return 1.0 / root(choose_less(rest, LEAST, LEAST, rest))
 
 
 @inner
@@ -78,6 +82,12 @@ def inverse_block(C_kk: Any, C_ll: Any, C_kl: Any, s_kl: Any, same: bool) -> Any
     return (1.0 + C_ll) * s2, (1.0 + C_kk) * s2, -C_kl * s2
 
 
+@kernel(forceinline=True)
+def tilted_norm(C_aa: Any) -> Any:
+    """1/√(1 + C̃_aa)."""
+    return 1.0 / root(choose_less(C_aa, LEAST - 1.0, LEAST, 1.0 + C_aa))
+
+
 @inner
 def tilted_norms(work: Any, K: int, D: int) -> None:
     """Fill d_a = 1/√(1 + C̃_aa) of every pair k ≤ l."""
@@ -90,8 +100,7 @@ def tilted_norms(work: Any, K: int, D: int) -> None:
             for a in range(0, D + D // 2, WIDTH):
                 x, y = load(C, k * X + a), load(C, l * X + a)
                 C_aa = load(diag, a) - (kk * x + kl * y) * x - (kl * x + ll * y) * y
-                C_aa = choose_less(C_aa, 0.0, 0.0, C_aa)
-                store(d, pair * X + a, 1.0 / root(1.0 + C_aa))
+                store(d, pair * X + a, tilted_norm(C_aa))
 
 
 @kernel(forceinline=True)
@@ -205,10 +214,9 @@ def tilt(work: Any, k: int, l: int, D: int) -> None:
         x, y = load(C, k * X + a), load(C, l * X + a)
         p, q = kk * x + kl * y, kl * x + ll * y
         C_aa = load(diag, a) - p * x - q * y
-        C_aa = choose_less(C_aa, 0.0, 0.0, C_aa)
         store(pqd, a, p)
         store(pqd, L + a, q)
-        store(pqd, 2 * L + a, 1.0 / root(1.0 + C_aa))
+        store(pqd, 2 * L + a, tilted_norm(C_aa))
 
 
 @inner

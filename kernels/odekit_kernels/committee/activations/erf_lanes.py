@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.activations.erf import TWO_OVER_PI, inverse_block, inverse_root
+from odekit_kernels.committee.activations.erf import (
+    TWO_OVER_PI,
+    inverse_block,
+    inverse_root,
+    tilted_norm,
+)
 from odekit_kernels.committee.work import inner
 from odekit_kernels.lanes.values import asin, fill, get, put
-from odekit_kernels.simd import choose_less, root
+from odekit_kernels.simd import root
 
 __all__ = ["drive", "norms", "power", "second", "self_slope"]
 
@@ -58,10 +63,9 @@ def tilt(M: Any, m: Any, k: int, l: int) -> None:
         x, y = get(M, C + k * D + a), get(M, C + l * D + a)
         p, q = kk * x + kl * y, kl * x + ll * y
         C_aa = get(M, C + a * D + a) - p * x - q * y
-        C_aa = choose_less(C_aa, 0.0, 0.0, C_aa)
         put(M, m.p + a, p)
         put(M, m.q + a, q)
-        put(M, m.d + a, 1.0 / root(1.0 + C_aa))
+        put(M, m.d + a, tilted_norm(C_aa))
 
 
 @inner

@@ -76,9 +76,11 @@ def drive(work: Any, K: int, D: int) -> None:
     X, L = C.shape[1], A.shape[1]
     for k in range(K):
         C_kk = diag[k]
+        # Where the unit vanishes its field has no sign: it stands still (see `zero`).
+        alive = 0.0 if C_kk <= 0.0 else 1.0
         sums = splat(0.0)
         for a in range(0, D, WIDTH):
-            c = load(cbar, k * L + a)
+            c = alive * load(cbar, k * L + a)
             root_q, theta = angle(C_kk, load(diag, a), load(C, k * X + a))
             store(s, k * L + a, root_q)
             store(t, k * L + a, c * (0.25 + INVERSE_TWO_PI * theta))
@@ -131,6 +133,7 @@ def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
     by_k, by_b, by_a, by_c = work.by_k, work.by_b, work.by_a, work.by_c
     X, L = C.shape[1], s.shape[1]
     C_kk, i_kk = diag[k], inverse(diag[k], 0.0)
+    alive = 0.0 if C_kk <= 0.0 else 1.0
     h = INVERSE_TWO_PI * C[k, b] * i_kk
     kk, sums = splat(0.0), splat(0.0)
     for a in range(0, D, WIDTH):
@@ -146,7 +149,7 @@ def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
         store(by_k, a, by_angle - 2.0 * by_root * C_ka)
         store(by_b, a, load(t, k * L + a))
         store(by_a, a, by_root * C_kk - half * inverse(C_aa, 0.0))
-        store(by_c, a, h * root_q + C_ba * (0.25 + INVERSE_TWO_PI * theta))
+        store(by_c, a, alive * (h * root_q + C_ba * (0.25 + INVERSE_TWO_PI * theta)))
     whole = i_kk * total(sums)
     by_k[b] += INVERSE_TWO_PI * whole
     by_a[k] += total(kk) - h * whole

@@ -11,6 +11,7 @@ import numpy as np
 from odekit_kernels.committee.activations.relu import INVERSE_TWO_PI, angle, inverse
 from odekit_kernels.committee.work import inner
 from odekit_kernels.lanes.values import fill, get, put
+from odekit_kernels.simd import choose_less
 
 __all__ = ["drive", "norms", "power", "second", "self_slope"]
 
@@ -35,9 +36,10 @@ def drive(M: Any, m: Any) -> None:
     K, D, C = m.K, m.D, m.C
     for k in range(K):
         C_kk = get(M, C + k * D + k)
+        alive = choose_less(0.0, C_kk, fill(M, 1.0), 0.0)
         share = fill(M, 0.0)
         for a in range(D):
-            c = get(M, m.cbar + k * D + a)
+            c = alive * get(M, m.cbar + k * D + a)
             root_q, theta = angle(C_kk, get(M, C + a * D + a), get(M, C + k * D + a))
             put(M, m.t + a, c * (0.25 + INVERSE_TWO_PI * theta))
             share = share + c * root_q

@@ -12,16 +12,30 @@ from typing import Any
 from numba import extending, types
 
 from odekit_kernels._jit import kernel
-from odekit_kernels.committee.activations import ERF, LINEAR
+from odekit_kernels.committee.activations import ERF, LINEAR, RELU
 from odekit_kernels.committee.sgd.memory import PAD
 from odekit_kernels.committee.sgd.stream import below, choose, normal, normals
 from odekit_kernels.committee.work import inner
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
-__all__ = ["BLOCK", "advance", "finish", "overlaps", "squared_slopes", "train"]
+__all__ = [
+    "BLOCK",
+    "GELU",
+    "QUADRATIC",
+    "SOFTPLUS",
+    "TANH",
+    "advance",
+    "finish",
+    "overlaps",
+    "squared_slopes",
+    "train",
+]
 
 BLOCK = 16 * PAD
 """Inputs at a time: a row of a block is 4 KiB."""
+
+TANH, GELU, SOFTPLUS, QUADRATIC = 3, 4, 5, 6
+"""Codes of activations beyond those whose moments are compiled; a float is leaky ReLU's slope."""
 
 _numba: Any = extending
 _ROOT_HALF = math.sqrt(0.5)
@@ -32,33 +46,72 @@ _SLOPE = math.sqrt(2.0 / math.pi)
 
 
 def value(g: Any, z: float) -> Any:
-    """g(z), of an activation's code or of a function."""
-    return g(z) if callable(g) else _value(g, z)
+    """g(z), of an activation's code, a leaky slope or a function."""
+    if callable(g):
+        return g(z)
+    return _leaky(g, z) if isinstance(g, float) else _value(g, z)
 
 
 def slope(dg: Any, z: float) -> Any:
-    """g'(z), of an activation's code or of a function."""
-    return dg(z) if callable(dg) else _slope(dg, z)
+    """g'(z), of an activation's code, a leaky slope or a function."""
+    if callable(dg):
+        return dg(z)
+    return _leaky_slope(dg, z) if isinstance(dg, float) else _slope(dg, z)
 
 
 @inner
 def _value(code: int, z: float) -> float:
     if code == ERF:
         return math.erf(z * _ROOT_HALF)
-    return z if code == LINEAR else max(z, 0.0)
+    if code == LINEAR:
+        return z
+    if code == RELU:
+        return max(z, 0.0)
+    if code == TANH:
+        return math.tanh(z)
+    if code == GELU:
+        return 0.5 * z * math.erfc(-z * _ROOT_HALF)
+    if code == SOFTPLUS:
+        return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+    return z * z if code == QUADRATIC else math.nan
 
 
 @inner
 def _slope(code: int, z: float) -> float:
     if code == ERF:
         return _SLOPE * math.exp(-0.5 * z * z)
-    return 1.0 if code == LINEAR or z > 0.0 else 0.0
+    if code == LINEAR:
+        return 1.0
+    if code == RELU:
+        return 1.0 if z > 0.0 else 0.0
+    if code == TANH:
+        e = math.exp(-2.0 * abs(z))
+        return 4.0 * e / ((1.0 + e) * (1.0 + e))
+    if code == GELU:
+        return 0.5 * math.erfc(-z * _ROOT_HALF) + 0.5 * _SLOPE * z * math.exp(-0.5 * z * z)
+    if code == SOFTPLUS:
+        return 0.5 * (1.0 + math.tanh(0.5 * z))
+    return 2.0 * z if code == QUADRATIC else math.nan
+
+
+@inner
+def _leaky(below: float, z: float) -> float:
+    return z if z > 0.0 else below * z
+
+
+@inner
+def _leaky_slope(below: float, z: float) -> float:
+    if z == 0.0:
+        return 0.5 * (1.0 + below)
+    return 1.0 if z > 0.0 else below
 
 
 @_numba.overload(value, inline="always", strict=False)
 def _typed_value(g: Any, z: Any) -> Any:  # noqa: ARG001 - numba reads the names
     if isinstance(g, types.Integer):
         return lambda g, z: _value(g, z)
+    if isinstance(g, types.Float):
+        return lambda g, z: _leaky(g, z)
     return lambda g, z: g(z)
 
 
@@ -66,6 +119,8 @@ def _typed_value(g: Any, z: Any) -> Any:  # noqa: ARG001 - numba reads the names
 def _typed_slope(dg: Any, z: Any) -> Any:  # noqa: ARG001 - numba reads the names
     if isinstance(dg, types.Integer):
         return lambda dg, z: _slope(dg, z)
+    if isinstance(dg, types.Float):
+        return lambda dg, z: _leaky_slope(dg, z)
     return lambda dg, z: dg(z)
 
 
@@ -235,8 +290,8 @@ def train(steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory
     steps : int
     eta_w, eta_v : ndarray, shape (steps,) or (1,)
         Learning rates of each step.
-    g, dg : int or compiled functions
-        The activation's code, twice; or g and its derivative.
+    g, dg : int, float or compiled functions
+        The activation's code or leaky ReLU's slope, twice; or g and its derivative.
     rule : Rule
     memory : Memory
     """

@@ -8,6 +8,7 @@ import numpy as np
 
 from odekit.base.errors import ProblemError
 from odekit.dataset.variable import named
+from odekit.problem.system import Measured
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -208,3 +209,19 @@ def _labelled(array: xr.DataArray, core: tuple[str, ...], name: str, text: str) 
     present: list[Any] = [dim for dim in core if dim in array.dims]
     ordered = array.transpose(..., *present)
     return named(ordered, name, text)
+
+
+MEASURES = {
+    "activation_entropy": Measured("entropy of the norms", "$Q_{kk}$", activation_entropy),
+    "contribution_entropy": Measured(
+        "entropy of contributions", "$|v_kR_{kn}|$", contribution_entropy
+    ),
+    "imbalance": Measured("imbalance", "$v_k^2-Q_{kk}$", imbalance),
+    "overlap_cosine": Measured("cosine", r"$R_{kn}/\sqrt{Q_{kk}T_{nn}}$", overlap_cosine),
+    "readout_entropy": Measured("entropy of the readout", "$|v_k|$", readout_entropy),
+    "student_cosine": Measured("cosine", r"$Q_{kl}/\sqrt{Q_{kk}Q_{ll}}$", student_cosine),
+    "readout": Measured("readout", "$v_k$"),
+    "Q": Measured("overlap", "$Q_{kl}$"),
+    "R": Measured("overlap", "$R_{kn}$"),
+}
+"""What figures may show by name."""

@@ -1,0 +1,128 @@
+"""Build the problem of a committee's scenario."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from odekit.base.errors import ProblemError
+from odekit.problem.phase import Phase
+from odekit.scenario.build import Builder
+from odekit.scenario.mistakes import Key
+from odekit.scenario.values import value, vector
+from odekit.systems.committee.activations import Activation
+from odekit.systems.committee.problem import Problem, Task
+from odekit.systems.committee.state import OrderParameters
+from odekit.systems.committee.tables import ScenarioTable, TaskTable
+from odekit.systems.committee.values import state as initial_state
+
+
+class CommitteeBuilder(Builder):
+    """Build a committee part by part, and go on after a mistake to find the others."""
+
+    def problem(self, table: ScenarioTable) -> Problem | None:
+        """The problem, or None if there is none to speak of."""
+        broken = self.mistakes.broken
+        state = None if ("state",) in broken else self._state(table)
+        heads = {name: self._head(name, given) for name, given in table.heads.items()}
+        tasks = {name: self._task(name, given) for name, given in table.tasks.items()}
+        phases = [
+            self.phase(i, given, next(iter(tasks), "")) for i, given in enumerate(table.phases)
+        ]
+        if broken & {("heads",), ("tasks",), ("phases",)}:
+            return None
+        if state is None:
+            return self._join(*self._without_sizes(heads, tasks, phases), self._activation(table))
+        return self._join(state, heads, tasks, phases, self._activation(table))
+
+    def _activation(self, table: ScenarioTable) -> str | Activation:
+        given = table.activation
+        if isinstance(given, str):
+            return given
+        with self.collect(("activation",)):
+            return Activation.shipped(**given.model_dump(exclude_none=True))
+        return "linear"
+
+    def _state(self, table: ScenarioTable) -> OrderParameters | None:
+        with self.collect(("state",)):
+            return initial_state(table.state, self.axes)
+        return None
+
+    def _head(self, name: str, given: Any) -> Any:
+        with self.collect(("heads", name)):
+            return vector(given, "student", self.axes)
+        return np.ones(1)
+
+    def _task(self, name: str, table: TaskTable) -> Task:
+        where: Key = ("tasks", name)
+        fields: dict[str, Any] = {"head": table.head}
+        with self.collect((*where, "readout")):
+            fields["readout"] = vector(table.readout, "teacher", self.axes)
+        with self.collect((*where, "noise_std")):
+            fields["noise_std"] = value(table.noise_std, self.axes)
+        return self.construct(Task, fields, where, {"readout": [0.0]})
+
+    def _join(
+        self,
+        state: OrderParameters,
+        heads: dict[str, Any],
+        tasks: dict[str, Task],
+        phases: list[Phase],
+        activation: str | Activation,
+    ) -> Problem | None:
+        """The parts together; each check that fails is noted and its argument replaced."""
+        parts: dict[str, Any] = {
+            "state": state,
+            "heads": heads,
+            "tasks": tasks,
+            "phases": phases,
+            "activation": activation,
+        }
+        for _ in range(8 + 8 * len(phases) + 4 * len(tasks) + len(heads)):
+            try:
+                return Problem(**parts)
+            except ProblemError as error:
+                key = self.mistakes.blame(error, ())
+                if not _replace(parts, key):
+                    return None
+        return None
+
+    def _without_sizes(
+        self, heads: dict[str, Any], tasks: dict[str, Task], phases: list[Phase]
+    ) -> tuple[OrderParameters, dict[str, Any], dict[str, Task], list[Phase]]:
+        """Parts of one unit each: without a state only names can be checked."""
+        return (
+            OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
+            dict.fromkeys(heads, np.ones(1)),
+            {name: replace(task, readout=np.zeros(1)) for name, task in tasks.items()},
+            [replace(phase, frozen=None) for phase in phases],
+        )
+
+
+def _replace(parts: dict[str, Any], key: Key) -> bool:
+    """Put something harmless in the place of an argument at fault; whether that could be done."""
+    any_head, any_task = next(iter(parts["heads"]), ""), next(iter(parts["tasks"]), "")
+    state = parts["state"]
+    match key:
+        case ("activation",):
+            parts["activation"] = "linear"
+        case ("heads", str(name)) if name in parts["heads"]:
+            parts["heads"][name] = np.ones(state.student)
+        case ("tasks", str(name), "readout"):
+            parts["tasks"][name] = replace(parts["tasks"][name], readout=np.zeros(state.teacher))
+        case ("tasks", str(name), "head"):
+            parts["tasks"][name] = replace(parts["tasks"][name], head=any_head)
+        case ("phases", int(i), "gradient_flow"):
+            parts["phases"][i] = replace(parts["phases"][i], gradient_flow=True)
+        case ("phases", int(i), "tasks"):
+            parts["phases"][i] = replace(parts["phases"][i], tasks=any_task)
+        case ("phases", int(i), str(name), *_) if name in _OPTIONAL:
+            parts["phases"][i] = replace(parts["phases"][i], **{name: None})
+        case _:
+            return False
+    return True
+
+
+_OPTIONAL = ("until", "copy_heads", "frozen", "consolidation")
