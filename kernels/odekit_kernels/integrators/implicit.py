@@ -232,7 +232,7 @@ def due(M: Any, I: Any, m: Any, scratch: Any, limits: Any, lane: int) -> bool:
     if pick(M, m.wish, lane) > STRETCHED * pick(scratch.stretch, 0, lane):
         return True
     # A unit that leaves zero grows fast for its size, which is nothing beside the state.
-    if limits.small > 0.0 and I[SINCE, lane] % AGAIN == 0:
+    if limits.corner > 0.0 and I[SINCE, lane] % AGAIN == 0:
         return True
     size, moved = 0.0, 0.0
     for i in range(m.n):
