@@ -269,6 +269,21 @@ def test_a_branch_that_writes_no_derivative_ends_the_run_and_is_no_silent_number
     assert int(alone.status) == ok.Status.NONFINITE
 
 
+def test_the_assertion_holds_of_what_is_right_and_fails_of_what_is_not():
+    ok.testing.assert_declared(case())
+    tasks = {"a": {"push": [0.6, 0.2]}, "b": {"push": [-1.0, 0.4]}}
+    mixed = net.phase({"a": 0.25, "b": 0.75}, 2.0, 0.5, rate=0.9)
+    ok.testing.assert_declared(case(0.4, [mixed], tasks), runs=False)
+
+    def wrong(y, p, J):
+        jacobian(y, p, J)
+        J[0, 0] *= 1.001
+
+    off = ok.system("wrong slopes", **DIMS, rhs=rhs, error=error, jacobian=wrong)
+    with pytest.raises(ok.testing.LawBroken, match="Jacobian"):
+        ok.testing.assert_declared(case(system=off), runs=False)
+
+
 # --------------------------------------------------------------------- checkpoints, stores, workers
 
 
@@ -704,3 +719,27 @@ def test_the_kernel_compiles_for_a_real_device(folder):
     assert found["entries"] == 1
     assert found["acos"]
     assert not found["host"]
+
+
+# --------------------------------------------------------------------------------------------- page
+
+
+def test_the_page_runs_and_its_equations_are_those_of_a_linear_committee():
+    text = (Path(__file__).parents[1] / "docs" / "own-systems.md").read_text()
+    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    names = {}
+    exec(compile(code, "docs/own-systems.md", "exec"), names)
+    run = names["run"]
+    committee = ok.Problem(
+        state=ok.OrderParameters(Q=[[0.5]], R=[[0.1, 0.0]], T=np.eye(2)),
+        heads={"main": [1.0]},
+        tasks={"main": ok.Task([1.0, 0.5], noise_std=0.1)},
+        phases=[ok.Phase("main", 20.0, 0.5)],
+        activation="linear",
+    )
+    theory = ok.solve(committee, t_eval=run.time.values)
+    assert np.allclose(run.R, theory.R[:, 0], rtol=1e-6, atol=1e-8)
+    assert np.allclose(run.Q, theory.Q[:, 0, 0], rtol=1e-6, atol=1e-8)
+    assert np.allclose(run.generalization_error, theory.generalization_error, rtol=1e-5, atol=1e-9)
+    assert names["grid"].Q.dims == ("noise", "time")
+    assert (names["grid"].status == 0).all()
