@@ -284,6 +284,70 @@ def test_the_assertion_holds_of_what_is_right_and_fails_of_what_is_not():
         ok.testing.assert_declared(case(system=off), runs=False)
 
 
+PACE = 1.0
+
+
+def speed(y):
+    return PACE * y.x
+
+
+def paced(y, p, d):
+    d.x = -speed(y)
+
+
+def test_what_the_functions_see_of_their_module_may_change(monkeypatch):
+    """As in a notebook: compiled code froze the numbers and functions that there were."""
+    system = ok.system("paced", state={"x": ()}, rhs=paced, error=lambda y, p: y.x)
+    for pace in (1.0, 2.0):
+        monkeypatch.setitem(globals(), "PACE", pace)
+        end = ok.solve(system.problem(x=1.0, duration=1.0)).x[-1]
+        assert np.isclose(end, np.exp(-pace), rtol=1e-7)
+    monkeypatch.setitem(globals(), "speed", lambda y: 3.0 * y.x)
+    end = ok.solve(system.problem(x=1.0, duration=1.0)).x[-1]
+    assert np.isclose(end, np.exp(-3.0), rtol=1e-7)
+
+
+def beyond(y, p, d):
+    d.v[0] = 1.0
+    d.v[1] = y.v[0 if y.v[0] < 1.0 else 500_000]
+
+
+@pytest.mark.skipif(NO_JIT, reason="plain Python raises at once")
+def test_an_index_beyond_its_array_ends_the_run(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: told.append(it.exc_type))
+    system = ok.system("beyond", state={"v": "unit"}, rhs=beyond, error=lambda y, p: y.v[0])
+    start = axis("start", [0.0, -9.0]).expand_dims(unit=2, axis=1)
+    with pytest.warns(ok.NotCompletedWarning):
+        run = ok.solve(system.problem(v=start, duration=3.0))
+    assert run.status.values.tolist() == [ok.Status.NONFINITE, ok.Status.COMPLETED]
+    assert set(told) == {IndexError}
+
+
+def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
+    from numba.core.errors import TypingError
+
+    from odekit.integrate import device
+    from odekit_kernels.integrators import cuda
+
+    class Kernel:
+        def __getitem__(self, grid):
+            def launch(*given):
+                raise TypingError("Failed in cuda mode\n\nUse of unsupported NumPy function\n")
+
+            return launch
+
+    class Cuda:
+        def to_device(self, array):
+            return _Named(copy_to_host=lambda: array)
+
+    monkeypatch.setattr(cuda, "explicit_kernel", lambda plan: Kernel())
+    monkeypatch.setattr(device, "_cuda", Cuda)
+    monkeypatch.setattr(device, "processors", lambda: 1)
+    with pytest.raises(ok.ProblemError, match=r"Use of unsupported NumPy function.*math\.exp"):
+        device._launch(None, _Named(counts=None), None, None, 4, lambda: False)
+
+
 # --------------------------------------------------------------------- checkpoints, stores, workers
 
 
@@ -343,7 +407,7 @@ sir = ok.system(
         "S is a share": ("within", "S", 0, 1),
         "phase plane": exact,
     },
-    symbols={"S": "S"},
+    symbols={"S": "S", "I": r"\\frac{"},
     long_names={"S": "susceptible", "error": "infected"},
     time="days",
 )
@@ -550,6 +614,7 @@ def not_a_number(y, p, d):
         ({"laws": {"a": ("within", "z", 0, 1)}}, "must be of state variables"),
         ({"laws": {"a": ("symmetric", "x")}}, "must be of a matrix"),
         ({"symbols": {"z": "z"}}, "must be of state variables"),
+        ({"symbols": {"x": 3}}, "printable ASCII text"),
     ],
 )
 def test_bad_declarations_are_refused_in_words(given, said):

@@ -111,9 +111,9 @@ def _errors(probe: Probe, packed: Any, y: Floats, factor: float) -> None:
 
 def _runs(problem: DeclaredProblem, factor: float) -> None:
     total = float(sum(phase.duration for phase in problem.phases))
-    rows = {"t_eval": np.linspace(0.0, total, ROWS)}
+    rows = np.linspace(0.0, total, ROWS)
     if not problem.system.in_lanes(problem):
         return
-    one, two = (solve(problem, method=method, **rows) for method in (None, "Rodas5P"))
+    one, two = (solve(problem, method=m, t_eval=rows) for m in (None, "Rodas5P"))
     names = (*problem.declaration.state, "generalization_error")
     assert_agrees(one, two, variables=names, factor=10 * factor)

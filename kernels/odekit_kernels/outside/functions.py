@@ -127,7 +127,7 @@ def carry(function: Callable[..., Any] | None, what: str, state: Any, parameters
     if function is None:
         return 0
     plain = getattr(function, "py_func", function)
-    key = (plain, what, str(state), str(parameters))
+    key = (seen(plain), what, str(state), str(parameters))
     if key not in _known:
         jitted = None if NO_JIT else compiled(plain, {})
         entry = None if NO_JIT else _entry(jitted, what, state, parameters)
@@ -139,6 +139,31 @@ def carry(function: Callable[..., Any] | None, what: str, state: Any, parameters
 
 ON_DEVICE = {"min": smaller, "max": larger}
 """Of two numbers: numba's CUDA target has none of Python's own."""
+
+
+def seen(function: Any, within: tuple[Any, ...] = ()) -> Any:
+    """A function with all that it sees of its module: numba freezes that as it compiles.
+
+    In a notebook a number, or a function that is called, may have changed since.
+    """
+    if not isinstance(function, FunctionType) or function in within:
+        return function
+    known, closure = function.__globals__, function.__closure__ or ()
+    values = [known[n] for n in function.__code__.co_names if n in known]
+    values += [cell.cell_contents for cell in closure]
+    return function, tuple(_frozen(value, (*within, function)) for value in values)
+
+
+def _frozen(value: Any, within: tuple[Any, ...]) -> Any:
+    if isinstance(value, FunctionType):
+        return seen(value, within)
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return type(value), value
 
 
 def compiled(function: Any, extra: Any, made: dict[Any, Any] | None = None) -> Any:
@@ -161,7 +186,9 @@ def compiled(function: Any, extra: Any, made: dict[Any, Any] | None = None) -> A
             function.__defaults__,
             function.__closure__,
         )
-        made[function] = numba.njit(**FLAGS)(twin)
+        # An index beyond its array would write into the memory of the integrator.
+        checked = {} if extra else {"boundscheck": True}
+        made[function] = _numba.njit(**FLAGS, **checked)(twin)
     return made[function]
 
 

@@ -107,5 +107,5 @@ def static(m: Any) -> Any:
     functions = {"rhs_of": carried(m.rhs), "judge_of": carried(m.judge)}
     if functions["rhs_of"].entry is None:
         return m
-    own: Any = type("Static", (Plan,), functions)
+    own: Any = type(f"Static{m.rhs}", (Plan,), functions)
     return own(*m)

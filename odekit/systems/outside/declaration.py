@@ -68,6 +68,7 @@ class Declaration:
                 if name not in self.state and not (what == "long_names" and name == "error"):
                     known = ", ".join(map(repr, self.state))
                     raise ProblemError(what, f"must be of state variables ({known})", repr(name))
+                label(f"{what}[{name!r}]", getattr(self, what)[name])
         for what in ("title", "references", "time"):
             if not isinstance(getattr(self, what), str):
                 raise ProblemError(what, "must be text", repr(getattr(self, what))[:80])

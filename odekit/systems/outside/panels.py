@@ -42,6 +42,17 @@ def _variable(ax: Axes, ds: xr.Dataset, name: str, own: dict[str, dict[str, str]
         look = {"color": colours[k], "ls": style.dash(n, others)}
         ax.plot(ds.time, column, **look, **style.line(rows.shape[1], k, first))
     symbol = own.get("symbols", {}).get(name, "")
-    ax.set_ylabel(f"${symbol}$" if symbol else style.literal(name))
+    ax.set_ylabel(f"${symbol}$" if symbol and _is_formula(symbol) else style.literal(name))
     if not np.isfinite(rows).any():
         ax.text(0.5, 0.5, "nothing finite", ha="center", transform=ax.transAxes)
+
+
+def _is_formula(symbol: str) -> bool:
+    """Whether matplotlib can set it."""
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(f"${symbol}$")
+    except ValueError:
+        return False
+    return True

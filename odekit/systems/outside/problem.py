@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,11 +79,7 @@ class DeclaredProblem(AnyProblem):
         for name, given in self.tasks.items():
             where = f"tasks[{name!r}]"
             self.tasks[name] = _arrays(given, own.parameters, lengths, where)
-        for i, phase in enumerate(phases):
-            if isinstance(phase, DeclaredPhase):
-                found = _arrays(phase.parameters, own.parameters, lengths, f"phases[{i}]")
-                object.__setattr__(phase, "parameters", found)
-        put("phases", phases)
+        put("phases", tuple(_checked(p, own, lengths, i) for i, p in enumerate(phases)))
         for dim in axes(self):
             if dim in own.state:
                 rule = "must have sweep dims that no state variable is named"
@@ -164,6 +161,16 @@ class DeclaredProblem(AnyProblem):
         over = phase.parameters if isinstance(phase, DeclaredPhase) else {}
         found = {**self.parameters, **self.tasks[task], **over}
         return {name: found[name] for name in self.declaration.parameters}
+
+
+def _checked(phase: Phase, own: Declaration, lengths: Mapping[str, int], index: int) -> Phase:
+    """A phase whose parameters are arrays."""
+    if not isinstance(phase, DeclaredPhase):
+        return phase
+    made = copy.copy(phase)
+    found = _arrays(phase.parameters, own.parameters, lengths, f"phases[{index}]")
+    object.__setattr__(made, "parameters", found)
+    return made
 
 
 def _checked_tasks(given: Any) -> dict[str, Any]:
