@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ __all__ = ["Plan", "Wiring", "Work", "constants", "make_plan", "make_work", "sta
 
 KNOWN = ["S", "P", "rhs", "judge", "slopes"]
 BLOCKS = ["share", "parameters", "watched", "at", "given", "out"]
+_numbers = count()
 _namedtuple: Any = namedtuple
 Plan: Any = _namedtuple("Plan", [*KNOWN, *BLOCKS, *MACHINERY])
 """Sizes, functions, and the first index of each block, besides those of `MACHINERY`.
@@ -107,5 +109,5 @@ def static(m: Any) -> Any:
     functions = {"rhs_of": carried(m.rhs), "judge_of": carried(m.judge)}
     if functions["rhs_of"].entry is None:
         return m
-    own: Any = type(f"Static{m.rhs}", (Plan,), functions)
+    own: Any = type(f"Static{next(_numbers)}", (Plan,), functions)
     return own(*m._replace(rhs=0, judge=0, slopes=0))
