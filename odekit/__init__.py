@@ -18,6 +18,7 @@ _HOME = {
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
+    "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
@@ -47,6 +48,7 @@ _HOME = {
     "save": "store.netcdf",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
+    "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
     "testing": "",
@@ -101,6 +103,8 @@ if TYPE_CHECKING:
     from odekit.systems.committee.state import OrderParameters as OrderParameters
     from odekit.systems.committee.weights import realise as realise
     from odekit.systems.linear import LinearProblem as LinearProblem
+    from odekit.systems.outside.declaration import system as system
+    from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.scenario import load_scenario as load_scenario

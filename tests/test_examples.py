@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from odekit.verbs.validate import validate
+
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 
 
@@ -45,3 +47,53 @@ def test_linear_networks():
     shares = [line.get_ydata() for line in module.race().axes[0].lines]
     assert len(shares) == 3
     assert all(np.all(np.diff(share) > 0) and abs(share[-1] - 1) < 0.1 for share in shares)
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """Examples that import each other, as they do when they are run."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+
+def z_scores(theory, replicas):
+    """Deviation of a mean over replicas, the second axis, in its standard errors."""
+    spread = replicas.std(axis=1, ddof=1) / np.sqrt(replicas.shape[1])
+    return (replicas.mean(axis=1) - theory)[1:] / spread[1:]
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_policy_committee_against_its_episodes(beside, units):
+    module = load("policy_episodes")
+    given = {**module.COMMITTEE, **module.TEACHER}
+    if units == 1:  # the RL perceptron, with its head of one number
+        given = {**module.PERCEPTRON, "reward": [-0.2, -0.2, -0.2, 1.0]}
+    problem, times = module.problem(**given), [0.0, 2.0, 6.0]
+    R, Q = module.episodes(problem, 800, 24, times)
+    run = module.ok.solve(problem, t_eval=times)
+    assert np.abs(z_scores(run.R.values, R)).max() < 4.0
+    assert np.abs(z_scores(run.Q.values, Q)).max() < 4.0
+    moved = abs(run.R.values[-1] - run.R.values[0]).max()
+    spread = R[-1].std(axis=0).max() / np.sqrt(24)
+    assert moved > 20 * spread  # the comparison can tell
+    assert all(verdict.holds for verdict in validate(run))
+
+
+def test_policy_committee_picture(beside):
+    figure = load("policy_episodes").draw(N=50, replicas=3)
+    assert len(figure.axes[1].lines) == 4
+
+
+def test_kuramoto_grows_as_it_should(beside):
+    module = load("kuramoto")
+    figure = module.draw()
+    lines = figure.axes[0].lines
+    for line, dots in zip(lines[::2], lines[1::2], strict=True):
+        assert np.allclose(line.get_ydata()[::10], dots.get_ydata(), rtol=1e-6)
+    steady, breathing = (line.get_ydata() for line in figure.axes[1].lines)
+    assert np.allclose(steady, 1.0, atol=1e-6)
+    assert np.ptp(breathing[100:]) > 0.1
+
+
+def test_examples_of_declared_systems_are_short():
+    for name in ("policy_committee", "policy_episodes", "kuramoto"):
+        assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 80

@@ -48,3 +48,17 @@ def array_digest(values: Any) -> str:
     found = hashlib.sha256(f"{little.dtype.str}{values.shape}".encode())
     found.update(little.reshape(-1).view(np.uint8).data)
     return found.hexdigest()
+
+
+def complaint(error: Exception) -> str:
+    """What a compiler says, of many lines, in one short one.
+
+    Examples
+    --------
+    >>> complaint(ValueError("Failed in pipeline\\n\\nUnknown attribute 'q'\\nDuring: typing"))
+    "Unknown attribute 'q'"
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    noise = ("Failed in", "During", "File", "<source", "-", ">>>", "^", "raised", "def ", "No impl")
+    said = [line for line in lines if line and not line.startswith(noise)]
+    return " ".join(said)[:300]

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba.core.errors import NumbaPerformanceWarning
+from numba.core.errors import NumbaError, NumbaPerformanceWarning
 
 from odekit.base.errors import ProblemError
+from odekit.base.text import complaint
 from odekit_kernels.integrators.batch import CODE, OUTCOMES, ROW, Batch, Rates
 
 if TYPE_CHECKING:
@@ -155,7 +156,12 @@ def _launch(
         with warnings.catch_warnings():
             # Small batches are known to leave most of the device idle.
             warnings.simplefilter("ignore", NumbaPerformanceWarning)
-            kernel[blocks, threads](on, pair, limits, cuda.to_device(left), QUOTA)
+            try:
+                kernel[blocks, threads](on, pair, limits, cuda.to_device(left), QUOTA)
+            except NumbaError as error:
+                rule = "must be 'cpu' for equations that do not compile for a CUDA device"
+                remedy = "There, functions of numbers are math's: math.exp, not np.exp."
+                raise ProblemError("device", rule, complaint(error), remedy) from error
         left = np.flatnonzero(counts.copy_to_host()[:, CODE] == OUTCOMES["running"])
 
 

@@ -116,8 +116,8 @@ class System(ABC):
     """
 
     kind: ClassVar[str]
-    title: ClassVar[str]
-    references: ClassVar[str]
+    title: str
+    references: str
     descends: ClassVar[bool] = False
     """Whether its equations take discrete steps too: `odekit.descend`."""
 

@@ -19,5 +19,11 @@ def _linear() -> System:
     return Linear()
 
 
-for _kind, _make in {"committee": _committee, "linear": _linear}.items():
+def _outside() -> System:
+    from odekit.systems.outside.system import Outside
+
+    return Outside()
+
+
+for _kind, _make in {"committee": _committee, "linear": _linear, "outside": _outside}.items():
     register(_kind, _make)

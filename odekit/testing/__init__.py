@@ -21,6 +21,7 @@ _HOME = {
     "RightHandSide": "blocks",
     "assert_agrees": "agreement",
     "assert_conserved": "flow",
+    "assert_declared": "declared",
     "assert_error_nonincreasing": "flow",
     "assert_fixed_point": "flow",
     "assert_jacobian_matches": "agreement",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from odekit.testing.blocks import Flow as Flow
     from odekit.testing.blocks import RightHandSide as RightHandSide
     from odekit.testing.blocks import right_hand_side as right_hand_side
+    from odekit.testing.declared import assert_declared as assert_declared
     from odekit.testing.flow import assert_conserved as assert_conserved
     from odekit.testing.flow import assert_error_nonincreasing as assert_error_nonincreasing
     from odekit.testing.flow import assert_fixed_point as assert_fixed_point

@@ -65,7 +65,7 @@ def solve(
 
     Parameters
     ----------
-    problem : Problem or LinearProblem
+    problem : Problem, LinearProblem, or one that `odekit.system` made
         Numbers in it that are `xarray.DataArray`s are swept over: their dims, other than the core
         dims of the dataset, become dims of the result, broadcast by name.
     t_eval : array_like, shape (rows,), optional
@@ -159,7 +159,7 @@ def solve(
     """
     begin = time.monotonic()
     if not isinstance(problem, AnyProblem):
-        rule = "must be a Problem or a LinearProblem"
+        rule = "must be a Problem, a LinearProblem, or made by odekit.system(...).problem"
         raise ProblemError("problem", rule, repr(problem)[:80], "")
     options = SolverOptions(
         device=device,

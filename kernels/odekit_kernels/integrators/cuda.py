@@ -14,6 +14,7 @@ from numba import float64, int64
 
 from odekit_kernels.integrators.batch import COUNTERS, INDEX, RUNNING, leave
 from odekit_kernels.integrators.explicit import advance_explicit
+from odekit_kernels.integrators.registry import static
 
 __all__ = ["THREADS", "explicit_kernel"]
 
@@ -44,6 +45,7 @@ def explicit_kernel(m: Any) -> Any:
 
 def body(m: Any) -> Any:
     """The kernel as a Python function, for one plan."""
+    m = static(m)
     size, counters = m.size, COUNTERS
 
     def advance(b: Any, tableau: Any, limits: Any, todo: Any, quota: int) -> None:

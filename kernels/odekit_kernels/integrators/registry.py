@@ -22,6 +22,7 @@ __all__ = [
     "jacobian",
     "register",
     "rhs",
+    "static",
     "tolerance",
 ]
 
@@ -34,6 +35,7 @@ class Equations(NamedTuple):
     jacobian: Callable[..., None]
     at_corner: Callable[..., Any]
     tolerance: Callable[..., Any]
+    static: Callable[[Any], Any]
 
 
 _known: dict[Any, Equations] = {}
@@ -49,6 +51,11 @@ def one_tolerance(m: Any, limits: Any, i: Any) -> Any:
     return limits.atol
 
 
+def as_it_is(m: Any) -> Any:
+    """`static` of plans of whole numbers."""
+    return m
+
+
 def register(
     plan: type,
     *,
@@ -57,6 +64,7 @@ def register(
     jacobian: Callable[..., None],
     at_corner: Callable[..., Any] = no_corner,
     tolerance: Callable[..., Any] = one_tolerance,
+    static: Callable[[Any], Any] = as_it_is,
 ) -> None:
     """Say what the integrators advance where they are given a plan of this type.
 
@@ -67,6 +75,9 @@ def register(
     rhs, errors, jacobian, at_corner, tolerance : callable
         With the arguments of the functions of this module. Plain functions of module level, which
         numba compiles into each integrator.
+
+    static : callable
+        The plan as a device needs it: without addresses of functions of the host.
 
     Raises
     ------
@@ -82,7 +93,7 @@ def register(
     if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):
         raise TypeError(f"`plan` must be a type of named tuples, got {plan!r}")
     given = (rhs, errors, jacobian, at_corner, tolerance)
-    found = Equations(*(getattr(f, "py_func", f) for f in given))
+    found = Equations(*(getattr(f, "py_func", f) for f in given), static)
     if _known.setdefault(plan, found) != found:
         raise TypeError(f"plans of type {_name(plan)} have other equations already")
 
@@ -95,12 +106,18 @@ def equations_of(plan: Any) -> Equations:
     TypeError
         If there are none.
     """
-    if plan not in _known:
+    found = next((p for p in getattr(plan, "__mro__", ()) if p in _known), None)
+    if found is None:
         raise TypeError(
             f"no equations are registered for plans of type {_name(plan)}; known are "
             f"{', '.join(map(_name, _known)) or 'none'}: call registry.register({_name(plan)}, ...)"
         )
-    return _known[plan]
+    return _known[found]
+
+
+def static(m: Any) -> Any:
+    """A plan as a device needs it."""
+    return equations_of(type(m)).static(m)
 
 
 def _name(plan: Any) -> str:
