@@ -11,11 +11,12 @@ from odekit.integrate.options import SCIPY_METHODS as METHODS
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.phase import Integrator, Position
 from odekit.integrate.stepper import Budget
+from odekit.problem.system import Exact
 
 ALL = [*METHODS, None]
 
 
-class System:
+class System(Exact):
     """A right-hand side, its Jacobian and what else integration asks for."""
 
     def __init__(self, fun, jac=None, event=None, breaks=()):

@@ -20,7 +20,7 @@ from typing import Any
 from numba import extending, types
 from numba.core import cgutils
 
-from odekit_kernels.committee.work import alternatives
+from odekit_kernels._jit import alternatives
 from odekit_kernels.lanes.values import get, pick, place, put
 from odekit_kernels.simd import native
 
