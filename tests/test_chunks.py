@@ -162,8 +162,8 @@ def test_too_many_ends_of_phases_need_times():
 
 
 def test_what_no_memory_can_hold_is_refused():
-    many = xr.DataArray(np.full(200_000, 0.5), dims="eta")
-    more = xr.DataArray(np.zeros(200_000), dims="decay")
+    many = xr.DataArray(np.full(4_000, 0.5), dims="eta")
+    more = xr.DataArray(np.zeros(5_000), dims="decay")
     problem = sweep().replace(phases=[ok.Phase("main", 1.0, many, weight_decay=more)])
     tracemalloc.start()
     with pytest.raises(ok.ProblemError, match="store="):

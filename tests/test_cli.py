@@ -274,10 +274,10 @@ def test_validate_passes_a_good_file_and_fails_each_broken_law(
         return found
 
     errors = "errors follow from the overlaps"
-    semidefinite = "overlaps are positive semidefinite"
+    semidefinite, cosines = "overlaps are positive semidefinite", "cosines are at most 1"
     assert changed("Q", 5, [[0.1, 0.5], [0.5, 0.1]]) == {semidefinite, errors}
     assert changed("Q", 5, [[1.0, 0.1], [0.2, 1.0]]) >= {"Q is symmetric"}
-    assert changed("R", 5, [[2.0, 0.0], [0.0, 2.0]]) == {semidefinite, errors}
+    assert changed("R", 5, [[2.0, 0.0], [0.0, 2.0]]) == {semidefinite, cosines, errors}
     assert changed("generalization_error", 5, -0.1) == {"errors are not negative", errors}
     assert changed("generalization_error", 5, 0.3) == {errors}
     assert changed("generalization_error", 5, np.nan) >= {"values are finite"}

@@ -104,7 +104,7 @@ def test_a_right_hand_side_without_a_limit_is_no_hang(method):
     done = run(
         System(lambda t, y: rng.standard_normal(y.size)), [1.0], 10.0, method, max_seconds=0.3
     )
-    assert done.status in (Status.TIME_BUDGET, Status.STALLED)
+    assert done.status in (Status.TIME_BUDGET, Status.STALLED, Status.SOLVER_FAILED)
     assert done.seconds < 2.0
 
 
