@@ -9,7 +9,8 @@ from typing import Any
 
 from odekit_kernels._jit import inner
 from odekit_kernels.committee import moments
-from odekit_kernels.lanes.values import fill, get, put
+from odekit_kernels.lanes.values import fill, get
+from odekit_kernels.lanes.views import matrix, vector
 
 __all__ = ["errors", "norms", "rhs", "second", "self_slope"]
 
@@ -41,41 +42,39 @@ def self_slope(M: Any, m: Any, a: int) -> Any:
 @inner
 def covariance(M: Any, m: Any, y: int) -> None:
     """Write Q and R of the state at `y` into C; T lies there already."""
-    K, P, D, i = m.K, m.P, m.D, y
+    K, P, D, i = m.K, m.P, m.D, 0
+    C, state = matrix(M, m.C, D, D), vector(M, y, m.n)
     for k in range(K):
         for l in range(k, K):
-            x = get(M, i)
-            put(M, m.C + k * D + l, x)
-            put(M, m.C + l * D + k, x)
+            C[k, l] = C[l, k] = state[i]
             i += 1
     for k in range(K):
-        for n in range(P):
-            x = get(M, i)
-            put(M, m.C + k * D + K + n, x)
-            put(M, m.C + (K + n) * D + k, x)
+        for n in range(K, K + P):
+            C[k, n] = C[n, k] = state[i]
             i += 1
 
 
 @inner
-def readouts(M: Any, m: Any, y: int, heads: Any, c: int) -> None:
-    """Write −v of the head of each task into its coefficients at `c`; u lies there already."""
-    first = y + m.n - m.H * m.K
+def readouts(M: Any, m: Any, y: int, heads: Any, coefficients: int) -> None:
+    """Write −v of the head of each task into its coefficients; u lies there already."""
+    v = matrix(M, y + m.n - m.H * m.K, m.H, m.K)
+    c = matrix(M, coefficients, heads.shape[0], m.D)
     for s in range(heads.shape[0]):
         for k in range(m.K):
-            put(M, c + s * m.D + k, -get(M, first + heads[s] * m.K + k))
+            c[s, k] = -v[heads[s], k]
 
 
 @inner
 def averages(M: Any, m: Any) -> None:
     """Write cbar_ka = Σ_s p_s v_k c_a."""
-    D = m.D
-    for k in range(m.K):
+    K, D, S = m.K, m.D, m.S
+    cbar, c, p = matrix(M, m.cbar, K, D), matrix(M, m.coef, S, D), vector(M, m.prob, S)
+    for k in range(K):
         for a in range(D):
             total = fill(M, 0.0)
-            for s in range(m.S):
-                c = m.coef + s * D
-                total = total - get(M, m.prob + s) * get(M, c + k) * get(M, c + a)
-            put(M, m.cbar + k * D + a, total)
+            for s in range(S):
+                total = total - p[s] * c[s, k] * c[s, a]
+            cbar[k, a] = total
 
 
 # ------------------------------------------------------------------------------------- derivatives
@@ -84,82 +83,81 @@ def averages(M: Any, m: Any) -> None:
 @inner
 def first_layer(M: Any, m: Any, move: Any, eta_w: Any, dy: int) -> None:
     """Write dQ and dR: drive and η² term."""
-    K, P, D, i = m.K, m.P, m.D, dy
+    K, P, D, i = m.K, m.P, m.D, 0
+    A, derivative = matrix(M, m.A, K, D), vector(M, dy, m.n)
     rate = eta_w * eta_w * get(M, m.inverse_batch)
     for k in range(K):
         for l in range(k, K):
-            A_kl, A_lk = get(M, m.A + k * D + l), get(M, m.A + l * D + k)
-            dQ = eta_w * (move[k] * A_kl + move[l] * A_lk)
+            dQ = eta_w * (move[k] * A[k, l] + move[l] * A[l, k])
             if m.online != 0:
                 dQ = dQ + rate * (move[k] * move[l]) * moments.power_in_lanes(
                     m.activation, M, m, k, l
                 )
-            put(M, i, dQ)
+            derivative[i] = dQ
             i += 1
     for k in range(K):
-        for n in range(P):
-            put(M, i, eta_w * move[k] * get(M, m.A + k * D + K + n))
+        for n in range(K, K + P):
+            derivative[i] = eta_w * move[k] * A[k, n]
             i += 1
 
 
 @inner
 def decay(M: Any, m: Any, move: Any, eta_w: Any, y: int, dy: int) -> None:
     """Add weight decay of the first layer."""
+    state, derivative = vector(M, y, m.n), vector(M, dy, m.n)
     rate = eta_w * get(M, m.kappa_w)
     i = 0
     for k in range(m.K):
         for l in range(k, m.K):
-            put(M, dy + i, get(M, dy + i) - rate * (move[k] + move[l]) * get(M, y + i))
+            derivative[i] = derivative[i] - rate * (move[k] + move[l]) * state[i]
             i += 1
     for k in range(m.K):
         for _ in range(m.P):
-            put(M, dy + i, get(M, dy + i) - rate * move[k] * get(M, y + i))
+            derivative[i] = derivative[i] - rate * move[k] * state[i]
             i += 1
 
 
 @inner
 def consolidation(M: Any, m: Any, w: Any, eta_w: Any, j: int, dy: int) -> None:
     """Add the pull of consolidation j towards its anchors."""
-    K, D, C, F, move, i = m.K, m.D, m.C, m.F + j * m.K, w.move, dy
+    K, D, move, a, i = m.K, m.D, w.move, w.anchor, 0
+    C, F, derivative = matrix(M, m.C, D, D), matrix(M, m.F, m.c, K), vector(M, dy, m.n)
     for k in range(K):
         for l in range(k, K):
-            C_kl = get(M, C + k * D + l)
-            P_lk = get(M, C + l * D + K + w.anchor[j, k])
-            P_kl = get(M, C + k * D + K + w.anchor[j, l])
-            pull = move[k] * get(M, F + k) * (C_kl - P_lk)
-            pull = pull + move[l] * get(M, F + l) * (C_kl - P_kl)
-            put(M, i, get(M, i) - eta_w * pull)
+            pull = move[k] * F[j, k] * (C[k, l] - C[l, K + a[j, k]])
+            pull = pull + move[l] * F[j, l] * (C[k, l] - C[k, K + a[j, l]])
+            derivative[i] = derivative[i] - eta_w * pull
             i += 1
     for k in range(K):
-        a_k = K + w.anchor[j, k]
         for n in range(K, D):
-            distance = get(M, C + k * D + n) - get(M, C + a_k * D + n)
-            put(M, i, get(M, i) - eta_w * move[k] * get(M, F + k) * distance)
+            distance = C[k, n] - C[K + a[j, k], n]
+            derivative[i] = derivative[i] - eta_w * move[k] * F[j, k] * distance
             i += 1
 
 
 @inner
 def second_layer(M: Any, m: Any, w: Any, eta_v: Any, y: int, dy: int) -> None:
     """Add dv of every head."""
-    K, D, S = m.K, m.D, m.S
-    heads = m.n - m.H * K
+    K, D, S, heads = m.K, m.D, m.S, m.n - m.H * m.K
+    v, dv = matrix(M, y + heads, m.H, K), matrix(M, dy + heads, m.H, K)
+    c, p, force = matrix(M, m.coef, S, D), vector(M, m.prob, S), vector(M, m.row, S)
+    F_v, held = matrix(M, m.F_v, m.c, K), matrix(M, m.v_anchor, m.c, K)
+    kappa_v = get(M, m.kappa_v)
     norms(M, m)
     for k in range(K):
         for s in range(S):
-            v = heads + w.head[s] * K + k
-            force = -get(M, m.kappa_v) * get(M, y + v)
+            h = w.head[s]
+            total = -kappa_v * v[h, k]
             for j in range(m.c):
-                if w.v_head[j] == w.head[s]:
-                    distance = get(M, y + v) - get(M, m.v_anchor + j * K + k)
-                    force = force - get(M, m.F_v + j * K + k) * distance
-            put(M, m.row + s, force)
+                if w.v_head[j] == h:
+                    total = total - F_v[j, k] * (v[h, k] - held[j, k])
+            force[s] = total
         for a in range(D):
             I2 = second(M, m, k, a)
             for s in range(S):
-                put(M, m.row + s, get(M, m.row + s) + get(M, m.coef + s * D + a) * I2)
+                force[s] = force[s] + c[s, a] * I2
         for s in range(S):
-            i = dy + heads + w.head[s] * K + k
-            put(M, i, get(M, i) + eta_v * get(M, m.prob + s) * get(M, m.row + s))
+            dv[w.head[s], k] = dv[w.head[s], k] + eta_v * p[s] * force[s]
 
 
 @inner
@@ -178,10 +176,11 @@ def rhs(M: Any, m: Any, w: Any, y: int, dy: int, moves: bool, trains: bool, deca
         Whether any trajectory of the batch moves its first layer, its heads, or has weight decay.
     """
     eta_w, eta_v = get(M, m.eta_w), get(M, m.eta_v)
+    derivative = vector(M, dy, m.n)
     covariance(M, m, y)
     readouts(M, m, y, w.head, m.coef)
     for i in range(0 if not moves else m.n - m.H * m.K, m.n):
-        put(M, dy + i, fill(M, 0.0))
+        derivative[i] = fill(M, 0.0)
     if moves:
         averages(M, m)
         moments.drive_in_lanes(m.activation, M, m)
@@ -198,17 +197,16 @@ def rhs(M: Any, m: Any, w: Any, y: int, dy: int, moves: bool, trains: bool, deca
 def errors(M: Any, m: Any, heads: Any, y: int) -> None:
     """Fill `m.error` with ε_g of the watched tasks at the state at `y`."""
     D, W = m.D, m.W
+    c, epsilon = matrix(M, m.watched, W, D), vector(M, m.error, W)
     covariance(M, m, y)
     readouts(M, m, y, heads, m.watched)
     norms(M, m)
     for s in range(W):
-        put(M, m.error + s, fill(M, 0.0))
+        epsilon[s] = fill(M, 0.0)
     for a in range(D):
         for b in range(a, D):
             I2 = second(M, m, a, b)
             if a == b:
                 I2 = 0.5 * I2
             for s in range(W):
-                c = m.watched + s * D
-                error = get(M, m.error + s) + get(M, c + a) * get(M, c + b) * I2
-                put(M, m.error + s, error)
+                epsilon[s] = epsilon[s] + c[s, a] * c[s, b] * I2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,16 +21,9 @@ from odekit.systems.outside.probe import check_functions
 if TYPE_CHECKING:
     from odekit.problem.system import System
 
-REFUSED: dict[str, Any] = {
-    "weight_decay": 0.0,
-    "readout_weight_decay": 0.0,
-    "batch_size": 1,
-    "gradient_flow": False,
-    "frozen": None,
-    "consolidation": None,
-    "copy_heads": None,
-}
-"""Fields of a phase that are terms of the committee's equations, and their defaults."""
+USED = ("tasks", "duration", "learning_rate", "readout_learning_rate", "until")
+"""What declared equations know of a phase; all else are terms of other systems."""
+REFUSED = {f.name: f.default for f in fields(Phase) if f.name not in USED}
 COMMON = frozenset(["time", "task", "phase_index"])
 OTHER = "_other"
 

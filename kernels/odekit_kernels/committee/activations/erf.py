@@ -12,7 +12,8 @@ from typing import Any
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import asin as asin_in_lanes
-from odekit_kernels.lanes.values import fill, get, put
+from odekit_kernels.lanes.values import fill
+from odekit_kernels.lanes.views import matrix, vector
 from odekit_kernels.simd import WIDTH, asin, choose_less, load, minor, root, splat, store, total
 
 TWO_OVER_PI = 2.0 / math.pi
@@ -338,70 +339,74 @@ def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) ->
 @inner
 def norms_in_lanes(M: Any, m: Any) -> None:
     """Fill d_a = 1/√(1 + C_aa), for `second_in_lanes`."""
+    C, d = matrix(M, m.C, m.D, m.D), vector(M, m.d, m.D)
     for a in range(m.D):
-        put(M, m.d + a, 1.0 / root(1.0 + get(M, m.C + a * m.D + a)))
+        d[a] = 1.0 / root(1.0 + C[a, a])
 
 
 @inner
 def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
     """I2(a, b), after `norms_in_lanes`."""
-    C_ab = get(M, m.C + a * m.D + b)
-    return TWO_OVER_PI * asin_in_lanes(C_ab * get(M, m.d + a) * get(M, m.d + b))
+    C, d = matrix(M, m.C, m.D, m.D), vector(M, m.d, m.D)
+    return TWO_OVER_PI * asin_in_lanes(C[a, b] * d[a] * d[b])
 
 
 @inner
 def drive_in_lanes(M: Any, m: Any) -> None:
     """Fill A_kb = Σ_a cbar_ka I3(k, b, a)."""
-    K, D, C = m.K, m.D, m.C
+    K, D = m.K, m.D
+    C, cbar = matrix(M, m.C, D, D), matrix(M, m.cbar, K, D)
+    s, t, A = matrix(M, m.s, K, D), vector(M, m.t, D), matrix(M, m.A, K, D)
     for k in range(K):
-        C_kk = get(M, C + k * D + k)
+        C_kk = C[k, k]
         share = fill(M, 0.0)
         for a in range(D):
-            C_ka = get(M, C + k * D + a)
-            s_ka = inverse_root(C_kk, get(M, C + a * D + a), C_ka)
-            t_ka = get(M, m.cbar + k * D + a) * s_ka
-            put(M, m.s + k * D + a, s_ka)
-            put(M, m.t + a, t_ka)
+            C_ka = C[k, a]
+            s_ka = inverse_root(C_kk, C[a, a], C_ka)
+            t_ka = cbar[k, a] * s_ka
+            s[k, a], t[a] = s_ka, t_ka
             share = share + t_ka * C_ka
         share = share * (TWO_OVER_PI / (1.0 + C_kk))
         for b in range(D):
             A_kb = fill(M, 0.0)
             for a in range(D):
-                A_kb = A_kb + get(M, m.t + a) * get(M, C + a * D + b)
-            put(M, m.A + k * D + b, TWO_OVER_PI * A_kb - share * get(M, C + k * D + b))
+                A_kb = A_kb + t[a] * C[a, b]
+            A[k, b] = TWO_OVER_PI * A_kb - share * C[k, b]
 
 
 @inner
 def tilt_in_lanes(M: Any, m: Any, k: int, l: int) -> None:
     """Fill p, q and d of one pair."""
-    D, C = m.D, m.C
-    C_kk, C_ll, C_kl = get(M, C + k * D + k), get(M, C + l * D + l), get(M, C + k * D + l)
-    block = inverse_block(C_kk, C_ll, C_kl, get(M, m.s + k * D + l), k == l)
+    D = m.D
+    C, s = matrix(M, m.C, D, D), matrix(M, m.s, m.K, D)
+    p, q, d = vector(M, m.p, D), vector(M, m.q, D), vector(M, m.d, D)
+    block = inverse_block(C[k, k], C[l, l], C[k, l], s[k, l], k == l)
     for a in range(D):
-        x, y = get(M, C + k * D + a), get(M, C + l * D + a)
-        p, q = tilting(block, x, y)
-        put(M, m.p + a, p)
-        put(M, m.q + a, q)
-        put(M, m.d + a, tilted_norm(tilted(get(M, C + a * D + a), p, q, x, y)))
+        x, y = C[k, a], C[l, a]
+        p_a, q_a = tilting(block, x, y)
+        p[a], q[a] = p_a, q_a
+        d[a] = tilted_norm(tilted(C[a, a], p_a, q_a, x, y))
 
 
 @inner
 def angle(M: Any, m: Any, k: int, l: int, a: int, b: int) -> Any:
     """(π/2) Ĩ2(a, b) under the tilt of the pair (k, l)."""
-    D, C = m.D, m.C
-    C_kb, C_lb = get(M, C + k * D + b), get(M, C + l * D + b)
-    C_ab = tilted(get(M, C + a * D + b), get(M, m.p + a), get(M, m.q + a), C_kb, C_lb)
-    return asin_in_lanes(C_ab * (get(M, m.d + a) * get(M, m.d + b)))
+    D = m.D
+    C, d = matrix(M, m.C, D, D), vector(M, m.d, D)
+    p, q = vector(M, m.p, D), vector(M, m.q, D)
+    C_ab = tilted(C[a, b], p[a], q[a], C[k, b], C[l, b])
+    return asin_in_lanes(C_ab * (d[a] * d[b]))
 
 
 @inner
-def form(M: Any, m: Any, k: int, l: int, c: int) -> Any:
-    """Σ_ab c_a c_b asin under the tilt, of one vector of coefficients."""
+def form(M: Any, m: Any, k: int, l: int) -> Any:
+    """Σ_ab c_a c_b asin under the tilt, of the coefficients of the first task."""
     D, whole = m.D, fill(M, 0.0)
+    c = vector(M, m.coef, D)
     for a in range(D):
-        c_a, row = get(M, c + a), fill(M, 0.0)
+        c_a, row = c[a], fill(M, 0.0)
         for b in range(a + 1, D):
-            row = row + get(M, c + b) * angle(M, m, k, l, a, b)
+            row = row + c[b] * angle(M, m, k, l, a, b)
         whole = whole + c_a * (c_a * angle(M, m, k, l, a, a) + 2.0 * row)
     return whole
 
@@ -409,13 +414,13 @@ def form(M: Any, m: Any, k: int, l: int, c: int) -> Any:
 @inner
 def mixed_form(M: Any, m: Any, k: int, l: int) -> Any:
     """The same, averaged over tasks with the weights at `m.row`: one asin a pair for all."""
-    D, whole = m.D, fill(M, 0.0)
+    D, S, whole = m.D, m.S, fill(M, 0.0)
+    c, share = matrix(M, m.coef, S, D), vector(M, m.row, S)
     for a in range(D):
         for b in range(a, D):
             weight = fill(M, 0.0)
-            for s in range(m.S):
-                c = m.coef + s * D
-                weight = weight + get(M, m.row + s) * get(M, c + a) * get(M, c + b)
+            for s in range(S):
+                weight = weight + share[s] * c[s, a] * c[s, b]
             if a != b:
                 weight = weight + weight
             whole = whole + weight * angle(M, m, k, l, a, b)
@@ -425,22 +430,23 @@ def mixed_form(M: Any, m: Any, k: int, l: int) -> Any:
 @inner
 def power_in_lanes(M: Any, m: Any, k: int, l: int) -> Any:
     """Σ_s p_s v_k v_l (Σ_ab c_a c_b I4(k, l, a, b) + σ_s² J2(k, l)), after `drive_in_lanes`."""
+    D, S = m.D, m.S
+    c, p, sigma = matrix(M, m.coef, S, D), vector(M, m.prob, S), vector(M, m.sigma, S)
+    inverse_roots, shares = matrix(M, m.s, m.K, D), vector(M, m.row, S)
     tilt_in_lanes(M, m, k, l)
-    J2 = TWO_OVER_PI * get(M, m.s + k * m.D + l)
+    J2 = TWO_OVER_PI * inverse_roots[k, l]
     noise, share = fill(M, 0.0), fill(M, 0.0)
-    for s in range(m.S):
-        c = m.coef + s * m.D
-        share = get(M, m.prob + s) * get(M, c + k) * get(M, c + l)
-        sigma = get(M, m.sigma + s)
-        noise = noise + share * sigma * sigma
-        put(M, m.row + s, share)
-    if m.S == 1:
-        return J2 * (TWO_OVER_PI * share * form(M, m, k, l, m.coef) + noise)
+    for s in range(S):
+        share = p[s] * c[s, k] * c[s, l]
+        noise = noise + share * sigma[s] * sigma[s]
+        shares[s] = share
+    if S == 1:
+        return J2 * (TWO_OVER_PI * share * form(M, m, k, l) + noise)
     return J2 * (TWO_OVER_PI * mixed_form(M, m, k, l) + noise)
 
 
 @inner
 def self_slope_in_lanes(M: Any, m: Any, a: int) -> Any:
     """E[g'(a)²] = (2/π)/√(1 + 2 C_aa)."""
-    C_aa = get(M, m.C + a * m.D + a)
-    return TWO_OVER_PI * inverse_root(C_aa, C_aa, C_aa)
+    C = matrix(M, m.C, m.D, m.D)
+    return TWO_OVER_PI * inverse_root(C[a, a], C[a, a], C[a, a])

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels._jit import inner
-from odekit_kernels.lanes.values import fill, get, put
+from odekit_kernels.lanes.values import fill
+from odekit_kernels.lanes.views import matrix, vector
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 # --------------------------------------------------------------------------------------- activation
@@ -125,36 +126,38 @@ def norms_in_lanes(M: Any, m: Any) -> None:
 @inner
 def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
     """I2(a, b) = C_ab."""
-    return get(M, m.C + a * m.D + b)
+    C = matrix(M, m.C, m.D, m.D)
+    return C[a, b]
 
 
 @inner
 def drive_in_lanes(M: Any, m: Any) -> None:
     """Fill A_kb = Σ_a cbar_ka C_ab."""
-    D = m.D
-    for k in range(m.K):
+    K, D = m.K, m.D
+    C, cbar, A = matrix(M, m.C, D, D), matrix(M, m.cbar, K, D), matrix(M, m.A, K, D)
+    for k in range(K):
         for b in range(D):
             A_kb = fill(M, 0.0)
             for a in range(D):
-                A_kb = A_kb + get(M, m.cbar + k * D + a) * get(M, m.C + a * D + b)
-            put(M, m.A + k * D + b, A_kb)
+                A_kb = A_kb + cbar[k, a] * C[a, b]
+            A[k, b] = A_kb
 
 
 @inner
 def power_in_lanes(M: Any, m: Any, k: int, l: int) -> Any:
     """Σ_s p_s v_k v_l (Σ_ab c_a c_b C_ab + σ_s²)."""
-    D = m.D
+    D, S = m.D, m.S
+    C, c = matrix(M, m.C, D, D), matrix(M, m.coef, S, D)
+    p, sigma = vector(M, m.prob, S), vector(M, m.sigma, S)
     whole = fill(M, 0.0)
-    for s in range(m.S):
-        c = m.coef + s * D
-        sigma = get(M, m.sigma + s)
-        power_s = sigma * sigma
+    for s in range(S):
+        power_s = sigma[s] * sigma[s]
         for a in range(D):
             row = fill(M, 0.0)
             for b in range(D):
-                row = row + get(M, m.C + a * D + b) * get(M, c + b)
-            power_s = power_s + get(M, c + a) * row
-        whole = whole + get(M, m.prob + s) * get(M, c + k) * get(M, c + l) * power_s
+                row = row + C[a, b] * c[s, b]
+            power_s = power_s + c[s, a] * row
+        whole = whole + p[s] * c[s, k] * c[s, l] * power_s
     return whole
 
 

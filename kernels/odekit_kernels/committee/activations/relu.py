@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.lanes.values import fill, get, put
+from odekit_kernels.lanes.values import fill
+from odekit_kernels.lanes.views import matrix, vector
 from odekit_kernels.simd import (
     WIDTH,
     asin_given,
@@ -206,32 +207,33 @@ def norms_in_lanes(M: Any, m: Any) -> None:
 @inner
 def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
     """I2(a, b) = [√q + C_ab (π/2 + asin r)] / 2π."""
-    D, C = m.D, m.C
-    C_ab = get(M, C + a * D + b)
-    root_q, theta = angle(get(M, C + a * D + a), get(M, C + b * D + b), C_ab)
-    return product(STRAIGHT, BENT, root_q, theta, C_ab)
+    C = matrix(M, m.C, m.D, m.D)
+    root_q, theta = angle(C[a, a], C[b, b], C[a, b])
+    return product(STRAIGHT, BENT, root_q, theta, C[a, b])
 
 
 @inner
 def drive_in_lanes(M: Any, m: Any) -> None:
     """Fill A_kb = C_kb/(2π C_kk) Σ_a cbar_ka √q_ka + Σ_a cbar_ka C_ab (1/4 + asin(r_ka)/2π)."""
-    K, D, C = m.K, m.D, m.C
+    K, D = m.K, m.D
+    C, cbar = matrix(M, m.C, D, D), matrix(M, m.cbar, K, D)
+    t, A = vector(M, m.t, D), matrix(M, m.A, K, D)
     for k in range(K):
-        C_kk = get(M, C + k * D + k)
+        C_kk = C[k, k]
         alive = choose_less(0.0, C_kk, fill(M, 1.0), 0.0)
         share = fill(M, 0.0)
         for a in range(D):
-            c = alive * get(M, m.cbar + k * D + a)
-            root_q, theta = angle(C_kk, get(M, C + a * D + a), get(M, C + k * D + a))
-            put(M, m.t + a, c * product_of_slopes(STRAIGHT, BENT, theta))
+            c = alive * cbar[k, a]
+            root_q, theta = angle(C_kk, C[a, a], C[k, a])
+            t[a] = c * product_of_slopes(STRAIGHT, BENT, theta)
             share = share + c * root_q
         # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): the ratio vanishes with the unit itself.
         share = BENT * share * inverse(C_kk, 0.0)
         for b in range(D):
-            A_kb = share * get(M, C + k * D + b)
+            A_kb = share * C[k, b]
             for a in range(D):
-                A_kb = A_kb + get(M, m.t + a) * get(M, C + a * D + b)
-            put(M, m.A + k * D + b, A_kb)
+                A_kb = A_kb + t[a] * C[a, b]
+            A[k, b] = A_kb
 
 
 @inner
