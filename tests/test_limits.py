@@ -69,7 +69,7 @@ def test_too_many_durations_need_times():
 
 def test_a_store_that_no_disk_holds_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: Full())
-    with pytest.raises(ok.ProblemError, match=r"`store` .* room for .* GiB, got 0.0 GiB free"):
+    with pytest.raises(ok.ProblemError, match=r"`store` .* room for .*GiB, got .* with 0.0 GiB free"):
         ok.solve(sweep(), store=tmp_path / "g.zarr")
 
 
