@@ -12,6 +12,9 @@ from odekit.systems.linear import (
     normal,
     one_mode,
     pathways,
+    race,
+    race_time_to,
+    time_to,
 )
 
 __all__ = [
@@ -26,4 +29,7 @@ __all__ = [
     "normal",
     "one_mode",
     "pathways",
+    "race",
+    "race_time_to",
+    "time_to",
 ]

@@ -3,7 +3,7 @@
 - `Network`, and its builders `deep`, `multimodal`, `pathways`;
 - `Correlations` of the data, from samples, by context, or given;
 - initial weights: `normal`, `balanced`, `aligned`;
-- `one_mode`, `balanced_mode`: closed solutions.
+- closed solutions: `one_mode`, `balanced_mode`, `time_to`, `race`, `race_time_to`.
 
 `odekit.LinearProblem` puts them together, `odekit.solve` follows its gradient flow, and
 `odekit.descend` takes discrete steps.
@@ -15,6 +15,7 @@ from odekit.systems.linear.exact import balanced_mode, one_mode
 from odekit.systems.linear.initial import aligned, balanced, normal
 from odekit.systems.linear.network import Network
 from odekit.systems.linear.problem import LinearProblem
+from odekit.systems.linear.times import race, race_time_to, time_to
 
 __all__ = [
     "Correlations",
@@ -28,4 +29,7 @@ __all__ = [
     "normal",
     "one_mode",
     "pathways",
+    "race",
+    "race_time_to",
+    "time_to",
 ]
