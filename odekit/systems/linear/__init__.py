@@ -3,7 +3,8 @@
 - `Network`, and its builders `deep`, `multimodal`, `pathways`;
 - `Correlations` of the data, from samples, by context, or given;
 - initial weights: `normal`, `balanced`, `aligned`;
-- closed solutions: `one_mode`, `balanced_mode`, `time_to`, `race`, `race_time_to`.
+- closed solutions: `one_mode`, `balanced_mode`, `time_to`, `race`, `race_time_to`;
+  `minimal`, `minimal_basin`.
 
 `odekit.LinearProblem` puts them together, `odekit.solve` follows its gradient flow, and
 `odekit.descend` takes discrete steps.
@@ -13,6 +14,7 @@ from odekit.systems.linear.build import deep, multimodal, pathways
 from odekit.systems.linear.correlations import Correlations
 from odekit.systems.linear.exact import balanced_mode, one_mode
 from odekit.systems.linear.initial import aligned, balanced, normal
+from odekit.systems.linear.minimal import minimal, minimal_basin
 from odekit.systems.linear.network import Network
 from odekit.systems.linear.problem import LinearProblem
 from odekit.systems.linear.times import race, race_time_to, time_to
@@ -25,6 +27,8 @@ __all__ = [
     "balanced",
     "balanced_mode",
     "deep",
+    "minimal",
+    "minimal_basin",
     "multimodal",
     "normal",
     "one_mode",
