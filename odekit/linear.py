@@ -1,11 +1,13 @@
 """Linear networks, at the front door: see `odekit.systems.linear`."""
 
 from odekit.systems.linear import (
+    BalancedMap,
     Correlations,
     LinearProblem,
     Network,
     aligned,
     balanced,
+    balanced_map,
     balanced_mode,
     deep,
     minimal,
@@ -20,11 +22,13 @@ from odekit.systems.linear import (
 )
 
 __all__ = [
+    "BalancedMap",
     "Correlations",
     "LinearProblem",
     "Network",
     "aligned",
     "balanced",
+    "balanced_map",
     "balanced_mode",
     "deep",
     "minimal",

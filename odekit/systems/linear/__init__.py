@@ -4,7 +4,7 @@
 - `Correlations` of the data, from samples, by context, or given;
 - initial weights: `normal`, `balanced`, `aligned`;
 - closed solutions: `one_mode`, `balanced_mode`, `time_to`, `race`, `race_time_to`;
-  `minimal`, `minimal_basin`.
+  `minimal`, `minimal_basin`; `balanced_map`.
 
 `odekit.LinearProblem` puts them together, `odekit.solve` follows its gradient flow, and
 `odekit.descend` takes discrete steps.
@@ -14,17 +14,20 @@ from odekit.systems.linear.build import deep, multimodal, pathways
 from odekit.systems.linear.correlations import Correlations
 from odekit.systems.linear.exact import balanced_mode, one_mode
 from odekit.systems.linear.initial import aligned, balanced, normal
+from odekit.systems.linear.maps import BalancedMap, balanced_map
 from odekit.systems.linear.minimal import minimal, minimal_basin
 from odekit.systems.linear.network import Network
 from odekit.systems.linear.problem import LinearProblem
 from odekit.systems.linear.times import race, race_time_to, time_to
 
 __all__ = [
+    "BalancedMap",
     "Correlations",
     "LinearProblem",
     "Network",
     "aligned",
     "balanced",
+    "balanced_map",
     "balanced_mode",
     "deep",
     "minimal",

@@ -182,18 +182,18 @@ def _minimal(time: Floats, **given: Floats) -> tuple[Floats, ...]:
 
 def _times(factor: Floats, value: Floats) -> Floats:
     """A product in which nothing of an infinity is nothing."""
-    return np.multiply(factor, value, out=np.zeros(np.shape(value)), where=factor != 0)
+    return np.asarray(np.multiply(factor, value, out=np.zeros(np.shape(value)), where=factor != 0))
 
 
 def _gone(rate: Floats, t: Floats) -> Floats:
     """e^(−rate t), 1 at rate 0 even for ever."""
-    return np.exp(-np.multiply(rate, t, out=np.zeros(np.shape(t)), where=rate != 0))
+    return np.asarray(np.exp(-np.multiply(rate, t, out=np.zeros(np.shape(t)), where=rate != 0)))
 
 
 def _filled(rate: Floats, t: Floats) -> Floats:
     """(1 − e^(−rate t))/rate, t at rate 0."""
     full = -np.expm1(-np.multiply(rate, t, out=np.zeros(np.shape(t)), where=rate != 0))
-    return np.divide(full, rate, out=np.array(t, dtype=float), where=rate != 0)
+    return np.asarray(np.divide(full, rate, out=np.array(t, dtype=float), where=rate != 0))
 
 
 def _mixed(up: Floats, down: Floats, D: Floats, t: Floats) -> Floats:
