@@ -9,6 +9,8 @@ from odekit.systems.linear import (
     balanced,
     balanced_map,
     balanced_mode,
+    decay_onset,
+    decayed_strength,
     deep,
     minimal,
     minimal_basin,
@@ -19,6 +21,7 @@ from odekit.systems.linear import (
     race,
     race_time_to,
     time_to,
+    unimodal_ratio,
 )
 
 __all__ = [
@@ -30,6 +33,8 @@ __all__ = [
     "balanced",
     "balanced_map",
     "balanced_mode",
+    "decay_onset",
+    "decayed_strength",
     "deep",
     "minimal",
     "minimal_basin",
@@ -40,4 +45,5 @@ __all__ = [
     "race",
     "race_time_to",
     "time_to",
+    "unimodal_ratio",
 ]

@@ -4,7 +4,8 @@
 - `Correlations` of the data, from samples, by context, or given;
 - initial weights: `normal`, `balanced`, `aligned`;
 - closed solutions: `one_mode`, `balanced_mode`, `time_to`, `race`, `race_time_to`;
-  `minimal`, `minimal_basin`; `balanced_map`.
+  `minimal`, `minimal_basin`; `balanced_map`;
+  `decayed_strength`, `decay_onset`, `unimodal_ratio`.
 
 `odekit.LinearProblem` puts them together, `odekit.solve` follows its gradient flow, and
 `odekit.descend` takes discrete steps.
@@ -12,6 +13,7 @@
 
 from odekit.systems.linear.build import deep, multimodal, pathways
 from odekit.systems.linear.correlations import Correlations
+from odekit.systems.linear.decay import decay_onset, decayed_strength
 from odekit.systems.linear.exact import balanced_mode, one_mode
 from odekit.systems.linear.initial import aligned, balanced, normal
 from odekit.systems.linear.maps import BalancedMap, balanced_map
@@ -19,6 +21,7 @@ from odekit.systems.linear.minimal import minimal, minimal_basin
 from odekit.systems.linear.network import Network
 from odekit.systems.linear.problem import LinearProblem
 from odekit.systems.linear.times import race, race_time_to, time_to
+from odekit.systems.linear.unimodal import unimodal_ratio
 
 __all__ = [
     "BalancedMap",
@@ -29,6 +32,8 @@ __all__ = [
     "balanced",
     "balanced_map",
     "balanced_mode",
+    "decay_onset",
+    "decayed_strength",
     "deep",
     "minimal",
     "minimal_basin",
@@ -39,4 +44,5 @@ __all__ = [
     "race",
     "race_time_to",
     "time_to",
+    "unimodal_ratio",
 ]
