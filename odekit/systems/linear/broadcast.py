@@ -42,7 +42,7 @@ def broadcast(
     core = core or {}
     arrays = {name: _numbers(name, value, core.get(name, ())) for name, value in given.items()}
     if not any(map(is_labelled, given.values())):
-        return solve(**arrays)
+        return tuple(np.asarray(found)[()] for found in solve(**arrays))
     import xarray as xr
 
     plain = [
