@@ -100,7 +100,7 @@ def _shared(goal: Floats, s: Floats, first: Floats, M: int) -> Floats:
         args=(until, first, end, c),
         tolerances={"xatol": 1e-14, "xrtol": 1e-15},
     )
-    b = first + (end - first) * _share(np.asarray(found.x))
+    b = np.minimum(first + (end - first) * _share(np.asarray(found.x)), end)
     return np.where(going, b, np.where(goal > 0, end, first))
 
 
