@@ -198,6 +198,33 @@ def test_one_pathway_races_alone(a, b, s, t):
         assert alone[0] == pytest.approx(one, rel=1e-7)
 
 
+def long_race(t, s, a, b):
+    """P of the sum by its Riccati solution, to 80 digits, and each pathway by the common factor."""
+    with mp.workdps(80):
+        t, s = mp.mpf(float(t)), mp.mpf(float(s))
+        plus = [(mp.mpf(float(x)) + mp.mpf(float(y))) ** 2 for x, y in zip(a, b, strict=True)]
+        minus = [(mp.mpf(float(x)) - mp.mpf(float(y))) ** 2 for x, y in zip(a, b, strict=True)]
+        A, r = sum(plus), mp.sqrt(sum(plus) * sum(minus) + 4 * s * s)
+        above, below = 2 * s + r, 2 * s - r
+        kappa = (A - above) / (A - below) * mp.exp(-r * t)
+        g = (above - below * kappa) / (1 - kappa) / A
+        return [(p * g - m / g) / 4 for p, m in zip(plus, minus, strict=True)]
+
+
+@given(a=st.tuples(decades, decades, decades), b=st.tuples(decades, decades, decades),
+       s=strengths, t=st.floats(-6, 3))  # fmt: skip
+def test_races_over_twelve_decades(a, b, s, t):
+    total = np.dot(a, b)
+    t = 10.0**t / (np.dot(a, a) + np.dot(b, b) + s)
+    exact = np.array(long_race(t, s, a, b), dtype=float)
+    found = ok.linear.race(t, s, a, b)
+    if s > total:  # all grow
+        np.testing.assert_allclose(found, exact, rtol=2e-13)
+    else:
+        size = np.square(a) + np.square(b)
+        assert np.all(np.abs(found - exact) <= 2e-13 * (size + np.abs(exact)))
+
+
 def test_shares_at_the_end():
     rng = np.random.default_rng(0)
     a, b = 1e-6 * rng.normal(size=(2, 5))
@@ -256,6 +283,10 @@ def test_bad_arguments_are_named():
     with pytest.raises(ProblemError, match="`second` must have the dims"):
         ok.linear.race(1.0, 1.0, [1.0], 1.0)
     s = xr.DataArray([1.0, 2.0], dims="s")
+    with pytest.raises(ProblemError, match="`time` must be a number or an array of numbers"):
+        ok.linear.race("late", 1.0, [1.0], [1.0])
+    with pytest.raises(ProblemError, match="`time` must be >= 0, got nan"):
+        ok.linear.race([1.0, np.nan], 1.0, [1.0], [1.0])
     with pytest.raises(ProblemError, match="`time` must be labelled"):
         ok.linear.one_mode([0.0, 1.0], s, 0.1, 0.1)  # not one time for each strength
 

@@ -86,6 +86,10 @@ def _numbers(name: str, value: Any, core: Sequence[str]) -> Floats:
 
 
 def _times(value: Any) -> Floats:
-    if np.any(~(np.asarray(value, dtype=float) >= 0)):
-        raise ProblemError("time", "must be >= 0", repr(value)[:80], "Times count from the start.")
-    return np.asarray(value, dtype=float)
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        given = repr(value)[:80]
+        raise ProblemError("time", "must be a number or an array of numbers", given) from None
+    check("time", array >= 0, "must be >= 0", array, "Times count from the start.")
+    return array
