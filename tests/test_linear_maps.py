@@ -81,11 +81,49 @@ def test_late_maps_stand_still(shape, imbalance, scale):
 
 def test_equal_modes_share_a_bottleneck_for_ever():
     """Two units, three equal modes: rounding must not choose between them at late times."""
-    W = start((4, 2, 3), 0.1, 1.5, seed=0)
+    W, rng = start((4, 2, 3), 0.1, 1.5, seed=0), np.random.default_rng(5)
+    U, V = (np.linalg.qr(rng.normal(size=(n, n)))[0] for n in (3, 4))
+    target = U @ V[:3]
     times = [30.0, 1e3, 1e6, 1e12, 1e18, np.inf]
-    found = ok.linear.balanced_map(times, W["W1"], W["W2"], np.eye(3, 4)).map
-    exact = long_map(30.0, W["W1"], W["W2"], np.eye(3, 4), 200)[4:, :4]
+    found = ok.linear.balanced_map(times, W["W1"], W["W2"], target).map
+    exact = long_map(30.0, W["W1"], W["W2"], target, 200)[4:, :4]
     np.testing.assert_allclose(found, [exact] * 6, atol=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_slow_modes_that_start_ahead(seed):
+    """Weights from 1e-6 to 1, nearly along a target of other speeds: the fast ones catch up."""
+    rng = np.random.default_rng(seed)
+    d, e = 10.0 ** rng.uniform(-6, 0, 2), 10.0 ** rng.uniform(-6, 0)
+    U, V = (np.linalg.qr(np.eye(3) + e * rng.normal(size=(3, 3)))[0] for _ in range(2))
+    R = np.linalg.qr(rng.normal(size=(2, 2)))[0]
+    first, second = R * d @ V[:, :2].T, U[:, :2] * d @ R.T
+    target = np.diag(np.sort(10.0 ** rng.uniform(-1, 0.7, 3)))
+    times = [0.5, 2.0, 5.0, 12.0, 30.0]
+    found = whole(ok.linear.balanced_map(times, first, second, target))
+    for t, got in zip(times, found, strict=True):
+        exact = long_map(t, first, second, target, 300)
+        # A rounding of the largest weight is this part of the smallest.
+        assert np.abs(got - exact).max() <= 1e-14 * (3 + d.max() / d.min()) * np.abs(exact).max()
+
+
+def test_a_slow_mode_beside_one_that_is_long_learnt():
+    """e^{(100 − 1) t} is no double while the slow mode still grows."""
+    W, target = start((3, 2, 2), 1e-5), np.diag([100.0, 1.0, 0.0])[:2]
+    times = [8.0, 11.0, 14.0]
+    found = whole(ok.linear.balanced_map(times, W["W1"], W["W2"], target))
+    assert found[0, 4, 1] < 0.01 < 0.3 < found[2, 4, 1]
+    for t, got in zip(times, found, strict=True):
+        exact = long_map(t, W["W1"], W["W2"], target, 1500)
+        np.testing.assert_allclose(got, exact, atol=1e-11)
+
+
+def test_exact_zeros_stay():
+    """A hidden unit without weights is at a saddle: no rounding wakes it."""
+    first, second = np.diag([0.1, 0.0]), np.diag([0.1, 0.0])
+    found = ok.linear.balanced_map([1.0, 1e3, np.inf], first, second, np.diag([2.0, 1.0]))
+    assert not found.map[:, 1].any()
+    np.testing.assert_allclose(found.map[1:, 0, 0], 2.0, rtol=1e-15)
 
 
 def test_the_map_of_the_flow():
