@@ -7,6 +7,7 @@ rows or trajectories without values stay NaN.
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `imbalance`;
 - `plateau`: level, start and end of all plateaus;
+- `escape_time`, `hitting_time`: when a curve first reaches a level, or its target;
 - `conserved`: what the problem conserves, and how far the run drifts from it;
 - of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`.
 """
@@ -15,6 +16,7 @@ from odekit.measures.conserved import conserved
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
 from odekit.measures.plateaus import plateau
 from odekit.measures.summaries import final, initial_rate, maximum
+from odekit.measures.times import escape_time, hitting_time
 from odekit.systems.committee.specialisation import (
     activation_entropy,
     contribution_entropy,
@@ -30,8 +32,10 @@ __all__ = [
     "conserved",
     "conserved_layers",
     "contribution_entropy",
+    "escape_time",
     "final",
     "forgetting",
+    "hitting_time",
     "imbalance",
     "initial_rate",
     "maximum",

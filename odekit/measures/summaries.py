@@ -122,7 +122,7 @@ def maximum(curve: xr.DataArray) -> xr.DataArray:
         Without ``time``; NaN for trajectories that never reached the switch. The coordinate
         ``time_since_switch`` (``time`` for a variable that has no switch) says when.
     """
-    when = _clock(curve)
+    when = clock(curve)
     best = curve.max("time")
     time = _along_time(_time_of_maximum, curve).assign_attrs(curve[when].attrs)
     found = named(best, f"{curve.name}_maximum", f"maximum of {curve.name}")
@@ -159,7 +159,7 @@ def _check_curve(curve: xr.DataArray) -> None:
         )
 
 
-def _clock(curve: xr.DataArray) -> str:
+def clock(curve: xr.DataArray) -> str:
     """The coordinate that says when: time since the switch where there is one."""
     if "time" not in curve.dims or "time" not in curve.coords:
         raise ProblemError(
@@ -175,7 +175,7 @@ def _along_time(function: Any, curve: xr.DataArray) -> xr.DataArray:
     """A number from each trajectory's values and times."""
     import xarray as xr
 
-    when = _clock(curve)
+    when = clock(curve)
     times = xr.DataArray(curve[when].values, dims=curve[when].dims)
 
     number: xr.DataArray = xr.apply_ufunc(

@@ -6,14 +6,14 @@ its strength, ab that of the network. All arguments may be labelled arrays, broa
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import as_floats, count, is_labelled
+from odekit.base.checks import count
 from odekit.base.errors import ProblemError
+from odekit.systems.linear.broadcast import broadcast
 
 TERMS = 64
 """Of a series in powers of at most 1/2."""
@@ -46,7 +46,8 @@ def one_mode(time: Any, strength: Any, first: Any, second: Any) -> tuple[Any, An
     >>> (a * b).round(6)
     array([1.0e-06, 5.5e-05, 2.0e+00])
     """
-    a, b = _broadcast(_one_mode, 2, time=time, strength=strength, first=first, second=second)
+    given = {"time": time, "strength": strength, "first": first, "second": second}
+    a, b = broadcast(_one_mode, given, out=((), ()))
     return a, b
 
 
@@ -79,27 +80,7 @@ def balanced_mode(time: Any, strength: Any, start: Any, depth: int = 2) -> Any:
     def solve(time: Floats, strength: Floats, start: Floats) -> tuple[Floats, ...]:
         return (_balanced(time, strength, start, L),)
 
-    return _broadcast(solve, 1, time=time, strength=strength, start=start)[0]
-
-
-def _broadcast(solve: Callable[..., tuple[Floats, ...]], results: int, **given: Any) -> Any:
-    """Call with arrays; labelled arguments make labelled results."""
-    for name, value in given.items():
-        if name != "time":
-            as_floats(name, value, "a number or an array of numbers")
-    if np.any(~(np.asarray(given["time"], dtype=float) >= 0)):
-        raise ProblemError("time", "must be >= 0", repr(given["time"])[:80], "")
-    if not any(map(is_labelled, given.values())):
-        return solve(**{name: np.asarray(v, dtype=float) for name, v in given.items()})
-    import xarray as xr
-
-    def call(*values: Any) -> Any:
-        found = solve(**dict(zip(given, map(np.asarray, values), strict=True)))
-        return found if results > 1 else found[0]
-
-    plain = [v if is_labelled(v) else np.asarray(v, dtype=float) for v in given.values()]
-    found = xr.apply_ufunc(call, *plain, output_core_dims=[[]] * results)
-    return found if isinstance(found, tuple) else (found,)
+    return broadcast(solve, {"time": time, "strength": strength, "start": start})[0]
 
 
 def _one_mode(time: Floats, strength: Floats, first: Floats, second: Floats) -> tuple[Any, ...]:
