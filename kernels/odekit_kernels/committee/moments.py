@@ -50,9 +50,9 @@ def chain(name: str, end: Any) -> Any:
     """
     # Written out with the arguments by name, for numba has no list of functions: as closures in
     # closures, with arguments in a tuple, a right-hand side took 7 % more at K = P = 2, and lanes
-    # of linear units rounded otherwise. The module's name keeps it out of the cache on disk, whose
-    # key is a function's name and bytecode.
-    names: dict[str, Any] = {"__name__": "chain", "end": end}
+    # of linear units rounded otherwise. Kernels come from the cache on disk only where all that they
+    # call is a function of a module, and no two there may have one name.
+    names: dict[str, Any] = {"__name__": __name__, "end": end}
     rest, lines = "", []
     for code, row in enumerate(activations.TABLE):
         function = getattr(import_module(f"{activations.__name__}.{row.name}"), name)
@@ -60,8 +60,8 @@ def chain(name: str, end: Any) -> Any:
         rest = ", ".join(signature(getattr(function, "py_func", function)).parameters)
         lines += [f" if activation == {code}:", f"  return {row.name}({rest})"]
     lines.append(f" return end(activation, {rest})")
-    exec("\n".join([f"def call(activation, {rest}):", *lines]), names)
-    return inner(names["call"])
+    exec("\n".join([f"def {name}(activation, {rest}):", *lines]), names)
+    return inner(names[name])
 
 
 @inner
