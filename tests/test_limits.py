@@ -16,7 +16,7 @@ import odekit as ok
 from odekit import cli
 from odekit.cli import DONE, main
 from odekit.integrate.options import SolverOptions
-from odekit.sweeps import chunks, grid, workload
+from odekit.sweeps import chunks, grid
 from odekit.verbs.scenario import parse_scenario
 from sweeps import StopAfter, assert_same, labelled, sweep
 from test_checkpoint import committee
@@ -69,7 +69,9 @@ def test_too_many_durations_need_times():
 
 def test_a_store_that_no_disk_holds_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: Full())
-    with pytest.raises(ok.ProblemError, match=r"`store` .* room for .*GiB, got .* with 0.0 GiB free"):
+    with pytest.raises(
+        ok.ProblemError, match=r"`store` .* room for .*GiB, got .* with 0.0 GiB free"
+    ):
         ok.solve(sweep(), store=tmp_path / "g.zarr")
 
 
@@ -274,7 +276,8 @@ def test_the_work_counted_is_that_of_the_problem():
         for d in (1.0, 100.0)
     )
     assert 5 < short / long < 200
-    assert workload.moments(wide(8)) == 8 * 9 * 16 * 17 // 4
+    problem = wide(8)
+    assert problem.system.cost(problem) == 8 * 9 * 16 * 17 // 4
 
 
 def test_a_store_is_resumed_with_another_chunk_size(tmp_path):

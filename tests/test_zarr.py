@@ -89,12 +89,18 @@ def test_targets_are_not_replaced_unless_told(stored, tmp_path):
 # ---------------------------------------------------------------------------------------- resume
 
 
+def of_solve(problem, times):
+    """What `solve` says of such a run."""
+    words = {**SolverOptions().to_dict(), "t_eval": times.tolist()}
+    return prepare(problem, ("odekit_solver", words))
+
+
 def interrupted_grid(path):
     """A sweep that is asked to stop after three chunks."""
     problem = sweep()
     options, times = SolverOptions(), np.linspace(0.0, 2.0, 5)
     sizes = {"draw": 4, "eta": 6}
-    target = ZarrTarget(prepare(problem, options, times), times, sizes, path, False)
+    target = ZarrTarget(of_solve(problem, times), times, sizes, path, False)
     grid = Grid(problem, sizes, options, times, target, threads=1, chunk_size=5)
     return grid.run(StopWhen(path.with_name("grid.zarr.part"), 3))
 
@@ -121,7 +127,7 @@ def test_an_interrupted_store_returns_what_is_finished_and_resumes(tmp_path):
             super().keep(number, done)
 
     times, sizes = np.linspace(0.0, 2.0, 5), {"draw": 4, "eta": 6}
-    target = Watched(prepare(sweep(), SolverOptions(), times), times, sizes, path, False)
+    target = Watched(of_solve(sweep(), times), times, sizes, path, False)
     whole = Grid(sweep(), sizes, SolverOptions(), times, target, threads=1).run(StopAfter(10**9))
     assert len(kept) == len(Chunking(sizes, chunk_shape(sizes, 5))) - len(records)
     assert_same(whole, ok.solve(sweep(), t_eval=times))
@@ -327,7 +333,7 @@ def test_what_is_left_of_a_published_store_does_no_harm(tmp_path):
 
 def test_two_runs_do_not_write_to_one_store(tmp_path):
     times, sizes = np.linspace(0.0, 2.0, 5), {"draw": 4, "eta": 6}
-    result = prepare(sweep(), SolverOptions(), times)
+    result = of_solve(sweep(), times)
     first = ZarrTarget(result, times, sizes, tmp_path / "g.zarr", False)
     with pytest.raises(ok.CheckpointError, match="another run"):
         ok.solve(sweep(), t_eval=times, store=tmp_path / "g.zarr")
