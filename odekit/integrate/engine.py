@@ -281,7 +281,8 @@ class Engine:
         fixed = (memory, counters, plan, batch, pair, limits, queue, todo, quota)
         while not advance_explicit(*fixed):
             if self._stopped():
-                return self._put_back(memory, counters, plan, batch)
+                self._put_back(memory, counters, plan, batch)
+                return
 
     def _implicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         memory, counters, queue = _group(plan, todo)
@@ -292,7 +293,8 @@ class Engine:
         fixed = (memory, counters, plan, batch, RODAS5P, limits, queue, todo, quota, scratch, work)
         while not advance_implicit(*fixed):
             if self._stopped():
-                return self._put_back(memory, counters, plan, batch)
+                self._put_back(memory, counters, plan, batch)
+                return
 
     def _put_back(self, *group: Any) -> None:
         """Keep what was reached; where that is to be compiled, it is not what is to stop."""

@@ -50,8 +50,8 @@ def chain(name: str, end: Any) -> Any:
     """
     # Written out with the arguments by name, for numba has no list of functions: as closures in
     # closures, with arguments in a tuple, a right-hand side took 7 % more at K = P = 2, and lanes
-    # of linear units rounded otherwise. Kernels come from the cache on disk only where all that they
-    # call is a function of a module, and no two there may have one name.
+    # of linear units rounded otherwise. Kernels come from the cache on disk only where all that
+    # they call is a function of a module, and no two there may have one name.
     names: dict[str, Any] = {"__name__": __name__, "end": end}
     rest, lines = "", []
     for code, row in enumerate(activations.TABLE):
