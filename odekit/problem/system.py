@@ -170,13 +170,13 @@ class System(ABC):
         """Moments I4 that a right-hand side takes, at 5 ns each, or what takes as long."""
 
     @abstractmethod
-    def numbers(self, problem: Any) -> int:
+    def start_size(self, problem: Any) -> int:
         """Numbers that one trajectory starts from."""
 
     # ------------------------------------------------------------------------------ finite networks
 
     def simulation(self) -> Any:
-        """What trains finite networks: `plan`, `course` and `train_fleet`, as the committee's."""
+        """What trains finite networks: `experiment`, `course` and `train_fleet`, as the committee's."""
         rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
         raise ProblemError("problem", rule, self.kind, "")
 

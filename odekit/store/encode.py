@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["CHECKSUMS", "Item", "Plan", "checksum", "encode"]
+__all__ = ["CHECKSUMS", "Encoded", "Item", "checksum", "encode"]
 
 CHECKSUMS = "odekit_checksums"
 """Global attribute with a checksum of each variable; only the file has it."""
@@ -48,7 +48,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Encoded:
     """A whole file, ready to be written without a decision left."""
 
     sizes: dict[str, int]
@@ -69,7 +69,7 @@ def checksum(dims: tuple[str, ...], values: Any) -> str:
     return f"crc32:{zlib.crc32(body.data, zlib.crc32(head)):08x}"
 
 
-def encode(ds: xr.Dataset, refuse: Refuse) -> Plan:
+def encode(ds: xr.Dataset, refuse: Refuse) -> Encoded:
     """Make all decisions about a file.
 
     Parameters
@@ -81,7 +81,7 @@ def encode(ds: xr.Dataset, refuse: Refuse) -> Plan:
 
     Returns
     -------
-    Plan
+    Encoded
     """
     for dim in ds.dims:
         _check_name("the dimension", dim, refuse)
@@ -91,7 +91,7 @@ def encode(ds: xr.Dataset, refuse: Refuse) -> Plan:
     _note_coordinates(ds, items, attrs)
     sums = {item.name: checksum(item.dims, item.values) for item in items}
     attrs[CHECKSUMS] = json.dumps(sums).encode()
-    return Plan(sizes, items, attrs)
+    return Encoded(sizes, items, attrs)
 
 
 def _item(name: str, variable: xr.Variable, sizes: dict[str, int], refuse: Refuse) -> Item:

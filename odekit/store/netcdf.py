@@ -21,7 +21,7 @@ import xarray as xr
 from odekit.base.errors import OdekitError, ProblemError, StoreError
 from odekit.dataset.assemble import variables_in
 from odekit.dataset.provenance import SCHEMA_VERSION, problem_of
-from odekit.store.encode import CHECKSUMS, Item, Plan, checksum, encode
+from odekit.store.encode import CHECKSUMS, Encoded, Item, checksum, encode
 from odekit.store.files import (
     as_path,
     check_folder_target,
@@ -99,19 +99,19 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str], overwrite: bool = False) 
         ) from None
     if zarr:
         return save_folder(ds, target, overwrite)
-    plan = encode(ds, lambda reason: StoreError(path, reason))
+    encoded = encode(ds, lambda reason: StoreError(path, reason))
     with LOCK:
-        write_atomic(target, lambda temporary: _write(plan, temporary))
+        write_atomic(target, lambda temporary: _write(encoded, temporary))
     return target
 
 
-def _write(plan: Plan, path: Path) -> None:
+def _write(encoded: Encoded, path: Path) -> None:
     with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
         file.set_fill_off()
-        file.setncatts(plan.attrs)
-        for name, size in plan.sizes.items():
+        file.setncatts(encoded.attrs)
+        for name, size in encoded.sizes.items():
             file.createDimension(name, size)
-        for item in plan.items:
+        for item in encoded.items:
             _write_item(file, item)
 
 

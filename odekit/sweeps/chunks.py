@@ -105,7 +105,7 @@ def chunk_shape(sizes: Mapping[str, int], runs: int) -> dict[str, int]:
 def most_runs(problem: AnyProblem, rows: int) -> int:
     """Trajectories whose results fit into one chunk, and whose starts into one message."""
     each = sum(spec.nbytes for spec in specs(problem, rows).values())
-    start = 8 * problem.system.numbers(problem)
+    start = 8 * problem.system.start_size(problem)
     return max(1, min(MOST_RUNS, MOST_BYTES // each, MOST_SENT // start))
 
 

@@ -55,7 +55,7 @@ def check_work(problem: AnyProblem, options: SolverOptions, sizes: Mapping[str, 
             f"some {seconds:.0f} seconds, for {problem.system.cost(problem)} moments",
             "Take fewer units; `gradient_flow` needs far fewer moments.",
         )
-    variables = problem.system.numbers(problem)
+    variables = problem.system.start_size(problem)
     if options.method in IMPLICIT and variables > MOST_IMPLICIT:
         rule = f"must be explicit for more than {MOST_IMPLICIT} variables"
         given = f"{options.method!r} for {variables}: {32 * variables**2 / 2**30:.0f} GiB"

@@ -36,7 +36,7 @@ class Request(NamedTuple):
 Requests = Generator[Request, None, None]
 
 
-class Plan(Protocol):
+class Experiment(Protocol):
     """What is common to all networks of a simulation."""
 
     @property
@@ -60,7 +60,7 @@ class Plan(Protocol):
         """Whether labels are given, so that the state does not know the error."""
 
 
-class Network(Protocol):
+class Trainee(Protocol):
     """A network that is trained."""
 
     def enter(self, index: int) -> None:
@@ -93,7 +93,7 @@ class Trajectory:
     ----------
     problem : AnyProblem
         With plain numbers.
-    plan : Plan
+    experiment : Experiment
     points : Points
         Its packing.
     build : callable
@@ -101,10 +101,10 @@ class Trajectory:
     """
 
     def __init__(
-        self, problem: AnyProblem, plan: Plan, points: Any, build: Callable[[], Network]
+        self, problem: AnyProblem, experiment: Experiment, points: Any, build: Callable[[], Trainee]
     ) -> None:
-        self.problem, self.plan, self.build = problem, plan, build
-        self.points, self.N = points, plan.input_dim
+        self.problem, self.experiment, self.build = problem, experiment, build
+        self.points, self.N = points, experiment.input_dim
         self.record = Record(1, len(problem.phases), len(points.tasks))
         self.t: list[float] = []
         self.y: list[Floats] = []
@@ -132,7 +132,7 @@ class Trajectory:
         """Go through all phases; whoever iterates takes the steps, before asking for more."""
         self.stop = stop
         self.network = self.build()
-        if self.plan.times is None or self.plan.times[0] == 0.0:
+        if self.experiment.times is None or self.experiment.times[0] == 0.0:
             self._emit(0.0)
         begin = 0.0
         for i, phase in enumerate(self.problem.phases):
@@ -152,7 +152,7 @@ class Trajectory:
         end = begin + float(phase.duration)
         last = max(round(end * self.N), self.step)
         watched = [(self.points.tasks.index(n), level) for n, level in phase.thresholds.items()]
-        every = max(1, round(self.plan.check_every * self.N)) if watched else max(last, 1)
+        every = max(1, round(self.experiment.check_every * self.N)) if watched else max(last, 1)
         self._set_due(begin, float(phase.duration), last, bool(watched))
         started, below = self.step, bool(watched) and self._below(watched)
         while not below and self._emit_due() and self.step < last:
@@ -184,7 +184,7 @@ class Trajectory:
 
     def _targets(self, begin: float, duration: float) -> Floats:
         """Times of the rows in a phase: those of `odekit.solve`."""
-        times, end = self.plan.times, begin + duration
+        times, end = self.experiment.times, begin + duration
         if times is None:
             times = np.unique(begin + default_times(duration))
             times[-1] = end
@@ -214,7 +214,7 @@ class Trajectory:
     def _below(self, watched: list[tuple[int, float]]) -> bool:
         """Whether every watched task's error is at its threshold: measured, if inputs are given."""
         errors = self._errors(self.network.state()[None])[0]
-        if self.plan.measured:
+        if self.experiment.measured:
             errors = self.network.measured_errors()
         return all(errors[s] <= level for s, level in watched)
 
@@ -224,7 +224,7 @@ class Trajectory:
         self.t_last = t
         self.outcomes.append(ended(below, bool(watched), failed))
         self.ends.append((t, self.network.state(), self.network.measured_errors()))
-        if not failed and self.plan.times is None and self.t[-1] < t:
+        if not failed and self.experiment.times is None and self.t[-1] < t:
             self._emit(t)
 
     # ------------------------------------------------------------------------------ the result
@@ -247,15 +247,15 @@ class Trajectory:
         record.status[0], record.t_last[0], record.steps[0] = self.status, self.t_last, self.step
         for i, (end, y, measured) in enumerate(self.ends):
             # No overlap knows given labels: the error is what was measured.
-            errors = measured if self.plan.labelled else self._errors(y[np.newaxis])[0]
+            errors = measured if self.experiment.labelled else self._errors(y[np.newaxis])[0]
             record.close(0, i, end, self.outcomes[i], errors)
         rows = np.array(self.y).reshape(t.size, -1)
         found = {**self.points.arrays(rows[np.newaxis]), **record.arrays(t)}
         arrays = {n: v[0] for n, v in found.items() if n not in ("n_jac", "method")}
         arrays |= {"time": t, "generalization_error": self._errors(rows)}
-        if self.plan.measured:
+        if self.experiment.measured:
             arrays["test_error"] = np.array(self.measured).reshape(t.size, -1)
-        if self.plan.labelled:
+        if self.experiment.labelled:
             arrays["generalization_error"] = arrays["test_error"]
         del self.network
         return arrays

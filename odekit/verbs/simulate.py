@@ -137,7 +137,7 @@ def simulate(
         raise ProblemError("problem", "must be a Problem", repr(problem)[:80], "")
     twin = problem.system.simulation()
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
-    plan = twin.plan(
+    experiment = twin.experiment(
         problem,
         input_dim=input_dim,
         times=None if t_eval is None else output_times("t_eval", t_eval, total),
@@ -152,21 +152,21 @@ def simulate(
         1 if replicas is None else count("replicas", replicas, most=2**20)
     )
     workers = count("threads", (os.cpu_count() or 1) if threads is None else threads, most=2**16)
-    words = {"seed": int(seed), "replicas": replicas, **plan.words}
+    words = {"seed": int(seed), "replicas": replicas, **experiment.words}
     more = {} if replicas is None else {REPLICA: (len(seeds), np.arange(len(seeds)))}
     result = prepare(
         problem,
         (SIMULATION, {k: v for k, v in words.items() if v is not None}),
-        f"stochastic gradient descent in N = {plan.input_dim} dimensions",
+        f"stochastic gradient descent in N = {experiment.input_dim} dimensions",
         more_axes=more,
     )
     group = twin.train_fleet if device == "cuda" else None
     seconds = None if max_seconds is None else float(positive("max_seconds", max_seconds))
     train = partial(_train, workers=workers, group=group, progress=progress, seconds=seconds)
     if result.axes:
-        arrays = _train_all(problem, result.axes, plan, seeds, twin, train)
+        arrays = _train_all(problem, result.axes, experiment, seeds, twin, train)
     else:
-        arrays = train([twin.course(problem, plan, seeds[0])])[0]
+        arrays = train([twin.course(problem, experiment, seeds[0])])[0]
     ds = result.dataset(arrays, arrays.pop("time"))
     warn_unless_completed(ds)
     return ds
@@ -175,21 +175,21 @@ def simulate(
 def _train_all(
     problem: AnyProblem,
     found: Mapping[str, Axis],
-    plan: Any,
+    experiment: Any,
     seeds: Sequence[np.random.SeedSequence],
     twin: Any,
     train: Callable[[list[Trajectory]], list[Any]],
 ) -> dict[str, Any]:
     """Every network of every point of a sweep, on one time axis."""
-    times = plan.times
+    times = experiment.times
     if times is None:
         times = common_times(problem, {d: a for d, a in found.items() if d != REPLICA})
-    plan = replace(plan, times=times)
+    experiment = replace(experiment, times=times)
     places, networks = [], []
     for place, index in points(found):
         places.append(place)
         seed = seeds[index.pop(REPLICA, 0)]
-        networks.append(twin.course(at(problem, index), plan, seed))
+        networks.append(twin.course(at(problem, index), experiment, seed))
     table: dict[str, Any] = {"time": times}
     shape, known = tuple(size for size, _ in found.values()), variables_of(problem)
     timed = {name for name, variable in known.items() if "time" in variable.dims}

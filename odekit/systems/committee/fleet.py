@@ -12,7 +12,7 @@ from odekit.systems.committee.activations import COMPILED
 from odekit.training.course import Request, Trajectory
 
 if TYPE_CHECKING:
-    from odekit.systems.committee.network import Plan
+    from odekit.systems.committee.network import Experiment
 
 MOST_NUMBERS = 2**29
 """Weights and what goes with them on the GPU at a time: 4 GiB."""
@@ -81,6 +81,6 @@ def _launch(network: Trajectory, requests: Sequence[Request | None]) -> None:
     from odekit_kernels.committee.sgd.cuda import train_many
 
     asked = [r for r in requests if r is not None]
-    first, plan = asked[0], cast("Plan", network.plan)
+    first, experiment = asked[0], cast("Experiment", network.experiment)
     rules, memories = [r.lesson.rule for r in asked], [r.lesson.memory for r in asked]
-    train_many(first.steps, *first.rates, plan.trainer.g, rules, memories)
+    train_many(first.steps, *first.rates, experiment.trainer.g, rules, memories)

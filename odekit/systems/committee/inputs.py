@@ -53,7 +53,7 @@ class Samples:
         return self.rows[own], self.labels[task, own] if self.labels.size else self.labels[task]
 
 
-def prepare(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> Samples:
+def samples_of(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> Samples:
     """Check given inputs and labels, and bring them into the form of a simulation."""
     choice("preprocess", preprocess, PREPROCESSING)
     tasks = list(problem.tasks)

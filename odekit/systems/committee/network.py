@@ -25,7 +25,7 @@ _ONE_COMPILES = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Plan:
+class Experiment:
     """What is common to all networks of a simulation.
 
     Attributes
@@ -78,14 +78,14 @@ class Lesson(NamedTuple):
     memory: Memory
 
 
-class Network:
+class CommitteeNetwork:
     """Weights with the problem's overlaps, readouts, random numbers, and penalties on them.
 
     Parameters
     ----------
     points : CommitteePoints
         Of a problem with plain numbers.
-    plan : Plan
+    experiment : Experiment
     seed : numpy.random.SeedSequence
         Of this network alone.
 
@@ -95,9 +95,11 @@ class Network:
         Number of tasks whose error is measured on given inputs: all or none.
     """
 
-    def __init__(self, points: CommitteePoints, plan: Plan, seed: np.random.SeedSequence) -> None:
-        self.points, self.problem, self.plan = points, points.problem, plan
-        self.N = plan.input_dim
+    def __init__(
+        self, points: CommitteePoints, experiment: Experiment, seed: np.random.SeedSequence
+    ) -> None:
+        self.points, self.problem, self.experiment = points, points.problem, experiment
+        self.N = experiment.input_dim
         frame, drawn = (_child(seed, i) for i in range(2))
         W, B = realise(self.problem.state, self.N, frame)
         self.W, self.B = padded(W), padded(B)
@@ -107,7 +109,7 @@ class Network:
         none = np.zeros((0, self.W.shape[1]))
         self.F, self.Fa = none, none
         self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
-        self.measured = 0 if self.plan.samples is None else len(self.points.tasks)
+        self.measured = 0 if self.experiment.samples is None else len(self.points.tasks)
 
     def state(self) -> Floats:
         """Order parameters of the network as it is."""
@@ -120,7 +122,7 @@ class Network:
 
     def measured_errors(self) -> Floats:
         """Half the mean squared error of each task over the given samples, shape (tasks,)."""
-        samples, g = self.plan.samples, self.plan.trainer.value
+        samples, g = self.experiment.samples, self.experiment.trainer.value
         found = np.empty(self.measured)
         for s in range(self.measured):
             assert samples is not None
@@ -149,7 +151,7 @@ class Network:
         self.v[:] = self.points.unpack(y[0])[2]
 
     def _samples_fisher(self) -> bool:
-        return self.plan.fisher_samples is not None or self.plan.samples is not None
+        return self.experiment.fisher_samples is not None or self.experiment.samples is not None
 
     def _hold(self, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
         """Add a consolidation to the penalties: weights in all by F, and by F times the copy."""
@@ -162,8 +164,8 @@ class Network:
 
     def _sampled_fisher(self, task: str, head: int) -> tuple[Floats, Floats]:
         """Diagonal Fisher information of a task's output and E[g²], over fresh samples."""
-        samples = self.plan.samples
-        count = self.plan.fisher_samples
+        samples = self.experiment.samples
+        count = self.experiment.fisher_samples
         if count is None:
             assert samples is not None
             count = int(samples.count[self.points.tasks.index(task)])
@@ -171,7 +173,7 @@ class Network:
         rule = self.rule(type(phase)(task, phase.duration, learning_rate=0.0))
         memory = self.memory(1, rule)
         F, I2 = np.empty_like(self.W), np.empty(len(self.W))
-        t = self.plan.trainer
+        t = self.experiment.trainer
         t.squared_slopes(count, head, t.g, t.dg, rule, memory, F, I2)
         return F, I2
 
@@ -180,7 +182,7 @@ class Network:
         frame, _ = self.points.start()
         system = self.points.committee(phase, frame)
         places = [self.points.tasks.index(name) for name in phase.mixture]
-        read = (system.u != 0).any(axis=0) & (not self.plan.labelled)
+        read = (system.u != 0).any(axis=0) & (not self.experiment.labelled)
         return Rule(
             N=self.N,
             B=np.ascontiguousarray(self.B[read]),
@@ -200,7 +202,7 @@ class Network:
 
     def _samples_of(self, places: list[int]) -> dict[str, Any]:
         """The kernel's view of given inputs of some tasks, or of none."""
-        samples, S = self.plan.samples, len(places)
+        samples, S = self.experiment.samples, len(places)
         if samples is None:
             none, zero = np.zeros((0, self.W.shape[1])), np.zeros(S, dtype=np.int64)
             return {"inputs": none, "labels": np.zeros((S, 0)), "first": zero, "size": zero}
@@ -222,7 +224,7 @@ class Network:
 
     def train(self, steps: int, rates: tuple[Floats, Floats], lesson: Lesson) -> None:
         """Take steps of SGD."""
-        t = self.plan.trainer
+        t = self.experiment.trainer
         with _ONE_COMPILES:  # no steps: only so that no two threads compile the loop at once
             t.train(0, *rates, t.g, t.dg, lesson.rule, lesson.memory)
         t.train(steps, *rates, t.g, t.dg, lesson.rule, lesson.memory)

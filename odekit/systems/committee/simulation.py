@@ -11,15 +11,15 @@ from odekit.base.checks import count
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import at, axes, points
 from odekit.systems.committee.fleet import check_gpu, train_fleet
-from odekit.systems.committee.inputs import Samples, prepare
-from odekit.systems.committee.network import Network, Plan
+from odekit.systems.committee.inputs import Samples, samples_of
+from odekit.systems.committee.network import CommitteeNetwork, Experiment
 from odekit.systems.committee.points import CommitteePoints
 from odekit.systems.committee.problem import Problem
 from odekit.systems.committee.trainer import trainer
 from odekit.systems.committee.weights import realise
 from odekit.training.course import Trajectory
 
-__all__ = ["course", "plan", "train_fleet"]
+__all__ = ["course", "experiment", "train_fleet"]
 
 MOST_INPUTS = 2**27
 """Most numbers in the inputs of one step, 1 GiB."""
@@ -27,7 +27,7 @@ MOST_STEPS = 2**53
 """Three centuries at a microsecond each; beyond it the time of a step has no double of its own."""
 
 
-def plan(
+def experiment(
     problem: Problem,
     *,
     input_dim: int | None,
@@ -38,12 +38,12 @@ def plan(
     preprocess: str,
     fisher_samples: int | None,
     device: str,
-) -> Plan:
+) -> Experiment:
     """What all networks have in common, checked."""
     check_gpu(device, problem.activation)
     if inputs is None and (labels is not None or preprocess != "none"):
         raise ProblemError("inputs", "must be given with `labels` and `preprocess`", "None", "")
-    samples = None if inputs is None else prepare(problem, inputs, labels, preprocess)
+    samples = None if inputs is None else samples_of(problem, inputs, labels, preprocess)
     if fisher_samples is not None:
         fisher_samples = count("fisher_samples", fisher_samples, most=2**53)
     N = _dimension(problem, input_dim, samples)
@@ -55,7 +55,7 @@ def plan(
             f"{total:g}, {total * N:.3g} steps",
             "Steps are duration · N, about a microsecond each: shorten the phases or lower N.",
         )
-    return Plan(
+    return Experiment(
         input_dim=N,
         times=times,
         check_every=check_every,
@@ -65,10 +65,12 @@ def plan(
     )
 
 
-def course(problem: Problem, plan: Plan, seed: np.random.SeedSequence) -> Trajectory:
+def course(problem: Problem, experiment: Experiment, seed: np.random.SeedSequence) -> Trajectory:
     """One network, to be trained through all phases."""
     packing = CommitteePoints(problem, {}, derivatives=False)
-    return Trajectory(problem, plan, packing, lambda: Network(packing, plan, seed))
+    return Trajectory(
+        problem, experiment, packing, lambda: CommitteeNetwork(packing, experiment, seed)
+    )
 
 
 def _dimension(problem: Problem, input_dim: int | None, samples: Samples | None) -> int:

@@ -87,7 +87,7 @@ class Committee(System):
             return K * D * (D + 1) // 6
         return K * (K + 1) * D * (D + 1) // 4
 
-    def numbers(self, problem: Problem) -> int:
+    def start_size(self, problem: Problem) -> int:
         """Numbers that one trajectory starts from."""
         K, P = problem.state.student, problem.state.teacher
         return K * (K + P) + P * P + len(problem.heads) * K

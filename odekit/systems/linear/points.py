@@ -39,7 +39,7 @@ def paths_of(network: Network) -> Any:
     return gated.make_paths([network.shape(e) for e in edges], steps, ends)
 
 
-def numbers(problem: LinearProblem) -> int:
+def start_size(problem: LinearProblem) -> int:
     """Numbers that one trajectory starts from."""
     paths = paths_of(problem.network)
     return int((paths.rows * paths.cols).sum()) + len(problem.tasks) * table_size(paths)

@@ -84,11 +84,11 @@ class Linear(System):
         network = problem.network
         return int(sum(math.prod(network.shape(edge)) for edge in network.edges)) ** 2 // 8 + 1
 
-    def numbers(self, problem: LinearProblem) -> int:
+    def start_size(self, problem: LinearProblem) -> int:
         """Numbers that one trajectory starts from."""
-        from odekit.systems.linear.points import numbers
+        from odekit.systems.linear.points import start_size
 
-        return numbers(problem)
+        return start_size(problem)
 
     def words(self, problem: LinearProblem) -> Iterator[str]:
         """The problem in a few lines."""

@@ -72,7 +72,7 @@ class Outside(System):
         n = problem.count
         return max(len(phase.mixture) for phase in problem.phases) * (SMALL + n * n // 5)
 
-    def numbers(self, problem: DeclaredProblem) -> int:
+    def start_size(self, problem: DeclaredProblem) -> int:
         """Numbers that one trajectory starts from."""
         from odekit.systems.outside.probe import layouts
 
