@@ -82,7 +82,9 @@ def test_what_is_not_finished_says_so(tmp_path, capsys):
     path = tmp_path / "grid.zarr"
     interrupted_grid(path)
     for name in (path, tmp_path / "grid.zarr.part"):
-        for command in (["show"], ["validate"], ["plot", "-o", str(tmp_path / "p.png")]):
+        assert cli.main(["show", str(name)]) == 0
+        assert "Unfinished" in capsys.readouterr().out
+        for command in (["validate"], ["plot", "-o", str(tmp_path / "p.png")]):
             assert cli.main([command[0], str(name), *command[1:]]) == 3
             assert "is not finished" in capsys.readouterr().err
 

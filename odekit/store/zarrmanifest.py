@@ -9,7 +9,6 @@ the attribute of its name says in the root that there is one.
 from __future__ import annotations
 
 import json
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,11 +65,10 @@ def _ends(folder: Path, counts: tuple[int, ...]) -> Iterator[str]:
 
 
 def write(path: Path, counts: Counts) -> None:
-    """Put the manifest into a finished folder."""
+    """Put the manifest into a finished folder that has none."""
     import zarr
     from zarr.codecs import Crc32cCodec
 
-    shutil.rmtree(path / MANIFEST, ignore_errors=True)
     group = zarr.open_group(path, mode="r+", zarr_format=3, use_consolidated=False)
     group.attrs[MANIFEST] = _VERSION
     text = np.frombuffer(json.dumps(gather(path, counts)).encode(), np.uint8)

@@ -174,7 +174,13 @@ def publish(written: Path, target: Path, overwrite: bool) -> None:
     for file in written.rglob("*"):
         if is_leftover(file):
             file.unlink(missing_ok=True)
-    write(written, counts_of(check_tree(written, max_bytes=2**62)))
+    # Where writing it once failed, as on a full disk, half of one is there.
+    shutil.rmtree(written / MANIFEST, ignore_errors=True)
+    counts = counts_of(check_tree(written, max_bytes=2**62))
+    try:
+        write(written, counts)
+    except OSError as error:
+        raise StoreError(target, f"could not be written ({error})") from error
     if hasattr(os, "sync"):
         os.sync()
     check_folder_target(target, overwrite)
