@@ -34,15 +34,30 @@ def huge():
 
 
 def test_a_number_of_points_beyond_int64_is_refused(huge):
-    with pytest.raises(ok.ProblemError, match="more than the memory") as error:
+    with pytest.raises(
+        ok.ProblemError, match=r"at most 100000000 points .* got 73786976294838206464"
+    ):
         ok.solve(huge, t_eval=[0.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def long():
+    """As many points as may be, and so many rows that neither memory nor a disk holds them."""
+    return swept(400), np.linspace(0.0, 1.0, 100_000)
+
+
+def test_no_memory_holds_them(long):
+    problem, rows = long
+    with pytest.raises(ok.ProblemError, match="more than the memory") as error:
+        ok.solve(problem, t_eval=rows)
     assert error.value.argument == "store"
 
 
-def test_no_disk_holds_them_either(huge, tmp_path):
+def test_no_disk_holds_them_either(long, tmp_path):
     pytest.importorskip("zarr")
+    problem, rows = long
     with pytest.raises(ok.ProblemError, match="disk with room") as error:
-        ok.solve(huge, t_eval=[0.0, 1.0], store=tmp_path / "a.zarr")
+        ok.solve(problem, t_eval=rows, store=tmp_path / "a.zarr")
     assert error.value.argument == "store"
     assert "t_eval" in error.value.remedy
 

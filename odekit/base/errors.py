@@ -19,7 +19,7 @@ __all__ = [
 
 
 def printable(text: str) -> str:
-    """A text whose control characters are written out, so that no terminal obeys them.
+    r"""A text whose control characters are written out, so that no terminal obeys them.
 
     Line ends stay; so do the letters of every language. Bytes of file names that are no text, and
     marks that turn the direction of writing, are written out too.
