@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,3 +225,29 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
             "For unit 0 of two write frozen=[True, False].",
         )
     return tuple(bool(x) for x in given)
+
+
+def placed(phases: Sequence[Any]) -> Iterator[tuple[str, Phase]]:
+    """Every phase of a problem with its place in words; refuses what is none."""
+    if not phases:
+        raise ProblemError("phases", "must hold at least one Phase", "none", "")
+    for i, phase in enumerate(phases):
+        if not isinstance(phase, Phase):
+            raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
+        yield f"phases[{i}]", phase
+
+
+def check_phases(
+    phases: Sequence[Any], tasks: Mapping[str, Any], refused: Mapping[str, Any], why: str
+) -> None:
+    """Refuse phases with terms that a system lacks, given by default value, or unknown tasks."""
+    for where, phase in placed(phases):
+        for name, default in refused.items():
+            if getattr(phase, name) != default:
+                rule, value = f"must be left out: {why}", repr(getattr(phase, name))[:80]
+                raise ProblemError(f"{where}.{name}", rule, value, "")
+        for name in (*phase.mixture, *phase.thresholds):
+            if name not in tasks:
+                known = ", ".join(map(repr, tasks))
+                rule = f"must name a task of the problem ({known})"
+                raise ProblemError(f"{where}.tasks", rule, repr(name))

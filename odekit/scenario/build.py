@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from odekit.scenario.values import Axes, value
 Part = TypeVar("Part")
 
 
-class Builder:
+class Builder(ABC):
     """Build the parts of a scenario, taking down every mistake on the way; each system has its own.
 
     Parameters
@@ -32,9 +33,9 @@ class Builder:
         self.mistakes = mistakes
         self.axes: Axes = {}
 
+    @abstractmethod
     def problem(self, table: Any) -> Any:
         """The problem, or None if there is none to speak of."""
-        raise NotImplementedError
 
     def figure(self, table: Any, problem: Any, check: Callable[[Any, Any], None]) -> Any:
         """What the picture shows, if the scenario says so and `check` finds nothing against it."""

@@ -241,7 +241,7 @@ class ZarrTarget(_Target):
         from odekit.store.zarrstore import lay_out
 
         found = specs(self.result.problem, self.times.size)
-        self._check_disk(sum(spec.nbytes for spec in found.values()))
+        check_disk(self.target, size_of(self.result, self.times, self.sizes))
         room = {
             name: np.broadcast_to(
                 np.array(spec.unreached, dtype=spec.dtype), (*self.sizes.values(), *spec.shape)
@@ -254,17 +254,6 @@ class ZarrTarget(_Target):
         shutil.rmtree(making, ignore_errors=True)
         lay_out(making, self.result.dataset(room, self.times), chunks)
         making.rename(self.data)
-
-    def _check_disk(self, each: int) -> None:
-        needed = each * math.prod(self.sizes.values())
-        free = shutil.disk_usage(self.part).free
-        if needed > free:
-            raise ProblemError(
-                "store",
-                f"must be on a disk with room for {needed / 2**30:.1f} GiB",
-                f"{free / 2**30:.1f} GiB free",
-                "Ask for fewer rows with `t_eval`, or name another disk.",
-            )
 
     def keep(self, number: int, done: Done) -> None:
         """Note that a chunk is written."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from odekit.base.checks import MAX_UNITS
 from odekit.base.errors import ProblemError
-from odekit.problem.phase import Phase
+from odekit.problem.phase import Phase, placed
 from odekit.systems.committee.activations import node_counts, on_quadrature
 from odekit.systems.committee.problem import Task
 
@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 def check_problem(problem: Problem) -> None:
     """Raise on the first inconsistency between the parts of a problem."""
     _check_tasks(problem)
-    if not problem.phases:
-        raise ProblemError("phases", "must hold at least one Phase", "none", "")
-    for i, phase in enumerate(problem.phases):
-        if not isinstance(phase, Phase):
-            raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
-        _check_phase(problem, i, phase)
+    for i, (where, phase) in enumerate(placed(problem.phases)):
+        _check_phase(problem, i, where, phase)
     _check_size(problem)
     _check_accuracy(problem)
 
@@ -62,9 +58,8 @@ def _check_tasks(problem: Problem) -> None:
         _known(f"tasks[{name!r}].head", [problem.head_of(name)], problem.heads, "head")
 
 
-def _check_phase(problem: Problem, i: int, phase: Phase) -> None:
+def _check_phase(problem: Problem, i: int, where: str, phase: Phase) -> None:
     K = problem.state.student
-    where = f"phases[{i}]"
     _known(f"{where}.tasks", phase.mixture, problem.tasks, "task")
     _known(f"{where}.until", phase.thresholds, problem.tasks, "task")
     for target, source in (phase.copy_heads or {}).items():

@@ -74,6 +74,11 @@ def samples_of(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> S
     return Samples(x.shape[1], padded(x), first, count, known, words)
 
 
+def _centred(x: Any) -> Floats:
+    features = _matrix("x", x)
+    return np.asarray(features - features.mean(axis=0))
+
+
 def standardise(x: Any) -> Floats:
     """Features of mean 0 and variance 1; those that are constant are left out.
 
@@ -85,8 +90,7 @@ def standardise(x: Any) -> Floats:
     -------
     ndarray, shape (n, N)
     """
-    centred = _matrix("x", x)
-    centred = centred - centred.mean(axis=0)
+    centred = _centred(x)
     variance = np.mean(centred**2, axis=0)
     kept = variance > LEAST_VARIANCE * variance.max(initial=0.0)
     return np.asarray(centred[:, kept] / np.sqrt(variance[kept]))
@@ -105,8 +109,7 @@ def whiten(x: Any) -> Floats:
     -------
     ndarray, shape (n, N)
     """
-    centred = _matrix("x", x)
-    centred = centred - centred.mean(axis=0)
+    centred = _centred(x)
     vectors, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     kept = sizes**2 > LEAST_VARIANCE * sizes[0] ** 2
     return np.asarray(vectors[:, kept] * np.sqrt(len(centred)))

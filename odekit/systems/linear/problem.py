@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -10,13 +10,14 @@ from odekit.base.checks import array
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import Phase
+from odekit.problem.phase import Phase, check_phases
 from odekit.systems.linear.correlations import Correlations, checked
 from odekit.systems.linear.network import Network
 
 USED = ("tasks", "duration", "learning_rate", "until", "gradient_flow")
 REFUSED = {f.name: f.default for f in fields(Phase) if f.name not in USED}
 """Fields of a phase that a linear network has no use for, and their defaults."""
+NO_TERM = "the gradient flow of a linear network has no such term"
 COMMON = frozenset(["time", "task", "path", "mode", "phase_index"])
 
 
@@ -79,7 +80,7 @@ class LinearProblem(AnyProblem):
         object.__setattr__(self, "weights", self._checked_weights())
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         object.__setattr__(self, "phases", phases)
-        self._check_phases(phases)
+        check_phases(phases, self.tasks, REFUSED, NO_TERM)
         for dim in axes(self):
             if dim in self.network.names:
                 raise ProblemError(
@@ -100,27 +101,6 @@ class LinearProblem(AnyProblem):
             where = f"weights[{name!r}]"
             found[name] = array(where, self.weights[name], (end, start), shape, remedy)
         return found
-
-    def _check_phases(self, phases: Sequence[Any]) -> None:
-        if not phases:
-            raise ProblemError("phases", "must hold at least one Phase", "none", "")
-        for i, phase in enumerate(phases):
-            if not isinstance(phase, Phase):
-                raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
-            for name, default in REFUSED.items():
-                if getattr(phase, name) != default:
-                    raise ProblemError(
-                        f"phases[{i}].{name}",
-                        "must be left out: the gradient flow of a linear network has no such term",
-                        repr(getattr(phase, name))[:80],
-                        "",
-                    )
-            for name in (*phase.mixture, *phase.thresholds):
-                if name not in self.tasks:
-                    known = ", ".join(map(repr, self.tasks))
-                    raise ProblemError(
-                        f"phases[{i}].tasks", f"must name a task of the problem ({known})", name
-                    )
 
     @property
     def outline(self) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from odekit.base.checks import array, is_labelled, label, number
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import Phase
+from odekit.problem.phase import Phase, check_phases
 from odekit.systems.outside.declaration import Declaration
 from odekit.systems.outside.probe import check_functions
 
@@ -63,7 +63,7 @@ class DeclaredProblem(AnyProblem):
 
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         put("tasks", _checked_tasks(self.tasks))
-        _check_phases(phases, self.tasks)
+        check_phases(phases, self.tasks, REFUSED, "write such terms into `rhs`")
         self._check_names(phases)
         lengths = self._lengths(phases)
         own = self.declaration
@@ -175,23 +175,6 @@ def _checked_tasks(given: Any) -> dict[str, Any]:
             rule = "must be a mapping from parameters"
             raise ProblemError(f"tasks[{name!r}]", rule, repr(values)[:80], "")
     return dict(given)
-
-
-def _check_phases(phases: Sequence[Any], tasks: Mapping[str, Any]) -> None:
-    if not phases:
-        raise ProblemError("phases", "must hold at least one Phase", "none", "")
-    for i, phase in enumerate(phases):
-        if not isinstance(phase, Phase):
-            raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
-        for name, default in REFUSED.items():
-            if getattr(phase, name) != default:
-                rule = "must be left out: write such terms into `rhs`"
-                raise ProblemError(f"phases[{i}].{name}", rule, repr(getattr(phase, name))[:80])
-        for name in (*phase.mixture, *phase.thresholds):
-            if name not in tasks:
-                known = ", ".join(map(repr, tasks))
-                rule = f"must name a task of the problem ({known})"
-                raise ProblemError(f"phases[{i}].tasks", rule, repr(name))
 
 
 def _in_phases(name: str, phases: Sequence[Any]) -> bool:
