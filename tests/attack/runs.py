@@ -55,6 +55,10 @@ def serve() -> None:
             try:
                 KINDS[kind](Path(folder), float(seconds))
                 os._exit(0)
+            except KeyboardInterrupt:
+                # Before or after the run itself looks at signals: ended as Python ends then.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGINT)
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 os._exit(9)
