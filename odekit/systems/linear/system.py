@@ -96,6 +96,13 @@ class Linear(System):
 
         return words(problem)
 
+    def toml(self, problem: LinearProblem) -> str:
+        """The problem as a scenario's text."""
+        from odekit.scenario.write import scenario_text
+        from odekit.systems.linear.plain import written
+
+        return scenario_text(written(problem), problem.core_dims)
+
     def final_words(self, ds: xr.Dataset) -> Iterator[str]:
         """The last row of a run, errors excepted."""
         from odekit.systems.linear.words import final_words
