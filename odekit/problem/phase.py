@@ -158,7 +158,7 @@ class Phase:
         """Names and values of what is not at its default."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         usual = {f.name: f.default for f in fields(self)}
-        return [(n, brief(v)) for n, v in given.items() if v is not usual[n] and v != usual[n]]
+        return [(n, brief(v)) for n, v in given.items() if not _equal(v, usual[n])]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={v}' for n, v in self._said())})"
@@ -265,3 +265,8 @@ def check_phases(
                 known = ", ".join(map(repr, tasks))
                 rule = f"must name a task of the problem ({known})"
                 raise ProblemError(f"{where}.tasks", rule, repr(name))
+
+
+def _equal(value: Any, usual: Any) -> bool:
+    """Whether a field is at its default; a labelled array never is."""
+    return value is usual or (not is_labelled(value) and bool(np.all(value == usual)))
