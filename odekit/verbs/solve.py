@@ -192,7 +192,7 @@ def solve(
     if executor is None and found and device == "cuda":
         choose_device(device, 1)
     if not found:
-        with announced(progress):
+        with announced():
             ds = _single(problem, options.since(begin), times, saved, result, progress)
         ds = ds if store is None else _stored(ds, store, overwrite)
         warn_unless_completed(ds)
@@ -206,7 +206,7 @@ def solve(
     grid = Grid(
         problem, sizes, options, rows, target, workers, threads, chunk_size, progress, begin
     )
-    with Interrupts() as interrupts, announced(progress):
+    with Interrupts() as interrupts, announced():
         ds = grid.run(interrupts)
     warn_unless_completed(ds)
     return ds
