@@ -66,7 +66,7 @@ def solve(
     Parameters
     ----------
     problem : Problem, LinearProblem, or one that `odekit.system` made
-        Numbers in it that are `xarray.DataArray`s are swept over: their dims, other than the core
+        Numbers in it that are an `xarray.DataArray` are swept over: their dims, other than the core
         dims of the dataset, become dims of the result, broadcast by name.
     t_eval : array_like, shape (rows,), optional
         Times of the rows, in units of steps/N, cumulative over the phases, strictly increasing.
