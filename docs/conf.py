@@ -15,7 +15,7 @@ copyright = "the odekit developers"
 release = version = ok.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "site_pages",
     "sphinx.ext.autodoc",
@@ -24,7 +24,8 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinx_design",
 ]
-source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
+nb_execution_mode = "off"  # a test runs them
 exclude_patterns = ["_build", "examples/README.md"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
