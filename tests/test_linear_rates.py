@@ -1,4 +1,4 @@
-"""Learning rates and decays of each edge: the flow beside the loss's gradient, what is conserved."""
+"""Rates and decays of each edge: the flow beside the loss's gradient, what is conserved."""
 
 import numpy as np
 import pytest
@@ -319,7 +319,7 @@ def test_decay_of_deep_chains_keeps_where_they_began():
     np.testing.assert_allclose(ends, [0.783009, 0.0], atol=1e-6)
 
 
-# ------------------------------------------------------------------- descent, files, scenarios, words
+# ----------------------------------------------------------- descent, files, scenarios, words
 
 
 def test_descent_at_rates_of_edges():
@@ -375,8 +375,10 @@ xx = [[1.0, 0.0], [0.0, 1.0]]
 [[phases]]
 tasks = "main"
 duration = 1.0
-learning_rate = { W1 = { over = "eta", values = [0.0, 1.0] }, W2 = { times = [0.0, 1.0], values = [1.0, 0.1] } }
 weight_decay = { W2 = { over = "kappa", values = [0.0, 0.5, 1.0] } }
+[phases.learning_rate]
+W1 = { over = "eta", values = [0.0, 1.0] }
+W2 = { times = [0.0, 1.0], values = [1.0, 0.1] }
 """
     problem = parse_scenario(text).problem
     assert set(problem.phases[0].learning_rate) == {"W1", "W2"}
@@ -388,7 +390,7 @@ weight_decay = { W2 = { over = "kappa", values = [0.0, 0.5, 1.0] } }
     assert "weight decay 0 to 1 over kappa (W2)" in said
     for old, new, message in (
         ("W1 = {", "V1 = {", r"phases\[0\].learning_rate: must name edges of the network"),
-        ('W1 = { over = "eta", values = [0.0, 1.0] }, ', "", "must have a rate for every edge"),
+        ('W1 = { over = "eta", values = [0.0, 1.0] }', "", "must have a rate for every edge"),
         ("values = [0.0, 0.5, 1.0]", "values = [0.0, -0.5]", r"weight_decay.W2: must be >= 0"),
         ("values = [1.0, 0.1]", "values = [1.0, -0.1]", r"learning_rate.W2.values: must be >= 0"),
     ):
@@ -405,7 +407,7 @@ weight_decay = { W2 = { over = "kappa", values = [0.0, 0.5, 1.0] } }
         ),
         (
             {"learning_rate": {"W1": 1.0}},
-            r"`phases\[0\].learning_rate` must have a rate for every edge, got none for 'W2'. Write",
+            r"`phases\[0\].learning_rate` must have a rate for every edge, got none for 'W2'",
         ),
         ({"learning_rate": {"W1": 1.0, "W2": -1.0}}, r"`learning_rate\['W2'\]` must be >= 0"),
         ({"weight_decay": {"W1": -1.0}}, r"`weight_decay\['W1'\]` must be >= 0"),
