@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from odekit.base.checks import is_labelled
-from odekit.problem.phase import PENALTIES, Phase
+from odekit.problem.phase import PENALTIES, Phase, each
 from odekit.problem.schedule import Schedule
 
 MAX_UNITS = 6
@@ -29,6 +29,8 @@ def say(value: Any, core: Collection[str] = ()) -> str:
     """A value of the problem in a few characters; `core` names the dims that no sweep has."""
     if isinstance(value, Schedule):
         return f"from {value.values[0]:g} to {value.values[-1]:g}"
+    if isinstance(value, Mapping):
+        return _by_name(value)
     if is_labelled(value):
         swept = [str(d) for d in value.dims if d not in core]
         return f"{extent(value.values)} over {', '.join(swept)}" if swept else say(value.values)
@@ -38,6 +40,19 @@ def say(value: Any, core: Collection[str] = ()) -> str:
     if array.size > MAX_UNITS:
         return f"of {array.size}, {extent(array)}"
     return "(" + ", ".join(f"{x:.4g}" for x in array) + ")"
+
+
+def _by_name(values: Mapping[str, Any]) -> str:
+    """Values by name; names that share one stand together, the rest is counted where it is long."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        groups.setdefault(say(value), []).append(name)
+    parts = [
+        f"{said} ({', '.join(names[:MAX_UNITS])}{' ...' if len(names) > MAX_UNITS else ''})"
+        for said, names in groups.items()
+    ]
+    more = f" and {len(parts) - MAX_UNITS} more" if len(parts) > MAX_UNITS else ""
+    return ", ".join(parts[:MAX_UNITS]) + more
 
 
 def extent(values: Any) -> str:
@@ -56,7 +71,8 @@ def phase_words(phase: Phase) -> str:
     words += [f"batch {phase.batch_size}"] if phase.batch_size != 1 else []
     for name in PENALTIES:
         value = getattr(phase, name)
-        words += [f"{name.replace('_', ' ')} {say(value)}"] if np.any(value) else []
+        there = any(map(np.any, each(value)))
+        words += [f"{name.replace('_', ' ')} {say(value)}"] if there else []
     limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]
     words += [f"until {', '.join(limits)}"] if limits else []
     if phase.frozen is not None and any(phase.frozen):
