@@ -77,7 +77,10 @@ def _one(ds: xr.Dataset, problem: AnyProblem | None) -> Iterator[tuple[str, Iter
         return
     yield "Name", [_name(ds)]
     yield "State", _state(ds, problem)
-    yield "Error", [f"{t!s}: {float(ds.generalization_error.sel(task=t)):.8g}" for t in ds.task.values]
+    yield (
+        "Error",
+        [f"{t!s}: {float(ds.generalization_error.sel(task=t)):.8g}" for t in ds.task.values],
+    )
     yield "Stability", _stability(ds)
     yield "Rates", ["\n".join(_rates(ds))]
 
@@ -170,9 +173,8 @@ def _number(value: complex, zero: bool) -> str:
 
 def _sweep(ds: xr.Dataset, sweep: list[str]) -> Iterator[str]:
     """How many points have each status, name and index."""
-    there = ds if PLATEAU not in ds.dims else ds.where(np.isfinite(ds["start"]), drop=False)
-    known = np.isfinite(there["residual"]) | (there["status"] != Convergence.NO_START)
-    status = ds["status"].values[known.values]
+    status = ds["status"].values
+    status = status[np.isfinite(ds["start"].values)] if PLATEAU in ds.dims else status.ravel()
     yield f"{status.size} searches over {', '.join(f'{d} ({ds.sizes[d]})' for d in sweep)}"
     for code, count in zip(*np.unique(status, return_counts=True), strict=True):
         one = Convergence(int(code))
