@@ -194,7 +194,7 @@ def test_eigenvalues_against_differences_of_the_flow(make):
     found = ok.fixed_point(problem)
     field = ok.equations(problem)
     y = field.pack(found)
-    assert np.abs(field.rhs(0.0, y)).max() == pytest.approx(found.residual, abs=1e-15)
+    assert np.abs(field.rhs(0.0, y)).max() == pytest.approx(float(found.residual), abs=1e-15)
     h = 1e-3
     J = np.empty((field.size, field.size))
     for j, e in enumerate(np.eye(field.size)):

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 import odekit as ok
 from odekit.dynamics.directions import directions, growing, zero_space
@@ -12,11 +13,11 @@ from test_fixed_point import committee, off_plateau
 
 
 def at_plateau(K, eta, off=1e-4, duration=None):
-    """A run that begins on the plateau but for a deviation of R that is not symmetric."""
+    """A run that falls onto the plateau, with a deviation of R that is not symmetric."""
     there = ok.fixed_point(off_plateau(K, eta))
     apart = np.random.default_rng(1).standard_normal((K, K))
     apart -= apart.mean(axis=0) + apart.mean(axis=1)[:, None] - apart.mean()
-    R = there.R.values + off * apart
+    R = 0.9 * there.R.values + off * apart
     return committee(K, eta, Q=there.Q.values, R=R, duration=duration or 2000.0 / eta)
 
 
@@ -29,7 +30,7 @@ def test_escapes_are_predicted(K, eta, within):
     found = ok.plateaus(ok.solve(problem)).isel(plateau=0)
     assert found.name == "symmetric plateau"
     assert found["index"] == (K - 1) ** 2
-    assert found.start == 0.0 or found.start < found.start_time < found.end
+    assert found.start < found.start_time < found.end
     field = ok.equations(problem)
 
     def spread(t, y):
@@ -39,10 +40,10 @@ def test_escapes_are_predicted(K, eta, within):
     spread.terminal = True
     own = solve_ivp(field.rhs, (0, 2000 / eta), field.start, "DOP853", events=spread, rtol=1e-10)
     happened = own.t_events[0][0]
-    assert found.escape_predicted == pytest.approx(found.escape_happened.item(), rel=within)
+    assert float(found.escape_predicted) == pytest.approx(found.escape_happened.item(), rel=within)
     if K == 2:  # the deviation has one direction: the same event
-        assert found.escape_happened == pytest.approx(happened, rel=2e-3)
-        assert found.escape_predicted == pytest.approx(happened, rel=within)
+        assert float(found.escape_happened) == pytest.approx(happened, rel=2e-3)
+        assert float(found.escape_predicted) == pytest.approx(happened, rel=within)
 
 
 def test_all_phases_in_order():
@@ -78,19 +79,19 @@ def test_sweeps_equal_single_calls(tmp_path):
 
 
 def test_runs_of_different_numbers_of_plateaus_are_padded():
-    """At the larger rate units specialise at once; the smaller one sits on the plateau to the end."""
+    """One start is on the way to a plateau, the other specialised already."""
     problem = at_plateau(2, 0.5, off=1e-4)
     R = np.stack([problem.state.R, np.eye(2) * 0.9])
     Q = np.stack([problem.state.Q, np.eye(2)])
     state = ok.OrderParameters(
-        Q=xr.DataArray(Q, dims=("start", "student", "student_other")),
-        R=xr.DataArray(R, dims=("start", "student", "teacher")),
+        Q=xr.DataArray(Q, dims=("begin", "student", "student_other")),
+        R=xr.DataArray(R, dims=("begin", "student", "teacher")),
         T=np.eye(2),
     )
     found = ok.plateaus(ok.solve(problem.replace(state=state)))
     assert found.name[0, 0] == "symmetric plateau"
     missing = np.isnan(found.start)
-    assert missing[1].all() or missing.any()
+    assert missing.any()
     assert (found.status.values[missing.values] == ok.Convergence.NO_START).all()
 
 
@@ -134,9 +135,8 @@ def test_the_growing_part_of_a_deviation():
     d = np.array([0.3, -0.2, 0.5, 0.1])
     values, parts = growing(J, found, 0, d)
     t = 40.0
-    w, V = np.linalg.eig(J[:2, :2] if False else J + 1e-9 * turn @ np.diag([0, 0, 0, 1]) @ turn.T)
-    exact = (V * np.exp(w * t)) @ np.linalg.solve(V, d)
-    assert_allclose((parts * np.exp(values * t)).sum(axis=1).real, exact.real, rtol=1e-5)
+    exact = expm(J * t) @ d
+    assert_allclose((parts * np.exp(values * t)).sum(axis=1).real, exact, rtol=1e-6)
 
 
 BAD = {
