@@ -18,6 +18,7 @@ _HOME = {
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
+    "Convergence": "base.status",
     "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
@@ -35,19 +36,23 @@ _HOME = {
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
     "descend": "verbs.descend",
+    "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fixed_point": "verbs.fixed_point",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
     "load_scenario": "verbs.scenario",
     "measures": "",
     "open": "store.netcdf",
+    "plateaus": "verbs.plateaus",
     "plot": "",
     "polar": "systems.committee.start",
     "realise": "systems.committee.weights",
     "save": "store.netcdf",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
+    "summary": "verbs.show",
     "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
@@ -90,6 +95,7 @@ if TYPE_CHECKING:
     from odekit.base.errors import ScenarioError as ScenarioError
     from odekit.base.errors import StoreError as StoreError
     from odekit.base.errors import SweepError as SweepError
+    from odekit.base.status import Convergence as Convergence
     from odekit.base.status import Outcome as Outcome
     from odekit.base.status import Status as Status
     from odekit.problem.phase import Consolidation as Consolidation
@@ -112,6 +118,10 @@ if TYPE_CHECKING:
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
+    from odekit.verbs.equations import equations as equations
+    from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
+    from odekit.verbs.show import summary as summary
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

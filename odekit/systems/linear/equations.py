@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -38,6 +39,13 @@ class LinearPhase(Exact):
         self.losses = np.empty(len(names))
         longest = float(phase.duration)
         self.breaks = sorted({begin + b for s in phase.schedules for b in s.breaks(longest)})
+
+    def at_point(self, table: Floats, rate: Any) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.rate, other.memory = rate, self.memory.copy()
+        other.memory[self.plan.table : self.plan.table + self.plan.T] = table
+        return other
 
     def _eta(self, t: float) -> float:
         """What all rates share at a time; the edges' own go into the memory."""
