@@ -72,12 +72,11 @@ class Points:
         """A learning rate as a phase begins, (points or 1,)."""
         return self.values(rate(0.0) if isinstance(rate, Schedule) else rate)
 
-    def each_rate(self, phase: Phase) -> Iterator[tuple[Any, Any]]:
-        """Learning rates of a phase at every point: schedules, or numbers."""
-        every = [r if isinstance(r, Schedule) else self.values(r) for r in phase.rates]
+    def each_rate(self, rates: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Learning rates at every point: schedules, or numbers."""
+        every = [r if isinstance(r, Schedule) else self.values(r) for r in rates]
         for i in range(self.size):
-            w, v = (r if isinstance(r, Schedule) else float(one_of(r, i)) for r in every)
-            yield w, v
+            yield tuple(r if isinstance(r, Schedule) else float(one_of(r, i)) for r in every)
 
     def stops(self, phase: Phase) -> Floats:
         """Times since the phase began that steps land on: kinks of its schedules."""

@@ -132,9 +132,10 @@ class LinearPoints(Points):
     def each(self, index: int, frame: None, begin: float) -> Iterator[LinearPhase]:
         """The equations of a phase at every point."""
         phase, first = self.problem.phases[index], self.equations(index, frame, begin)
-        table = self.readings.trained(phase)
-        for i, (rate, _) in enumerate(self.each_rate(phase)):
-            yield first.at_point(one_of(table, i), rate)
+        table, own = self.readings.trained(phase), Rates(self.problem, phase)
+        rates, decays = self.stack(own.first, 0), self.stack(own.decays, 0)
+        for i, (common,) in enumerate(self.each_rate([own.common])):
+            yield first.at_point(one_of(table, i), common, one_of(rates, i), one_of(decays, i))
 
     def errors(
         self, rows: Floats, tasks: Any = None, frame: None = None, points: Any = None
