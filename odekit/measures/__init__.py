@@ -11,6 +11,7 @@ rows or trajectories without values stay NaN.
 - of draws: `fraction`;
 - `plateau`: level, start and end of all plateaus;
 - `escape_time`, `hitting_time`: when a curve first reaches a level, or its target;
+- `context_share`: which contexts the units of a network on data answer in;
 - `conserved`: what the problem conserves, and how far the run drifts from it;
 - of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`.
 """
@@ -32,6 +33,7 @@ from odekit.systems.committee.specialisation import (
     specialised,
     student_cosine,
 )
+from odekit.systems.data.measures import context_share
 from odekit.systems.linear.measures import conserved_layers, mode_entropy, mode_share, unit_entropy
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "adjusted_forgetting",
     "conserved",
     "conserved_layers",
+    "context_share",
     "contribution_entropy",
     "escape_time",
     "final",
