@@ -19,9 +19,22 @@ def swept_network():
     return problem.replace_phase(0, learning_rate=rates)
 
 
+def network_of_edges():
+    """Rates of the edges' own, one of them swept and one of a schedule, and decay."""
+    problem, _ = random_network(5)
+    own = dict.fromkeys(problem.network.edges, 0.3)
+    first, second, *_ = own
+    own[first] = xr.DataArray([0.2, 0.5], dims="eta")
+    own[second] = ok.Schedule([0.0, 1.0], [0.1, 0.4])
+    decay = {first: xr.DataArray([0.01, 0.02, 0.0], dims="decay")}
+    longer = xr.DataArray([2.0, 3.0], dims="longer")
+    return problem.replace_phase(0, learning_rate=own, weight_decay=decay, duration=longer)
+
+
 EVERY = {
     **{f: lambda f=f: random_problem(1, f) for f in FEATURES if f != "function"},
     "linear": swept_network,
+    "edges": network_of_edges,
     "outside": lambda: case(rate=xr.DataArray([0.1, 0.4, 0.9], dims="rate")),
 }
 

@@ -40,11 +40,14 @@ class LinearPhase(Exact):
         longest = float(phase.duration)
         self.breaks = sorted({begin + b for s in phase.schedules for b in s.breaks(longest)})
 
-    def at_point(self, table: Floats, rate: Any) -> Self:
+    def at_point(self, table: Floats, of_edges: Floats, decays: Floats, eta: Any) -> Self:
         """The same phase with the numbers of another point of the sweep."""
-        other = copy.copy(self)
-        other.rate, other.memory = rate, self.memory.copy()
-        other.memory[self.plan.table : self.plan.table + self.plan.T] = table
+        other, plan = copy.copy(self), self.plan
+        other.rates, other.memory = copy.copy(self.rates), self.memory.copy()
+        other.rates.common = eta
+        other.memory[plan.table : plan.table + plan.T] = table
+        other.memory[plan.rates : plan.rates + len(of_edges)] = of_edges
+        other.memory[plan.decays : plan.decays + len(decays)] = decays
         return other
 
     def _eta(self, t: float) -> float:

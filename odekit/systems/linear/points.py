@@ -13,8 +13,9 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.integrate.packing import NO_RATES, many_rates, rates_of
-from odekit.problem.axes import Axis, axes
+from odekit.problem.axes import Axis, at, axes
 from odekit.problem.points import Points, one_of, rows_of, side_by_side
+from odekit.problem.schedule import Schedule
 from odekit.systems.linear.equations import LinearPhase
 from odekit.systems.linear.rates import Rates
 from odekit.systems.linear.readings import Readings
@@ -131,10 +132,17 @@ class LinearPoints(Points):
 
     def each(self, index: int, frame: None, begin: float) -> Iterator[LinearPhase]:
         """The equations of a phase at every point."""
-        phase, first = self.problem.phases[index], self.equations(index, frame, begin)
-        table = self.readings.trained(phase)
-        for i, (rate, _) in enumerate(self.each_rate(phase)):
-            yield first.at_point(one_of(table, i), rate)
+        phase = self.problem.phases[index]
+        single = at(self.problem, dict.fromkeys(self.dims, 0))
+        first = LinearPoints(single, {}).equations(index, frame, begin)
+        table, rates = self.readings.trained(phase), Rates(self.problem, phase)
+        of_edges, decays = self.stack(rates.first, 0), self.stack(rates.decays, 0)
+        common = rates.common
+        etas = None if isinstance(common, Schedule) else self.values(common)
+        for i in range(self.size):
+            eta = common if etas is None else float(one_of(etas, i))
+            numbers = one_of(table, i), one_of(of_edges, i), one_of(decays, i)
+            yield first.at_point(*numbers, eta)
 
     def errors(
         self, rows: Floats, tasks: Any = None, frame: None = None, points: Any = None
