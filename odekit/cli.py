@@ -402,14 +402,13 @@ def _report_points(ds: xr.Dataset, output: Path | None, overwrite: bool) -> int:
     from odekit.store.kept import save_or_keep
     from odekit.verbs.show import summary
 
-    if "status" not in ds:
-        click.echo("no plateaus")
-        return DONE
     if output is not None:
         save_or_keep(ds, output, overwrite)
     missing = int((ds.status != Convergence.CONVERGED).sum())
     if "plateau" in ds.dims:
         missing = int(((ds.status != Convergence.CONVERGED) & ds.start.notnull()).sum())
+    if ds.sizes.get("plateau") == 0:
+        _say("the run has no plateau")
     if missing:
         _say(f"{missing} of {ds.status.size} searches found no fixed point")
     click.echo(summary(ds))

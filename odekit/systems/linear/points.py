@@ -13,7 +13,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.integrate.packing import NO_RATES, many_rates, rates_of
-from odekit.problem.axes import Axis, axes
+from odekit.problem.axes import Axis, at, axes
 from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.linear.equations import LinearPhase
 from odekit.systems.linear.rates import Rates
@@ -131,7 +131,9 @@ class LinearPoints(Points):
 
     def each(self, index: int, frame: None, begin: float) -> Iterator[LinearPhase]:
         """The equations of a phase at every point."""
-        phase, first = self.problem.phases[index], self.equations(index, frame, begin)
+        phase = self.problem.phases[index]
+        single = at(self.problem, dict.fromkeys(self.dims, 0))
+        first = LinearPoints(single, {}).equations(index, frame, begin)
         table, own = self.readings.trained(phase), Rates(self.problem, phase)
         rates, decays = self.stack(own.first, 0), self.stack(own.decays, 0)
         for i, (common,) in enumerate(self.each_rate([own.common])):
