@@ -9,7 +9,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import erf, ndtr, owens_t
@@ -481,12 +481,13 @@ def test_trial_stages_beyond_covariances_get_numbers(activation):
     found = computed(M, C, activation, s, s, s)
     for name, value in found.items():
         closed = activation != RELU or name[0] not in "TQW"
-        assert np.isfinite(value) or not closed or name in ("label", "sign"), name
+        assert np.isfinite(value) or not closed, name
 
 
 # -------------------------------------------------------------------------------- lanes and devices
 
 
+@settings(max_examples=2 if NO_JIT else 25)
 @given(st.integers(0, 2**32 - 1))
 def test_lanes_have_the_bits_of_one(seed):
     """Whatever the neighbours' correlations: close to 1 in some lanes, small in others."""
@@ -573,7 +574,8 @@ except (OSError, RuntimeError) as error:
     if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
         raise
     print(json.dumps({"missing": repr(error)}))
-"""
+""",
+        NUMBA_DISABLE_JIT="0",
     )
     if found["missing"]:
         pytest.skip(f"no CUDA compiler here: {found['missing'][:80]}")

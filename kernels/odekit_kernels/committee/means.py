@@ -20,7 +20,7 @@ from odekit_kernels.committee.activations.means import STRAIGHT, Tilt
 from odekit_kernels.committee.activations.means import __name__ as folder
 from odekit_kernels.committee.moments import chain
 from odekit_kernels.normal import distribution
-from odekit_kernels.simd import minor, root
+from odekit_kernels.simd import choose_less, minor, root
 
 __all__ = [
     "STRAIGHT",
@@ -36,6 +36,8 @@ __all__ = [
     "wrong_label",
     "wrong_sign",
 ]
+
+TINY = 1e-280
 
 
 @inner
@@ -128,9 +130,15 @@ def fourth(
 
 
 @kernel(forceinline=True)
+def inverse_length(C: Any) -> Any:
+    """1/√C, of what a trial stage may leave of a variance."""
+    return 1.0 / root(choose_less(C, TINY, TINY, C))
+
+
+@kernel(forceinline=True)
 def wrong_label(y: Any, M: Any, C: Any) -> Any:
     """Chance Φ(−y M/√C) that one odd, increasing unit has another sign than the label y = ±1."""
-    return distribution(-y * M / root(C))
+    return distribution(-y * M * inverse_length(C))
 
 
 @kernel(forceinline=True)
@@ -139,7 +147,7 @@ def wrong_sign(M_k: Any, M_n: Any, C_kk: Any, C_nn: Any, C_kn: Any) -> Any:
 
     Φ₂(h_k, −h_n; −r) + Φ₂(−h_k, h_n; −r), in which both arcs are the same.
     """
-    i_k, i_n = 1.0 / root(C_kk), 1.0 / root(C_nn)
+    i_k, i_n = inverse_length(C_kk), inverse_length(C_nn)
     h_k, h_n = M_k * i_k, M_n * i_n
     cosine2 = minor(C_kk, C_nn, C_kn) * (i_k * i_k) * (i_n * i_n)
     apart = distribution(h_k) * distribution(-h_n) + distribution(-h_k) * distribution(h_n)
