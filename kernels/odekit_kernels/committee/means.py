@@ -37,7 +37,7 @@ __all__ = [
     "wrong_sign",
 ]
 
-TINY = 1e-280
+TINY = 1e-140
 
 
 @inner

@@ -14,7 +14,7 @@ from odekit_kernels.committee.activations.means import Tilt
 from odekit_kernels.normal import balance, balance_given, bell
 from odekit_kernels.simd import choose_less, minor, root
 
-TINY = 1e-280
+TINY = 1e-140
 """Least variance of a field whose sign is asked for."""
 
 
