@@ -39,7 +39,7 @@ def setting(seed=0, width=2.0, size=1.0):
     first = Task(
         rng.normal(size=(O, P)),
         label=np.array([0.3, -0.5]),
-        noise_std=np.array([0.2, 0.3]),
+        noise_std=np.array([1.0, 0.7]),
         variance=np.array([0.8, 1.3]),
         mean=np.array([0.7, -0.4]),
         gain=np.array([1.0, 0.6]),
@@ -48,7 +48,7 @@ def setting(seed=0, width=2.0, size=1.0):
     second = Task(
         rng.normal(size=(O, P)),
         label=np.array([-0.2, 0.4]),
-        noise_std=0.1,
+        noise_std=0.8,
         variance=np.array([1.2, 0.5]),
         mean=np.array([-0.5, 0.9]),
         input_noise=np.array([0.0, 0.5]),
@@ -73,11 +73,12 @@ def setting(seed=0, width=2.0, size=1.0):
 def test_against_sgd():
     """The mean of 250 networks that start from the same overlaps, in its own standard errors.
 
-    At N = 100 the bias, O(1/N), is smaller than these: their root mean square is 1 for noise alone.
+    Their root mean square is about 1 for noise alone, and 1.3 here. One part left out of the
+    equations makes it 2.9 (input noise), 5.3 (label noise), or 7 to 30 (any other).
     """
     start, vectors, phase = setting()
     expected = pack(inputs.integrate(start, vectors, phase, 1.0, 6, nodes=9))
-    assert np.abs(expected - pack(start)).max() > 0.3
+    assert np.abs(expected - pack(start)).max() > 0.2
     rng = np.random.default_rng(5)
     networks = sgd_inputs.with_overlaps(rng, start, vectors, 100, 250)
     before = sgd_inputs.overlaps(networks)
