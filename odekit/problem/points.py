@@ -101,6 +101,11 @@ class Points:
         longest = float(np.max(np.asarray(phase.duration)))
         return np.array(sorted({b for table in phase.schedules for b in table.breaks(longest)}))
 
+    def patience(self, plan: Any) -> float:
+        """How much more an implicit step must save than one of a small system."""
+        del plan
+        return 1.0
+
     def corner_limits(self, plan: Any, moves: bool, atol: float) -> tuple[float, float]:
         """Size below which entries of the state are looked at, and their absolute tolerance.
 
