@@ -1,0 +1,322 @@
+"""Special points of a branch: folds to the last digits, and where eigenvalues cross.
+
+Eigenvalues that cross zero are counted: the sign of a determinant misses those that come in even
+numbers, as symmetric states have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.optimize import brentq
+
+from odekit.base.arrays import Floats
+from odekit.dynamics.arclength import chord
+from odekit.dynamics.curve import Curve, Spot, least_norm, null_space
+from odekit.dynamics.outcomes import Special
+
+ZERO = 1e-7
+"""Real parts below this, relative to the largest eigenvalue, count as zero: the root of the
+rounding, as zeros of a defective matrix have it."""
+FULL_RANK = 1e-4
+"""Smallest singular value of [J, f_μ] at a fold, relative to the largest; at a pitchfork that the
+branch turns round in it vanishes."""
+ROUGHLY = 1e-4
+"""Part of the way between two points to which a special point is bracketed."""
+AROUND = 0.2
+"""Part of that way from which the curve is interpolated at a special point. At the point itself
+[J, f_μ] may be singular, and the curve not be had."""
+NODES = np.array([-1.0, -0.6, -0.2, 0.2, 0.6, 1.0])
+QUADRATIC = 1e-2
+"""Quadratic terms below this, relative to all second derivatives, vanish by symmetry."""
+SLOW = 1e-5
+"""Imaginary parts below this, relative to the largest eigenvalue, are none."""
+STEP = 1e-4
+MOST_NEWTON = 20
+
+
+@dataclass
+class Event:
+    """A special point.
+
+    Attributes
+    ----------
+    kind : Special
+    z, tangent : ndarray, shape (n + 1,)
+        The point, and the branch's tangent there.
+    after : int
+        Number of the branch's point that comes before it.
+    part : float
+        How far it is on the way to the next, 0 to 1.
+    crossing : int
+        How many eigenvalues cross.
+    frequency : float
+        Imaginary part of those of a Hopf point.
+    directions : ndarray, shape (d, n)
+        Orthonormal null vectors of ∂f/∂y that belong to these, in the curve's coordinates.
+    """
+
+    kind: Special
+    z: Floats
+    tangent: Floats
+    after: int
+    part: float
+    crossing: int
+    frequency: float
+    directions: Floats
+    smallest: float = np.nan
+
+
+class Lost(Exception):
+    """Between two points the curve was not found."""
+
+
+def zero_modes(spot: Spot) -> int:
+    """Eigenvalues that count as zero."""
+    size = np.abs(spot.eigenvalues)
+    return int(np.sum(size <= ZERO * size.max(initial=0.0)))
+
+
+def unstable(spot: Spot) -> int:
+    """Eigenvalues with a positive real part."""
+    scale = float(np.abs(spot.eigenvalues).max(initial=0.0))
+    return int(np.sum(spot.eigenvalues.real > ZERO * scale))
+
+
+def events(curve: Curve, spots: list[Spot]) -> list[Event]:
+    """Every special point of a branch, in order."""
+    found: list[Event] = []
+    for i, (a, b) in enumerate(pairwise(spots)):
+        between = list(_Between(curve, a, b, i).events())
+        found += sorted(between, key=lambda e: e.part)
+    return found
+
+
+class _Between:
+    """Special points between two neighbours."""
+
+    def __init__(self, curve: Curve, a: Spot, b: Spot, number: int) -> None:
+        self.curve, self.a, self.b, self.number = curve, a, b, number
+        self.length = float(np.linalg.norm(b.z - a.z))
+        self.zeros = min(zero_modes(a), zero_modes(b))
+
+    def events(self) -> Iterator[Event]:
+        turn = None
+        if self.a.tangent[-1] * self.b.tangent[-1] < 0:
+            turn = self._turn()
+            yield turn
+        for part, places in self._clusters():
+            count = len(places)
+            if turn is not None and abs(part - turn.part) < 10 * ROUGHLY:
+                turn.crossing = count
+                if turn.kind is Special.FOLD and count > 1:  # others cross there by chance
+                    count -= 1
+                else:
+                    continue
+            yield self._crossing(part, places, count)
+
+    # ---------------------------------------------------------------------------------- turns
+
+    def _turn(self) -> Event:
+        """Where the branch turns round in the parameter."""
+        part = self._root(lambda spot: float(spot.tangent[-1]), self.a, self.b)
+        part, z, tangent = self._around(part, lambda spot: float(spot.tangent[-1]))
+        _, singular = null_space(self.curve.matrix(z))
+        families = self.a.null - 1
+        scale = max(spot.largest for spot in (self.a, self.b))
+        smallest = float(singular[len(singular) - 1 - families] / scale)
+        directions = self._directions(z, 1)
+        kind = Special.FOLD if smallest > FULL_RANK else Special.PITCHFORK
+        if kind is Special.FOLD and len(directions):
+            z = fold(self.curve, z, directions[0])
+        return Event(kind, z, tangent, self.number, part, 0, 0.0, directions, smallest)
+
+    # ------------------------------------------------------------------------------- crossings
+
+    def _real_parts(self, spot: Spot) -> Floats:
+        """Real parts in falling order, without those of zero modes that the branch has anyway."""
+        values = spot.eigenvalues
+        kept = np.sort(np.argsort(np.abs(values), kind="stable")[self.zeros :])
+        return np.sort(values[kept].real)[::-1]
+
+    def _clusters(self) -> Iterator[tuple[float, list[int]]]:
+        """Where real parts change their sign, and which of them do together."""
+        counts = sorted(int(np.sum(self._real_parts(s) > 0)) for s in (self.a, self.b))
+        roots = []
+        for place in range(*counts):
+            roots.append((self._root(lambda s, p=place: self._real_parts(s)[p], self.a, self.b), place))
+        roots.sort()
+        group: list[tuple[float, int]] = []
+        for root in roots:
+            if group and root[0] - group[0][0] > 3 * ROUGHLY:
+                yield self._cluster(group)
+                group = []
+            group.append(root)
+        if group:
+            yield self._cluster(group)
+
+    @staticmethod
+    def _cluster(group: list[tuple[float, int]]) -> tuple[float, list[int]]:
+        return float(np.mean([root for root, _ in group])), [place for _, place in group]
+
+    def _crossing(self, part: float, places: list[int], count: int) -> Event:
+        """The point where eigenvalues of these places cross together."""
+
+        def mean(spot: Spot) -> float:
+            return float(self._real_parts(spot)[places].mean())
+
+        part, z, tangent = self._around(part, mean)
+        eigenvalues = np.linalg.eigvals(self.curve.jacobian(z))
+        scale = float(np.abs(eigenvalues).max(initial=0.0))
+        near = np.argsort(np.abs(eigenvalues.real))[: self.zeros + count]
+        frequency = float(np.abs(eigenvalues[near].imag).max(initial=0.0))
+        more = (self.number, part, count)
+        if frequency > SLOW * scale:
+            none = np.zeros((0, z.size - 1))
+            return Event(Special.HOPF, z, tangent, *more, frequency, none)
+        directions = self._directions(z, count)
+        kind = self._kind(z, directions)
+        return Event(kind, z, tangent, *more, 0.0, directions)
+
+    # ------------------------------------------------------------------------------ the point
+
+    def _root(self, of: Callable[[Spot], float], a: Spot, b: Spot) -> float:
+        """Part of the way at which a function of the points changes its sign, roughly."""
+
+        def value(x: float) -> float:
+            if x in (0.0, 1.0):
+                return of(a if x == 0.0 else b)
+            spot = chord(self.curve, a, b, x)
+            if spot is None:
+                raise Lost
+            return of(spot)
+
+        low, high = of(a), of(b)
+        if low == 0.0 or high == 0.0 or low * high > 0:
+            return 0.0 if abs(low) < abs(high) else 1.0
+        try:
+            return float(brentq(value, 0.0, 1.0, xtol=ROUGHLY))
+        except Lost:
+            return low / (low - high)
+
+    def _around(
+        self, part: float, of: Callable[[Spot], float]
+    ) -> tuple[float, Floats, Floats]:
+        """Where exactly a function vanishes: its part of the way, the point and the tangent there.
+
+        All three are interpolated between points to both sides.
+        """
+        spots = [chord(self.curve, self.a, self.b, part + AROUND * x) for x in NODES]
+        if any(spot is None for spot in spots):
+            z = self.a.z + part * (self.b.z - self.a.z)
+            return part, z, self.a.tangent
+        there = [spot for spot in spots if spot is not None]
+        values = np.array([of(spot) for spot in there])
+        fit = np.polynomial.Polynomial.fit(NODES, values, NODES.size - 1, domain=[-1, 1])
+        roots = [r.real for r in fit.roots() if abs(r.imag) < 1e-6 and abs(r.real) < 1.0]
+        x = min(roots, key=abs) if roots else 0.0
+        weights = _lagrange(x)
+        z = weights @ np.array([spot.z for spot in there])
+        tangent = weights @ np.array([spot.tangent for spot in there])
+        return part + AROUND * x, z, tangent / np.linalg.norm(tangent)
+
+    def _directions(self, z: Floats, count: int) -> Floats:
+        """Null vectors of ∂f/∂y at a point that neighbours lack, in the curve's coordinates."""
+        J = self.curve.jacobian(z) * self.curve.size
+        if not np.isfinite(J).all():
+            return np.zeros((0, z.size - 1))
+        right = np.linalg.svd(J)[2]
+        return _lacking(right[right.shape[0] - count - self._families() :], self._known()[0], count)
+
+    def _families(self) -> int:
+        return self.a.null - 1
+
+    def _known(self) -> tuple[Floats, Floats]:
+        """Right and left null vectors of ∂f/∂y beside the point, which families have."""
+        m = self._families()
+        left, _, right = np.linalg.svd(self.curve.jacobian(self.a.z))
+        n = right.shape[0]
+        return right[n - m :], left.T[n - m :]
+
+    def _kind(self, z: Floats, directions: Floats) -> Special:
+        """Pitchfork or transcritical: whether quadratic terms are left along the null vectors."""
+        curve, y, mu = self.curve, self.curve.state(z), self.curve.parameter(z)
+        if len(directions) == 0:
+            return Special.CROSSING
+        J = curve.jacobian(z)
+        left = np.linalg.svd(J)[0].T
+        count = len(directions)
+        left = _lacking(left[left.shape[0] - count - self._families() :], self._known()[1], count)
+        seconds = []
+        step = STEP * curve.size
+        for v in directions:
+            H = (curve.jac(y + step * v, mu) - curve.jac(y - step * v, mu)) / (2 * step)
+            seconds += [H @ w for w in directions]
+        second = np.array(seconds)
+        if not np.isfinite(second).all():
+            return Special.CROSSING
+        whole, kept = float(np.abs(second).max()), float(np.abs(second @ left.T).max())
+        floor = ZERO * float(np.abs(J).max()) / curve.size
+        return Special.PITCHFORK if kept <= max(QUADRATIC * whole, floor) else Special.TRANSCRITICAL
+
+
+def _lagrange(x: float) -> Floats:
+    """Weights of the nodes in the interpolating polynomial at x."""
+    powers = np.vander(NODES, increasing=True).T
+    return np.asarray(np.linalg.solve(powers, x ** np.arange(NODES.size)))
+
+
+def _lacking(vectors: Floats, known: Floats, count: int) -> Floats:
+    """Orthonormal combinations of vectors that are furthest from the known ones."""
+    if not len(known):
+        return vectors
+    rest = vectors - (vectors @ known.T) @ known
+    return np.asarray(np.linalg.svd(rest, full_matrices=False)[2][:count])
+
+
+def fold(curve: Curve, z: Floats, v: Floats) -> Floats:
+    """Newton's method on f = 0, J v = 0, |v| = 1: a fold to the last digits.
+
+    Parameters
+    ----------
+    curve : Curve
+    z : ndarray, shape (n + 1,)
+        A point near it.
+    v : ndarray, shape (n,)
+        Roughly the null vector there.
+
+    Returns
+    -------
+    ndarray, shape (n + 1,)
+        The fold; the point given where Newton's method does not come closer.
+    """
+    n, first, last = v.size, z, np.inf
+    for _ in range(MOST_NEWTON):
+        A, M = _fold_matrices(curve, z, v)
+        residual = np.concatenate([curve.value(z), A[:, :n] @ v, [0.5 * (v @ v - 1.0)]])
+        system = np.block(
+            [[A, np.zeros((n, n))], [M, A[:, :n]], [np.zeros((1, n + 1)), v[np.newaxis]]]
+        )
+        if not (np.isfinite(system).all() and np.isfinite(residual).all()):
+            return first
+        step = least_norm(system, -residual)
+        size = float(np.linalg.norm(step))
+        if size > 0.5 * last:  # as close as rounding lets it
+            break
+        z, v, last = z + step[: n + 1], v + step[n + 1 :], size
+    return z if last < 1e-8 else first
+
+
+def _fold_matrices(curve: Curve, z: Floats, v: Floats) -> tuple[Floats, Floats]:
+    """[J, f_μ], and the derivative of J v by state and parameter."""
+    n = v.size
+    A = curve.matrix(z)
+    ahead, back = (z + np.append(sign * STEP * v, 0.0) for sign in (1.0, -1.0))
+    by_state = (curve.jacobian(ahead) - curve.jacobian(back)) * curve.size / (2 * STEP)
+    step = STEP if z[-1] < 0.5 else -STEP
+    shifted = z + np.append(np.zeros(n), step)
+    by_parameter = (curve.jacobian(shifted) * curve.size - A[:, :n]) @ v / step
+    return A, np.column_stack([by_state, by_parameter])
