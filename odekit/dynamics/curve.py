@@ -29,6 +29,7 @@ CLOSE = 1e-8
 RESIDUAL = 1e-9
 """Largest |f| of a fixed point, relative to that of its largest term."""
 
+Complex = np.ndarray[Any, np.dtype[np.complex128]]
 Vector = Callable[[Floats, float], Floats]
 
 
@@ -46,15 +47,20 @@ class Spot:
         Null vectors of [J, f_μ]: one, and one for every dimension of a family of fixed points.
     largest : float
         The largest singular value of [J, f_μ].
-    eigenvalues : ndarray of complex, shape (n,)
-        Of ∂f/∂y, by falling real part.
+    eigenvalues, vectors : ndarray of complex, shape (n,) and (n, n)
+        Of ∂f/∂y, by falling real part; eigenvectors are columns.
+    iterations : int
+        Newton steps that led to it.
+    distance : float
+        Length of the curve from the first point, in the curve's coordinates.
     """
 
     z: Floats
     tangent: Floats
     null: int
     largest: float
-    eigenvalues: np.ndarray[Any, np.dtype[np.complex128]]
+    eigenvalues: Complex
+    vectors: Complex
     iterations: int = 0
     distance: float = 0.0
 
@@ -195,9 +201,10 @@ class Curve:
         length = float(np.linalg.norm(tangent))
         if length < 0.1:  # a corner: whichever way there is
             tangent, length = null[-1], 1.0
-        eigenvalues = np.linalg.eigvals(A[:, :-1] / self.size)
+        eigenvalues, vectors = np.linalg.eig(A[:, :-1] / self.size)
         order = np.argsort(-eigenvalues.real, kind="stable")
-        return Spot(z, tangent / length, len(null), float(singular[0]), eigenvalues[order])
+        spectrum = eigenvalues[order].astype(complex), vectors[:, order].astype(complex)
+        return Spot(z, tangent / length, len(null), float(singular[0]), *spectrum)
 
 
 def least_norm(A: Floats, b: Floats) -> Floats:

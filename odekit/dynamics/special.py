@@ -8,24 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, linear_sum_assignment, minimize_scalar
 
 from odekit.base.arrays import Floats
 from odekit.dynamics.arclength import chord
-from odekit.dynamics.curve import Curve, Spot, least_norm, null_space
+from odekit.dynamics.curve import Complex, Curve, Spot, least_norm, null_space
 from odekit.dynamics.outcomes import Special
 
 ZERO = 1e-7
 """Real parts below this, relative to the largest eigenvalue, count as zero: the root of the
 rounding, as zeros of a defective matrix have it."""
-FULL_RANK = 1e-4
+FULL_RANK = 1e-6
 """Smallest singular value of [J, f_μ] at a fold, relative to the largest; at a pitchfork that the
 branch turns round in it vanishes."""
-ROUGHLY = 1e-4
+ROUGHLY = 1e-5
 """Part of the way between two points to which a special point is bracketed."""
+TOGETHER = 1e-3
+"""Eigenvalues that cross within this part of it cross at one point."""
+SAME = 1e-7
+"""Distance of two special points that are one."""
+NEARLY = 1e-5
+"""Real parts below this, relative to the largest eigenvalue, are those that vanish there."""
+ALIKE = 1e-6
+"""Eigenvalues that differ by less, relative to the largest, are one with several eigenvectors."""
 AROUND = 0.2
 """Part of that way from which the curve is interpolated at a special point. At the point itself
 [J, f_μ] may be singular, and the curve not be had."""
@@ -89,10 +98,23 @@ def unstable(spot: Spot) -> int:
 def events(curve: Curve, spots: list[Spot]) -> list[Event]:
     """Every special point of a branch, in order."""
     found: list[Event] = []
-    for i, (a, b) in enumerate(pairwise(spots)):
-        between = list(_Between(curve, a, b, i).events())
-        found += sorted(between, key=lambda e: e.part)
+    for i, j in pairwise(_generic(spots)):
+        between = _Between(curve, spots[i], spots[j], i)
+        for event in sorted(between.events(), key=lambda e: e.part):
+            # Those at a point of the branch itself belong to both of its sides.
+            if not found or np.linalg.norm(event.z - found[-1].z) > SAME:
+                found.append(event)
     return found
+
+
+def _generic(spots: list[Spot]) -> list[int]:
+    """Points that are not special themselves: these have more zero modes than their neighbours.
+
+    At an end of the range such a point tells nothing of what would be beyond.
+    """
+    zeros = [zero_modes(spot) for spot in spots]
+    around = [[zeros[j] for j in (i - 1, i + 1) if 0 <= j < len(zeros)] for i in range(len(zeros))]
+    return [i for i, near in enumerate(around) if not near or zeros[i] <= max(near)]
 
 
 class _Between:
@@ -108,69 +130,73 @@ class _Between:
         if self.a.tangent[-1] * self.b.tangent[-1] < 0:
             turn = self._turn()
             yield turn
-        for part, places in self._clusters():
-            count = len(places)
-            if turn is not None and abs(part - turn.part) < 10 * ROUGHLY:
-                turn.crossing = count
-                if turn.kind is Special.FOLD and count > 1:  # others cross there by chance
-                    count -= 1
-                else:
-                    continue
-            yield self._crossing(part, places, count)
+        for part in self._parts():
+            if turn is None or abs(part - turn.part) > 10 * TOGETHER:
+                yield self._crossing(part)
 
     # ---------------------------------------------------------------------------------- turns
 
     def _turn(self) -> Event:
         """Where the branch turns round in the parameter."""
-        part = self._root(lambda spot: float(spot.tangent[-1]), self.a, self.b)
-        part, z, tangent = self._around(part, lambda spot: float(spot.tangent[-1]))
+        part, z, tangent = self._around(self._root(_slope), _slope)
         _, singular = null_space(self.curve.matrix(z))
         families = self.a.null - 1
         scale = max(spot.largest for spot in (self.a, self.b))
         smallest = float(singular[len(singular) - 1 - families] / scale)
-        directions = self._directions(z, 1)
+        vanish = np.linalg.svd(self.curve.jacobian(z), compute_uv=False) * self.curve.size
+        count = max(int(np.sum(vanish <= FULL_RANK * scale)) - families, 1)
+        directions = self._directions(z, count)
         kind = Special.FOLD if smallest > FULL_RANK else Special.PITCHFORK
         if kind is Special.FOLD and len(directions):
             z = fold(self.curve, z, directions[0])
-        return Event(kind, z, tangent, self.number, part, 0, 0.0, directions, smallest)
+        return Event(kind, z, tangent, self.number, part, count, 0.0, directions, smallest)
 
     # ------------------------------------------------------------------------------- crossings
 
     def _real_parts(self, spot: Spot) -> Floats:
         """Real parts in falling order, without those of zero modes that the branch has anyway."""
-        values = spot.eigenvalues
-        kept = np.sort(np.argsort(np.abs(values), kind="stable")[self.zeros :])
-        return np.sort(values[kept].real)[::-1]
+        kept = np.argsort(np.abs(spot.eigenvalues), kind="stable")[self.zeros :]
+        return np.sort(spot.eigenvalues.real[kept])[::-1]
 
-    def _clusters(self) -> Iterator[tuple[float, list[int]]]:
-        """Where real parts change their sign, and which of them do together."""
-        counts = sorted(int(np.sum(self._real_parts(s) > 0)) for s in (self.a, self.b))
-        roots = []
-        for place in range(*counts):
-            roots.append((self._root(lambda s, p=place: self._real_parts(s)[p], self.a, self.b), place))
-        roots.sort()
-        group: list[tuple[float, int]] = []
-        for root in roots:
-            if group and root[0] - group[0][0] > 3 * ROUGHLY:
-                yield self._cluster(group)
-                group = []
-            group.append(root)
-        if group:
-            yield self._cluster(group)
+    def _parts(self) -> list[float]:
+        """Where real parts change their sign, roughly; those that do so together once."""
+        low, high = sorted(int(np.sum(self._real_parts(s) > 0)) for s in (self.a, self.b))
 
-    @staticmethod
-    def _cluster(group: list[tuple[float, int]]) -> tuple[float, list[int]]:
-        return float(np.mean([root for root, _ in group])), [place for _, place in group]
+        def place(i: int, spot: Spot) -> float:
+            return float(self._real_parts(spot)[i])
 
-    def _crossing(self, part: float, places: list[int], count: int) -> Event:
-        """The point where eigenvalues of these places cross together."""
+        roots = sorted(self._root(partial(place, i)) for i in range(low, high))
+        return [x for i, x in enumerate(roots) if not i or x - roots[i - 1] > TOGETHER] or list(
+            self._hidden()
+        )
+
+    def _hidden(self) -> Iterator[float]:
+        """Where as many eigenvalues go up as down, which counting does not see."""
+        if not np.any((self.a.eigenvalues.real > 0) != (matched(self.a, self.b).real > 0)):
+            return
+
+        def least(x: float) -> float:
+            spot = chord(self.curve, self.a, self.b, x)
+            return np.inf if spot is None else float(np.abs(self._real_parts(spot)).min())
+
+        found = minimize_scalar(least, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-5})
+        if found.fun <= NEARLY * float(np.abs(self.a.eigenvalues).max()):
+            yield float(found.x)
+
+    def _crossing(self, part: float) -> Event:
+        """The point near a part of the way where eigenvalues cross."""
+        rough = chord(self.curve, self.a, self.b, part)
+        scale = float(np.abs(self.a.eigenvalues).max())
+        near = self._real_parts(self.a if rough is None else rough)
+        count = max(int(np.sum(np.abs(near) <= NEARLY * scale)), 1)
 
         def mean(spot: Spot) -> float:
-            return float(self._real_parts(spot)[places].mean())
+            """Of all that vanish there: smooth, whichever way each of them goes."""
+            values = self._real_parts(spot)
+            return float(np.mean(values[np.argsort(np.abs(values))[:count]]))
 
         part, z, tangent = self._around(part, mean)
         eigenvalues = np.linalg.eigvals(self.curve.jacobian(z))
-        scale = float(np.abs(eigenvalues).max(initial=0.0))
         near = np.argsort(np.abs(eigenvalues.real))[: self.zeros + count]
         frequency = float(np.abs(eigenvalues[near].imag).max(initial=0.0))
         more = (self.number, part, count)
@@ -178,23 +204,22 @@ class _Between:
             none = np.zeros((0, z.size - 1))
             return Event(Special.HOPF, z, tangent, *more, frequency, none)
         directions = self._directions(z, count)
-        kind = self._kind(z, directions)
-        return Event(kind, z, tangent, *more, 0.0, directions)
+        return Event(self._kind(z, directions), z, tangent, *more, 0.0, directions)
 
     # ------------------------------------------------------------------------------ the point
 
-    def _root(self, of: Callable[[Spot], float], a: Spot, b: Spot) -> float:
+    def _root(self, of: Callable[[Spot], float]) -> float:
         """Part of the way at which a function of the points changes its sign, roughly."""
 
         def value(x: float) -> float:
             if x in (0.0, 1.0):
-                return of(a if x == 0.0 else b)
-            spot = chord(self.curve, a, b, x)
+                return of(self.a if x == 0.0 else self.b)
+            spot = chord(self.curve, self.a, self.b, x)
             if spot is None:
                 raise Lost
             return of(spot)
 
-        low, high = of(a), of(b)
+        low, high = of(self.a), of(self.b)
         if low == 0.0 or high == 0.0 or low * high > 0:
             return 0.0 if abs(low) < abs(high) else 1.0
         try:
@@ -261,6 +286,29 @@ class _Between:
         whole, kept = float(np.abs(second).max()), float(np.abs(second @ left.T).max())
         floor = ZERO * float(np.abs(J).max()) / curve.size
         return Special.PITCHFORK if kept <= max(QUADRATIC * whole, floor) else Special.TRANSCRITICAL
+
+
+def _slope(spot: Spot) -> float:
+    """How fast the parameter changes along the curve."""
+    return float(spot.tangent[-1])
+
+
+def matched(a: Spot, b: Spot) -> Complex:
+    """Eigenvalues of a neighbour in the order of those that they come from.
+
+    Eigenvectors tell: two eigenvalues that cross zero in opposite directions look, by their values
+    alone, as if they had turned back.
+    """
+    scale = float(np.abs(a.eigenvalues).max(initial=0.0))
+    same = np.abs(a.eigenvalues[:, np.newaxis] - a.eigenvalues) <= ALIKE * scale
+    overlap = np.array([np.linalg.norm(_span(a.vectors[:, one]) @ b.vectors, axis=0) for one in same])
+    order = linear_sum_assignment(-(overlap**2))[1]
+    return np.asarray(b.eigenvalues[order])
+
+
+def _span(vectors: Complex) -> Complex:
+    """Orthonormal rows with the same span."""
+    return np.asarray(np.linalg.qr(vectors)[0].conj().T)
 
 
 def _lagrange(x: float) -> Floats:

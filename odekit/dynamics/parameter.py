@@ -1,0 +1,112 @@
+"""The equations of a phase for every value of one number of the problem."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.errors import OdekitError, ProblemError
+from odekit.dynamics.field import VectorField
+from odekit.problem.base import AnyProblem
+
+KEPT = 32
+"""Fields kept: a Newton step asks for a few neighbouring values again and again."""
+NUDGE = 1e-4
+"""Relative change of a state that shows which entries never move."""
+
+
+class OneParameter:
+    """Flat equations f(y, μ) of the entries that move, in units of the learning rate.
+
+    Entries whose derivative vanishes whatever the state (readouts at rate 0, frozen units) are
+    numbers of the problem rather than of the state: they stay what they are. Dividing by the
+    learning rate leaves fixed points as they are, and equations that stay regular as it goes to 0.
+
+    Parameters
+    ----------
+    field_of : callable
+        The equations of a phase for a value of the number.
+    between : tuple of float
+        Its range.
+    y : ndarray, shape (n,)
+        A state.
+    """
+
+    def __init__(
+        self, problem_of: Callable[[float], AnyProblem], phase: int, between: tuple[float, float]
+    ) -> None:
+        self.problem_of, self.phase, self.between = problem_of, phase, between
+        self._fields: OrderedDict[float, VectorField] = OrderedDict()
+        self.evaluations = 0
+        self.moving = np.zeros(0, dtype=bool)
+        self.whole = np.zeros(0)
+
+    def hold(self, y: Floats) -> None:
+        """Take from a state the entries that never move.
+
+        Raises
+        ------
+        ProblemError
+            If nothing moves at an end of the range.
+        """
+        self.whole = np.array(y)
+        lo, hi = self.between
+        moves = [self._moves(y, mu) for mu in (lo, 0.5 * (lo + hi), hi)]
+        self.moving = np.logical_or.reduce(moves)
+        for mu, there in zip((lo, hi), (moves[0], moves[-1]), strict=True):
+            if not there.any():
+                rule = "must leave out values at which nothing moves"
+                remedy = "With learning rates of 0 every state is a fixed point."
+                raise ProblemError("between", rule, f"{mu:g}", remedy)
+
+    def _moves(self, y: Floats, mu: float) -> Any:
+        """Which entries of the derivative do not vanish at and around a state."""
+        try:
+            field = self.field(mu)
+        except ProblemError:
+            return np.zeros(y.size, dtype=bool)
+        nudged = y * (1.0 + NUDGE * np.cos(np.arange(y.size))) + NUDGE * np.sin(np.arange(y.size))
+        moves = np.zeros(y.size, dtype=bool)
+        for state in (y, nudged):
+            moves |= (field.rhs(0.0, state) != 0) | (field.jac(0.0, state) != 0).any(axis=1)
+        return moves
+
+    def field(self, mu: float) -> VectorField:
+        """The equations at a value of the number."""
+        if mu not in self._fields:
+            problem = self.problem_of(mu)
+            make = problem.system.field() or VectorField
+            self._fields[mu] = make(problem, self.phase)
+            if len(self._fields) > KEPT:
+                self._fields.popitem(last=False)
+        self._fields.move_to_end(mu)
+        return self._fields[mu]
+
+    def rate(self, mu: float) -> float:
+        """The unit of the derivative: the larger of the learning rates that are not 0."""
+        return max(self.field(mu).rates(0.0)) or 1.0
+
+    def full(self, y: Floats) -> Floats:
+        """The whole state of the entries that move."""
+        whole = self.whole.copy()
+        whole[self.moving] = y
+        return whole
+
+    def f(self, y: Floats, mu: float) -> Floats:
+        """Derivative of the entries that move, over the learning rate."""
+        self.evaluations += 1
+        return np.asarray(self.field(mu).rhs(0.0, self.full(y))[self.moving] / self.rate(mu))
+
+    def jac(self, y: Floats, mu: float) -> Floats:
+        """Its Jacobian."""
+        J = self.field(mu).jac(0.0, self.full(y))
+        return np.asarray(J[np.ix_(self.moving, self.moving)] / self.rate(mu))
+
+
+def explained(error: Exception) -> str:
+    """What an error says, in a line."""
+    return " ".join(str(error).split()) if isinstance(error, OdekitError) else repr(error)

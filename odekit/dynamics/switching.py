@@ -1,0 +1,120 @@
+"""The other branches that pass through a branch point."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.dynamics.curve import CUT, Curve, Spot, least_norm, null_space
+from odekit.dynamics.special import Event
+
+NEAR, FURTHER = 0.01, 0.03
+"""Distances at which they are looked for, in the curve's coordinates."""
+DRAWS = 12
+"""Directions tried for every null vector beyond the first: in a plane of null vectors branches go
+off in a few directions only, which are not known beforehand."""
+OTHER = 0.1
+"""Sine of the angle between two branches that counts as none."""
+MOST = 15
+LIKE = 1e-5
+"""Relative difference of the eigenvalues at two points that a symmetry maps onto each other."""
+
+
+def others(curve: Curve, event: Event) -> list[Spot]:
+    """A point on every other branch, with the tangent that leads away from the branch point.
+
+    Those that a symmetry of the equations maps onto each other have the same eigenvalues at the
+    same parameter: one of them is kept. Of a branch that crosses, both halves are.
+
+    Parameters
+    ----------
+    curve : Curve
+    event : Event
+        A pitchfork or transcritical point.
+
+    Returns
+    -------
+    list of Spot
+    """
+    for radius in (NEAR, FURTHER):
+        found: list[Spot] = []
+        todo = _ways(event)
+        while todo:
+            spot = _beside(curve, event, todo.pop(0), radius)
+            if spot is not None and not any(_alike(spot, known) for known in found):
+                found.append(spot)
+                todo.insert(0, (event.z - spot.z) / radius)  # the other half, if it crosses
+        if found:
+            break
+    return found
+
+
+def _ways(event: Event) -> list[Floats]:
+    """Directions in which to look: of the null vectors and their mixtures, to both sides."""
+    d = len(event.directions)
+    mixtures = np.vstack([np.eye(d), _draws(d)]) if d else np.zeros((0, 0))
+    ways = []
+    for mixture in mixtures:
+        way = np.append(mixture @ event.directions, 0.0)
+        # Where the branch itself turns round in a null vector, the others leave it sideways.
+        way = way - (way @ event.tangent) * event.tangent
+        if np.linalg.norm(way) > OTHER:
+            ways += [way / np.linalg.norm(way), -way / np.linalg.norm(way)]
+    if not ways:
+        up = np.append(np.zeros(event.z.size - 1), 1.0)
+        up = up - (up @ event.tangent) * event.tangent
+        ways = [up / np.linalg.norm(up), -up / np.linalg.norm(up)]
+    return ways
+
+
+def _draws(d: int) -> Floats:
+    """Mixtures of d vectors, the same in every call."""
+    draws = np.random.default_rng(0).standard_normal((DRAWS * (d - 1), d))
+    return np.asarray(draws / np.linalg.norm(draws, axis=1, keepdims=True))
+
+
+def _beside(curve: Curve, event: Event, way: Floats, radius: float) -> Spot | None:
+    """A point of another branch on a sphere around the branch point, from a direction."""
+    z = event.z + radius * way
+    last = np.inf
+    for _ in range(MOST):
+        value, A = curve.value(z), curve.matrix(z, exact=False)
+        if not (np.isfinite(value).all() and np.isfinite(A).all()):
+            return None
+        out = z - event.z
+        miss = 0.5 * (out @ out / radius - radius)
+        step = least_norm(np.vstack([A, out / radius]), -np.append(value, miss))
+        z, size = z + step, float(np.linalg.norm(step))
+        if size > radius:
+            return None
+        if size < 1e-11:
+            break
+        last = size
+    if last > 1e-6:
+        return None
+    return _accepted(curve, event, z)
+
+
+def _accepted(curve: Curve, event: Event, z: Floats) -> Spot | None:
+    """A point as one of another branch, unless it is on the known one or where nothing is."""
+    out = z - event.z
+    away = out / np.linalg.norm(out)
+    aside = away - (away @ event.tangent) * event.tangent
+    if np.linalg.norm(aside) < OTHER or not 0.0 <= z[-1] <= 1.0:
+        return None
+    A = curve.matrix(z)
+    if not np.isfinite(A).all() or np.abs(curve.value(z)).max() > 1e-9 * np.abs(A).max():
+        return None
+    null, _ = null_space(A, CUT)
+    if np.linalg.norm(null @ away) < 0.5:  # Newton's method stopped beside a branch
+        return None
+    return curve.look(z, away)
+
+
+def _alike(a: Spot, b: Spot) -> bool:
+    """Whether two points have the same parameter and the same eigenvalues."""
+    if abs(a.z[-1] - b.z[-1]) > 1e-7:
+        return False
+    scale = float(np.abs(a.eigenvalues).max())
+    first, second = (np.sort_complex(np.round(s.eigenvalues, 12)) for s in (a, b))
+    return bool(np.abs(first - second).max() <= LIKE * scale)
