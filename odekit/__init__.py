@@ -34,6 +34,7 @@ _HOME = {
     "SweepError": "base.errors",
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
+    "continuation": "verbs.continuation",
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from odekit.systems.outside.declaration import system as system
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
+    from odekit.verbs.continuation import continuation as continuation
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
     from odekit.verbs.scenario import load_scenario as load_scenario

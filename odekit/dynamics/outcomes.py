@@ -30,12 +30,13 @@ class BranchEnd(Flag):
     NOT_FINITE = (
         5,
         "the equations have no value beyond",
-        "The attribute `odekit_trouble` says what they said; a smaller range may avoid it.",
+        "`end_reason` has what they said; a smaller range may avoid it.",
     )
-    INTERRUPTED = 6, "stopped by Ctrl-C or SIGTERM; the points up to then are kept", "Run it again."
+    BRANCH_POINT = 6, "the branch begins at a branch point of another"
+    INTERRUPTED = 7, "stopped by Ctrl-C or SIGTERM; the points up to then are kept", "Run it again."
 
 
-FINE = (BranchEnd.RANGE, BranchEnd.CLOSED, BranchEnd.DIVERGED)
+FINE = (BranchEnd.RANGE, BranchEnd.CLOSED, BranchEnd.DIVERGED, BranchEnd.BRANCH_POINT)
 """Ends that a branch has by itself."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.errors import OdekitError, ProblemError
+from odekit.base.errors import ProblemError
 from odekit.dynamics.field import VectorField
 from odekit.problem.base import AnyProblem
 
@@ -28,12 +28,11 @@ class OneParameter:
 
     Parameters
     ----------
-    field_of : callable
-        The equations of a phase for a value of the number.
+    problem_of : callable
+        The problem for a value of the number.
+    phase : int
     between : tuple of float
-        Its range.
-    y : ndarray, shape (n,)
-        A state.
+        The range of values.
     """
 
     def __init__(
@@ -106,7 +105,6 @@ class OneParameter:
         J = self.field(mu).jac(0.0, self.full(y))
         return np.asarray(J[np.ix_(self.moving, self.moving)] / self.rate(mu))
 
-
-def explained(error: Exception) -> str:
-    """What an error says, in a line."""
-    return " ".join(str(error).split()) if isinstance(error, OdekitError) else repr(error)
+    def physical(self, y: Floats, mu: float) -> int:
+        """Whether a fixed point is one of real vectors."""
+        return 1

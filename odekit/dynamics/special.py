@@ -107,6 +107,12 @@ def events(curve: Curve, spots: list[Spot]) -> list[Event]:
     return found
 
 
+def nearest(among: list[Event], z: Floats, within: float = SAME) -> Event | None:
+    """The special point at a place, if there is one."""
+    there = [e for e in among if np.linalg.norm(e.z - z) <= within]
+    return min(there, key=lambda e: float(np.linalg.norm(e.z - z))) if there else None
+
+
 def _generic(spots: list[Spot]) -> list[int]:
     """Points that are not special themselves: these have more zero modes than their neighbours.
 

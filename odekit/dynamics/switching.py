@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from odekit.base.arrays import Floats
@@ -20,7 +23,7 @@ LIKE = 1e-5
 """Relative difference of the eigenvalues at two points that a symmetry maps onto each other."""
 
 
-def others(curve: Curve, event: Event) -> list[Spot]:
+def others(curve: Curve, event: Event, known: Iterable[Event] = ()) -> list[Spot]:
     """A point on every other branch, with the tangent that leads away from the branch point.
 
     Those that a symmetry of the equations maps onto each other have the same eigenvalues at the
@@ -31,22 +34,42 @@ def others(curve: Curve, event: Event) -> list[Spot]:
     curve : Curve
     event : Event
         A pitchfork or transcritical point.
+    known : iterable of Event
+        Branch points of other branches, which may be the same: these branches are left out too.
 
     Returns
     -------
     list of Spot
     """
+    there = np.linalg.eigvals(curve.jacobian(event.z))
+    same = [event, *(e for e in known if _is_same(curve, event, there, e))]
     for radius in (NEAR, FURTHER):
-        found: list[Spot] = []
-        todo = _ways(event)
-        while todo:
-            spot = _beside(curve, event, todo.pop(0), radius)
-            if spot is not None and not any(_alike(spot, known) for known in found):
-                found.append(spot)
-                todo.insert(0, (event.z - spot.z) / radius)  # the other half, if it crosses
+        on_them = (_on_sphere(curve, e.z, s * e.tangent, radius) for e in same for s in (1, -1))
+        old = [curve.look(z, event.tangent) for z in on_them if z is not None]
+        found = _found(curve, event, radius, [spot for spot in old if spot is not None])
         if found:
-            break
+            return found
+    return []
+
+
+def _found(curve: Curve, event: Event, radius: float, old: list[Spot]) -> list[Spot]:
+    """Points at a distance on branches other than those that pass through the old ones."""
+    found: list[Spot] = []
+    todo = _ways(event)
+    while todo:
+        z = _on_sphere(curve, event.z, todo.pop(0), radius)
+        spot = None if z is None else _accepted(curve, event, z)
+        if spot is not None and not any(_alike(spot, known) for known in (*old, *found)):
+            found.append(spot)
+            todo.insert(0, (event.z - spot.z) / radius)  # the other half, if it crosses
     return found
+
+
+def _is_same(curve: Curve, event: Event, eigenvalues: Any, other: Event) -> bool:
+    """Whether a branch point is the same, or a symmetry maps it there."""
+    if abs(event.z[-1] - other.z[-1]) > 1e-6:
+        return False
+    return _same_values(eigenvalues, np.linalg.eigvals(curve.jacobian(other.z)))
 
 
 def _ways(event: Event) -> list[Floats]:
@@ -73,15 +96,15 @@ def _draws(d: int) -> Floats:
     return np.asarray(draws / np.linalg.norm(draws, axis=1, keepdims=True))
 
 
-def _beside(curve: Curve, event: Event, way: Floats, radius: float) -> Spot | None:
-    """A point of another branch on a sphere around the branch point, from a direction."""
-    z = event.z + radius * way
+def _on_sphere(curve: Curve, centre: Floats, way: Floats, radius: float) -> Floats | None:
+    """A fixed point on a sphere around a branch point, looked for in a direction."""
+    z = centre + radius * way
     last = np.inf
     for _ in range(MOST):
         value, A = curve.value(z), curve.matrix(z, exact=False)
         if not (np.isfinite(value).all() and np.isfinite(A).all()):
             return None
-        out = z - event.z
+        out = z - centre
         miss = 0.5 * (out @ out / radius - radius)
         step = least_norm(np.vstack([A, out / radius]), -np.append(value, miss))
         z, size = z + step, float(np.linalg.norm(step))
@@ -90,9 +113,7 @@ def _beside(curve: Curve, event: Event, way: Floats, radius: float) -> Spot | No
         if size < 1e-11:
             break
         last = size
-    if last > 1e-6:
-        return None
-    return _accepted(curve, event, z)
+    return None if last > 1e-6 else z
 
 
 def _accepted(curve: Curve, event: Event, z: Floats) -> Spot | None:
@@ -115,6 +136,10 @@ def _alike(a: Spot, b: Spot) -> bool:
     """Whether two points have the same parameter and the same eigenvalues."""
     if abs(a.z[-1] - b.z[-1]) > 1e-7:
         return False
-    scale = float(np.abs(a.eigenvalues).max())
-    first, second = (np.sort_complex(np.round(s.eigenvalues, 12)) for s in (a, b))
-    return bool(np.abs(first - second).max() <= LIKE * scale)
+    return _same_values(a.eigenvalues, b.eigenvalues)
+
+
+def _same_values(a: Any, b: Any) -> bool:
+    """Whether two sets of eigenvalues are the same, for all that symmetries can tell."""
+    first, second = (np.sort_complex(np.round(values, 12)) for values in (a, b))
+    return bool(np.abs(first - second).max() <= LIKE * float(np.abs(a).max()))
