@@ -165,8 +165,8 @@ class Table:
         numbers = [NONE if b < 0 else int(first[b]) + e for b, e in parents]
         return {
             "n_points": (("branch",), np.array([len(b.spots) for b in self.branches])),
-            "end_status": (("branch", "end"), np.array([b.ends for b in self.branches])),
-            "end_reason": (("branch", "end"), np.array([b.reasons for b in self.branches])),
+            "end_status": (("branch", "end"), np.array([b.ends for b in self.branches]).reshape(-1, 2)),
+            "end_reason": (("branch", "end"), np.array([b.reasons for b in self.branches]).reshape(-1, 2)),
             "parent_branch": (("branch",), np.array([b for b, _ in parents])),
             "parent_special": (("branch",), np.array(numbers)),
         }

@@ -207,6 +207,51 @@ class Curve:
         return Spot(z, tangent / length, len(null), float(singular[0]), *spectrum)
 
 
+class Nearby(Curve):
+    """A curve near one of its points, from the equations at three values of the parameter.
+
+    Equations in between are interpolated, so that many places can be looked at for the price of
+    three problems.
+
+    Parameters
+    ----------
+    curve : Curve
+    z : ndarray, shape (n + 1,)
+    distance : float
+        Between two values, in the curve's coordinates.
+    """
+
+    def __init__(self, curve: Curve, z: Floats, distance: float) -> None:
+        super().__init__(curve.f, curve.jac, (curve.lo, curve.hi), curve.size)
+        x = float(np.clip(z[-1], distance, 1.0 - distance))
+        self.nodes = x + distance * np.array([-1.0, 0.0, 1.0])
+
+    def _weights(self, x: float, slope: bool = False) -> Floats:
+        a, b, c = self.nodes
+        if slope:
+            parts = [(2 * x - b - c), (2 * x - a - c), (2 * x - a - b)]
+        else:
+            parts = [(x - b) * (x - c), (x - a) * (x - c), (x - a) * (x - b)]
+        scales = [(a - b) * (a - c), (b - a) * (b - c), (c - a) * (c - b)]
+        return np.array(parts) / np.array(scales)
+
+    def _values(self, z: Floats) -> Floats:
+        y = self.state(z)
+        return np.array([self._at(y, self.lo + x * self.width) for x in self.nodes])
+
+    def value(self, z: Floats) -> Floats:
+        """f at a point."""
+        return np.asarray(self._weights(float(z[-1])) @ self._values(z))
+
+    def jacobian(self, z: Floats) -> Floats:
+        """∂f/∂y at a point."""
+        there = [super(Nearby, self).jacobian(np.append(z[:-1], x)) for x in self.nodes]
+        return np.asarray(np.tensordot(self._weights(float(z[-1])), np.array(there), 1))
+
+    def _rough(self, z: Floats) -> Floats:
+        return np.asarray(self._weights(float(z[-1]), slope=True) @ self._values(z))
+
+
 def least_norm(A: Floats, b: Floats) -> Floats:
     """The least x with A x = b, or nearest to it; singular values that count as zero are cut."""
     found: Floats = np.linalg.lstsq(A, b, rcond=CUT)[0]

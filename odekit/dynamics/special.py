@@ -191,18 +191,15 @@ class _Between:
 
     def _crossing(self, part: float) -> Event:
         """The point near a part of the way where eigenvalues cross."""
-        rough = chord(self.curve, self.a, self.b, part)
-        scale = float(np.abs(self.a.eigenvalues).max())
-        near = self._real_parts(self.a if rough is None else rough)
-        count = max(int(np.sum(np.abs(near) <= NEARLY * scale)), 1)
-
-        def mean(spot: Spot) -> float:
-            """Of all that vanish there: smooth, whichever way each of them goes."""
-            values = self._real_parts(spot)
-            return float(np.mean(values[np.argsort(np.abs(values))[:count]]))
-
-        part, z, tangent = self._around(part, mean)
-        eigenvalues = np.linalg.eigvals(self.curve.jacobian(z))
+        count, place = 1, self._around(part, partial(self._mean, 1))
+        for _ in range(2):  # how many vanish is known once the point is
+            eigenvalues = np.linalg.eigvals(self.curve.jacobian(place[1]))
+            scale = float(np.abs(eigenvalues).max(initial=0.0))
+            vanish = int(np.sum(np.abs(eigenvalues.real) <= NEARLY * scale)) - self.zeros
+            if vanish <= count:
+                break
+            count, place = vanish, self._around(part, partial(self._mean, vanish))
+        part, z, tangent = place
         near = np.argsort(np.abs(eigenvalues.real))[: self.zeros + count]
         frequency = float(np.abs(eigenvalues[near].imag).max(initial=0.0))
         more = (self.number, part, count)
@@ -211,6 +208,11 @@ class _Between:
             return Event(Special.HOPF, z, tangent, *more, frequency, none)
         directions = self._directions(z, count)
         return Event(self._kind(z, directions), z, tangent, *more, 0.0, directions)
+
+    def _mean(self, count: int, spot: Spot) -> float:
+        """Of all that vanish at a point near: smooth, whichever way each of them goes."""
+        values = self._real_parts(spot)
+        return float(np.mean(values[np.argsort(np.abs(values))[:count]]))
 
     # ------------------------------------------------------------------------------ the point
 

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.dynamics.curve import CUT, Curve, Spot, least_norm, null_space
+from odekit.dynamics.curve import CUT, Curve, Nearby, Spot, least_norm, null_space
 from odekit.dynamics.special import Event
 
 NEAR, FURTHER = 0.01, 0.03
 """Distances at which they are looked for, in the curve's coordinates."""
-DRAWS = 12
+DRAWS = 20
 """Directions tried for every null vector beyond the first: in a plane of null vectors branches go
 off in a few directions only, which are not known beforehand."""
 OTHER = 0.1
 """Sine of the angle between two branches that counts as none."""
-MOST = 15
+MOST, FARTHEST = 40, 0.3
+"""Newton steps of a search, and the longest one in units of the distance."""
 LIKE = 1e-5
 """Relative difference of the eigenvalues at two points that a symmetry maps onto each other."""
 
@@ -56,8 +57,11 @@ def _found(curve: Curve, event: Event, radius: float, old: list[Spot]) -> list[S
     """Points at a distance on branches other than those that pass through the old ones."""
     found: list[Spot] = []
     todo = _ways(event)
+    nearby = Nearby(curve, event.z, radius)
     while todo:
-        z = _on_sphere(curve, event.z, todo.pop(0), radius)
+        z = _on_sphere(nearby, event.z, todo.pop(0), radius)
+        if z is not None:
+            z = _on_sphere(curve, event.z, (z - event.z) / radius, radius)
         spot = None if z is None else _accepted(curve, event, z)
         if spot is not None and not any(_alike(spot, known) for known in (*old, *found)):
             found.append(spot)
@@ -75,7 +79,7 @@ def _is_same(curve: Curve, event: Event, eigenvalues: Any, other: Event) -> bool
 def _ways(event: Event) -> list[Floats]:
     """Directions in which to look: of the null vectors and their mixtures, to both sides."""
     d = len(event.directions)
-    mixtures = np.vstack([np.eye(d), _draws(d)]) if d else np.zeros((0, 0))
+    mixtures = np.vstack([_by_entry(event.directions), _draws(d)]) if d else np.zeros((0, 0))
     ways = []
     for mixture in mixtures:
         way = np.append(mixture @ event.directions, 0.0)
@@ -88,6 +92,16 @@ def _ways(event: Event) -> list[Floats]:
         up = up - (up @ event.tangent) * event.tangent
         ways = [up / np.linalg.norm(up), -up / np.linalg.norm(up)]
     return ways
+
+
+def _by_entry(directions: Floats) -> Floats:
+    """Mixtures that come nearest to single entries of the state: symmetries leave these alone."""
+    found: list[Floats] = []
+    for mixture in directions.T:
+        length = float(np.linalg.norm(mixture))
+        if length > OTHER and all(abs(mixture @ m) < (1 - 1e-6) * length for m in found):
+            found.append(mixture / length)
+    return np.array(found).reshape(-1, len(directions))
 
 
 def _draws(d: int) -> Floats:
@@ -107,12 +121,11 @@ def _on_sphere(curve: Curve, centre: Floats, way: Floats, radius: float) -> Floa
         out = z - centre
         miss = 0.5 * (out @ out / radius - radius)
         step = least_norm(np.vstack([A, out / radius]), -np.append(value, miss))
-        z, size = z + step, float(np.linalg.norm(step))
-        if size > radius:
-            return None
+        size = float(np.linalg.norm(step))
+        z = z + step * min(1.0, FARTHEST * radius / max(size, 1e-300))
+        last = size
         if size < 1e-11:
             break
-        last = size
     return None if last > 1e-6 else z
 
 
