@@ -18,6 +18,7 @@ _HOME = {
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
+    "Convergence": "base.status",
     "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
@@ -38,18 +39,21 @@ _HOME = {
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fixed_point": "verbs.fixed_point",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
     "load_scenario": "verbs.scenario",
     "measures": "",
     "open": "store.netcdf",
+    "plateaus": "verbs.plateaus",
     "plot": "",
     "polar": "systems.committee.start",
     "realise": "systems.committee.weights",
     "save": "store.netcdf",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
+    "summary": "verbs.show",
     "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
@@ -87,6 +91,7 @@ if TYPE_CHECKING:
     from odekit.base.errors import ScenarioError as ScenarioError
     from odekit.base.errors import StoreError as StoreError
     from odekit.base.errors import SweepError as SweepError
+    from odekit.base.status import Convergence as Convergence
     from odekit.base.status import Outcome as Outcome
     from odekit.base.status import Status as Status
     from odekit.problem.phase import Consolidation as Consolidation
@@ -111,6 +116,9 @@ if TYPE_CHECKING:
     from odekit.verbs.continuation import continuation as continuation
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
+    from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
+    from odekit.verbs.show import summary as summary
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

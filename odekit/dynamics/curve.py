@@ -170,7 +170,7 @@ class Curve:
                 return None
             bordered = np.vstack([A, normal])
             wanted = -np.append(value, normal @ (z - guess))
-            step = least_norm(bordered, wanted)
+            step = shortest(bordered, wanted)
             z = z + step
             if fixed:
                 z[-1] = guess[-1]
@@ -252,7 +252,7 @@ class Nearby(Curve):
         return np.asarray(self._weights(float(z[-1]), slope=True) @ self._values(z))
 
 
-def least_norm(A: Floats, b: Floats) -> Floats:
+def shortest(A: Floats, b: Floats) -> Floats:
     """The least x with A x = b, or nearest to it; singular values that count as zero are cut."""
     found: Floats = np.linalg.lstsq(A, b, rcond=CUT)[0]
     return found

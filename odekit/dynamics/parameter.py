@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from odekit.base.arrays import Floats
+from odekit.base.arrays import Floats, Indices
 from odekit.base.errors import ProblemError
+from odekit.base.status import Convergence
 from odekit.dynamics.field import VectorField
+from odekit.dynamics.newton import newton, still_entries
+from odekit.dynamics.rest import PHYSICAL
 from odekit.problem.base import AnyProblem
+from odekit.problem.system import Resting
 
 KEPT = 32
 """Fields kept: a Newton step asks for a few neighbouring values again and again."""
@@ -71,7 +75,8 @@ class OneParameter:
         nudged = y * (1.0 + NUDGE * np.cos(np.arange(y.size))) + NUDGE * np.sin(np.arange(y.size))
         moves = np.zeros(y.size, dtype=bool)
         for state in (y, nudged):
-            moves |= (field.rhs(0.0, state) != 0) | (field.jac(0.0, state) != 0).any(axis=1)
+            f, J = field.rhs(0.0, state), field.jac(0.0, state)
+            moves |= ~still_entries(f[np.newaxis], J[np.newaxis])[0]
         return moves
 
     def field(self, mu: float) -> VectorField:
@@ -105,6 +110,32 @@ class OneParameter:
         J = self.field(mu).jac(0.0, self.full(y))
         return np.asarray(J[np.ix_(self.moving, self.moving)] / self.rate(mu))
 
+    def near(self, y: Floats, mu: float) -> tuple[Floats, Convergence]:
+        """The fixed point that Newton's method finds from a state, both of the entries that move.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n,), and Convergence
+        """
+
+        def derivatives(states: Floats, _which: Indices) -> tuple[Floats, Floats]:
+            return self.f(states[0], mu)[np.newaxis], self.jac(states[0], mu)[np.newaxis]
+
+        found = newton(derivatives, y[np.newaxis])
+        return found.y[0], Convergence(int(found.status[0]))
+
     def physical(self, y: Floats, mu: float) -> int:
-        """Whether a fixed point is one of real vectors."""
-        return 1
+        """Whether a fixed point is one of real vectors, 1 or 0."""
+        field, whole = self.field(mu), self.full(y)
+        none = np.zeros((whole.size, 0))
+        resting = Resting(
+            y=whole[np.newaxis],
+            which=np.zeros(1, dtype=np.int64),
+            errors=field.errors(whole)[np.newaxis],
+            free=np.zeros(1, dtype=np.int64),
+            still=~self.moving[np.newaxis],
+            space=lambda _: none,
+        )
+        system = field.problem.system
+        lowest = system.judged(field.points, self.phase, field.frame, resting).lowest
+        return int(lowest is None or lowest[0] >= PHYSICAL)

@@ -16,7 +16,7 @@ from scipy.optimize import brentq, linear_sum_assignment, minimize_scalar
 
 from odekit.base.arrays import Floats
 from odekit.dynamics.arclength import chord
-from odekit.dynamics.curve import Complex, Curve, Spot, least_norm, null_space
+from odekit.dynamics.curve import Complex, Curve, Spot, shortest, null_space
 from odekit.dynamics.outcomes import Special
 
 ZERO = 1e-7
@@ -358,7 +358,7 @@ def fold(curve: Curve, z: Floats, v: Floats) -> Floats:
         )
         if not (np.isfinite(system).all() and np.isfinite(residual).all()):
             return first
-        step = least_norm(system, -residual)
+        step = shortest(system, -residual)
         size = float(np.linalg.norm(step))
         if size > 0.5 * last:  # as close as rounding lets it
             break

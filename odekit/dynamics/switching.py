@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.dynamics.curve import CUT, Curve, Nearby, Spot, least_norm, null_space
+from odekit.dynamics.curve import CUT, Curve, Nearby, Spot, shortest, null_space
 from odekit.dynamics.special import Event
 
 NEAR, FURTHER = 0.01, 0.03
@@ -120,7 +120,7 @@ def _on_sphere(curve: Curve, centre: Floats, way: Floats, radius: float) -> Floa
             return None
         out = z - centre
         miss = 0.5 * (out @ out / radius - radius)
-        step = least_norm(np.vstack([A, out / radius]), -np.append(value, miss))
+        step = shortest(np.vstack([A, out / radius]), -np.append(value, miss))
         size = float(np.linalg.norm(step))
         z = z + step * min(1.0, FARTHEST * radius / max(size, 1e-300))
         last = size

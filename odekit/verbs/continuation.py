@@ -13,6 +13,7 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import count, flag, number, positive
 from odekit.base.errors import NotCompletedWarning, ProblemError
 from odekit.base.interrupts import Interrupts
+from odekit.base.status import Convergence
 from odekit.dynamics.arclength import BOUND
 from odekit.dynamics.branches import Explorer
 from odekit.dynamics.branchset import ATTRIBUTE, SPECIAL, Table, is_branches
@@ -210,13 +211,11 @@ class _Task:
         field = self.family.field(self.at)
         y = field.start if start is None else field.pack(start)
         curve = self._curve(y)
-        normal = np.append(np.zeros(int(self.family.moving.sum())), 1.0)
-        found = curve.correct(curve.point(y[self.family.moving], self.at), normal)
-        if found is None:
+        there, how = self.family.near(y[self.family.moving], self.at)
+        if how is not Convergence.CONVERGED:
             rule = "must be near a fixed point"
-            remedy = "Take a row of a run that stands almost still, or another guess."
-            raise ProblemError("start", rule, curve.trouble or "none that was found", remedy)
-        return None, found[0], curve
+            raise ProblemError("start", rule, f"none that was found: {how.meaning}", how.remedy)
+        return None, curve.point(there, self.at), curve
 
     def _curve(self, y: Floats) -> Curve:
         self.family.hold(y)

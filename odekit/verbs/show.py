@@ -10,7 +10,10 @@ import numpy as np
 
 from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
-from odekit.dataset.wholeness import whole
+from odekit.dataset.assemble import system_in
+from odekit.dataset.wholeness import fitting_problem, whole
+from odekit.dynamics.words import blocks as fixed_blocks
+from odekit.dynamics.words import checked, is_fixed_point
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import PENALTIES, Phase
 from odekit.problem.schedule import Schedule
@@ -29,7 +32,7 @@ def summary(ds: xr.Dataset) -> str:
     Parameters
     ----------
     ds : Dataset
-        What `odekit.solve` or `odekit.open` returned.
+        What `odekit.solve`, `odekit.fixed_point`, `odekit.plateaus` or `odekit.open` returned.
 
     Returns
     -------
@@ -41,6 +44,8 @@ def summary(ds: xr.Dataset) -> str:
     ProblemError
         If variables are missing or changed, or do not fit the problem.
     """
+    if is_fixed_point(ds):
+        return _text(ds, _of_fixed_points(ds))
     blocks: list[tuple[str, Iterable[str]]] = []
     problem = whole(ds)
     last: Iterable[str] = ()
@@ -57,9 +62,23 @@ def summary(ds: xr.Dataset) -> str:
     else:
         blocks.append(("Final", [*_final(ds), *last]))
     blocks.append(("Status", _status(ds)))
+    return _text(ds, blocks)
+
+
+def _text(ds: xr.Dataset, blocks: Iterable[tuple[str, Iterable[str]]]) -> str:
     title = [str(ds.attrs["title"])] if ds.attrs.get("title") else []
     lines = [*title, *(line for name, body in blocks for line in _block(name, body))]
     return printable("\n".join(lines))
+
+
+def _of_fixed_points(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
+    """The problem, the phases, and the fixed points."""
+    checked(ds)
+    problem = None if system_in(ds) is None else fitting_problem(ds)
+    if problem is not None:
+        yield "Problem", problem.system.words(problem)
+        yield "Phases", _phases(problem, ds)
+    yield from fixed_blocks(ds, problem)
 
 
 def _block(name: str, body: Iterable[str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -34,6 +35,13 @@ class LinearPhase(Exact):
         scheduled = isinstance(self.rate, Schedule)
         kinks = self.rate.breaks(float(phase.duration)) if scheduled else []
         self.breaks = sorted({begin + b for b in kinks})
+
+    def at_point(self, table: Floats, rate: Any) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.rate, other.memory = rate, self.memory.copy()
+        other.memory[self.plan.table : self.plan.table + self.plan.T] = table
+        return other
 
     def _eta(self, t: float) -> float:
         return float(self.rate(t - self.begin) if isinstance(self.rate, Schedule) else self.rate)

@@ -6,7 +6,7 @@ of a sweep come first, and a single run is a sweep of one point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.integrate.packing import NO_RATES, rates_of
 from odekit.problem.axes import Axis, axes
-from odekit.problem.points import Points, rows_of, side_by_side
+from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.linear.equations import LinearPhase
 from odekit.systems.linear.readings import Readings
 from odekit_kernels.gated import flow as gated
@@ -121,6 +121,13 @@ class LinearPoints(Points):
         """The equations of a phase of the first point, as functions of time and state."""
         del frame
         return LinearPhase(self, self.problem.phases[index], begin)
+
+    def each(self, index: int, frame: None, begin: float) -> Iterator[LinearPhase]:
+        """The equations of a phase at every point."""
+        phase, first = self.problem.phases[index], self.equations(index, frame, begin)
+        table = self.readings.trained(phase)
+        for i, (rate, _) in enumerate(self.each_rate(phase)):
+            yield first.at_point(one_of(table, i), rate)
 
     def errors(
         self, rows: Floats, tasks: Any = None, frame: None = None, points: Any = None
