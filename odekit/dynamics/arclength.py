@@ -19,7 +19,7 @@ MOST = 0.04
 """The longest one, relative to the state where it is large: enough for a smooth picture."""
 ASTRAY = 0.5
 """Largest distance of a point from its prediction, in steps: further away is another branch."""
-EASY = 4
+EASY = 5
 """Corrections up to which the next step may be longer."""
 BOUND = 1e3
 """Size of the state, in units of that at the start, that counts as infinity."""
@@ -134,7 +134,7 @@ def _tried(curve: Curve, here: Spot, h: float, last: bool) -> Spot | None:
     z, iterations = found
     if np.linalg.norm(z - guess) > ASTRAY * h + 1e-12:
         return None
-    spot = curve.look(z, here.tangent)
+    spot = curve.look(z, here.tangent, exact=False)
     if spot is None or spot.tangent @ here.tangent < ALONG:
         return None
     spot.iterations = iterations

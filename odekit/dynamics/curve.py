@@ -163,9 +163,11 @@ class Curve:
         """
         z, last = guess.copy(), np.inf
         fixed = bool(np.count_nonzero(normal) == 1 and normal[-1])
+        # A guess is near: there the slope is that of the point, but for the square of a step.
+        slope = np.zeros(z.size - 1) if fixed else self._rough(z)
         for i in range(1, MOST_CORRECTIONS + 1):
             value = self.value(z)
-            A = self.matrix(z, exact=False) if not fixed else self._held(z)
+            A = np.column_stack([self.jacobian(z) * self.size, slope])
             if not (np.isfinite(value).all() and np.isfinite(A).all()):
                 return None
             bordered = np.vstack([A, normal])
@@ -182,18 +184,14 @@ class Curve:
             last = size
         return (z, MOST_CORRECTIONS) if last <= CLOSE and self._is_zero(z, A) else None
 
-    def _held(self, z: Floats) -> Floats:
-        """[J, 0]: the parameter does not move."""
-        return np.column_stack([self.jacobian(z) * self.size, np.zeros(z.size - 1)])
-
     def _is_zero(self, z: Floats, A: Floats) -> bool:
         value = self.value(z)
         scale = float(np.abs(A).max()) * (1.0 + float(np.linalg.norm(z)))
         return bool(np.isfinite(value).all() and np.abs(value).max() <= RESIDUAL * scale)
 
-    def look(self, z: Floats, before: Floats) -> Spot | None:
+    def look(self, z: Floats, before: Floats, exact: bool = True) -> Spot | None:
         """What the curve is at a point; `before` is a tangent that points its way."""
-        A = self.matrix(z)
+        A = self.matrix(z, exact)
         if not np.isfinite(A).all():
             return None
         null, singular = null_space(A)
@@ -250,6 +248,9 @@ class Nearby(Curve):
 
     def _rough(self, z: Floats) -> Floats:
         return np.asarray(self._weights(float(z[-1]), slope=True) @ self._values(z))
+
+    def _slope(self, z: Floats) -> Floats:
+        return self._rough(z)
 
 
 def shortest(A: Floats, b: Floats) -> Floats:

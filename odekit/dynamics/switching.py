@@ -59,14 +59,19 @@ def _found(curve: Curve, event: Event, radius: float, old: list[Spot]) -> list[S
     todo = _ways(event)
     nearby = Nearby(curve, event.z, radius)
     while todo:
-        z = _on_sphere(nearby, event.z, todo.pop(0), radius)
-        if z is not None:
-            z = _on_sphere(curve, event.z, (z - event.z) / radius, radius)
-        spot = None if z is None else _accepted(curve, event, z)
-        if spot is not None and not any(_alike(spot, known) for known in (*old, *found)):
+        spot = _searched(nearby, event, todo.pop(0), radius)
+        if spot is None or any(_alike(spot, known) for known in (*old, *found)):
+            continue
+        spot = _searched(curve, event, (spot.z - event.z) / radius, radius)
+        if spot is not None:
             found.append(spot)
             todo.insert(0, (event.z - spot.z) / radius)  # the other half, if it crosses
     return found
+
+
+def _searched(curve: Curve, event: Event, way: Floats, radius: float) -> Spot | None:
+    z = _on_sphere(curve, event.z, way, radius)
+    return None if z is None else _accepted(curve, event, z)
 
 
 def _is_same(curve: Curve, event: Event, eigenvalues: Any, other: Event) -> bool:
