@@ -10,12 +10,12 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.dynamics.arclength import BOUND, Path, direction, never, trace
 from odekit.dynamics.curve import Curve, Spot
-from odekit.dynamics.outcomes import BranchEnd, Special
+from odekit.dynamics.outcomes import BranchEnd, SpecialPoint
 from odekit.dynamics.special import Event, events, nearest
 from odekit.dynamics.switching import others
 
-SWITCHED = (Special.PITCHFORK, Special.TRANSCRITICAL)
-"""Special points through which other branches of fixed points pass."""
+SWITCHED = (SpecialPoint.PITCHFORK, SpecialPoint.TRANSCRITICAL)
+"""SpecialPoint points through which other branches of fixed points pass."""
 
 
 @dataclass

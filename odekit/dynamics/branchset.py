@@ -15,7 +15,7 @@ from odekit.dataset.result import prepare
 from odekit.dataset.variable import Variable, coordinate
 from odekit.dynamics.branches import Branch
 from odekit.dynamics.curve import Curve, Spot
-from odekit.dynamics.outcomes import BranchEnd, Special
+from odekit.dynamics.outcomes import BranchEnd, SpecialPoint
 from odekit.dynamics.parameter import OneParameter
 from odekit.dynamics.special import Event, unstable, zero_modes
 
@@ -55,8 +55,8 @@ VARIABLES = [
     Variable("end_status", ("branch", "end"), "int8", "how the branch ended", flags=BranchEnd),
     Variable("end_reason", ("branch", "end"), "str", "what the equations said there"),
     Variable("parent_branch", ("branch",), "int64", "the branch that it leaves, -1 for none"),
-    Variable("parent_special", ("branch",), "int64", "the special point where it does, -1 for none"),
-    Variable("special_kind", ("special",), "int8", "what happens there", flags=Special),
+    Variable("parent_special", ("branch",), "int64", "the special point there, -1 for none"),
+    Variable("special_kind", ("special",), "int8", "what happens there", flags=SpecialPoint),
     Variable("special_parameter", ("special",), "float64", "the parameter there", "mu"),
     Variable("special_branch", ("special",), "int64", "the branch that it is on"),
     Variable("special_point", ("special",), "int64", "the last point of the branch before it"),
@@ -163,10 +163,12 @@ class Table:
         first = np.cumsum([0, *(len(b.events) for b in self.branches)])
         parents = [b.parent for b in self.branches]
         numbers = [NONE if b < 0 else int(first[b]) + e for b, e in parents]
+        ends = np.array([b.ends for b in self.branches]).reshape(-1, 2)
+        reasons = np.array([b.reasons for b in self.branches]).reshape(-1, 2)
         return {
             "n_points": (("branch",), np.array([len(b.spots) for b in self.branches])),
-            "end_status": (("branch", "end"), np.array([b.ends for b in self.branches]).reshape(-1, 2)),
-            "end_reason": (("branch", "end"), np.array([b.reasons for b in self.branches]).reshape(-1, 2)),
+            "end_status": (("branch", "end"), ends),
+            "end_reason": (("branch", "end"), reasons),
             "parent_branch": (("branch",), np.array([b for b, _ in parents])),
             "parent_special": (("branch",), np.array(numbers)),
         }
@@ -200,7 +202,9 @@ class Table:
         return {name: ((), np.asarray(value)) for name, value in numbers.items()}
 
 
-def _gathered(shape: tuple[int, ...], lead: tuple[str, ...], rows: dict[Any, Any]) -> dict[str, Any]:
+def _gathered(
+    shape: tuple[int, ...], lead: tuple[str, ...], rows: dict[Any, Any]
+) -> dict[str, Any]:
     """Rows of arrays by place as whole arrays; NaN, and -1 among whole numbers, where none is."""
     found: dict[str, Any] = {}
     for place, row in rows.items():

@@ -231,11 +231,12 @@ class Nearby(Curve):
         else:
             parts = [(x - b) * (x - c), (x - a) * (x - c), (x - a) * (x - b)]
         scales = [(a - b) * (a - c), (b - a) * (b - c), (c - a) * (c - b)]
-        return np.array(parts) / np.array(scales)
+        return np.asarray(np.array(parts) / np.array(scales), dtype=np.float64)
 
     def _values(self, z: Floats) -> Floats:
         y = self.state(z)
-        return np.array([self._at(y, self.lo + x * self.width) for x in self.nodes])
+        values: Floats = np.array([self._at(y, self.lo + x * self.width) for x in self.nodes])
+        return values
 
     def value(self, z: Floats) -> Floats:
         """f at a point."""
@@ -255,8 +256,7 @@ class Nearby(Curve):
 
 def shortest(A: Floats, b: Floats) -> Floats:
     """The least x with A x = b, or nearest to it; singular values that count as zero are cut."""
-    found: Floats = np.linalg.lstsq(A, b, rcond=CUT)[0]
-    return found
+    return np.asarray(np.linalg.lstsq(A, b, rcond=CUT)[0], dtype=np.float64)
 
 
 def null_space(A: Floats, cut: float = CUT) -> tuple[Floats, Floats]:

@@ -40,12 +40,12 @@ FINE = (BranchEnd.RANGE, BranchEnd.CLOSED, BranchEnd.DIVERGED, BranchEnd.BRANCH_
 """Ends that a branch has by itself."""
 
 
-class Special(Flag):
+class SpecialPoint(Flag):
     """What happens at a special point of a branch.
 
     Examples
     --------
-    >>> Special.FOLD.meaning
+    >>> SpecialPoint.FOLD.meaning
     'the branch turns round in the parameter: two fixed points meet and vanish'
     """
 

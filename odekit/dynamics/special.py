@@ -1,4 +1,4 @@
-"""Special points of a branch: folds to the last digits, and where eigenvalues cross.
+"""SpecialPoint points of a branch: folds to the last digits, and where eigenvalues cross.
 
 Eigenvalues that cross zero are counted: the sign of a determinant misses those that come in even
 numbers, as symmetric states have them.
@@ -16,8 +16,8 @@ from scipy.optimize import brentq, linear_sum_assignment, minimize_scalar
 
 from odekit.base.arrays import Floats
 from odekit.dynamics.arclength import chord
-from odekit.dynamics.curve import Complex, Curve, Spot, shortest, null_space
-from odekit.dynamics.outcomes import Special
+from odekit.dynamics.curve import Complex, Curve, Spot, null_space, shortest
+from odekit.dynamics.outcomes import SpecialPoint
 
 ZERO = 1e-7
 """Real parts below this, relative to the largest eigenvalue, count as zero: the root of the
@@ -53,7 +53,7 @@ class Event:
 
     Attributes
     ----------
-    kind : Special
+    kind : SpecialPoint
     z, tangent : ndarray, shape (n + 1,)
         The point, and the branch's tangent there.
     after : int
@@ -68,7 +68,7 @@ class Event:
         Orthonormal null vectors of ∂f/∂y that belong to these, in the curve's coordinates.
     """
 
-    kind: Special
+    kind: SpecialPoint
     z: Floats
     tangent: Floats
     after: int
@@ -124,7 +124,7 @@ def _generic(spots: list[Spot]) -> list[int]:
 
 
 class _Between:
-    """Special points between two neighbours."""
+    """SpecialPoint points between two neighbours."""
 
     def __init__(self, curve: Curve, a: Spot, b: Spot, number: int) -> None:
         self.curve, self.a, self.b, self.number = curve, a, b, number
@@ -152,8 +152,8 @@ class _Between:
         vanish = np.linalg.svd(self.curve.jacobian(z), compute_uv=False) * self.curve.size
         count = max(int(np.sum(vanish <= FULL_RANK * scale)) - families, 1)
         directions = self._directions(z, count)
-        kind = Special.FOLD if smallest > FULL_RANK else Special.PITCHFORK
-        if kind is Special.FOLD and len(directions):
+        kind = SpecialPoint.FOLD if smallest > FULL_RANK else SpecialPoint.PITCHFORK
+        if kind is SpecialPoint.FOLD and len(directions):
             z = fold(self.curve, z, directions[0])
         return Event(kind, z, tangent, self.number, part, count, 0.0, directions, smallest)
 
@@ -205,7 +205,7 @@ class _Between:
         more = (self.number, part, count)
         if frequency > SLOW * scale:
             none = np.zeros((0, z.size - 1))
-            return Event(Special.HOPF, z, tangent, *more, frequency, none)
+            return Event(SpecialPoint.HOPF, z, tangent, *more, frequency, none)
         directions = self._directions(z, count)
         return Event(self._kind(z, directions), z, tangent, *more, 0.0, directions)
 
@@ -235,9 +235,7 @@ class _Between:
         except Lost:
             return low / (low - high)
 
-    def _around(
-        self, part: float, of: Callable[[Spot], float]
-    ) -> tuple[float, Floats, Floats]:
+    def _around(self, part: float, of: Callable[[Spot], float]) -> tuple[float, Floats, Floats]:
         """Where exactly a function vanishes: its part of the way, the point and the tangent there.
 
         All three are interpolated between points to both sides.
@@ -250,7 +248,7 @@ class _Between:
         values = np.array([of(spot) for spot in there])
         fit = np.polynomial.Polynomial.fit(NODES, values, NODES.size - 1, domain=[-1, 1])
         roots = [r.real for r in fit.roots() if abs(r.imag) < 1e-6 and abs(r.real) < 1.0]
-        x = min(roots, key=abs) if roots else 0.0
+        x = float(min(roots, key=abs)) if roots else 0.0
         weights = _lagrange(x)
         z = weights @ np.array([spot.z for spot in there])
         tangent = weights @ np.array([spot.tangent for spot in there])
@@ -274,11 +272,11 @@ class _Between:
         n = right.shape[0]
         return right[n - m :], left.T[n - m :]
 
-    def _kind(self, z: Floats, directions: Floats) -> Special:
+    def _kind(self, z: Floats, directions: Floats) -> SpecialPoint:
         """Pitchfork or transcritical: whether quadratic terms are left along the null vectors."""
         curve, y, mu = self.curve, self.curve.state(z), self.curve.parameter(z)
         if len(directions) == 0:
-            return Special.CROSSING
+            return SpecialPoint.CROSSING
         J = curve.jacobian(z)
         left = np.linalg.svd(J)[0].T
         count = len(directions)
@@ -290,10 +288,14 @@ class _Between:
             seconds += [H @ w for w in directions]
         second = np.array(seconds)
         if not np.isfinite(second).all():
-            return Special.CROSSING
+            return SpecialPoint.CROSSING
         whole, kept = float(np.abs(second).max()), float(np.abs(second @ left.T).max())
         floor = ZERO * float(np.abs(J).max()) / curve.size
-        return Special.PITCHFORK if kept <= max(QUADRATIC * whole, floor) else Special.TRANSCRITICAL
+        return (
+            SpecialPoint.PITCHFORK
+            if kept <= max(QUADRATIC * whole, floor)
+            else SpecialPoint.TRANSCRITICAL
+        )
 
 
 def _slope(spot: Spot) -> float:
@@ -309,7 +311,9 @@ def matched(a: Spot, b: Spot) -> Complex:
     """
     scale = float(np.abs(a.eigenvalues).max(initial=0.0))
     same = np.abs(a.eigenvalues[:, np.newaxis] - a.eigenvalues) <= ALIKE * scale
-    overlap = np.array([np.linalg.norm(_span(a.vectors[:, one]) @ b.vectors, axis=0) for one in same])
+    overlap = np.array(
+        [np.linalg.norm(_span(a.vectors[:, one]) @ b.vectors, axis=0) for one in same]
+    )
     order = linear_sum_assignment(-(overlap**2))[1]
     return np.asarray(b.eigenvalues[order])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.dynamics.curve import CUT, Curve, Nearby, Spot, shortest, null_space
+from odekit.dynamics.curve import CUT, Curve, Nearby, Spot, null_space, shortest
 from odekit.dynamics.special import Event
 
 NEAR, FURTHER = 0.01, 0.03

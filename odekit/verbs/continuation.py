@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from odekit.base.interrupts import Interrupts
 from odekit.base.status import Convergence
 from odekit.dynamics.arclength import BOUND
 from odekit.dynamics.branches import Explorer
-from odekit.dynamics.branchset import ATTRIBUTE, SPECIAL, Table, is_branches
+from odekit.dynamics.branchset import SPECIAL, Table, is_branches
+from odekit.dynamics.branchwords import how_it_ended
 from odekit.dynamics.curve import Curve
-from odekit.dynamics.outcomes import FINE, BranchEnd
 from odekit.dynamics.parameter import OneParameter
 from odekit.dynamics.special import Event, events
 from odekit.problem import names
@@ -135,15 +134,13 @@ def continuation(
     array([4.055779])
     """
     task = _Task(problem, along, between, at, phase)
-    limits = {
-        "most": count("max_points", max_points, most=10**6, least=2),
-        "bound": float(np.asarray(positive("bound", bound))),
-    }
+    points = count("max_points", max_points, most=10**6, least=2)
+    infinity = float(np.asarray(positive("bound", bound)))
     most = count("max_branches", max_branches, most=1000)
     everywhere = flag("switch", switch)
     event, z, curve = task.begin(start)
     with Interrupts() as interrupts:
-        explorer = Explorer(curve, **limits, asked=lambda: interrupts.asked)
+        explorer = Explorer(curve, points, infinity, lambda: interrupts.asked)
         whole = True
         if event is None:
             explorer.both_ways(z)
@@ -151,7 +148,8 @@ def continuation(
             whole = explorer.from_branch_point(event, most=most)
         if everywhere:
             whole = explorer.everywhere(most) and whole
-    words = {**task.words, "switch": everywhere, **limits, "max_branches": most, "whole": whole}
+    words = {**task.words, "switch": everywhere, "max_points": points, "bound": infinity}
+    words |= {"max_branches": most, "whole": whole}
     ds = Table(curve, task.family, explorer.branches).dataset(task.problem, words)
     ended = how_it_ended(ds)
     if ended:
@@ -229,7 +227,9 @@ class _Task:
             raise ProblemError("start", "must be one special point of a result", "others", remedy)
         one = start.isel(branch=int(start[SPECIAL + "branch"]))
         first = int(start[SPECIAL + "point"])
-        there = [one.isel(point=i) for i in range(max(first - 1, 0), min(first + 3, int(one.n_points)))]
+        there = [
+            one.isel(point=i) for i in range(max(first - 1, 0), min(first + 3, int(one.n_points)))
+        ]
         states = [self.family.field(float(row.parameter)).pack(row) for row in there]
         curve = self._curve(states[0])
         zs = [
@@ -242,7 +242,9 @@ class _Task:
         near = [e for e in found if e.kind == int(start[SPECIAL + "kind"])]
         if not near:
             rule = "must be a special point of a result of this problem"
-            raise ProblemError("start", rule, f"none at {mu:g}", "Give the same `along`, `between`.")
+            raise ProblemError(
+                "start", rule, f"none at {mu:g}", "Give the same `along`, `between`."
+            )
         event = min(near, key=lambda e: abs(curve.parameter(e.z) - mu))
         return event, event.z, curve
 
@@ -272,23 +274,3 @@ def _constant(problem: AnyProblem, phase: int) -> None:
     if any(isinstance(rate, Schedule) for rate in problem.phases[phase].rates):
         rule = "must have constant learning rates"
         raise ProblemError(f"phases[{phase}]", rule, "a schedule", "Give one number.")
-
-
-def how_it_ended(ds: xr.Dataset) -> str:
-    """What is to be known of branches that ended early; empty where none did."""
-    lines = []
-    for b in range(ds.sizes["branch"]):
-        for end in ds["end"].values.tolist():
-            status = BranchEnd(int(ds.end_status.sel(end=end)[b]))
-            if status in FINE:
-                continue
-            last = 0 if end == "first" else int(ds.n_points[b]) - 1
-            where = f" at {float(ds.parameter[b, last]):.10g}" if last >= 0 else ""
-            said = str(ds.end_reason.sel(end=end)[b].item())
-            lines.append(
-                f"branch {b} ended{where}: {status.meaning}{f' ({said})' * bool(said)}. "
-                f"{status.remedy}".rstrip()
-            )
-    if not json.loads(ds.attrs[ATTRIBUTE]).get("whole", True):
-        lines.append("there are more branches than `max_branches`.")
-    return "\n".join(lines)

@@ -12,6 +12,8 @@ from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
 from odekit.dataset.assemble import system_in
 from odekit.dataset.wholeness import fitting_problem, whole
+from odekit.dynamics import branchwords
+from odekit.dynamics.branchset import is_branches
 from odekit.dynamics.words import blocks as fixed_blocks
 from odekit.dynamics.words import checked, is_fixed_point
 from odekit.problem.base import AnyProblem
@@ -32,7 +34,8 @@ def summary(ds: xr.Dataset) -> str:
     Parameters
     ----------
     ds : Dataset
-        What `odekit.solve`, `odekit.fixed_point`, `odekit.plateaus` or `odekit.open` returned.
+        What `odekit.solve`, `odekit.fixed_point`, `odekit.plateaus`,
+        `odekit.continuation` or `odekit.open` returned.
 
     Returns
     -------
@@ -46,6 +49,8 @@ def summary(ds: xr.Dataset) -> str:
     """
     if is_fixed_point(ds):
         return _text(ds, _of_fixed_points(ds))
+    if is_branches(ds):
+        return _text(ds, _of_branches(ds))
     blocks: list[tuple[str, Iterable[str]]] = []
     problem = whole(ds)
     last: Iterable[str] = ()
@@ -79,6 +84,16 @@ def _of_fixed_points(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
         yield "Problem", problem.system.words(problem)
         yield "Phases", _phases(problem, ds)
     yield from fixed_blocks(ds, problem)
+
+
+def _of_branches(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
+    """The problem, and its branches of fixed points."""
+    branchwords.checked(ds)
+    if system_in(ds) is not None:
+        problem = fitting_problem(ds)
+        yield "Problem", problem.system.words(problem)
+        yield "Phases", _phases(problem, ds)
+    yield from branchwords.blocks(ds)
 
 
 def _block(name: str, body: Iterable[str]) -> Iterator[str]:
