@@ -1,4 +1,4 @@
-"""The command line: run, simulate, show, plot and validate.
+"""The command line: run, simulate, continue, show, plot and validate.
 
 Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
 """
@@ -243,23 +243,25 @@ def show(file: Path) -> int:
     default="auto",
     help="Time axis; phases: a logarithmic one for each.",
 )
+@click.option("--show", metavar="NAME", help="Of branches: what to draw, such as R[0, 1].")
 @click.option(
     "--align/--no-align",
     default=True,
     help="Networks with their units in the order that fits the first result best (so by default).",
 )
 @OVERWRITE
-def plot(files: tuple[Path, ...], output: Path, time: str, align: bool, overwrite: bool) -> int:
+def plot(
+    files: tuple[Path, ...], output: Path, time: str, show: str | None, align: bool, overwrite: bool
+) -> int:
     """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
     _check_targets(None, output, overwrite)
-    from odekit.dataset.wholeness import whole
     from odekit.store.netcdf import open as open_result
-    from odekit.verbs.plot import plot_run
+    from odekit.verbs.plot import check_result, plot_run
 
     first, *others = results = [open_result(file) for file in files]
     for ds in results:
-        whole(ds)
-    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align)
+        check_result(ds)
+    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align, show=show)
     click.echo(output)
     return DONE
 
@@ -279,6 +281,54 @@ def validate(file: Path) -> int:
     return DONE if all(v.holds for v in verdicts) else FAILED
 
 
+@cli.command("continue")
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=STORED)
+@click.option("--along", metavar="NAME", required=True, help="Number: phases[0].learning_rate.")
+@click.option("--between", metavar="LO HI", type=(float, float), required=True, help="Its range.")
+@click.option("--at", type=float, help="Its value at the start: that of the problem.")
+@click.option(
+    "--start", metavar="FILE.nc", type=STORED, help="Begin at its fixed point or last row."
+)
+@click.option("--phase", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--switch", is_flag=True, help="Follow the other branches at branch points, too.")
+@click.option("--max-points", type=click.IntRange(min=2), help="Most points of a branch (1000).")
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, help="Result to write.")
+@OVERWRITE
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+def continue_(
+    scenario: Path,
+    start: Path | None,
+    output: Path | None,
+    overwrite: bool,
+    picture: Path | None,
+    **options: Any,
+) -> int:
+    """Follow a branch of fixed points in a number of the problem, round folds.
+
+    It begins near the state of the scenario, or the last row of a result.
+    """
+    from odekit import continuation
+
+    if output is not None and output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    given = {k: v for k, v in options.items() if v is not None}
+    with _own_words():
+        ds = continuation(todo.problem, start=_row(scenario, start), **given)
+    return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
+
+
+def _row(scenario: Path, start: Path | None) -> xr.Dataset | None:
+    """The last row of a result, or its fixed point; None for a scenario without one."""
+    from odekit.store.netcdf import open as open_result
+
+    if start is None and not _is_stored(scenario):
+        return None
+    ds = open_result(scenario if start is None else start).load()
+    return ds.isel(time=-1) if "time" in ds.dims else ds
+
+
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
     """Refuse before anything is computed what could not be written after."""
     from odekit.store.files import check_folder_target, check_target
@@ -293,14 +343,19 @@ def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -
         raise click.UsageError("the result and its picture need different files")
 
 
-def _load(path: Path) -> Scenario:
-    """Read a scenario, or the problem that a result file holds."""
+def _is_stored(path: Path) -> bool:
+    """Whether a path is a result, and not a scenario."""
     from odekit.store.files import as_path
 
-    stored = as_path(path).is_dir()
-    if not stored:
-        with path.open("rb") as file:
-            stored = file.read(4).startswith(SIGNATURES)
+    if as_path(path).is_dir():
+        return True
+    with path.open("rb") as file:
+        return file.read(4).startswith(SIGNATURES)
+
+
+def _load(path: Path) -> Scenario:
+    """Read a scenario, or the problem that a result file holds."""
+    stored = _is_stored(path)
     if path.suffix == ".nc" and not stored:
         from odekit.base.errors import StoreError
 
@@ -338,14 +393,14 @@ def _shown(progress: bool | None) -> bool:
     return is_terminal() if progress is None else progress
 
 
-def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+def _finish(ds: xr.Dataset, output: Path | None, overwrite: bool, picture: Path | None) -> int:
     """Save a result and draw it, then say what it is: a reader who leaves costs nothing."""
     from odekit.store.kept import save_or_keep
     from odekit.verbs.plot import plot_run
 
     complaint = ""
     try:
-        if output.suffix == ".nc":
+        if output is not None and output.suffix == ".nc":
             save_or_keep(ds, output, overwrite)
         if picture is not None:
             plot_run(ds, picture, overwrite=overwrite)
@@ -357,10 +412,9 @@ def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None)
 
 def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
     """Say what a result is, and on stderr what it is not."""
-    from odekit.dataset.ended import how_it_ended
-    from odekit.verbs.show import summary
+    from odekit.verbs.show import ended_early, summary
 
-    ended = how_it_ended(ds)
+    ended = ended_early(ds)
     if ended:
         _say(ended)
     click.echo(summary(ds))
@@ -368,7 +422,7 @@ def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
         click.echo(f"{'Result':<11}{output}")
     elif output is not None:
         click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
-    if output is not None and picture is not None:
+    if picture is not None and picture.exists():
         click.echo(f"{'Picture':<11}{picture}")
     return FAILED if ended else DONE
 

@@ -186,10 +186,9 @@ class _Task:
         return names.replace(self.problem, self.name, mu, "along")
 
     def _own(self, own: Any) -> float | None:
-        """The problem's own value of the number, if it is one and in the range."""
+        """The problem's own value of the number, if all of it is one number."""
         values = np.unique(own)
-        inside = values.size == 1 and self.between[0] <= values[0] <= self.between[1]
-        return float(values[0]) if inside else None
+        return float(values[0]) if values.size == 1 else None
 
     @property
     def words(self) -> dict[str, Any]:

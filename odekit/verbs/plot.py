@@ -16,6 +16,7 @@ from odekit.base.checks import choice
 from odekit.base.errors import OdekitError, ProblemError
 from odekit.dataset.common import REPLICA
 from odekit.dataset.simulated import ALIGNED, SIMULATION
+from odekit.dataset.wholeness import whole
 from odekit.dynamics import branchwords
 from odekit.dynamics.branchset import is_branches
 from odekit.store.files import check_target, write_atomic
@@ -108,6 +109,19 @@ def plot_run(
         if target is not None:
             _write(figure, target)
     return figure
+
+
+def check_result(ds: xr.Dataset) -> None:
+    """Refuse a dataset that lacks a part of what made it.
+
+    Raises
+    ------
+    ProblemError
+    """
+    if is_branches(ds):
+        branchwords.checked(ds)
+    else:
+        whole(ds)
 
 
 def _check_left_out(argument: str, given: Any) -> None:

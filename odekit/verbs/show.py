@@ -11,6 +11,7 @@ import numpy as np
 from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
 from odekit.dataset.assemble import system_in
+from odekit.dataset.ended import how_it_ended
 from odekit.dataset.wholeness import fitting_problem, whole
 from odekit.dynamics import branchwords
 from odekit.dynamics.branchset import is_branches
@@ -68,6 +69,11 @@ def summary(ds: xr.Dataset) -> str:
         blocks.append(("Final", [*_final(ds), *last]))
     blocks.append(("Status", _status(ds)))
     return _text(ds, blocks)
+
+
+def ended_early(ds: xr.Dataset) -> str:
+    """What is to be known of what did not reach its end; empty where all did."""
+    return branchwords.how_it_ended(ds) if is_branches(ds) else how_it_ended(ds)
 
 
 def _text(ds: xr.Dataset, blocks: Iterable[tuple[str, Iterable[str]]]) -> str:
