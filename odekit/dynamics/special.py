@@ -32,6 +32,10 @@ TOGETHER = 1e-3
 """Eigenvalues that cross within this part of it cross at one point."""
 SAME = 1e-7
 """Distance of two special points that are one."""
+ROUND = 1e-4
+"""Real parts below this vanish nearby, where the point is known roughly."""
+OPPOSITE = 0.1
+"""Change of a mean, relative to what is averaged, below which eigenvalues go opposite ways."""
 NEARLY = 1e-5
 """Real parts below this, relative to the largest eigenvalue, are those that vanish there."""
 ALIKE = 1e-6
@@ -191,17 +195,20 @@ class _Between:
 
     def _crossing(self, part: float) -> Event:
         """The point near a part of the way where eigenvalues cross."""
-        count, place = 1, self._around(part, partial(self._mean, 1))
-        for _ in range(2):  # how many vanish is known once the point is
+        scale = float(np.abs(self.a.eigenvalues).max())
+        rough = chord(self.curve, self.a, self.b, part)
+        near = self._real_parts(self.a if rough is None else rough)
+        count, place = max(int(np.sum(np.abs(near) <= ROUND * scale)), 1), None
+        for _ in range(2):  # how many vanish is known for good once the point is
+            place = self._around(part, partial(self._vanishing, count))
             eigenvalues = np.linalg.eigvals(self.curve.jacobian(place[1]))
-            scale = float(np.abs(eigenvalues).max(initial=0.0))
             vanish = int(np.sum(np.abs(eigenvalues.real) <= NEARLY * scale)) - self.zeros
             if vanish <= count:
                 break
-            count, place = vanish, self._around(part, partial(self._mean, vanish))
+            count = vanish
         part, z, tangent = place
-        near = np.argsort(np.abs(eigenvalues.real))[: self.zeros + count]
-        frequency = float(np.abs(eigenvalues[near].imag).max(initial=0.0))
+        order = np.argsort(np.abs(eigenvalues.real))[: self.zeros + count]
+        frequency = float(np.abs(eigenvalues[order].imag).max(initial=0.0))
         more = (self.number, part, count)
         if frequency > SLOW * scale:
             none = np.zeros((0, z.size - 1))
@@ -209,10 +216,10 @@ class _Between:
         directions = self._directions(z, count)
         return Event(self._kind(z, directions), z, tangent, *more, 0.0, directions)
 
-    def _mean(self, count: int, spot: Spot) -> float:
-        """Of all that vanish at a point near: smooth, whichever way each of them goes."""
+    def _vanishing(self, count: int, spot: Spot) -> Floats:
+        """The real parts that vanish at a point near."""
         values = self._real_parts(spot)
-        return float(np.mean(values[np.argsort(np.abs(values))[:count]]))
+        return np.asarray(values[np.argsort(np.abs(values))[:count]])
 
     # ------------------------------------------------------------------------------ the point
 
@@ -235,20 +242,25 @@ class _Between:
         except Lost:
             return low / (low - high)
 
-    def _around(self, part: float, of: Callable[[Spot], float]) -> tuple[float, Floats, Floats]:
-        """Where exactly a function vanishes: its part of the way, the point and the tangent there.
+    def _around(self, part: float, of: Callable[[Spot], Any]) -> tuple[float, Floats, Floats]:
+        """Where exactly numbers vanish together: the part of the way, the point, the tangent there.
 
-        All three are interpolated between points to both sides.
+        All three are interpolated between points to both sides, and so are the numbers' mean or,
+        where these go opposite ways, the sum of their squares: smooth, in whatever order they come.
         """
         spots = [chord(self.curve, self.a, self.b, part + AROUND * x) for x in NODES]
-        if any(spot is None for spot in spots):
+        there = [spot for spot in spots if spot is not None]
+        if len(there) < len(spots):
             z = self.a.z + part * (self.b.z - self.a.z)
             return part, z, self.a.tangent
-        there = [spot for spot in spots if spot is not None]
-        values = np.array([of(spot) for spot in there])
-        fit = np.polynomial.Polynomial.fit(NODES, values, NODES.size - 1, domain=[-1, 1])
-        roots = [r.real for r in fit.roots() if abs(r.imag) < 1e-6 and abs(r.real) < 1.0]
-        x = float(min(roots, key=abs)) if roots else 0.0
+        values = np.array([np.atleast_1d(of(spot)) for spot in there])
+        mean = values.mean(axis=1)
+        opposite = float(np.ptp(mean)) < OPPOSITE * float(np.ptp(values))
+        smooth = np.sum(values**2, axis=1) if opposite else mean
+        fit = np.polynomial.Polynomial.fit(NODES, smooth, NODES.size - 1, domain=[-1, 1])
+        roots = (fit.deriv() if opposite else fit).roots()
+        real = [r.real for r in roots if abs(r.imag) < 1e-6 and abs(r.real) < 1.0]
+        x = float(min(real, key=abs)) if real else 0.0
         weights = _lagrange(x)
         z = weights @ np.array([spot.z for spot in there])
         tangent = weights @ np.array([spot.tangent for spot in there])
