@@ -40,9 +40,9 @@ NEARLY = 1e-5
 """Real parts below this, relative to the largest eigenvalue, are those that vanish there."""
 ALIKE = 1e-6
 """Eigenvalues that differ by less, relative to the largest, are one with several eigenvectors."""
-AROUND = 0.2
-"""Part of that way from which the curve is interpolated at a special point. At the point itself
-[J, f_μ] may be singular, and the curve not be had."""
+AROUND = (0.2, 0.03)
+"""Parts of that way from which the curve is interpolated at a special point, one after the other.
+At the point itself [J, f_μ] may be singular, and the curve not be had."""
 NODES = np.array([-1.0, -0.6, -0.2, 0.2, 0.6, 1.0])
 QUADRATIC = 1e-2
 """Quadratic terms below this, relative to all second derivatives, vanish by symmetry."""
@@ -248,11 +248,20 @@ class _Between:
         All three are interpolated between points to both sides, and so are the numbers' mean or,
         where these go opposite ways, the sum of their squares: smooth, in whatever order they come.
         """
-        spots = [chord(self.curve, self.a, self.b, part + AROUND * x) for x in NODES]
+        place = part, self.a.z + part * (self.b.z - self.a.z), self.a.tangent
+        for width in AROUND:
+            place = self._closer(place, width, of)
+        return place
+
+    def _closer(
+        self, place: tuple[float, Floats, Floats], width: float, of: Callable[[Spot], Any]
+    ) -> tuple[float, Floats, Floats]:
+        """The place where numbers vanish, from points at a distance from a rougher place."""
+        part = place[0]
+        spots = [chord(self.curve, self.a, self.b, part + width * x) for x in NODES]
         there = [spot for spot in spots if spot is not None]
         if len(there) < len(spots):
-            z = self.a.z + part * (self.b.z - self.a.z)
-            return part, z, self.a.tangent
+            return place
         values = np.array([np.atleast_1d(of(spot)) for spot in there])
         mean = values.mean(axis=1)
         opposite = float(np.ptp(mean)) < OPPOSITE * float(np.ptp(values))
@@ -264,7 +273,7 @@ class _Between:
         weights = _lagrange(x)
         z = weights @ np.array([spot.z for spot in there])
         tangent = weights @ np.array([spot.tangent for spot in there])
-        return part + AROUND * x, z, tangent / np.linalg.norm(tangent)
+        return part + width * x, z, tangent / np.linalg.norm(tangent)
 
     def _directions(self, z: Floats, count: int) -> Floats:
         """Null vectors of ∂f/∂y at a point that neighbours lack, in the curve's coordinates."""
