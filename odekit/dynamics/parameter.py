@@ -11,7 +11,7 @@ import numpy as np
 from odekit.base.arrays import Floats, Indices
 from odekit.base.errors import ProblemError
 from odekit.base.status import Convergence
-from odekit.dynamics.field import VectorField
+from odekit.dynamics.field import VectorField, checked
 from odekit.dynamics.newton import newton, still_entries
 from odekit.dynamics.rest import PHYSICAL
 from odekit.problem.base import AnyProblem
@@ -83,6 +83,7 @@ class OneParameter:
         """The equations at a value of the number."""
         if mu not in self._fields:
             problem = self.problem_of(mu)
+            checked(problem, self.phase)
             make = problem.system.field() or VectorField
             self._fields[mu] = make(problem, self.phase)
             if len(self._fields) > KEPT:
