@@ -77,7 +77,10 @@ def _one(ds: xr.Dataset, problem: AnyProblem | None) -> Iterator[tuple[str, Iter
         return
     yield "Name", [_name(ds)]
     yield "State", _state(ds, problem)
-    yield "Error", [f"{t!s}: {float(ds.generalization_error.sel(task=t)):.8g}" for t in ds.task.values]
+    yield (
+        "Error",
+        [f"{t!s}: {float(ds.generalization_error.sel(task=t)):.8g}" for t in ds.task.values],
+    )
     yield "Stability", _stability(ds)
     yield "Rates", ["\n".join(_rates(ds))]
 
@@ -146,12 +149,31 @@ def _rates(ds: xr.Dataset) -> Iterator[str]:
         end = begin + 1
         while end < len(values) and _alike(values, zero, begin, end):
             end += 1
-        weight = ds.weight.values[begin:end].mean(axis=0)
-        parts = sorted(zip(weight, ds.part.values, strict=True), reverse=True)
-        said = ", ".join(f"{p!s} {w:.2f}" for w, p in parts if w >= 0.005)
-        many = f"  ({end - begin} times)" if end > begin + 1 else ""
-        yield f"{_number(values[begin], zero[begin])}  {said}{many}"
+        said = [] if zero[begin] else [_parts(ds, begin, end)]
+        said += [f"({end - begin} times)"] if end > begin + 1 else []
+        yield f"{_number(values[begin], zero[begin])}  {'  '.join(said)}".rstrip()
         begin = end
+
+
+def _parts(ds: xr.Dataset, begin: int, end: int) -> str:
+    """The parts of the state that one eigenvalue moves; of equal ones, that their space does."""
+    weight = ds["weight"].values[begin:end].mean(axis=0)
+    if "eigenvector_real" in ds and end > begin + 1:
+        own = slice(begin, end)
+        vectors = ds["eigenvector_real"].values[own] + 1j * ds["eigenvector_imag"].values[own]
+        squares = (np.abs(np.linalg.qr(vectors.T)[0]) ** 2).mean(axis=1)
+        names = ds["part"].values.tolist()
+        place = [_part_of(str(e), names) for e in ds["entry"].values]
+        weight = np.bincount(place, squares, len(names))
+    parts = sorted(zip(weight, ds["part"].values, strict=True), reverse=True)
+    return ", ".join(f"{p!s} {w:.2f}" for w, p in parts if w >= 0.005)
+
+
+def _part_of(entry: str, names: list[str]) -> int:
+    """Which part an entry of the state belongs to: ``readout[main, 0]`` to ``readout[main]``."""
+    name, _, rest = entry.partition("[")
+    whole = f"{name}[{rest.rpartition(', ')[0]}]"
+    return names.index(name if name in names else whole)
 
 
 def _alike(values: Any, zero: Any, i: int, j: int) -> bool:
@@ -170,9 +192,8 @@ def _number(value: complex, zero: bool) -> str:
 
 def _sweep(ds: xr.Dataset, sweep: list[str]) -> Iterator[str]:
     """How many points have each status, name and index."""
-    there = ds if PLATEAU not in ds.dims else ds.where(np.isfinite(ds["start"]), drop=False)
-    known = np.isfinite(there["residual"]) | (there["status"] != Convergence.NO_START)
-    status = ds["status"].values[known.values]
+    status = ds["status"].values
+    status = status[np.isfinite(ds["start"].values)] if PLATEAU in ds.dims else status.ravel()
     yield f"{status.size} searches over {', '.join(f'{d} ({ds.sizes[d]})' for d in sweep)}"
     for code, count in zip(*np.unique(status, return_counts=True), strict=True):
         one = Convergence(int(code))

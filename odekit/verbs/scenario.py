@@ -36,6 +36,8 @@ class Scenario:
         Text of the file.
     figure : FigureTable, optional
         What the picture of a sweep shows.
+    fixed_point : dict
+        Keyword arguments of `odekit.fixed_point`.
     """
 
     problem: AnyProblem
@@ -45,6 +47,7 @@ class Scenario:
     references: tuple[str, ...] = ()
     source: str = ""
     figure: FigureTable | None = None
+    fixed_point: dict[str, Any] = field(default_factory=dict)
 
 
 def load_scenario(path: str | PathLike[str]) -> Scenario:
@@ -54,8 +57,8 @@ def load_scenario(path: str | PathLike[str]) -> Scenario:
     ----------
     path : path-like
         A file that mirrors `odekit.Problem`: the tables ``state``, ``heads``, ``tasks``, ``phases``
-        and, besides, ``title``, ``description``, ``references`` and ``solver`` (see
-        ``data/README.md`` of the project for every key).
+        and, besides, ``title``, ``description``, ``references``, ``solver`` and ``fixed_point``
+        (see ``data/README.md`` of the project for every key).
 
     Returns
     -------
@@ -95,12 +98,15 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError([("file", "is nested too deeply")]) from None
     table, builder, mistakes = _tables(raw)
     problem, solver = builder.problem(table), builder.solver(table)
+    fixed = builder.fixed_point(table)
     figure = builder.figure(table, problem, _check_figure)
     if mistakes or problem is None:
         raise ScenarioError(mistakes.in_order())
     words = {"title": table.title, "description": table.description.strip(), "source": text}
     references = tuple(table.references)
-    return Scenario(problem, solver, **words, references=references, figure=figure)
+    return Scenario(
+        problem, solver, **words, references=references, figure=figure, fixed_point=fixed
+    )
 
 
 def _tables(raw: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -147,7 +153,7 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
 
     ds = open_result(path)
     problem = problem_from_dict(problem_of(ds))
-    words = {
+    words: dict[str, Any] = {
         n: str(ds.attrs.get(a, "")) for n, a in (("title", "title"), ("description", "comment"))
     }
     references = tuple(filter(None, str(ds.attrs.get("references", "")).split("; ")))

@@ -10,7 +10,17 @@ from odekit.base.errors import ProblemError, ScenarioError
 from odekit.drawing.figure import FigureTable
 from odekit.scenario.build import Builder
 from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
-from odekit.scenario.tables import FORMS, TABLES, Number, PhaseTable, Shape, Solver, Table, form
+from odekit.scenario.tables import (
+    FORMS,
+    TABLES,
+    FixedPointTable,
+    Number,
+    PhaseTable,
+    Shape,
+    Solver,
+    Table,
+    form,
+)
 from odekit.scenario.values import matrix, value, within
 from odekit.systems import linear
 from odekit.systems.linear import Correlations, LinearProblem, Network
@@ -136,6 +146,7 @@ class LinearTable(Table):
     tasks: dict[str, CorrelationsTable]
     phases: list[PhaseTable]
     solver: Solver = Solver()
+    fixed_point: FixedPointTable = FixedPointTable()
     figure: FigureTable | None = None
 
 
