@@ -314,14 +314,15 @@ def validate(file: Path) -> int:
 
 @cli.command("continue")
 @click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=STORED)
-@click.option("--along", metavar="NAME", required=True, help="Number: phases[0].learning_rate.")
-@click.option("--between", metavar="LO HI", type=(float, float), required=True, help="Its range.")
+@click.option("--along", metavar="NAME", help="Number: phases[0].learning_rate.")
+@click.option("--between", metavar="LO HI", type=(float, float), help="Its range.")
 @click.option("--at", type=float, help="Its value at the start: that of the problem.")
 @click.option(
     "--start", metavar="FILE.nc", type=STORED, help="Begin at its fixed point or last row."
 )
-@click.option("--phase", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--switch", is_flag=True, help="Follow the other branches at branch points, too.")
+@click.option("--time", type=click.FloatRange(min=0), help="Begin at the row nearest to it.")
+@click.option("--phase", type=click.IntRange(min=0), help="Whose equations (0).")
+@click.option("--switch", is_flag=True, default=None, help="Follow other branches, too.")
 @click.option("--max-points", type=click.IntRange(min=2), help="Most points of a branch (1000).")
 @click.option("-o", "--output", metavar="OUT.nc", type=OUT, help="Result to write.")
 @OVERWRITE
@@ -329,6 +330,7 @@ def validate(file: Path) -> int:
 def continue_(
     scenario: Path,
     start: Path | None,
+    time: float | None,
     output: Path | None,
     overwrite: bool,
     picture: Path | None,
@@ -336,7 +338,8 @@ def continue_(
 ) -> int:
     """Follow a branch of fixed points in a number of the problem, round folds.
 
-    It begins near the state of the scenario, or the last row of a result.
+    It begins near the last row of a result, or the state of a scenario, which is solved up to
+    --time. What is not said here is taken from the scenario's [continuation].
     """
     from odekit import continuation
 
@@ -344,20 +347,26 @@ def continue_(
         raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
     _check_targets(output, picture, overwrite)
     todo = _load(scenario)
-    given = {k: v for k, v in options.items() if v is not None}
+    given = {**todo.continuation, **{k: v for k, v in options.items() if v is not None}}
+    for name in ("along", "between"):
+        if name not in given:
+            raise click.UsageError(f"--{name} is needed, or `{name}` in the scenario")
     with _own_words():
-        ds = continuation(todo.problem, start=_row(scenario, start), **given)
+        begin = _row(scenario if start is None else start, time)
+        ds = continuation(todo.problem, start=begin, **given)
     return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
 
 
-def _row(scenario: Path, start: Path | None) -> xr.Dataset | None:
-    """The last row of a result, or its fixed point; None for a scenario without one."""
+def _row(source: Path, time: float | None) -> xr.Dataset | None:
+    """A row of a result, by default the last, or a fixed point; None for a scenario's own state."""
+    if not _is_stored(source):
+        return None if time is None else _fixed_point(source, {"time": time})
     from odekit.store.netcdf import open as open_result
 
-    if start is None and not _is_stored(scenario):
-        return None
-    ds = open_result(scenario if start is None else start).load()
-    return ds.isel(time=-1) if "time" in ds.dims else ds
+    ds = open_result(source).load()
+    if "time" not in ds.dims:
+        return ds
+    return ds.isel(time=-1) if time is None else ds.sel(time=time, method="nearest")
 
 
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:

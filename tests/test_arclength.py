@@ -89,7 +89,7 @@ def test_a_curve_goes_round_its_folds_which_are_found_to_rounding():
 
 
 def test_points_on_the_way_are_fixed_points_and_close_together():
-    there, explorer = explored(cubic_fold, cubic_fold_jac, (-4.0, 4.0), 0.0, 0.0)
+    _, explorer = explored(cubic_fold, cubic_fold_jac, (-4.0, 4.0), 0.0, 0.0)
     (branch,) = explorer.branches
     z = np.array([spot.z for spot in branch.spots])
     assert branch.ends == (BranchEnd.RANGE, BranchEnd.RANGE)
@@ -101,8 +101,9 @@ def test_points_on_the_way_are_fixed_points_and_close_together():
 
 
 @pytest.mark.parametrize(
-    ("form", "kind"), [((0.0, 1.0), PITCHFORK), ((1.0, 0.0), TRANSCRITICAL), ((0.7, 2.0), TRANSCRITICAL)]
-)  # fmt: skip
+    ("form", "kind"),
+    [((0.0, 1.0), PITCHFORK), ((1.0, 0.0), TRANSCRITICAL), ((0.7, 2.0), TRANSCRITICAL)],
+)
 def test_crossings_on_the_trivial_branch(form, kind):
     ((found_kind, mu),) = found(*normal_form(*form), (-1.0, 2.0), [0.0, 0.0], -0.7)
     assert found_kind is kind
@@ -176,7 +177,11 @@ def test_ends_that_are_no_end_of_the_range():
     def pole(y, mu):
         return mu - 1 + 1 / y
 
-    ends = explored(pole, lambda y, mu: -1 / y**2, (0.0, 3.0), 2.0, 0.5, bound=50.0)[1].branches[0].ends
+    ends = (
+        explored(pole, lambda y, mu: -1 / y**2, (0.0, 3.0), 2.0, 0.5, bound=50.0)[1]
+        .branches[0]
+        .ends
+    )
     assert ends == (BranchEnd.RANGE, BranchEnd.DIVERGED)
     few = explored(cubic_fold, cubic_fold_jac, (-4.0, 4.0), 0.0, 0.0, most=5)[1].branches[0]
     assert few.ends == (BranchEnd.POINTS, BranchEnd.POINTS)

@@ -9,6 +9,7 @@ import xarray as xr
 import odekit as ok
 from odekit import cli
 from odekit.dynamics.outcomes import BranchEnd, SpecialPoint
+from odekit.verbs.scenario import parse_scenario
 from odekit.verbs.show import summary
 
 DECAY, RATE = "phases[0].weight_decay", "phases[0].learning_rate"
@@ -79,7 +80,7 @@ def test_the_fold_is_one_to_rounding(third):
     singular = np.linalg.svd(field.jac(0.0, y)[:moving, :moving], compute_uv=False)
     assert singular[-1] < 1e-13 * singular[0]
     # A little below there are two, one of them stable.
-    below = decaying(3).replace_phase(0, weight_decay=kappa - 1e-7)
+    below = decaying(3).replace_phase(0, weight_decay=kappa - 1e-6)
     roots = [
         ok.fixed_point(below, guess=field.unpack(y + s * 3e-3 * direction(field, y)))
         for s in (-1, 1)
@@ -176,7 +177,9 @@ def test_the_noise_floor_runs_through_the_critical_rate_without_a_fold():
 @pytest.fixture(scope="module")
 def second():
     """Two alike units under weight decay, and the specialised ones that leave them."""
-    return ok.continuation(symmetric(2, weight_decay=0.01, gradient_flow=True), DECAY, (0, 0.06), switch=True)
+    return ok.continuation(
+        symmetric(2, weight_decay=0.01, gradient_flow=True), DECAY, (0, 0.06), switch=True
+    )
 
 
 def test_switching_at_a_pitchfork(second):
@@ -226,7 +229,9 @@ def test_numbers_of_tasks():
     whole = points(ok.continuation(problem, "tasks[main].readout", (0.9, 1.1)))
     one = points(ok.continuation(problem, "tasks[main].readout[1]", (0.9, 1.1)))
     assert (whole.n_unstable == 0).all()
-    assert abs(whole.R[-1, 0, 0] - whole.R[-1, 1, 1]) < 1e-10 < abs(one.R[-1, 0, 0] - one.R[-1, 1, 1])
+    assert (
+        abs(whole.R[-1, 0, 0] - whole.R[-1, 1, 1]) < 1e-10 < abs(one.R[-1, 0, 0] - one.R[-1, 1, 1])
+    )
 
 
 def test_trained_readouts_move_and_fixed_ones_do_not():
@@ -252,19 +257,16 @@ def test_an_untrained_head_is_a_family_and_stays_as_it_is():
 
 
 def test_consolidation():
-    def problem(strength):
-        start = committee(1).state
-        return ok.Problem(
-            state=ok.OrderParameters(Q=[[1.0]], R=[[1.0, 0.4]], T=[[1.0, 0.4], [0.4, 1.0]]),
-            heads={"a": [1.0], "b": [1.0]},
-            tasks={"a": ok.Task([1.0, 0.0]), "b": ok.Task([0.0, 1.0])},
-            phases=[
-                ok.Phase("a", 1.0, 0.1),
-                ok.Phase("b", 1.0, 0.1, consolidation=ok.Consolidation("node", strength)),
-            ],
-        ) if start.student == 1 else None  # fmt: skip
-
-    ds = ok.continuation(problem(0.1), "phases[1].consolidation.strength", (0.0, 5.0), phase=1)
+    problem = ok.Problem(
+        state=ok.OrderParameters(Q=[[1.0]], R=[[1.0, 0.4]], T=[[1.0, 0.4], [0.4, 1.0]]),
+        heads={"a": [1.0], "b": [1.0]},
+        tasks={"a": ok.Task([1.0, 0.0]), "b": ok.Task([0.0, 1.0])},
+        phases=[
+            ok.Phase("a", 1.0, 0.1),
+            ok.Phase("b", 1.0, 0.1, consolidation=ok.Consolidation("node", 0.1)),
+        ],
+    )
+    ds = ok.continuation(problem, "phases[1].consolidation.strength", (0.0, 5.0), phase=1)
     one = points(ds)
     # Without it the second task is learnt; a strong one keeps the unit at its copy.
     np.testing.assert_allclose(one.R[0, 0, 1], 1.0, atol=1e-9)
@@ -280,7 +282,7 @@ def test_linear_networks():
     def problem(s):
         return ok.LinearProblem(
             network=net,
-            weights={"0": [[0.9]], "1": [[0.9]]} if "0" in net.edges else dict.fromkeys(net.edges, [[0.9]]),
+            weights={edge: [[0.9]] for edge in net.edges},
             tasks=ok.linear.Correlations(yx=[[s]], xx=[[1.0]]),
             phases=ok.Phase("main", 1.0, 1.0),
         )
@@ -370,7 +372,7 @@ def test_sweeps_and_schedules_have_no_branches():
 
 
 def test_no_fixed_point_near_the_start():
-    with pytest.raises(ok.ProblemError, match="start.*near a fixed point"):
+    with pytest.raises(ok.ProblemError, match=r"start.*near a fixed point"):
         ok.continuation(committee(1, 30.0, 0.0, learning_rate=6.0, noise=0.5), RATE, (5.9, 6.1))
 
 
@@ -448,3 +450,37 @@ def test_the_command_begins_at_the_last_row_of_a_run(tmp_path, capsys):
     assert "0 directions grow" in capsys.readouterr().out
 
 
+def test_keys_of_a_scenario(tmp_path, capsys):
+    path = tmp_path / "s.toml"
+    path.write_text(SCENARIO + f'[continuation]\nalong = "{DECAY}"\nbetween = [0.0, 0.03]\n')
+    assert cli.main(["continue", str(path)]) == 0
+    assert "between 0 and 0.03" in capsys.readouterr().out
+    assert cli.main(["continue", str(path), "--between", "0", "0.02", "--time", "50"]) == 0
+    assert "between 0 and 0.02" in capsys.readouterr().out
+    path.write_text(SCENARIO)
+    assert cli.main(["continue", str(path)]) == 2
+    assert "--along is needed" in capsys.readouterr().err
+    wrong = "along = 'decay'\nbetween = [1.0, 0.0]\nphase = 2\nmax_points = 1\nb = 1\n"
+    with pytest.raises(ok.ScenarioError) as info:
+        parse_scenario(SCENARIO + "[continuation]\n" + wrong)
+    keys = sorted(key for key, _ in info.value.problems)
+    assert keys == [f"continuation.{k}" for k in ("along", "b", "between", "max_points", "phase")]
+
+
+def test_edited_files_are_told(second, tmp_path, capsys):
+    good = ok.save(second, tmp_path / "good.nc")
+    assert cli.main(["validate", str(good)]) == 0
+    said = capsys.readouterr().out
+    assert "ok    points are fixed points" in said
+    assert "ok    the index counts what grows" in said
+    moved = ok.save(second.assign(R=second.R + 1e-6), tmp_path / "moved.nc")
+    assert cli.main(["validate", str(moved)]) == 1
+    assert "FAIL  points are fixed points" in capsys.readouterr().out
+    more = ok.save(second.assign(n_unstable=second.n_unstable + 1), tmp_path / "more.nc")
+    assert cli.main(["validate", str(more)]) == 1
+    part = ok.save(second.drop_vars("special_kind"), tmp_path / "part.nc")
+    for command in (["validate"], ["show"], ["plot", "-o", str(tmp_path / "p.png")]):
+        assert cli.main([command[0], str(part), *command[1:]]) == (
+            1 if command[0] == "validate" else 2
+        )
+    assert "`special_kind` is missing" in capsys.readouterr().err

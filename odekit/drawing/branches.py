@@ -38,15 +38,16 @@ def draw(title: str, label: str, panels: Sequence[tuple[str, Sequence[Curve]]]) 
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     figure.suptitle("\n".join(textwrap.wrap(literal(title), 50)[:3]), fontsize=8)
     for ax, (name, curves) in zip(axes, panels, strict=True):
-        _panel(ax, curves)
+        panel(ax, curves)
         ax.set_ylabel(literal(name))
     axes[-1].set_xlabel(literal(label))
     figure.align_ylabels()
-    _keys(axes[0], [curve for _, curves in panels for curve in curves])
+    keys(axes[0], [curve for _, curves in panels for curve in curves])
     return figure
 
 
-def _panel(ax: Axes, curves: Sequence[Curve]) -> None:
+def panel(ax: Axes, curves: Sequence[Curve]) -> None:
+    """Draw branches into axes."""
     many = len({curve.colour for curve in curves}) > 1
     for curve in curves:
         colour = UNITS[curve.colour % len(UNITS)] if many else TASKS[0]
@@ -76,7 +77,7 @@ def _range(ax: Axes, curves: Sequence[Curve]) -> None:
     ax.set_ylim(low - pad, high + pad)
 
 
-def _keys(ax: Axes, curves: Sequence[Curve]) -> None:
+def keys(ax: Axes, curves: Sequence[Curve]) -> None:
     """What lines and marks mean, above the first panel; those that are there."""
     kinds = {kind for curve in curves for kind, _ in curve.pieces}
     marks = {kind for curve in curves for after, kind, _, _ in curve.marks if curve.physical[after]}

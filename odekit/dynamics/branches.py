@@ -43,6 +43,12 @@ class Branch:
     root: Event | None = None
 
 
+def anything(spot: Spot) -> bool:
+    """Whether a branch is one to follow."""
+    del spot
+    return True
+
+
 @dataclass
 class Explorer:
     """Follows branches on one curve.
@@ -56,12 +62,15 @@ class Explorer:
         Size of the state that counts as infinity.
     asked : callable
         Whether to stop.
+    allowed : callable
+        Whether a branch that begins with such a point, at a branch point, is one to follow.
     """
 
     curve: Curve
     most: int = 1000
     bound: float = BOUND
     asked: Callable[[], bool] = never
+    allowed: Callable[[Spot], bool] = anything
     branches: list[Branch] = field(default_factory=list)
 
     def both_ways(self, z: Floats) -> None:
@@ -84,6 +93,8 @@ class Explorer:
         """The other branches through a branch point; whether there was room for all of them."""
         known = [e for b in self.branches for e in (*b.events, b.root) if e is not None]
         for spot in others(self.curve, event, known):
+            if not self.allowed(spot):
+                continue
             if len(self.branches) >= most:
                 return False
             away = (spot.z - event.z) / np.linalg.norm(spot.z - event.z)

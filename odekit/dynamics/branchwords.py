@@ -141,8 +141,10 @@ def shown(ds: xr.Dataset, name: str | None) -> list[tuple[str, xr.DataArray, xr.
     ]
 
 
-def curves(ds: xr.Dataset, values: xr.DataArray, special: xr.DataArray) -> list[Curve]:
-    """One entry along all branches, with the special points on each."""
+def curves(
+    ds: xr.Dataset, values: xr.DataArray, special: xr.DataArray, colour: int | None = None
+) -> list[Curve]:
+    """One entry along all branches, with the special points on each; in colours of their own."""
     found = []
     for b in range(ds.sizes["branch"]):
         n = int(ds["n_points"].values[b])
@@ -157,7 +159,7 @@ def curves(ds: xr.Dataset, values: xr.DataArray, special: xr.DataArray) -> list[
         ]
         of = {k: ds[k].values[b, :n] for k in ("parameter", "n_unstable", "physical")}
         along = (of["parameter"], values.values[b, :n], of["n_unstable"], of["physical"])
-        found.append(Curve(*along, marks=marks, colour=b))
+        found.append(Curve(*along, marks=marks, colour=b if colour is None else colour))
     return found
 
 

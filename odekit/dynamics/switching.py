@@ -20,6 +20,8 @@ OTHER = 0.1
 """Sine of the angle between two branches that counts as none."""
 MOST, FARTHEST = 40, 0.3
 """Newton steps of a search, and the longest one in units of the distance."""
+FLAT = 1e-6
+"""Singular values of [J, f_μ] at a branch point, relative to the largest, that vanish there."""
 LIKE = 1e-5
 """Relative difference of the eigenvalues at two points that a symmetry maps onto each other."""
 
@@ -56,7 +58,7 @@ def others(curve: Curve, event: Event, known: Iterable[Event] = ()) -> list[Spot
 def _found(curve: Curve, event: Event, radius: float, old: list[Spot]) -> list[Spot]:
     """Points at a distance on branches other than those that pass through the old ones."""
     found: list[Spot] = []
-    todo = _ways(event)
+    todo = [*_along_parameter(curve, event), *_ways(event)]
     nearby = Nearby(curve, event.z, radius)
     while todo:
         spot = _searched(nearby, event, todo.pop(0), radius)
@@ -92,11 +94,15 @@ def _ways(event: Event) -> list[Floats]:
         way = way - (way @ event.tangent) * event.tangent
         if np.linalg.norm(way) > OTHER:
             ways += [way / np.linalg.norm(way), -way / np.linalg.norm(way)]
-    if not ways:
-        up = np.append(np.zeros(event.z.size - 1), 1.0)
-        up = up - (up @ event.tangent) * event.tangent
-        ways = [up / np.linalg.norm(up), -up / np.linalg.norm(up)]
     return ways
+
+
+def _along_parameter(curve: Curve, event: Event) -> list[Floats]:
+    """The tangent, both ways, of a branch that keeps the symmetry which the null vectors break."""
+    null, _ = null_space(curve.matrix(event.z), FLAT)
+    way = null.T @ null[:, -1]
+    length = float(np.linalg.norm(way))
+    return [way / length, -way / length] if length > OTHER * OTHER else []
 
 
 def _by_entry(directions: Floats) -> Floats:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import count, flag, number, positive
+from odekit.base.checks import count, flag, interval, number, positive
 from odekit.base.errors import NotCompletedWarning, ProblemError
 from odekit.base.interrupts import Interrupts
 from odekit.base.status import Convergence
@@ -17,7 +17,7 @@ from odekit.dynamics.arclength import BOUND
 from odekit.dynamics.branches import Explorer
 from odekit.dynamics.branchset import SPECIAL, Table, is_branches
 from odekit.dynamics.branchwords import how_it_ended
-from odekit.dynamics.curve import Curve
+from odekit.dynamics.curve import Curve, Spot
 from odekit.dynamics.parameter import OneParameter
 from odekit.dynamics.special import Event, events
 from odekit.problem import names
@@ -67,7 +67,7 @@ def continuation(
         Where to begin: a fixed point (`odekit.fixed_point`), a row of a run, or a guess of some of
         the variables of the state, ``{"R": ...}``; Newton's method goes to a fixed point near it.
         Or a special point of an earlier result, ``first.isel(special=0)``: the other branches
-        through it are followed, each in one direction. By default the state with which the phase
+        through it are followed, each in one direction, as with `switch`. By default the state with which the phase
         begins.
     at : float, optional
         The number there; by default that of `start`, if it is a point of an earlier result, or of
@@ -77,7 +77,8 @@ def continuation(
         of units, by a consolidation) is made of the problem's own start.
     switch : bool
         Whether to follow the other branches through every branch point, and through those on them.
-        Of branches that a symmetry maps onto each other one is followed.
+        Of branches that a symmetry maps onto each other one is followed; those that begin with
+        states which no real vectors have are left out.
     max_points : int
         Most points of a branch in one direction.
     max_branches : int
@@ -140,7 +141,9 @@ def continuation(
     everywhere = flag("switch", switch)
     event, z, curve = task.begin(start)
     with Interrupts() as interrupts:
-        explorer = Explorer(curve, points, infinity, lambda: interrupts.asked)
+        explorer = Explorer(
+            curve, points, infinity, lambda: interrupts.asked, task.physical_on(curve)
+        )
         whole = True
         if event is None:
             explorer.both_ways(z)
@@ -169,7 +172,7 @@ class _Task:
         phase: int,
     ) -> None:
         self.problem, self.along, self.phase = problem, along, phase
-        self.between = _range(between)
+        self.between = interval("between", between)
         self.at = None if at is None else float(np.asarray(number("at", at)))
         if callable(along):
             problem_of, self.name = along, ""
@@ -214,6 +217,14 @@ class _Task:
             raise ProblemError("start", rule, f"none that was found: {how.meaning}", how.remedy)
         return None, curve.point(there, self.at), curve
 
+    def physical_on(self, curve: Curve) -> Callable[[Spot], bool]:
+        """Whether real vectors have the overlaps of points of a curve."""
+
+        def physical(spot: Spot) -> bool:
+            return bool(self.family.physical(curve.state(spot.z), curve.parameter(spot.z)))
+
+        return physical
+
     def _curve(self, y: Floats) -> Curve:
         self.family.hold(y)
         size = max(float(np.abs(y[self.family.moving]).max(initial=0.0)), SMALLEST)
@@ -254,18 +265,6 @@ def _single(value: Any, argument: str) -> Any:
         remedy = "Choose one: .isel(branch=0, point=0)."
         raise ProblemError(argument, "must be one point", f"dims {array.shape}", remedy)
     return array
-
-
-def _range(between: Any) -> tuple[float, float]:
-    try:
-        lo, hi = (float(np.asarray(number("between", x))) for x in between)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ProblemError):
-            raise
-        raise ProblemError("between", "must be two numbers", repr(between)[:80], "") from None
-    if not lo < hi:
-        raise ProblemError("between", "must go from low to high", f"({lo:g}, {hi:g})", "")
-    return lo, hi
 
 
 def _constant(problem: AnyProblem, phase: int) -> None:

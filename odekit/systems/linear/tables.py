@@ -13,6 +13,7 @@ from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
 from odekit.scenario.tables import (
     FORMS,
     TABLES,
+    ContinuationTable,
     FixedPointTable,
     Number,
     PhaseTable,
@@ -147,6 +148,7 @@ class LinearTable(Table):
     phases: list[PhaseTable]
     solver: Solver = Solver()
     fixed_point: FixedPointTable = FixedPointTable()
+    continuation: ContinuationTable = ContinuationTable()
     figure: FigureTable | None = None
 
 
