@@ -14,6 +14,7 @@ importlib.import_module("odekit.systems")  # the table of systems; each is impor
 
 _HOME = {
     "Activation": "systems.committee.activations",
+    "BranchEnd": "dynamics.outcomes",
     "Checkpoint": "store.checkpoint",
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
@@ -30,6 +31,7 @@ _HOME = {
     "ProblemError": "base.errors",
     "ScenarioError": "base.errors",
     "Schedule": "problem.schedule",
+    "SpecialPoint": "dynamics.outcomes",
     "Status": "base.status",
     "StoreError": "base.errors",
     "SweepError": "base.errors",
@@ -94,6 +96,8 @@ if TYPE_CHECKING:
     from odekit.base.status import Convergence as Convergence
     from odekit.base.status import Outcome as Outcome
     from odekit.base.status import Status as Status
+    from odekit.dynamics.outcomes import BranchEnd as BranchEnd
+    from odekit.dynamics.outcomes import SpecialPoint as SpecialPoint
     from odekit.problem.phase import Consolidation as Consolidation
     from odekit.problem.phase import Phase as Phase
     from odekit.problem.schedule import Schedule as Schedule

@@ -209,6 +209,40 @@ def test_a_special_point_is_a_start(second):
         ok.continuation(problem, DECAY, (0, 0.06), start=second)
 
 
+def test_every_kind_of_branch_through_a_crossing_of_many_eigenvalues_is_found():
+    """At K = 3 four directions break the symmetry of S₃ × S₃; two kinds of branches go off.
+
+    One unit specialises, or all do: both cross, with a fold on one side, and beyond the branch
+    point there are halves of three units of which all or one differ.
+    """
+    problem = symmetric(3, weight_decay=0.03, gradient_flow=True)
+    alike = ok.continuation(problem, DECAY, (0.02, 0.06))
+    assert kinds(alike) == ["transcritical"]
+    ds = ok.continuation(problem, DECAY, (0.02, 0.06), start=alike.isel(special=0))
+    assert ds.sizes["branch"] == 4
+    folds = ds.special_parameter.values[ds.special_kind.values == SpecialPoint.FOLD]
+    np.testing.assert_allclose(np.sort(folds), [0.0386186356, 0.0398539698], atol=6e-11)
+    stable = [bool((points(ds, b).n_unstable[1:] == 0).any()) for b in range(4)]
+    assert sum(stable) == 1
+
+
+def test_the_branch_that_keeps_a_symmetry_is_found_from_those_that_broke_it(third):
+    """And where these bend sharply: a small distance from the branch point decides."""
+    ds = ok.continuation(decaying(3), DECAY, (0.0, 0.06), start=third.isel(special=1))
+    ends = [float(points(ds, b).parameter[-1]) for b in range(ds.sizes["branch"])]
+    assert sorted(ends)[-1] == 0.06
+
+    def similar(V):
+        T = np.array([[1.0, V], [V, 1.0]])
+        start = ok.OrderParameters(Q=T, R=T, T=T)
+        return committee(2, noise=0.1, learning_rate=0.5).replace(state=start)
+
+    found = ok.continuation(similar(0.95), similar, (0.9, 1.0), at=0.95, switch=True)
+    assert float(found.special_parameter[0]) == pytest.approx(0.9970121036, abs=1e-10)
+    ends = [float(points(found, b).parameter[-1]) for b in (1, 2)]
+    assert sorted(ends) == [0.9, 1.0]
+
+
 def test_too_many_branches_are_said():
     problem = symmetric(2, weight_decay=0.01, gradient_flow=True)
     with pytest.warns(ok.NotCompletedWarning, match="max_branches"):

@@ -179,7 +179,7 @@ class Curve:
             size = float(np.linalg.norm(step)) / (1.0 + float(np.linalg.norm(z)))
             if size <= 1e-15 or (last <= CLOSE and size <= 1e-11):
                 return (z, i) if self._is_zero(z, A) else None
-            if size > 4.0 * last or size > 1e3:
+            if (size > 4.0 * last and last > CLOSE) or size > 1e3:
                 return None
             last = size
         return (z, MOST_CORRECTIONS) if last <= CLOSE and self._is_zero(z, A) else None

@@ -41,9 +41,11 @@ NEARLY = 1e-5
 """Real parts below this, relative to the largest eigenvalue, are those that vanish there."""
 ALIKE = 1e-6
 """Eigenvalues that differ by less, relative to the largest, are one with several eigenvectors."""
-AROUND = (0.2, 0.03)
+AROUND, OF_SHORT = (0.2, 0.03), (0.6,)
 """Parts of that way from which the curve is interpolated at a special point, one after the other.
 At the point itself [J, f_μ] may be singular, and the curve not be had."""
+SHORT = 3e-3
+"""Where steps are shorter, because the branch bends sharply, rounding decides instead."""
 NODES = np.array([-1.0, -0.6, -0.2, 0.2, 0.6, 1.0])
 QUADRATIC = 1e-2
 """Quadratic terms below this, relative to all second derivatives, vanish by symmetry."""
@@ -199,15 +201,14 @@ class _Between:
         scale = float(np.abs(self.a.eigenvalues).max())
         rough = chord(self.curve, self.a, self.b, part)
         near = self._real_parts(self.a if rough is None else rough)
-        count, place = max(int(np.sum(np.abs(near) <= ROUND * scale)), 1), None
-        for _ in range(2):  # how many vanish is known for good once the point is
-            place = self._around(part, partial(self._vanishing, count))
-            eigenvalues = np.linalg.eigvals(self.curve.jacobian(place[1]))
-            vanish = int(np.sum(np.abs(eigenvalues.real) <= NEARLY * scale)) - self.zeros
-            if vanish <= count:
-                break
+        count = max(int(np.sum(np.abs(near) <= ROUND * scale)), 1)
+        part, z, tangent = self._around(part, partial(self._vanishing, count))
+        eigenvalues = np.linalg.eigvals(self.curve.jacobian(z))
+        vanish = int(np.sum(np.abs(eigenvalues.real) <= NEARLY * scale)) - self.zeros
+        if vanish > count:  # how many they are is known for good once the point is
             count = vanish
-        part, z, tangent = place
+            part, z, tangent = self._around(part, partial(self._vanishing, count))
+            eigenvalues = np.linalg.eigvals(self.curve.jacobian(z))
         order = np.argsort(np.abs(eigenvalues.real))[: self.zeros + count]
         frequency = float(np.abs(eigenvalues[order].imag).max(initial=0.0))
         more = (self.number, part, count)
@@ -250,7 +251,7 @@ class _Between:
         where these go opposite ways, the sum of their squares: smooth, in whatever order they come.
         """
         place = part, self.a.z + part * (self.b.z - self.a.z), self.a.tangent
-        for width in AROUND:
+        for width in AROUND if self.length > SHORT else OF_SHORT:
             place = self._closer(place, width, of)
         return place
 

@@ -11,8 +11,10 @@ from odekit.base.arrays import Floats
 from odekit.dynamics.curve import CUT, Curve, Nearby, Spot, null_space, shortest
 from odekit.dynamics.special import Event
 
-NEAR, FURTHER = 0.01, 0.03
-"""Distances at which they are looked for, in the curve's coordinates."""
+DISTANCES = (0.03, 0.01, 3e-3, 1e-3, 3e-4)
+"""Distances at which they are looked for, in the curve's coordinates: the largest of these at which
+the known branch has not yet turned away from its tangent."""
+STRAIGHT = 0.95
 DRAWS = 20
 """Directions tried for every null vector beyond the first: in a plane of null vectors branches go
 off in a few directions only, which are not known beforehand."""
@@ -46,13 +48,27 @@ def others(curve: Curve, event: Event, known: Iterable[Event] = ()) -> list[Spot
     """
     there = np.linalg.eigvals(curve.jacobian(event.z))
     same = [event, *(e for e in known if _is_same(curve, event, there, e))]
-    for radius in (NEAR, FURTHER):
-        on_them = (_on_sphere(curve, e.z, s * e.tangent, radius) for e in same for s in (1, -1))
-        old = [curve.look(z, event.tangent) for z in on_them if z is not None]
-        found = _found(curve, event, radius, [spot for spot in old if spot is not None])
-        if found:
-            return found
-    return []
+    own: list[Spot] = []
+    for radius in DISTANCES:
+        own, straight = _own(curve, event, radius)
+        if straight:
+            break
+    old = [*own, *(spot for e in same[1:] for spot in _own(curve, e, radius)[0])]
+    return _found(curve, event, radius, old)
+
+
+def _own(curve: Curve, event: Event, radius: float) -> tuple[list[Spot], bool]:
+    """Points of the known branch at a distance, and whether it is straight up to there."""
+    found, straight = [], True
+    for way in (event.tangent, -event.tangent):
+        z = _on_sphere(curve, event.z, way, radius)
+        spot = None if z is None else curve.look(z, way)
+        if spot is None:
+            straight = False
+            continue
+        found.append(spot)
+        straight = straight and bool((spot.z - event.z) @ way > STRAIGHT * radius)
+    return found, straight
 
 
 def _found(curve: Curve, event: Event, radius: float, old: list[Spot]) -> list[Spot]:

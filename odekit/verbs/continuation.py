@@ -67,8 +67,8 @@ def continuation(
         Where to begin: a fixed point (`odekit.fixed_point`), a row of a run, or a guess of some of
         the variables of the state, ``{"R": ...}``; Newton's method goes to a fixed point near it.
         Or a special point of an earlier result, ``first.isel(special=0)``: the other branches
-        through it are followed, each in one direction, as with `switch`. By default the state with which the phase
-        begins.
+        through it are followed, each in one direction, as with `switch`. By default the state
+        with which the phase begins.
     at : float, optional
         The number there; by default that of `start`, if it is a point of an earlier result, or of
         the problem. Needed where `along` is a function.
