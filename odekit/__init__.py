@@ -62,6 +62,9 @@ _HOME = {
     "testing": "",
 }
 
+_MAKE_DATASETS = ("descend", "open", "simulate", "solve")
+"""Once one of these is used, xarray's datasets have the accessor ``odekit``."""
+
 __all__ = [*_HOME, "__version__"]
 
 
@@ -70,6 +73,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'odekit' has no attribute {name!r}")
     module = importlib.import_module(f"odekit.{_HOME[name] or name}")
     value = getattr(module, name) if _HOME[name] else module
+    if name in _MAKE_DATASETS:
+        importlib.import_module("odekit.accessor")
     globals()[name] = value
     return value
 

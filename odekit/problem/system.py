@@ -264,6 +264,11 @@ class System(ABC):
 
     # ---------------------------------------------------------------------------------- for people
 
+    def toml(self, problem: Any) -> str:
+        """The problem as a scenario's text."""
+        rule = f"must be of a system that scenarios can say, not {self.kind!r}"
+        raise ProblemError("problem", rule, type(problem).__name__, "Save a result instead.")
+
     def words(self, problem: Any) -> Iterable[str]:
         """The problem in a few lines."""
         del problem

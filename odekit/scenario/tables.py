@@ -76,6 +76,7 @@ class ScheduleTable(Table):
     times: list[float]
     values: list[float]
     interpolation: str = "linear"
+    kinks: list[float] = []
 
 
 Number = Annotated[

@@ -92,7 +92,7 @@ def plateaus(
     Notes
     -----
     A deviation near the tolerance of the run says that rounding decides when it escapes. Finite
-    networks leave a symmetric plateau by their own noise: see the chapter on fluctuations.
+    networks leave a symmetric start by their own noise.
 
     Examples
     --------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass, field
 from os import PathLike
@@ -150,6 +149,7 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
     """
     from odekit.dataset.provenance import problem_of
     from odekit.drawing.figure import figure_of
+    from odekit.integrate.options import stored_options
     from odekit.problem.plain import problem_from_dict
     from odekit.store.netcdf import open as open_result
 
@@ -159,19 +159,8 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
         n: str(ds.attrs.get(a, "")) for n, a in (("title", "title"), ("description", "comment"))
     }
     references = tuple(filter(None, str(ds.attrs.get("references", "")).split("; ")))
-    options, figure = _options_of(ds.attrs), figure_of(ds)
+    options, figure = stored_options(ds.attrs), figure_of(ds)
     return Scenario(problem, options, **words, references=references, figure=figure)
-
-
-def _options_of(attrs: Any) -> dict[str, Any]:
-    """Options of `solve` that a result keeps: those it knows, so that nothing else gets in."""
-    from odekit.scenario.tables import Solver
-
-    try:
-        stored = json.loads(attrs.get("odekit_solver", "{}"))
-        return {k: v for k, v in stored.items() if k in Solver.model_fields and v is not None}
-    except (TypeError, ValueError, AttributeError):
-        return {}
 
 
 def _read(path: str | PathLike[str]) -> str:

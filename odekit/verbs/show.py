@@ -18,9 +18,7 @@ from odekit.dynamics.branchset import is_branches
 from odekit.dynamics.words import blocks as fixed_blocks
 from odekit.dynamics.words import checked, is_fixed_point
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import PENALTIES, Phase
-from odekit.problem.schedule import Schedule
-from odekit.problem.words import extent, say
+from odekit.problem.words import extent, phase_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -114,7 +112,7 @@ def _block(name: str, body: Iterable[str]) -> Iterator[str]:
 def _phases(problem: AnyProblem, ds: xr.Dataset) -> Iterator[str]:
     single = "phase_outcome" in ds and ds.phase_outcome.ndim == 1
     for i, phase in enumerate(problem.phases):
-        text = f"{i}: {_phase(phase)}"
+        text = f"{i}: {phase_words(phase)}"
         if single:
             outcome = Outcome(int(ds.phase_outcome[i]))
             text += f"; {outcome.meaning}"
@@ -123,28 +121,6 @@ def _phases(problem: AnyProblem, ds: xr.Dataset) -> Iterator[str]:
             if outcome is Outcome.THRESHOLD_MISSED:
                 text += f". {outcome.remedy}"
         yield text
-
-
-def _phase(phase: Phase) -> str:
-    tasks = phase.mixture
-    names = [n if len(tasks) == 1 else f"{say(p)} {n}" for n, p in tasks.items()]
-    words = [" + ".join(names), f"for {say(phase.duration)}", f"eta {say(phase.learning_rate)}"]
-    if isinstance(phase.readout_learning_rate, Schedule) or np.any(phase.readout_learning_rate):
-        words.append(f"readout eta {say(phase.readout_learning_rate)}")
-    words += ["gradient flow"] if phase.gradient_flow else []
-    words += [f"batch {phase.batch_size}"] if phase.batch_size != 1 else []
-    for name in PENALTIES:
-        value = getattr(phase, name)
-        words += [f"{name.replace('_', ' ')} {say(value)}"] if np.any(value) else []
-    limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]
-    words += [f"until {', '.join(limits)}"] if limits else []
-    if phase.frozen is not None and any(phase.frozen):
-        words.append(f"frozen units {', '.join(str(k) for k, f in enumerate(phase.frozen) if f)}")
-    if phase.consolidation is not None:
-        c = phase.consolidation
-        words.append(f"{c.kind} consolidation of strength {say(c.strength)}")
-    words += [f"head {b} copied from {a}" for b, a in (phase.copy_heads or {}).items()]
-    return ", ".join(words)
 
 
 def _final(ds: xr.Dataset) -> Iterator[str]:

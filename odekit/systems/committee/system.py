@@ -137,6 +137,13 @@ class Committee(System):
 
         return words(problem)
 
+    def toml(self, problem: Problem) -> str:
+        """The problem as a scenario's text."""
+        from odekit.scenario.write import scenario_text
+        from odekit.systems.committee.plain import written
+
+        return scenario_text(written(problem), problem.core_dims)
+
     def final_words(self, ds: xr.Dataset) -> Iterator[str]:
         """The last row of a run, errors excepted."""
         from odekit.systems.committee.words import final_words
