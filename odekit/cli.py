@@ -191,6 +191,11 @@ def run(
 @click.option("--max-seconds", type=float, help="Most seconds; what was trained is kept.")
 @click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["overlaps", "weights"]),
+    help="What is kept of a network; by default its overlaps, where they are enough.",
+)
 @click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
 def simulate(

@@ -176,7 +176,7 @@ class System(ABC):
     # ------------------------------------------------------------------------------ finite networks
 
     def simulation(self) -> Any:
-        """What trains finite networks, as the committee's `experiment`, `course`, `together`."""
+        """What trains finite networks, as the committee's `experiment`, `courses`, `together`."""
         rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
         raise ProblemError("problem", rule, self.kind, "")
 

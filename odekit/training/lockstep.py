@@ -42,7 +42,7 @@ def lockstep(
     networks: Sequence[Trajectory],
     stop: Stop,
     alike: Callable[[Any], Hashable],
-    launch: Callable[[Trajectory, int, Sequence[Any], Sequence[tuple[Floats, Floats]]], None],
+    launch: Callable[[int, Sequence[Any], Sequence[tuple[Floats, Floats]]], None],
 ) -> list[Any]:
     """Train networks together, and return the arrays of each.
 
@@ -56,7 +56,7 @@ def lockstep(
     alike : callable
         What must be equal of the lessons of networks that share a launch.
     launch : callable
-        Takes steps: of one of the networks, their number, all lessons, and all learning rates.
+        Takes steps: their number, the lessons, and the learning rates of each.
     """
     walkers = [_Walker(network.requests(stop)) for network in networks]
     for walker in walkers:
@@ -74,7 +74,7 @@ def lockstep(
         ]
         steps = min(request.steps - w.done for w, request in group)
         lessons = [request.lesson for _, request in group]
-        launch(networks[0], steps, lessons, [w.part(steps) for w, _ in group])
+        launch(steps, lessons, [w.part(steps) for w, _ in group])
         for walker, request in group:
             walker.done += steps
             if walker.done == request.steps:

@@ -177,7 +177,7 @@ def simulate(
     if result.axes:
         arrays = _train_all(problem, result.axes, experiment, seeds, twin, train)
     else:
-        arrays = train([twin.course(problem, experiment, seeds[0])])[0]
+        arrays = train(twin.courses(problem, experiment, seeds))[0]
     ds = result.dataset(arrays, arrays.pop("time"))
     warn_unless_completed(ds)
     return ds
@@ -196,11 +196,12 @@ def _train_all(
     if times is None:
         times = common_times(problem, {d: a for d, a in found.items() if d != REPLICA})
     experiment = replace(experiment, times=times)
-    places, networks = [], []
-    for place, index in points(found):
-        places.append(place)
-        seed = seeds[index.pop(REPLICA, 0)]
-        networks.append(twin.course(at(problem, index), experiment, seed))
+    networks = [
+        network
+        for _, index in points({d: a for d, a in found.items() if d != REPLICA})
+        for network in twin.courses(at(problem, index), experiment, seeds)
+    ]
+    places = [place for place, _ in points(found)]  # replicas are the last dim
     table: dict[str, Any] = {"time": times}
     shape, known = tuple(size for size, _ in found.values()), variables_of(problem)
     timed = {name for name, variable in known.items() if "time" in variable.dims}

@@ -14,9 +14,11 @@ from odekit.systems.committee.network import child
 from odekit.systems.committee.weights import factor
 from odekit.training.course import Trajectory
 from odekit.training.lockstep import lockstep
+from odekit_kernels.committee.chain.draws import STREAMS
 from odekit_kernels.committee.chain.memory import (
     ChainRule,
     constants_of,
+    lanes,
     make_memory,
     state_of,
     views,
@@ -43,14 +45,48 @@ class ChainLesson(NamedTuple):
     constants: Floats
 
 
-class ChainNetwork:
-    """Coordinates of a network's units in a frame of its own (`odekit_kernels.committee.chain`).
+class Curriculum:
+    """What all replicas of a network have in common.
 
     Parameters
     ----------
     points : CommitteePoints
         Of a problem with plain numbers.
     experiment : Experiment
+
+    Attributes
+    ----------
+    fixed, X, L : ndarray, shape (P, P), (K, P), (K, K)
+        Coordinates of the fixed vectors and of the units at the start.
+    v : ndarray, shape (H, K)
+        Readouts.
+    """
+
+    def __init__(self, points: CommitteePoints, experiment: Experiment) -> None:
+        self.points, self.problem, self.experiment = points, points.problem, experiment
+        self.fixed, self.X, self.L = _coordinates(self.problem)
+        self.v = np.array([self.problem.heads[name] for name in points.heads], dtype=float)
+        self._frame = points.start()[0]
+        self._phases: dict[int, Any] = {}
+
+    def enter(self, index: int, y: Floats) -> tuple[Any, Floats]:
+        """Frame and state as a phase begins, with no copies but those made now."""
+        return self.points.enter(index, self._frame, y)
+
+    def phase(self, phase: Phase) -> Any:
+        """A phase as the kernels have it."""
+        found = self._phases.get(id(phase))
+        if found is None:
+            found = self._phases[id(phase)] = self.points.committee(phase, self._frame)
+        return found
+
+
+class ChainNetwork:
+    """Coordinates of a network's units in a frame of its own (`odekit_kernels.committee.chain`).
+
+    Parameters
+    ----------
+    curriculum : Curriculum
     seed : numpy.random.SeedSequence
         Of this network alone.
 
@@ -62,18 +98,14 @@ class ChainNetwork:
 
     measured = 0
 
-    def __init__(
-        self, points: CommitteePoints, experiment: Experiment, seed: np.random.SeedSequence
-    ) -> None:
-        self.points, self.problem, self.experiment = points, points.problem, experiment
-        self.N, self.K = experiment.input_dim, points.K
-        self.fixed, X, L = _coordinates(self.problem)
-        v = np.array([self.problem.heads[name] for name in points.heads], dtype=float)
-        self._set(X, L, v)
+    def __init__(self, curriculum: Curriculum, seed: np.random.SeedSequence) -> None:
+        self.curriculum, self.points = curriculum, curriculum.points
+        self.fixed, self.K = curriculum.fixed, self.points.K
+        self._set(curriculum.X, curriculum.L, curriculum.v)
         # The second child, as weights have it: the first draws the frame, and here there is none.
-        self.streams = streams(child(seed, 1).generate_state(4, np.uint64))
-        self.hold, self.pull = np.zeros(self.K), np.zeros_like(X)
-        self.F_v, self.Fv = np.zeros_like(v), np.zeros_like(v)
+        self.streams = streams(child(seed, 1).generate_state(2 * STREAMS, np.uint64))
+        self.hold, self.pull = np.zeros(self.K), np.zeros_like(self.X)
+        self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
 
     def _set(self, X: Floats, L: Floats, v: Floats) -> None:
         """Pack a state of another size."""
@@ -85,8 +117,9 @@ class ChainNetwork:
     def state(self) -> Floats:
         """Order parameters of the network as it is."""
         P = self.points.P
-        Q = self.X @ self.X.T + self.L @ self.L.T
-        R = self.X[:, :P] @ self.fixed[:P, :P].T
+        with np.errstate(all="ignore"):  # of networks that blow up
+            Q = self.X @ self.X.T + self.L @ self.L.T
+            R = self.X[:, :P] @ self.fixed[:P, :P].T
         packed: Floats = self.points.pack(Q[None], R[None], self.v[None])[0]
         return packed
 
@@ -96,9 +129,11 @@ class ChainNetwork:
 
     def enter(self, index: int) -> None:
         """Copies of heads and of units are made, as in the theory: by `CommitteePoints.enter`."""
-        frame, _ = self.points.start()
-        frame, y = self.points.enter(index, frame, self.state()[np.newaxis])
-        if self.problem.phases[index].consolidation is not None:
+        phase = self.curriculum.problem.phases[index]
+        if phase.consolidation is None and not phase.copy_heads:
+            return
+        frame, y = self.curriculum.enter(index, self.state()[np.newaxis])
+        if phase.consolidation is not None:
             head = int(frame.v_head[-1])
             self._hold(frame.F[0, -1], frame.F_v[0, -1], head, frame.v_anchor[0, -1])
         self.v[:] = self.points.unpack(y[0])[2]
@@ -116,8 +151,7 @@ class ChainNetwork:
 
     def lesson(self, phase: Phase) -> ChainLesson:
         """What a phase is trained with."""
-        frame, _ = self.points.start()
-        system = self.points.committee(phase, frame)
+        system = self.curriculum.phase(phase)
         read = np.flatnonzero((system.u != 0).any(axis=0))
         given = {
             "read": self.fixed[read],
@@ -136,6 +170,10 @@ class ChainNetwork:
         constants = np.concatenate([np.ravel(given[name]) for name in order])
         head = tuple(int(h) for h in system.head)
         return ChainLesson(self, int(phase.batch_size), sizes, head, constants)
+
+    def train(self, steps: int, rates: tuple[Floats, Floats], lesson: ChainLesson) -> None:
+        """Take steps of SGD, alone."""
+        _launch(steps, [lesson], [rates])
 
     def width(self, lesson: ChainLesson) -> int:
         """Multiplications of a step, roughly."""
@@ -156,7 +194,7 @@ def _coordinates(problem: Problem) -> tuple[Floats, Floats, Floats]:
     rows = np.zeros((D, D))
     rows[:P, : parts.shape[1]] = parts[state.student :]
     rows[P:, : parts.shape[1]] = parts[: state.student]
-    triangle = np.tril(np.linalg.qr(rows.T, mode="r").T)
+    triangle = np.tril(np.linalg.qr(rows.T)[1].T)
     return triangle[:P, :P], triangle[P:, :P].copy(), triangle[P:, P:].copy()
 
 
@@ -174,28 +212,25 @@ def _alike(lesson: ChainLesson) -> Hashable:
 
 
 def _launch(
-    network: Trajectory,
-    steps: int,
-    lessons: Sequence[ChainLesson],
-    rates: Sequence[tuple[Floats, Floats]],
+    steps: int, lessons: Sequence[ChainLesson], rates: Sequence[tuple[Floats, Floats]]
 ) -> None:
     """Take steps with at most eight networks; lanes that are left repeat the first."""
     first, spare = lessons[0], WIDTH - len(lessons)
-    members = [*lessons, *[first] * spare]
+    members, experiment = [*lessons, *[first] * spare], first.network.curriculum.experiment
     K, P, H, S, n = first.sizes
     rule = ChainRule(
-        N=first.network.N,
+        N=experiment.input_dim,
         **views(constants_of(*first.sizes), _lanes([m.constants for m in members])),
         head=np.array(first.head, dtype=np.int64),
     )
     state = _lanes([m.network.packed for m in members])
-    words = _lanes([m.network.streams for m in members])
+    words = np.stack([m.network.streams for m in members], axis=-1)
     memory = make_memory(views(state_of(K, P, H), state), words, first.batch, S, n)
     eta_w, eta_v = (
         _lanes(np.broadcast_arrays(*[r[i] for r in rates], *[rates[0][i]] * spare))
         for i in range(2)
     )
-    t: Any = network.experiment.trainer  # type: ignore[attr-defined]
+    t = experiment.trainer
     with _ONE_COMPILES:  # no steps: only so that no two threads compile the loop at once
         t.train_chain(0, eta_w, eta_v, t.g, t.dg, rule, memory)
     t.train_chain(steps, eta_w, eta_v, t.g, t.dg, rule, memory)
@@ -206,4 +241,7 @@ def _launch(
 
 def _lanes(rows: Any) -> Any:
     """Arrays side by side, along a last axis."""
-    return np.ascontiguousarray(np.stack(rows, axis=-1))
+    out = lanes(*np.shape(rows[0]))
+    for lane, row in enumerate(rows):
+        out[..., lane] = row
+    return out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import choice, count
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import at, axes, points
-from odekit.systems.committee.chain import ChainNetwork, train_chains
+from odekit.systems.committee.chain import ChainNetwork, Curriculum, train_chains
 from odekit.systems.committee.fleet import check_gpu, train_fleet
 from odekit.systems.committee.inputs import Samples, samples_of
 from odekit.systems.committee.network import CommitteeNetwork, Experiment
@@ -21,7 +23,7 @@ from odekit.systems.committee.weights import realise
 from odekit.training.course import Trajectory
 from odekit_kernels.simd import WIDTH
 
-__all__ = ["course", "experiment", "together"]
+__all__ = ["courses", "experiment", "together"]
 
 METHODS = ("overlaps", "weights")
 MOST_INPUTS = 2**27
@@ -78,11 +80,17 @@ def experiment(
     )
 
 
-def course(problem: Problem, experiment: Experiment, seed: np.random.SeedSequence) -> Trajectory:
-    """One network, to be trained through all phases."""
+def courses(
+    problem: Problem, experiment: Experiment, seeds: Sequence[np.random.SeedSequence]
+) -> list[Trajectory]:
+    """Networks to be trained through all phases, one for each seed."""
     packing = CommitteePoints(problem, {}, derivatives=False)
-    kind: Any = ChainNetwork if experiment.method == "overlaps" else CommitteeNetwork
-    return Trajectory(problem, experiment, packing, lambda: kind(packing, experiment, seed))
+    build: Callable[[np.random.SeedSequence], Any]
+    if experiment.method == "overlaps":
+        build = partial(ChainNetwork, Curriculum(packing, experiment))
+    else:
+        build = partial(CommitteeNetwork, packing, experiment)
+    return [Trajectory(problem, experiment, packing, partial(build, seed)) for seed in seeds]
 
 
 def together(experiment: Experiment) -> tuple[int | None, Any]:

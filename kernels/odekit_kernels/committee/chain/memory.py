@@ -8,14 +8,15 @@ are overlaps of vectors whatever is rounded.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odekit_kernels.committee.chain.draws import BLOCK
 from odekit_kernels.simd import WIDTH
 
-__all__ = ["ChainMemory", "ChainRule", "constants_of", "make_memory", "state_of", "views"]
+__all__ = ["ChainMemory", "ChainRule", "constants_of", "lanes", "make_memory", "state_of", "views"]
 
 Array = NDArray[np.float64]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -74,8 +75,14 @@ class ChainMemory(NamedTuple):
         The rest of them, lower triangular.
     v : ndarray, shape (H, K, 8)
         Readouts.
-    streams : ndarray of uint64, shape (2, 3, 8)
-        Random numbers of the fields and labels, and of the rest of the inputs.
+    streams : ndarray of uint64, shape (3, 3, 8)
+        Random numbers: see `draws`.
+    place, gamma : ndarray of uint64, shape (pairs,)
+        Where the numbers of a block are.
+    left, right : ndarray, shape (pairs,)
+        Normal variates of a block.
+    chis : ndarray, shape (m, steps of a block * 8)
+        The same of what is in `chi`.
     z : ndarray, shape (count, 8)
         Normal variates of a step: the inputs' coordinates (b, P + K), their noise (b,), and what
         is below the diagonal of Bartlett's factor.
@@ -99,6 +106,11 @@ class ChainMemory(NamedTuple):
     L: Array
     v: Array
     streams: NDArray[np.uint64]
+    place: NDArray[np.uint64]
+    gamma: NDArray[np.uint64]
+    left: Array
+    right: Array
+    chis: Array
     z: Array
     chi: Array
     share: Array
@@ -143,6 +155,14 @@ def views(shapes: Shapes, flat: Array) -> dict[str, Array]:
     return found
 
 
+def lanes(*shape: int) -> Array:
+    """Zeros of so many rows of eight, a line of the cache each: twice as fast as across two."""
+    count = int(np.prod(shape)) * WIDTH
+    raw = np.zeros(count + WIDTH)
+    skip = -raw.ctypes.data % 64 // 8
+    return raw[skip : skip + count].reshape(*shape, WIDTH)
+
+
 def make_memory(
     state: Mapping[str, Array], streams: NDArray[np.uint64], batch: int, S: int, n: int
 ) -> ChainMemory:
@@ -150,24 +170,31 @@ def make_memory(
     K, P, _ = state["X"].shape
     H, m = len(state["v"]), min(batch, K)
 
-    def zeros(*shape: int) -> Any:
-        return np.zeros((*shape, WIDTH))
-
     count = batch * (P + K + 1) + m * (m - 1) // 2
+    share = lanes(batch, S)
+    share += 1.0
+    half = (count + 1) // 2
+    block = max(1, BLOCK // (half * WIDTH))
+    pairs = block * half * WIDTH
     return ChainMemory(
         X=state["X"],
         L=state["L"],
         v=state["v"],
         streams=streams,
-        z=zeros(count + count % 2),
-        chi=zeros(m),
-        share=np.ones((batch, S, WIDTH)),
-        fields=zeros(batch * (K + n)),
-        out=zeros(batch * (K + n)),
-        slope=zeros(batch * (K + n)),
-        A=zeros(K, batch),
-        Y=zeros(K, batch),
-        M=zeros(K, K + m),
-        dv=zeros(H, K),
-        trained=zeros(H),
+        place=np.zeros(pairs, dtype=np.uint64),
+        gamma=np.zeros(pairs, dtype=np.uint64),
+        left=lanes(pairs // WIDTH).reshape(-1),
+        right=lanes(pairs // WIDTH).reshape(-1),
+        chis=lanes(m, block).reshape(m, -1),
+        z=lanes(2 * half),
+        chi=lanes(m),
+        share=share,
+        fields=lanes(batch * (K + n)),
+        out=lanes(batch * (K + n)),
+        slope=lanes(batch * (K + n)),
+        A=lanes(K, batch),
+        Y=lanes(K, batch),
+        M=lanes(K, K + m),
+        dv=lanes(H, K),
+        trained=lanes(H),
     )

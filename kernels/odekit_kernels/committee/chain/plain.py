@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels.committee.chain.steps import draw, respond
+from odekit_kernels.committee.chain.steps import (
+    begin_alone,
+    draw_alone,
+    leave_alone,
+    respond_alone,
+)
+from odekit_kernels.simd import WIDTH
 
 __all__ = ["train_plain"]
 
@@ -17,8 +23,13 @@ def train_plain(
 ) -> None:
     """`chain.train` for functions g and dg of arrays."""
     flat = memory.fields.reshape(-1)
-    for i in range(steps):
-        draw(rule, memory)
-        memory.out[:] = g(flat).reshape(memory.out.shape)
-        memory.slope[:] = dg(flat).reshape(memory.out.shape)
-        respond(eta_w, eta_v, i, rule, memory)
+    block = memory.chis.shape[1] // WIDTH
+    for first in range(0, steps, block):
+        count = min(block, steps - first)
+        draw_alone(count, rule, memory)
+        for i in range(count):
+            begin_alone(i, rule, memory)
+            memory.out[:] = g(flat).reshape(memory.out.shape)
+            memory.slope[:] = dg(flat).reshape(memory.out.shape)
+            respond_alone(eta_w, eta_v, first + i, rule, memory)
+        leave_alone(count, memory)

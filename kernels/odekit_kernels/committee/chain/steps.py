@@ -12,94 +12,16 @@ the law of SGD in N dimensions, at a cost that is free of N. Eight networks go s
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee.chain.values import values
-from odekit_kernels.committee.sgd.stream import mix, pair_at, unit
+from odekit_kernels.committee.chain.draws import draw_block, enter_step, leave_block
+from odekit_kernels.committee.chain.values import fill
 from odekit_kernels.simd import WIDTH, absolute, choose_less, load, root, splat, store, with_sign
 
-__all__ = ["draw", "respond", "train"]
+__all__ = ["begin_alone", "draw_alone", "leave_alone", "respond_alone", "train"]
 
-_ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 _TINY = 1e-290
-
-# ---------------------------------------------------------------------------------- random numbers
-
-
-@inner
-def draw_normals(streams: Any, z: Any) -> None:
-    """Standard normal variates, shape (count, 8), count even; each takes a number of its stream."""
-    half = z.shape[0] // 2
-    seed, gamma, taken = streams[0, 0], streams[0, 1], streams[0, 2]
-    for i in range(half):
-        left, right = z[i], z[half + i]
-        for l in range(WIDTH):
-            left[l], right[l] = pair_at(seed[l], gamma[l], taken[l] + _TWO * np.uint64(i))
-    for l in range(WIDTH):
-        taken[l] += np.uint64(z.shape[0])
-
-
-@inner
-def choose_tasks(streams: Any, p: Any, share: Any) -> None:
-    """Draw the task of every sample; nothing is drawn for a single one."""
-    seed, gamma, taken = streams[0, 0], streams[0, 1], streams[0, 2]
-    b, S, _ = share.shape
-    if S == 1:
-        return
-    for j in range(b):
-        for l in range(WIDTH):
-            level = unit(mix(seed[l] + gamma[l] * taken[l])) - 1.0
-            taken[l] += _ONE
-            left = 1.0
-            for s in range(S):
-                level -= p[s, l]
-                share[j, s, l] = left if level < 0.0 or s == S - 1 else 0.0
-                left -= share[j, s, l]
-
-
-@inner
-def gamma_variate(streams: Any, l: int, d: float, c: float) -> float:
-    """A variate of Marsaglia & Tsang 2000, "A simple method for generating gamma variables".
-
-    By rejection: their variate d (1 + c x)³ has the shape d + 1/3.
-    """
-    seed, gamma = streams[1, 0, l], streams[1, 1, l]
-    while True:
-        place = streams[1, 2, l]
-        streams[1, 2, l] = place + _THREE
-        x = pair_at(seed, gamma, place)[0]
-        u = unit(mix(seed + gamma * (place + _TWO))) - 1.0
-        t = 1.0 + c * x
-        if t > 0.0:
-            t = t * t * t
-            if u < 1.0 - 0.0331 * x * x * x * x:
-                return d * t
-            if math.log(u) < 0.5 * x * x + d * (1.0 - t + math.log(t)):
-                return d * t
-
-
-@inner
-def draw_chi(streams: Any, chi: Any, freedom: int) -> None:
-    """Roots of χ² variates of `freedom`, `freedom` − 1, ... degrees; none are left at 0."""
-    for i in range(chi.shape[0]):
-        n = freedom - i
-        # Of one degree the shape is 1/2, and the method wants 1: Γ(a) = Γ(a + 1) U^(1/a).
-        d = 0.5 * max(n, 2) - 1.0 / 3.0 + (1.0 if n == 1 else 0.0)
-        c = 1.0 / math.sqrt(9.0 * d)
-        for l in range(WIDTH):
-            if n <= 0:
-                chi[i, l] = 0.0
-            elif n == 1:
-                place = streams[1, 2, l]
-                streams[1, 2, l] = place + _TWO
-                chi[i, l] = pair_at(streams[1, 0, l], streams[1, 1, l], place)[0]
-            else:
-                chi[i, l] = math.sqrt(2.0 * gamma_variate(streams, l, d, c))
-
 
 # ------------------------------------------------------------------------------------------ fields
 
@@ -130,14 +52,24 @@ def find_fields(rule: Any, memory: Any) -> None:
             store(fields, (b * K + j * n + i) * WIDTH, s)
 
 
-@kernel(_nrt=False)
-def draw(rule: Any, memory: Any) -> None:
-    """Random numbers of a step, and its fields."""
-    K, P, _ = memory.X.shape
-    choose_tasks(memory.streams, rule.p, memory.share)
-    draw_normals(memory.streams, memory.z)
-    draw_chi(memory.streams, memory.chi, rule.N - P - K)
+@inner
+def begin(step: int, rule: Any, memory: Any) -> None:
+    """Random numbers of a step of the block, and its fields."""
+    enter_step(step, rule.p, memory)
     find_fields(rule, memory)
+
+
+@inner
+def draw(count: int, rule: Any, memory: Any) -> None:
+    """Random numbers of the next steps: as many as fit into a block, or `count`."""
+    K, P, _ = memory.X.shape
+    draw_block(count, rule.N - P - K, memory)
+
+
+@inner
+def leave(count: int, memory: Any) -> None:
+    """The end of a block."""
+    leave_block(count, memory)
 
 
 # ---------------------------------------------------------------------------------------- the step
@@ -296,7 +228,7 @@ def clear(memory: Any) -> None:
         store(memory.trained, i, splat(0.0))
 
 
-@kernel(_nrt=False)
+@inner
 def respond(eta_w: Any, eta_v: Any, i: int, rule: Any, memory: Any) -> None:
     """After the activation: the update of both layers at the rates of step i."""
     w = load(eta_w, min(i, eta_w.shape[0] - 1) * WIDTH)
@@ -305,6 +237,39 @@ def respond(eta_w: Any, eta_v: Any, i: int, rule: Any, memory: Any) -> None:
         respond_to(j, w, rule, memory)
     move_readouts(load(eta_v, min(i, eta_v.shape[0] - 1) * WIDTH), rule, memory)
     move_units(w, rule, memory)
+
+
+# For the loop of `plain`. Handing on 30 arrays takes longer than a step: `train` has no calls.
+
+
+@kernel(_nrt=False)
+def begin_alone(step: int, rule: Any, memory: Any) -> None:
+    """`begin`."""
+    begin(step, rule, memory)
+
+
+@kernel(_nrt=False)
+def draw_alone(count: int, rule: Any, memory: Any) -> None:
+    """`draw`."""
+    draw(count, rule, memory)
+
+
+@kernel(_nrt=False)
+def leave_alone(count: int, memory: Any) -> None:
+    """`leave`."""
+    leave(count, memory)
+
+
+@kernel(_nrt=False)
+def respond_alone(eta_w: Any, eta_v: Any, i: int, rule: Any, memory: Any) -> None:
+    """`respond`."""
+    respond(eta_w, eta_v, i, rule, memory)
+
+
+@inner
+def block_of(memory: Any) -> int:
+    """Steps of a block."""
+    return int(memory.chis.shape[1] // WIDTH)
 
 
 @kernel(_nrt=False)
@@ -322,8 +287,12 @@ def train(steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory
     memory : ChainMemory
     """
     fields, out = memory.fields.reshape(-1), memory.out.reshape(-1)
-    slope = memory.slope.reshape(-1)
-    for i in range(steps):
-        draw(rule, memory)
-        values(g, dg, fields, out, slope)
-        respond(eta_w, eta_v, i, rule, memory)
+    slope, block = memory.slope.reshape(-1), block_of(memory)
+    for first in range(0, steps, block):
+        count = min(block, steps - first)
+        draw(count, rule, memory)
+        for i in range(count):
+            begin(i, rule, memory)
+            fill(g, dg, fields, out, slope)
+            respond(eta_w, eta_v, first + i, rule, memory)
+        leave(count, memory)

@@ -17,7 +17,7 @@ from odekit_kernels.committee.activations.erf import ROOT_HALF, ROOT_TWO_OVER_PI
 from odekit_kernels.committee.sgd.steps import CODES, slope, value
 from odekit_kernels.committee.sgd.stream import bits, from_bits
 
-__all__ = ["erf_and_slope", "values"]
+__all__ = ["erf_and_slope", "fill", "values"]
 
 _numba: Any = extending
 _ERF = CODES["erf"]
@@ -66,7 +66,7 @@ def exp(y: Any) -> Any:
 
 @inner
 def _scaled_complement(x: Any) -> Any:
-    """e^(x²) erfc(x) for x >= 0: Chebyshev in (x − a)/(x + a), after Shepherd & Laframboise 1981."""
+    """e^(x²) erfc(x) for x >= 0: Shepherd & Laframboise 1981, in (x − a)/(x + a)."""
     q = (x - _MIDDLE) / (x + _MIDDLE)
     p = -2.154003903935826e-09
     p = p * q - 1.7681031120188612e-09
@@ -132,8 +132,8 @@ def _typed_is_erf(g: Any) -> Any:
     return lambda g: False  # noqa: ARG005 - numba reads the names
 
 
-@kernel(_nrt=False)
-def values(g: Any, dg: Any, z: Any, out: Any, out_slope: Any) -> None:
+@inner
+def fill(g: Any, dg: Any, z: Any, out: Any, out_slope: Any) -> None:
     """g(z) and g'(z) of flat arrays, by an activation's code, leaky slope or compiled functions."""
     count = z.shape[0]
     if is_erf(g):
@@ -141,3 +141,9 @@ def values(g: Any, dg: Any, z: Any, out: Any, out_slope: Any) -> None:
         return
     for i in range(count):
         out[i], out_slope[i] = value(g, z[i]), slope(dg, z[i])
+
+
+@kernel(_nrt=False)
+def values(g: Any, dg: Any, z: Any, out: Any, out_slope: Any) -> None:
+    """`fill`, by itself."""
+    fill(g, dg, z, out, out_slope)
