@@ -35,6 +35,7 @@ _HOME = {
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
     "descend": "verbs.descend",
+    "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
     "imbalance": "systems.committee.start",
     "inputs": "",
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
+    from odekit.verbs.equations import equations as equations
     from odekit.verbs.scenario import load_scenario as load_scenario
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

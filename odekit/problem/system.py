@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from odekit.base.arrays import Floats
+    from odekit.base.arrays import Floats, Indices
     from odekit.dataset.variable import Variable
     from odekit.problem.axes import Axis
     from odekit.problem.base import AnyProblem
@@ -41,6 +41,13 @@ class Measured(NamedTuple):
     symbol: str
     of: Callable[[xr.Dataset], xr.DataArray] | None = None
     """By default it is the dataset's variable of that name."""
+
+
+class Block(NamedTuple):
+    """A variable of a state: its dims, and which entry of the flat state each of its entries is."""
+
+    dims: tuple[str, ...]
+    places: Indices
 
 
 class Equations(Protocol):
@@ -160,6 +167,20 @@ class System(ABC):
     @abstractmethod
     def points(self, problem: Any, found: Mapping[str, Axis]) -> Any:
         """The packing of all points of a sweep; of a problem without sweep dims, of one."""
+
+    def layout(self, problem: Any, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where the variables of the dataset stand in a flat state of a phase.
+
+        By default one variable ``y``.
+        """
+        import numpy as np
+
+        del problem, frame
+        return {"y": Block(("entry",), np.arange(points.start()[1].shape[-1]))}
+
+    def field(self) -> Any:
+        """What makes the equations of a phase for users; None for `odekit.dynamics`' own."""
+        return None
 
     @abstractmethod
     def in_lanes(self, problem: Any) -> bool:

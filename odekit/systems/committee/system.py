@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from odekit.problem.system import Finding, Measured, System
+from odekit.problem.system import Block, Finding, Measured, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,6 +71,19 @@ class Committee(System):
         from odekit.systems.committee.points import CommitteePoints
 
         return CommitteePoints(problem, found)
+
+    def layout(self, problem: Problem, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where Q, R and the readouts stand in a flat state of a phase."""
+        from odekit.systems.committee.field import layout
+
+        del problem
+        return layout(points, frame)
+
+    def field(self) -> Any:
+        """The equations of a phase, which take labelled blocks too."""
+        from odekit.systems.committee.field import CommitteeField
+
+        return CommitteeField
 
     def in_lanes(self, problem: Problem) -> bool:
         """Whether the moments have closed forms."""

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from odekit.problem.system import Finding, Measured, System
+import numpy as np
+
+from odekit.problem.system import Block, Finding, Measured, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,6 +75,16 @@ class Linear(System):
         from odekit.systems.linear.points import LinearPoints
 
         return LinearPoints(problem, found)
+
+    def layout(self, problem: LinearProblem, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where the weights of every edge stand in a flat state."""
+        del points, frame
+        network, found, first = problem.network, {}, 0
+        for name, (start, end) in network.edges.items():
+            shape = network.shape(name)
+            places = first + np.arange(math.prod(shape)).reshape(shape)
+            found[name], first = Block((end, start), places), first + places.size
+        return found
 
     def in_lanes(self, problem: LinearProblem) -> bool:
         """Whether the network is small."""

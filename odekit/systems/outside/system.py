@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from odekit.base.errors import ScenarioError
-from odekit.problem.system import Finding, System
+from odekit.problem.system import Block, Finding, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,6 +62,15 @@ class Outside(System):
         from odekit.systems.outside.points import DeclaredPoints
 
         return DeclaredPoints(problem, found)
+
+    def layout(self, problem: DeclaredProblem, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where the declared variables stand in a flat state."""
+        del problem, frame
+        every = points.arrays(np.arange(points.n, dtype=float)[np.newaxis])
+        return {
+            name: Block(tuple(dims), np.asarray(every[name][0]).astype(np.int64))
+            for name, dims in points.own.state.items()
+        }
 
     def in_lanes(self, problem: DeclaredProblem) -> bool:
         """Whether the state is small."""
