@@ -19,6 +19,7 @@ _HOME = {
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
     "DeclaredProblem": "systems.outside.problem",
+    "FluctuationWarning": "base.errors",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
@@ -37,6 +38,7 @@ _HOME = {
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fluctuations": "verbs.fluctuations",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from odekit import testing as testing
     from odekit.base.errors import CheckpointError as CheckpointError
     from odekit.base.errors import CheckpointWarning as CheckpointWarning
+    from odekit.base.errors import FluctuationWarning as FluctuationWarning
     from odekit.base.errors import NotCompletedWarning as NotCompletedWarning
     from odekit.base.errors import OdekitError as OdekitError
     from odekit.base.errors import ProblemError as ProblemError
@@ -109,6 +112,7 @@ if TYPE_CHECKING:
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
+    from odekit.verbs.fluctuations import fluctuations as fluctuations
     from odekit.verbs.scenario import load_scenario as load_scenario
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

@@ -201,6 +201,11 @@ class System(ABC):
         rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
         raise ProblemError("problem", rule, self.kind, "")
 
+    def noise(self) -> Any:
+        """What jumps of finite networks do, as the committee's `scatter`, `places`, `scales`."""
+        rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
+        raise ProblemError("run", rule, self.kind, "")
+
     # ---------------------------------------------------------------------------------- for people
 
     def words(self, problem: Any) -> Iterable[str]:
