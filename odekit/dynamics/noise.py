@@ -18,10 +18,13 @@ from odekit.base.arrays import Floats
 
 MOST_NODES = 64
 """Times in a smooth piece at which jumps are averaged."""
-LARGEST = 40  # states up to which the Jacobian of S is written down
+FEWER_NODES = 12
+"""The same where equations depend on what is remembered, and each derivative makes them anew."""
+LARGEST = 40
+"""Numbers up to which S has a Jacobian written down, and the method that goes with it."""
 STEP = 1e-3
 PATH = {"method": "LSODA", "rtol": 1e-9, "atol": 1e-12}
-NOISE = {"method": "LSODA", "rtol": 1e-6, "atol": 1e-10}
+NOISE = {"rtol": 1e-6, "atol": 1e-10}
 
 
 class Flow(Protocol):
@@ -73,14 +76,15 @@ def follow(
 
     begin, end = span
     path = solve_ivp(flow.rhs, span, at.y, jac=flow.jac, dense_output=True, **PATH)
-    nodes = _thinned(path.t)
+    n, size = at.y.size, len(at.S)
+    nodes = _thinned(path.t, MOST_NODES if size == n + 1 else FEWER_NODES)
     times = np.unique(np.concatenate([nodes, rows, [end]]))
     states = path.sol(times).T
     states[-1] = path.y[:, -1]
-    n, size = at.y.size, len(at.S)
     known = [flow.scatter(t, path.sol(t)) for t in nodes]
     B = _curve(nodes, np.array([_padded(b, size) for b, _ in known]))
-    S = _covariances(lambda t: _square(flow.whole(t, path.sol(t)), size), B, at.S, times)
+    J = _jacobian(flow, path, nodes, size)
+    S = _covariances(J, B, at.S, times)
     inside = np.searchsorted(times, nodes)
     if not np.isfinite(at.m).all():
         return _unshifted(times, states, S, rows)
@@ -91,13 +95,34 @@ def follow(
     c = _curve(nodes, np.array(drift))
 
     def shift(t: float, m: Floats) -> Floats:
-        found = np.zeros(size)
-        found[:n] = flow.whole(t, path.sol(t)) @ m + c(t)
-        return found
+        found = J(t) @ m
+        found[:n] += c(t)
+        return np.asarray(found)
 
-    moved = solve_ivp(shift, (begin, end), at.m, t_eval=times, **NOISE).y.T
+    def rates(t: float, _: Floats) -> Floats:
+        return J(t)
+
+    moved = solve_ivp(
+        shift, (begin, end), at.m, method="LSODA", jac=rates, t_eval=times, **NOISE
+    ).y.T
     found = [Noise(states[i], S[i], moved[i]) for i in range(times.size)]
     return [found[i] for i in np.searchsorted(times, rows)], found[-1]
+
+
+def _jacobian(flow: Flow, path: Any, nodes: Floats, size: int) -> Callable[[float], Floats]:
+    """Derivatives of all by all, what is remembered standing still.
+
+    On a curve through the nodes where the equations are made anew for each derivative.
+    """
+
+    def whole(t: float) -> Floats:
+        J = flow.whole(t, path.sol(t))
+        return np.vstack([J, np.zeros((size - len(J), size))])
+
+    if size == path.y.shape[0] + 1:
+        return whole
+    found: Callable[[float], Floats] = _curve(nodes, np.array([whole(t) for t in nodes]))
+    return found
 
 
 def _unshifted(
@@ -143,7 +168,8 @@ def _covariances(J: Callable[[float], Floats], B: Any, S: Floats, times: Floats)
     def jac(t: float, _: Floats) -> Floats:
         return _operator(J(t), i, j)
 
-    more = {"jac": jac} if size <= LARGEST else {}
+    small = {"method": "LSODA", "jac": jac}
+    more: Any = small if size <= LARGEST else {"method": "DOP853"}
     span = (times[0], times[-1])
     found = solve_ivp(rhs, span, S[i, j], t_eval=times, **more, **NOISE).y.T
     return np.array([_full(row, size, i, j) for row in found])
@@ -170,9 +196,9 @@ def _curve(nodes: Floats, values: Floats) -> Any:
     return CubicSpline(nodes, values)
 
 
-def _thinned(times: Floats) -> Floats:
+def _thinned(times: Floats, most: int) -> Floats:
     """At most so many of the steps that the path took, its ends among them."""
-    count = min(times.size, MOST_NODES)
+    count = min(times.size, most)
     return np.unique(times[np.linspace(0, times.size - 1, count).round().astype(int)])
 
 
@@ -180,8 +206,3 @@ def _padded(B: Floats, size: int) -> Floats:
     found = np.zeros((size, size))
     found[: len(B), : len(B)] = B
     return found
-
-
-def _square(J: Floats, size: int) -> Floats:
-    """What is remembered stands still."""
-    return np.vstack([J, np.zeros((size - len(J), size))])
