@@ -33,8 +33,17 @@ class Escape(NamedTuple):
     times: Floats
 
 
+def _unstable(real: float, _imaginary: float = 0.0) -> bool:
+    return real > LEAST
+
+
 def escape(
-    J: Floats, B: Floats, S: Floats, input_dim: float, seen: Callable[[Floats], Floats], level: float
+    J: Floats,
+    B: Floats,
+    S: Floats,
+    input_dim: float,
+    seen: Callable[[Floats], Floats],
+    level: float,
 ) -> Escape | None:
     """When a deviation from a state is seen, counted from now; None if nothing is unstable.
 
@@ -54,7 +63,7 @@ def escape(
     from scipy.linalg import expm, schur, solve_continuous_lyapunov, solve_sylvester
     from scipy.stats import norm, qmc
 
-    T, Z, u = schur(J, sort=lambda re, im=0.0: re > LEAST)
+    T, Z, u = schur(J, sort=_unstable)
     if not u:
         return None
     X = solve_sylvester(T[:u, :u], -T[u:, u:], T[:u, u:]) if u < len(J) else np.zeros((u, 0))
@@ -68,7 +77,8 @@ def escape(
     a = normal * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
     rate = float(np.linalg.eigvals(T[:u, :u]).real.max())
     clock = np.linspace(-8.0, 24.0, GRID) / rate
-    grown = np.array([seen(a @ (Z[:, :u] @ expm(T[:u, :u] * t)).T) for t in clock])
+    paths = (a @ (Z[:, :u] @ expm(T[:u, :u] * t)).T for t in clock)
+    grown = np.array([seen(path) for path in paths])
     first = np.clip((grown >= level).argmax(axis=0), 1, GRID - 1)
     draw = np.arange(DRAWS)
     low, high = (np.log(np.maximum(grown[i, draw], 1e-300)) for i in (first - 1, first))

@@ -23,8 +23,8 @@ FEWER_NODES = 12
 LARGEST = 40
 """Numbers up to which S has a Jacobian written down, and the method that goes with it."""
 STEP = 1e-3
-PATH = {"method": "LSODA", "rtol": 1e-9, "atol": 1e-12}
-NOISE = {"rtol": 1e-6, "atol": 1e-10}
+PATH: dict[str, Any] = {"method": "LSODA", "rtol": 1e-9, "atol": 1e-12}
+NOISE: dict[str, Any] = {"rtol": 1e-6, "atol": 1e-10}
 
 
 class Flow(Protocol):
@@ -72,10 +72,8 @@ def follow(
     flow: Flow, span: tuple[float, float], at: Noise, rows: Floats
 ) -> tuple[list[Noise], Noise]:
     """Noise at times inside of a smooth piece of a phase, and at its end."""
-    from scipy.integrate import solve_ivp
-
     begin, end = span
-    path = solve_ivp(flow.rhs, span, at.y, jac=flow.jac, dense_output=True, **PATH)
+    path = _solve(flow.rhs, span, at.y, jac=flow.jac, dense_output=True, **PATH)
     n, size = at.y.size, len(at.S)
     nodes = _thinned(path.t, MOST_NODES if size == n + 1 else FEWER_NODES)
     times = np.unique(np.concatenate([nodes, rows, [end]]))
@@ -102,9 +100,7 @@ def follow(
     def rates(t: float, _: Floats) -> Floats:
         return J(t)
 
-    moved = solve_ivp(
-        shift, (begin, end), at.m, method="LSODA", jac=rates, t_eval=times, **NOISE
-    ).y.T
+    moved = _solve(shift, (begin, end), at.m, method="LSODA", jac=rates, t_eval=times, **NOISE).y.T
     found = [Noise(states[i], S[i], moved[i]) for i in range(times.size)]
     return [found[i] for i in np.searchsorted(times, rows)], found[-1]
 
@@ -125,13 +121,18 @@ def _jacobian(flow: Flow, path: Any, nodes: Floats, size: int) -> Callable[[floa
     return found
 
 
-def _unshifted(
-    times: Floats, states: Floats, S: Floats, rows: Floats
-) -> tuple[list[Noise], Noise]:
+def _unshifted(times: Floats, states: Floats, S: Floats, rows: Floats) -> tuple[list[Noise], Noise]:
     """Noise whose mean is not known."""
     nothing = np.full(S.shape[1], np.nan)
     found = [Noise(y, one, nothing) for y, one in zip(states, S, strict=True)]
     return [found[i] for i in np.searchsorted(times, rows)], found[-1]
+
+
+def _solve(*args: Any, **keywords: Any) -> Any:
+    from scipy.integrate import solve_ivp
+
+    call: Any = solve_ivp
+    return call(*args, **keywords)
 
 
 def _drift(flow: Flow, t: float, y: Floats, S: Floats, own: Floats) -> Floats:
@@ -156,8 +157,6 @@ def half_curvature(f: Callable[[Floats], Floats], S: Floats) -> Floats:
 
 def _covariances(J: Callable[[float], Floats], B: Any, S: Floats, times: Floats) -> Floats:
     """S at all times."""
-    from scipy.integrate import solve_ivp
-
     size = len(S)
     i, j = np.triu_indices(size)
 
@@ -171,7 +170,7 @@ def _covariances(J: Callable[[float], Floats], B: Any, S: Floats, times: Floats)
     small = {"method": "LSODA", "jac": jac}
     more: Any = small if size <= LARGEST else {"method": "DOP853"}
     span = (times[0], times[-1])
-    found = solve_ivp(rhs, span, S[i, j], t_eval=times, **more, **NOISE).y.T
+    found = _solve(rhs, span, S[i, j], t_eval=times, **more, **NOISE).y.T
     return np.array([_full(row, size, i, j) for row in found])
 
 

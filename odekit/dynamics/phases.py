@@ -8,6 +8,7 @@ time of a phase is random too, and its shift τ is the last of these numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,7 @@ def noise_of(
 def _pieces(breaks: Sequence[float], begin: float, end: float) -> list[tuple[float, float]]:
     """Smooth pieces of a phase."""
     cuts = [begin, *(b for b in breaks if begin < b < end), end]
-    return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(cuts) if b > a]
 
 
 def _clock(flow: PhaseFlow, at: Noise, end: float, gradient: Callable[..., Floats]) -> Floats:

@@ -1,4 +1,4 @@
-"""`fluctuations`: how far networks of N inputs scatter about a run, and by how much they are off."""
+"""`fluctuations`: how far networks of N inputs scatter about a run, and how far they are off."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Diffusion:
         found = []
         for zeta in nodes:
             delta = (clean + c.sigma[s] * zeta)[:, None]
-            found.append((self._change(slope * delta, g * delta, seen, v, head, rates[1])))
+            found.append(self._change(slope * delta, g * delta, seen, v, head, rates[1]))
         Z, A = (np.concatenate(part) for part in zip(*found, strict=True))
         z = np.tile(seen.z, (len(nodes), 1))
         return Z, A, z, np.outer(shares, seen.weight).ravel()

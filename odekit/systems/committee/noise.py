@@ -38,7 +38,7 @@ def scales(points: CommitteePoints, frame: Frame, y: Floats) -> Floats:
 
     Those of erf are functions of Q/(1 + Q) and the like.
     """
-    Q, R, v = points.unpack(y)
+    Q, _, v = points.unpack(y)
     unit = np.sqrt(1.0 + np.diagonal(Q))
     fixed = np.sqrt(1.0 + np.diagonal(frame.T[0]))
     found = points.pack(
