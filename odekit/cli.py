@@ -255,15 +255,20 @@ def show(file: Path) -> int:
 )
 @OVERWRITE
 def plot(files: tuple[Path, ...], output: Path, time: str, align: bool, overwrite: bool) -> int:
-    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
+    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines.
+
+    What odekit.fluctuations predicted is shaded about the lines.
+    """
     _check_targets(None, output, overwrite)
+    from odekit.dataset.fluctuating import FLUCTUATIONS
     from odekit.dataset.wholeness import whole
     from odekit.store.netcdf import open as open_result
     from odekit.verbs.plot import plot_run
 
     first, *others = results = [open_result(file) for file in files]
     for ds in results:
-        whole(ds)
+        if FLUCTUATIONS not in ds.attrs:
+            whole(ds)
     plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align)
     click.echo(output)
     return DONE

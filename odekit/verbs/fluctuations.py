@@ -18,6 +18,7 @@ from odekit.dynamics.escape import Escape, escape
 from odekit.dynamics.noise import Noise, half_curvature
 from odekit.dynamics.phases import PhaseFlow, Stops, noise_of
 from odekit.problem.axes import at, axes, points
+from odekit.verbs.equations import equations
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -250,8 +251,13 @@ def _dataset(
         }.get(name) or (("time", *dims[base]) if base in dims else ())
         made[name] = ((*sweep, *core), array.astype("int8") if name == RELIABLE else array)
     kept = {d: run[d] for d in run.coords if set(run[d].dims) <= _all_dims(made)}
-    attrs = {k: v for k, v in run.attrs.items() if k.startswith("odekit_problem")}
-    ds = xr.Dataset(made, kept, {**attrs, FLUCTUATIONS: N, "title": "fluctuations of networks"})
+    attrs = {k: v for k, v in run.attrs.items() if k not in ("odekit_figure", "odekit_solver")}
+    about = f"linear noise of networks in N = {N} dimensions about the equations' solution"
+    large = {n: run[n] for n in run.data_vars if str(n).startswith("problem_")}
+    ds = xr.Dataset({**made, **large}, kept, {**attrs, FLUCTUATIONS: N, "source": about})
+    if "covariance" in table:
+        names = list(equations(next(at(problem, i) for _, i in points(axes(problem)))).names)
+        ds = ds.assign_coords(number=names, number_other=names)
     return ds.assign_coords(quantile=list(QUANTILES))
 
 
