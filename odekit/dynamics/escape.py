@@ -1,86 +1,118 @@
-"""When noise leaves a state that the equations alone would not leave, or leave later.
-
-Along the unstable directions the deviation of a network is a e^(λ t) with a Gaussian, so that the
-time at which it is seen scatters by about 1/λ, however large N is.
-"""
+"""How a trajectory leaves a fixed point that it passes: as predicted, and as it did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
 
 from odekit.base.arrays import Floats
+from odekit.dynamics.directions import Directions, growing, reader
+from odekit.problem.system import Equations
 
-DRAWS = 2**13
-GRID = 400
-LEAST = 1e-9
+RTOL, ATOL = 1e-9, 1e-12
+PATIENCE = 10.0
+"""Times the predicted time after which an escape that has not happened is given up."""
 
 
 class Escape(NamedTuple):
-    """Times of escape.
+    """When the part of the deviation that grows reaches a size; NaN where it does not.
 
     Attributes
     ----------
-    rate : float
-        Fastest unstable rate λ.
-    times : ndarray, shape (draws,)
-        Sorted; all equally likely.
+    deviation : float
+        Largest entry of that part at the row.
+    predicted, happened : float
+        Times since the row.
     """
 
-    rate: float
-    times: Floats
+    deviation: float
+    predicted: float
+    happened: float
 
 
-def _unstable(real: float, _imaginary: float = 0.0) -> bool:
-    return real > LEAST
+NONE = Escape(np.nan, np.nan, np.nan)
 
 
 def escape(
+    equations: Equations,
     J: Floats,
-    B: Floats,
-    S: Floats,
-    input_dim: float,
-    seen: Callable[[Floats], Floats],
-    level: float,
-) -> Escape | None:
-    """When a deviation from a state is seen, counted from now; None if nothing is unstable.
+    found: Directions,
+    fixed: Floats,
+    row: tuple[float, Floats],
+    end: float,
+    size: float,
+) -> Escape:
+    """The escape from a fixed point.
 
     Parameters
     ----------
+    equations : Equations
+        Of the phase, with times since it began.
     J : ndarray, shape (n, n)
-        Jacobian at the state.
-    B, S : ndarray, shape (n, n)
-        Covariance of a jump, and of the state now times N.
-    input_dim : float
-        N.
-    seen : callable
-        Of deviations (..., n), what is seen of them; linear but for absolute values.
-    level : float
-        What counts as escaped.
+    found : Directions
+        Of that one fixed point.
+    fixed : ndarray, shape (n,)
+    row : tuple of float and ndarray
+        Time since the phase began, and state, from which on the trajectory is followed.
+    end : float
+        End of the phase.
+    size : float
+        Largest entry of the growing part with which the trajectory has escaped.
     """
-    from scipy.linalg import expm, schur, solve_continuous_lyapunov, solve_sylvester
-    from scipy.stats import norm, qmc
+    if not found.unstable[0]:
+        return NONE
+    begin, state = row
+    values, parts = growing(J, found, 0, state - fixed)
 
-    T, Z, u = schur(J, sort=_unstable)
-    if not u:
-        return None
-    X = solve_sylvester(T[:u, :u], -T[u:, u:], T[:u, u:]) if u < len(J) else np.zeros((u, 0))
-    L = np.hstack([np.eye(u), X]) @ Z.T
-    # What is still to come of the noise adds to what there is: S_u e^(−2λt) has a limit.
-    whole = L @ S @ L.T + solve_continuous_lyapunov(T[:u, :u], L @ B @ L.T)
-    values, vectors = np.linalg.eigh(whole / input_dim)
-    even = (np.arange(DRAWS) + 0.5)[:, None] / DRAWS
-    places = even if u == 1 else qmc.Sobol(u, rng=np.random.default_rng(0)).random(DRAWS)
-    normal = norm.ppf(np.clip(places, 1e-9, 1 - 1e-9))
-    a = normal * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
-    rate = float(np.linalg.eigvals(T[:u, :u]).real.max())
-    clock = np.linspace(-8.0, 24.0, GRID) / rate
-    paths = (a @ (Z[:, :u] @ expm(T[:u, :u] * t)).T for t in clock)
-    grown = np.array([seen(path) for path in paths])
-    first = np.clip((grown >= level).argmax(axis=0), 1, GRID - 1)
-    draw = np.arange(DRAWS)
-    low, high = (np.log(np.maximum(grown[i, draw], 1e-300)) for i in (first - 1, first))
-    share = np.clip((np.log(level) - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-    return Escape(rate, np.sort(clock[first - 1] + share * (clock[1] - clock[0])))
+    def linear(t: float) -> float:
+        return float(np.abs((parts * np.exp(values * t)).sum(axis=1).real).max())
+
+    deviation = linear(0.0)
+    if not deviation > 0.0:
+        return Escape(deviation, np.nan, np.nan)
+    predicted = _reaches(linear, size, 1.0 / values.real.max())
+    left = reader(J, found, 0).T
+    vectors = found.vectors[0][:, (found.values[0].real > 0) & ~found.zero[0]]
+    project = (vectors @ np.linalg.solve(left @ vectors, left.astype(complex))).real
+    last = min(end, begin + PATIENCE * predicted) if np.isfinite(predicted) else end
+    return Escape(deviation, predicted, _happens(equations, project, fixed, row, last, size))
+
+
+def _reaches(linear: Any, size: float, step: float) -> float:
+    """When a growing size is reached."""
+    if linear(0.0) >= size:
+        return 0.0
+    low, high = 0.0, step
+    while linear(high) < size:
+        low, high = high, 2.0 * high
+    return float(brentq(lambda t: linear(t) - size, low, high, xtol=1e-10 * high))
+
+
+def _happens(
+    equations: Equations,
+    project: Floats,
+    fixed: Floats,
+    row: tuple[float, Floats],
+    last: float,
+    size: float,
+) -> float:
+    """When the growing part of a trajectory's deviation reaches a size."""
+
+    def away(t: float, y: Floats) -> float:
+        del t
+        return float(np.abs(project @ (y - fixed)).max()) - size
+
+    begin, state = row
+    if away(begin, state) >= 0.0:
+        return 0.0
+    if not last > begin:
+        return float("nan")
+    away.terminal = True  # type: ignore[attr-defined]
+    solution = solve_ivp(
+        equations.rhs, (begin, last), state, "DOP853", events=away, rtol=RTOL, atol=ATOL
+    )
+    times = (solution.t_events or [np.zeros(0)])[0]
+    return float(times[0]) - begin if len(times) else float("nan")

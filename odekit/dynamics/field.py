@@ -52,7 +52,7 @@ class VectorField:
         self.layout: dict[str, Block] = dict(problem.system.layout(problem, self.points, frame))
         self.labels = problem.system.labels(problem)
         self.tasks = tuple(problem.tasks)
-        self.names = _names(self.layout, self.labels, self.size)
+        self.names = names_of(self.layout, self.labels, self.size)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {b.places.shape}" for name, b in self.layout.items())
@@ -203,7 +203,7 @@ def _wrong_shape(name: str, shape: tuple[int, ...], size: int) -> ProblemError:
     return ProblemError(name, f"must have {size} entries", f"shape {shape}", "See `names`.")
 
 
-def _names(
+def names_of(
     layout: Mapping[str, Block], labels: Mapping[str, list[str]], size: int
 ) -> tuple[str, ...]:
     """What every entry of a state is: the first variable, and place in it, that shows it."""

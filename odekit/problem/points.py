@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,11 +72,16 @@ class Points:
         """A learning rate as a phase begins, (points or 1,)."""
         return self.values(rate(0.0) if isinstance(rate, Schedule) else rate)
 
+    def each_rate(self, rates: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Learning rates at every point: schedules, or numbers."""
+        every = [r if isinstance(r, Schedule) else self.values(r) for r in rates]
+        for i in range(self.size):
+            yield tuple(r if isinstance(r, Schedule) else float(one_of(r, i)) for r in every)
+
     def stops(self, phase: Phase) -> Floats:
         """Times since the phase began that steps land on: kinks of its schedules."""
         longest = float(np.max(np.asarray(phase.duration)))
-        tables = [rate for rate in phase.rates if isinstance(rate, Schedule)]
-        return np.array(sorted({b for table in tables for b in table.breaks(longest)}))
+        return np.array(sorted({b for table in phase.schedules for b in table.breaks(longest)}))
 
     def corner_limits(self, plan: Any, moves: bool, atol: float) -> tuple[float, float]:
         """Size below which entries of the state are looked at, and their absolute tolerance.
@@ -85,6 +90,11 @@ class Points:
         """
         del plan, moves
         return 0.0, atol
+
+
+def one_of(rows: Any, point: int) -> Any:
+    """The entry of a point in an array (points or 1, …)."""
+    return rows[point if len(rows) > 1 else 0]
 
 
 def rows_of(wanted: Mapping[str, Any], given: Mapping[str, Floats]) -> Floats:

@@ -50,6 +50,50 @@ class Block(NamedTuple):
     places: Indices
 
 
+class Resting(NamedTuple):
+    """Fixed points of a phase at m points of a sweep, for a system to say what they are.
+
+    Attributes
+    ----------
+    y : ndarray, shape (m, n)
+        Flat states; those of searches that failed may be anything.
+    which : ndarray of int64, shape (m,)
+        The points of the sweep that they are of.
+    errors : ndarray, shape (m, tasks)
+    free : ndarray of int64, shape (m,)
+        Number of vanishing eigenvalues, entries of the state that nothing moves left out.
+    still : ndarray of bool, shape (m, n)
+        Entries of the state that nothing moves.
+    space : callable
+        From a number below m to an orthonormal basis (n, free) of what these eigenvalues act on.
+    """
+
+    y: Floats
+    which: Indices
+    errors: Floats
+    free: Indices
+    still: Any
+    space: Callable[[int], Floats]
+
+
+class Judgement(NamedTuple):
+    """What a system says of fixed points.
+
+    Attributes
+    ----------
+    names : list of str, length m
+        What the field calls each; empty where it has no name.
+    lowest : ndarray, shape (m,), optional
+        Lowest eigenvalue of what must be positive semidefinite, over the largest.
+    zeros : mapping of str to ndarray, shape (m,)
+        How many of the `free` vanishing eigenvalues are of each kind that the system knows.
+    """
+
+    names: list[str]
+    lowest: Floats | None
+    zeros: Mapping[str, Any]
+
+
 class Equations(Protocol):
     """One phase of one trajectory, as functions of time and state."""
 
@@ -182,6 +226,23 @@ class System(ABC):
         """What makes the equations of a phase for users; None for `odekit.dynamics`' own."""
         return None
 
+    def parts(self, problem: Any, layout: Mapping[str, Block]) -> Mapping[str, Indices]:
+        """Parts of a flat state by which directions are told apart; by default its variables."""
+        import numpy as np
+
+        del problem
+        return {name: np.unique(block.places) for name, block in layout.items()}
+
+    @property
+    def zero_kinds(self) -> Mapping[str, str]:
+        """Kinds of vanishing eigenvalues that `judged` tells apart, and what each is."""
+        return {}
+
+    def judged(self, points: Any, phase: int, frame: Any, resting: Resting) -> Judgement:
+        """What fixed points are."""
+        del points, phase, frame
+        return Judgement([""] * len(resting.y), None, {})
+
     @abstractmethod
     def in_lanes(self, problem: Any) -> bool:
         """Whether the compiled engine has the equations."""
@@ -207,6 +268,11 @@ class System(ABC):
         raise ProblemError("run", rule, self.kind, "")
 
     # ---------------------------------------------------------------------------------- for people
+
+    def toml(self, problem: Any) -> str:
+        """The problem as a scenario's text."""
+        rule = f"must be of a system that scenarios can say, not {self.kind!r}"
+        raise ProblemError("problem", rule, type(problem).__name__, "Save a result instead.")
 
     def words(self, problem: Any) -> Iterable[str]:
         """The problem in a few lines."""

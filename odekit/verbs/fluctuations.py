@@ -14,7 +14,7 @@ from odekit.base.errors import FluctuationWarning, ProblemError
 from odekit.dataset.fluctuating import FLUCTUATIONS, LEVEL, QUANTILES, RELIABLE, SHIFT, STD
 from odekit.dataset.simulated import SIMULATION
 from odekit.dataset.wholeness import fitting_problem
-from odekit.dynamics.escape import Escape, escape
+from odekit.dynamics.departure import Departure, departure
 from odekit.dynamics.noise import Noise, half_curvature
 from odekit.dynamics.phases import PhaseFlow, Stops, noise_of
 from odekit.problem.axes import at, axes, points
@@ -133,7 +133,7 @@ class _Point:
         self.layout = {name: block.places for name, block in layout.items()}
         self.stops = Stops(run.phase_end.values, run.phase_outcome.values)
         self.size, self.tasks = start.shape[1], len(self.points.tasks)
-        self.escape: Escape | None = None
+        self.escape: Departure | None = None
         self.since = np.nan
 
     def arrays(self) -> dict[str, Floats]:
@@ -217,7 +217,7 @@ class _Point:
                 return np.asarray(self.noise.spread(self.points, deviation))
 
             J, (B, _) = flow.jac(t, row.y), flow.scatter(t, row.y)
-            self.escape = escape(J, B, S, self.N, seen, self.noise.ESCAPED)
+            self.escape = departure(J, B, S, self.N, seen, self.noise.ESCAPED)
         return False
 
     def _escaped(self) -> dict[str, Floats]:

@@ -21,6 +21,7 @@ from odekit.dataset.common import REPLICA
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
 from odekit.dataset.simulated import SIMULATION
+from odekit.integrate.compiling import announced
 from odekit.integrate.options import output_times
 from odekit.problem.axes import Axis, at, points
 from odekit.problem.base import AnyProblem
@@ -249,7 +250,7 @@ def _train(
     size, group = how[0] or len(networks), how[1]
     crews = [networks[i : i + size] for i in range(0, len(networks), size)]
     bar = Bar(progress, **PERCENT)
-    with Interrupts() as interrupts, ThreadPoolExecutor(workers) as pool:
+    with Interrupts() as interrupts, announced(), ThreadPoolExecutor(workers) as pool:
         stop = Stop(interrupts, seconds)
 
         def job(i: int) -> list[Any]:

@@ -108,6 +108,13 @@ class Linear(System):
 
         return words(problem)
 
+    def toml(self, problem: LinearProblem) -> str:
+        """The problem as a scenario's text."""
+        from odekit.scenario.write import scenario_text
+        from odekit.systems.linear.plain import written
+
+        return scenario_text(written(problem), problem.core_dims)
+
     def final_words(self, ds: xr.Dataset) -> Iterator[str]:
         """The last row of a run, errors excepted."""
         from odekit.systems.linear.words import final_words
@@ -134,7 +141,7 @@ class Linear(System):
 
     def conserved(self, ds: xr.Dataset, problem: LinearProblem) -> xr.Dataset:
         """Conserved quantities of a run, their drifts and sizes."""
-        from odekit.systems.linear.measures import conserved_layers
+        from odekit.systems.linear.conserved import conserved_layers
 
         del problem  # the dataset says it all
 
