@@ -39,11 +39,8 @@ _HOME = {
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
-<<<<<<< HEAD
-    "fluctuations": "verbs.fluctuations",
-=======
     "fixed_point": "verbs.fixed_point",
->>>>>>> main
+    "fluctuations": "verbs.fluctuations",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
@@ -125,12 +122,9 @@ if TYPE_CHECKING:
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
-<<<<<<< HEAD
-    from odekit.verbs.fluctuations import fluctuations as fluctuations
-=======
     from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.fluctuations import fluctuations as fluctuations
     from odekit.verbs.plateaus import plateaus as plateaus
->>>>>>> main
     from odekit.verbs.scenario import load_scenario as load_scenario
     from odekit.verbs.show import summary as summary
     from odekit.verbs.simulate import simulate as simulate

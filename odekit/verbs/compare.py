@@ -73,9 +73,9 @@ def compare(
         ``in_standard_errors``
             `mean_deviation` in units of the standard error of the mean.
         ``in_predicted_std``
-            With `fluctuations`: deviation of single networks in units of the standard deviation that
-            is predicted for their N, its root mean square over networks, times and components: 1
-            but for sampling where the prediction holds; times where it does not are left out.
+            With `fluctuations`: deviation of single networks in units of the standard deviation
+            predicted for their N, its root mean square over networks, times and components: 1 but
+            for sampling. Times at which the prediction does not hold are left out.
         ``aligned``
             Number of networks that were relabelled (without the dim ``variable``).
 
