@@ -34,8 +34,6 @@ def draw(
     `lines` are those of a result, by its system: with the same overlaps, errors and readouts, the
     standard deviations have the same.
     """
-    if FLUCTUATIONS not in found.attrs:
-        raise ProblemError("bands", "must be a result of odekit.fluctuations", "another", "")
     around = ds.sel(time=ds.time.isin(found.time))
     std, ok = spreads(found), found[RELIABLE] == 1
     std = std.sel(time=std.time.isin(around.time))
@@ -47,7 +45,7 @@ def draw(
         times = middle.values.time.values
         holds = ok.sel(time=times)
         for dim in set(holds.dims) - {"time"}:
-            holds = holds.all(dim)
+            holds = holds.all(str(dim))
         for where, opacity in ((holds.values, DENSE), (~holds.values, THIN)):
             _shade(ax, times, middle.values.values, spread.values.values, where, middle, opacity)
     return [Patch(color="0.3", alpha=DENSE, lw=0, label=f"±1 sd, $N={found.attrs[FLUCTUATIONS]}$")]

@@ -117,8 +117,8 @@ def compare(
     # Readouts that do not move have neither deviation nor spread.
     found["in_standard_errors"] = found.mean_deviation / error.where(error > 0)
     if fluctuations is not None:
-        parts = [_in_predicted(theory, networks, name, fluctuations, words) for name in VARIABLES]
-        found["in_predicted_std"] = xr.concat(parts, found["variable"])
+        off = [_in_predicted(theory, networks, name, fluctuations, words) for name in VARIABLES]
+        found["in_predicted_std"] = xr.concat(off, found["variable"])
     found["aligned"] = moved.sum(REPLICA) if REPLICA in moved.dims else moved.astype("int64")
     found = found.transpose(..., "variable")
     return found.assign_attrs(input_dim=words["input_dim"], replicas=replicas)
@@ -172,7 +172,8 @@ def _in_predicted(
     if not off.sizes["time"]:
         raise ProblemError("fluctuations", "must have times in common with both", "none", "")
     core = [d for d in off.dims if d in CORE]
-    return np.sqrt((off**2).mean([REPLICA, *core]))
+    squared: xr.DataArray = (off**2).mean([REPLICA, *core])
+    return squared**0.5
 
 
 def _figures(theory: xr.DataArray, networks: xr.DataArray) -> xr.Dataset:

@@ -95,7 +95,7 @@ def plot_run(
     choice("time", time, TIMES)
     predicted = [other for other in beside if FLUCTUATIONS in other.attrs]
     beside = [other for other in beside if FLUCTUATIONS not in other.attrs]
-    shaded = predicted if bands is None else [bands, *predicted]
+    shaded = predicted if bands is None else [_predicted(bands), *predicted]
     with mpl.rc_context(STYLE):
         table = _figure_of(ds) if time == "auto" and not beside and not shaded else None
         figure = (
@@ -160,6 +160,13 @@ def _over_time(
             beside = [_aligned(system, ds, other) for other in beside]
         drawn_beside.draw(figure, ds, beside, dim, lines, keys)
     return figure
+
+
+def _predicted(bands: xr.Dataset) -> xr.Dataset:
+    """The argument `bands`, refused before anything is drawn."""
+    if FLUCTUATIONS not in bands.attrs:
+        raise ProblemError("bands", "must be a result of odekit.fluctuations", "another", "")
+    return bands
 
 
 def _points(other: xr.Dataset, sweep: Sequence[str]) -> dict[str, int]:
