@@ -15,9 +15,9 @@ GROUPS = {
     ),
     "What is done with it": (
         "solve simulate descend compare equations fixed_point plateaus continuation fluctuations "
-        "load_scenario"
+        "load_scenario summary"
     ),
-    "Results": "save open Checkpoint Status Outcome",
+    "Results": "save open Checkpoint Status Outcome Convergence",
     "Errors and warnings": (
         "OdekitError ProblemError ScenarioError StoreError SweepError CheckpointError "
         "CheckpointWarning NotCompletedWarning"

@@ -130,6 +130,15 @@ def test_times_count_from_the_beginning_of_the_phase():
         assert_allclose(ramp.rhs(t, ramp.start), wanted, rtol=1e-13, atol=1e-15)
 
 
+def test_rates_by_edge():
+    net = random_network(5)[0]
+    own = {edge: 0.1 * i for i, edge in enumerate(net.network.edges)}
+    field = ok.equations(net.replace_phase(0, learning_rate=own))
+    assert field.rates(0.0) == (own, 0.0)
+    assert_jacobian_matches(field.rhs, field.jac, field.start, rtol=1e-9)
+    assert ok.fixed_point(net.replace_phase(0, learning_rate=own)).status.dims == ()
+
+
 def test_systems_that_say_nothing_of_their_state_have_one_variable():
     found = System.layout(None, None, ok.equations(case()).points, None)
     assert found["y"].places.tolist() == list(range(7))

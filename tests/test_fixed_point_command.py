@@ -76,9 +76,7 @@ def test_keys_of_a_scenario(tmp_path, capsys):
     assert cli.main(["fixed-point", str(path)]) == DONE
     assert "the row at t = 60" in capsys.readouterr().out
     with pytest.raises(ok.ScenarioError) as info:
-        parse_scenario(
-            SCENARIO + "[fixed_point]\ntime = -1.0\nphase = 3\nmax_steps = 0\nstep = 1\n"
-        )
+        parse_scenario(SCENARIO + "[fixed_point]\ntime = -1.0\nphase = 3\nmax_steps = 0\nb = 1\n")
     keys = [key for key, _ in info.value.problems]
     assert sorted(keys) == [f"fixed_point.{k}" for k in ("b", "max_steps", "phase", "time")]
 

@@ -99,6 +99,8 @@ def test_a_run_without_plateaus():
     problem = committee(1, 1.0, Q=[[0.5]], R=[[0.4]], duration=5.0)
     found = ok.plateaus(ok.solve(problem))
     assert found.sizes["plateau"] == 0
+    assert found.name.size == found.Q.size == 0
+    assert "Phases" in ok.summary(found)
 
 
 def test_plateaus_of_a_phase_with_copies():

@@ -95,13 +95,16 @@ class VectorField:
         found = self.points.errors(flat, frame=self.frame)[0]
         return np.asarray(found.reshape(*rows.shape[:-1], len(self.tasks)))
 
-    def rates(self, t: float) -> tuple[float, float]:
-        """Learning rates at a time since the phase began: of weights, and of readouts."""
-        w, v = (
-            float(rate(t) if isinstance(rate, Schedule) else rate)
-            for rate in self.problem.phases[self.phase].rates
-        )
-        return w, v
+    def rates(self, t: float) -> tuple[Any, Any]:
+        """Learning rates at a time since the phase began: of weights (by edge), of readouts."""
+
+        def at(rate: Any) -> Any:
+            if isinstance(rate, Mapping):
+                return {edge: at(one) for edge, one in rate.items()}
+            return float(rate(t) if isinstance(rate, Schedule) else rate)
+
+        w, v = self.problem.phases[self.phase].rates
+        return at(w), at(v)
 
     def state(self, y: Any) -> Floats:
         """A state as the kernels take it, or the error that it is none."""

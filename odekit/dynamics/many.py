@@ -54,14 +54,14 @@ class PhasePoints:
         return y
 
     def scales(self, t: Floats) -> Floats:
-        """What times are measured in: the larger learning rate of each point, (m,)."""
-        w, v = (
+        """What times are measured in: the largest learning rate of each point, (m,)."""
+        every = [
             np.array([rate(x) for x in t.tolist()])
             if isinstance(rate, Schedule)
             else self.points.values(rate)
-            for rate in self.problem.phases[self.phase].rates
-        )
-        larger = np.broadcast_to(np.maximum(w, v), len(self.start))
+            for rate in self.problem.phases[self.phase].every_rate
+        ]
+        larger = np.max([np.broadcast_to(rate, len(t)) for rate in every], axis=0)
         return np.where(larger > 0.0, larger, 1.0)
 
     def derivatives(self, t: Floats, y: Floats, which: Indices) -> tuple[Floats, Floats]:

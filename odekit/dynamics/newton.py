@@ -36,6 +36,8 @@ DAMPING, LONGEST, WINDOW = 0.1, 0.5, 8
 |f| has to fall."""
 HALVINGS = 10
 MOST_STEPS = 100
+BLOCK = 4096
+"""Searches whose matrices are in memory at a time."""
 
 Derivatives = Callable[[Floats, Indices], tuple[Floats, Floats]]
 """From states (k, n) of the k points of the given numbers to f (k, n) and J (k, n, n)."""
@@ -76,7 +78,16 @@ def newton(derivatives: Derivatives, start: Floats, most: int = MOST_STEPS) -> S
     -------
     Search
     """
-    search = _Newton(derivatives, start)
+    parts = [
+        _searched(derivatives, np.arange(first, min(first + BLOCK, len(start))), start, most)
+        for first in range(0, max(len(start), 1), BLOCK)
+    ]
+    return Search(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _searched(derivatives: Derivatives, block: Indices, start: Floats, most: int) -> Search:
+    """The searches of a block of points."""
+    search = _Newton(lambda y, which: derivatives(y, block[which]), start[block])
     for _ in range(most):
         todo = np.flatnonzero(search.status == _RUNNING)
         if not todo.size:

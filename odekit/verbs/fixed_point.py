@@ -107,7 +107,7 @@ def fixed_point(
     >>> run = ok.solve(problem)
     >>> plateau = ok.fixed_point(run, time=50.0)
     >>> plateau.name.item(), int(plateau.index), round(float(plateau.eigenvalue_real[0]), 10)
-    ('symmetric plateau', 1, 0.0316181621)
+    ('symmetric plateau, equal units', 3, 0.0343411569)
     """
     limit = count("max_steps", max_steps, most=10**6)
     keep = flag("eigenvectors", eigenvectors)

@@ -92,14 +92,14 @@ def plateaus(
     Notes
     -----
     A deviation near the tolerance of the run says that rounding decides when it escapes. Finite
-    networks leave a symmetric plateau by their own noise: see the chapter on fluctuations.
+    networks leave a symmetric start by their own noise.
 
     Examples
     --------
     >>> import odekit as ok
     >>> problem = ok.Problem(
-    ...     state=ok.OrderParameters(Q=[[0.37, 0.32], [0.32, 0.37]],
-    ...                              R=[[0.416, 0.413], [0.413, 0.416]], T=[[1, 0], [0, 1]]),
+    ...     state=ok.OrderParameters(Q=[[0.4, 0.3], [0.3, 0.4]],
+    ...                              R=[[0.301, 0.299], [0.299, 0.301]], T=[[1, 0], [0, 1]]),
     ...     heads={"main": [1.0, 1.0]},
     ...     tasks={"main": ok.Task(readout=[1.0, 1.0])},
     ...     phases=[ok.Phase("main", duration=1000.0, learning_rate=0.5)],
@@ -122,7 +122,10 @@ def plateaus(
         for number in range(found.sizes["plateau"]):
             parts.append(_passed(rows, index, found.isel(plateau=number), reach))
     constant = {*problem.system.constants(problem), *(n for n in run if str(n)[:8] == "problem_")}
-    return _joined(parts, {str(n) for n in constant}) if parts else _none(rows.ds)
+    if parts:
+        return _joined(parts, {str(n) for n in constant})
+    none = _passed(rows, chosen[0], _nowhere(run), reach)
+    return _joined([none], {str(n) for n in constant}).isel(plateau=slice(0))
 
 
 def _passed(rows: Rows, index: int, stretch: xr.Dataset, size: float) -> xr.Dataset:
@@ -209,14 +212,10 @@ def _joined(parts: list[xr.Dataset], constant: set[str]) -> xr.Dataset:
     return whole.assign({n: parts[0][n] for n in constant if n in parts[0]})
 
 
-def _none(run: xr.Dataset) -> xr.Dataset:
-    """The dataset of no plateau."""
+def _nowhere(run: xr.Dataset) -> xr.Dataset:
+    """A stretch that no run has."""
     import xarray as xr
 
     dims = sweep_dims(run)
-    shape = (*(run.sizes[d] for d in dims), 0)
-    made = {
-        name: ((*dims, "plateau"), np.zeros(shape), {"long_name": text, "units": "1"})
-        for name, text in TEXTS.items()
-    }
-    return xr.Dataset(made, {d: run[d] for d in dims if d in run.coords})
+    missing = np.full([run.sizes[d] for d in dims], np.nan)
+    return xr.Dataset(dict.fromkeys(("level", "start", "end"), (dims, missing)))
