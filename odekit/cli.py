@@ -220,6 +220,27 @@ def simulate(
     return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
 
 
+@cli.command()
+@RESULT
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--covariance", is_flag=True, help="The whole covariance as well.")
+@OVERWRITE
+def fluctuations(file: Path, output: Path, overwrite: bool, **options: Any) -> int:
+    """Predict how networks of N inputs scatter about a run, for odekit plot to shade."""
+    from odekit import fluctuations as predict
+    from odekit.store.netcdf import open as open_result
+    from odekit.store.netcdf import save
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, None, overwrite)
+    with _own_words():
+        ds = predict(open_result(file), **options)
+    click.echo(save(ds, output, overwrite))
+    return DONE
+
+
 @cli.command("fixed-point")
 @click.argument("source", metavar="SCENARIO.toml|FILE.nc", type=STORED)
 @click.option("--time", type=click.FloatRange(min=0), help="Begin at the row nearest to it.")

@@ -336,6 +336,11 @@ def test_files_and_pictures(tmp_path, capsys):
     xr.testing.assert_allclose(ok.open(tmp_path / "bands.nc"), found)
     files = [str(tmp_path / name) for name in ("run.nc", "bands.nc", "both.png")]
     assert main(["plot", *files[:2], "-o", files[2]]) == 0
+    command = ["fluctuations", files[0], "-o", str(tmp_path / "own.nc"), "--input-dim", "200"]
+    assert main(command) == 0
+    xr.testing.assert_allclose(ok.open(tmp_path / "own.nc"), found)
+    again = [files[1], "-o", str(tmp_path / "again.nc"), "--input-dim", "2"]
+    assert main(["fluctuations", *again]) == 2
     capsys.readouterr()
     figure = ok.plot.plot_run(run, bands=found)
     assert sum(len(ax.collections) for ax in figure.axes) > 8

@@ -107,6 +107,8 @@ def fluctuations(
     N = count("input_dim", input_dim, most=MOST)
     if SIMULATION in run.attrs:
         raise ProblemError("run", "must be of the theory", "a simulation", "Give what `solve` did.")
+    if FLUCTUATIONS in run.attrs or "phase_end" not in run:
+        raise ProblemError("run", "must be a result of odekit.solve", "another dataset", "")
     problem = fitting_problem(run, activation)
     noise, found = problem.system.noise(), axes(problem)
     shape = tuple(size for size, _ in found.values())
