@@ -22,6 +22,7 @@ _HOME = {
     "Convergence": "base.status",
     "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
+    "FluctuationWarning": "base.errors",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
@@ -44,6 +45,7 @@ _HOME = {
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
     "fixed_point": "verbs.fixed_point",
+    "fluctuations": "verbs.fluctuations",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
     from odekit import testing as testing
     from odekit.base.errors import CheckpointError as CheckpointError
     from odekit.base.errors import CheckpointWarning as CheckpointWarning
+    from odekit.base.errors import FluctuationWarning as FluctuationWarning
     from odekit.base.errors import NotCompletedWarning as NotCompletedWarning
     from odekit.base.errors import OdekitError as OdekitError
     from odekit.base.errors import ProblemError as ProblemError
@@ -130,6 +133,7 @@ if TYPE_CHECKING:
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
     from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.fluctuations import fluctuations as fluctuations
     from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
     from odekit.verbs.show import summary as summary

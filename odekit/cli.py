@@ -191,6 +191,11 @@ def run(
 @click.option("--max-seconds", type=float, help="Most seconds; what was trained is kept.")
 @click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["overlaps", "weights"]),
+    help="What is kept of a network; by default its overlaps, where they are enough.",
+)
 @click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
 def simulate(
@@ -213,6 +218,27 @@ def simulate(
     with _own_words():
         ds = train(problem, progress=_shown(progress), **times, **options)
     return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
+
+
+@cli.command()
+@RESULT
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--covariance", is_flag=True, help="The whole covariance as well.")
+@OVERWRITE
+def fluctuations(file: Path, output: Path, overwrite: bool, **options: Any) -> int:
+    """Predict how networks of N inputs scatter about a run, for odekit plot to shade."""
+    from odekit import fluctuations as predict
+    from odekit.store.netcdf import open as open_result
+    from odekit.store.netcdf import save
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, None, overwrite)
+    with _own_words():
+        ds = predict(open_result(file), **options)
+    click.echo(save(ds, output, overwrite))
+    return DONE
 
 
 @cli.command("fixed-point")
@@ -306,7 +332,10 @@ def show(file: Path) -> int:
 def plot(
     files: tuple[Path, ...], output: Path, time: str, show: str | None, align: bool, overwrite: bool
 ) -> int:
-    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
+    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines.
+
+    What odekit.fluctuations predicted is shaded about the lines.
+    """
     _check_targets(None, output, overwrite)
     from odekit.store.netcdf import open as open_result
     from odekit.verbs.plot import check_result, plot_run

@@ -15,6 +15,7 @@ import numpy as np
 from odekit.base.checks import choice
 from odekit.base.errors import OdekitError, ProblemError
 from odekit.dataset.common import REPLICA
+from odekit.dataset.fluctuating import FLUCTUATIONS
 from odekit.dataset.simulated import ALIGNED, SIMULATION
 from odekit.dataset.wholeness import whole
 from odekit.dynamics import branchwords
@@ -45,6 +46,7 @@ def plot_run(
     time: str = "auto",
     overwrite: bool = False,
     beside: Sequence[xr.Dataset] = (),
+    bands: xr.Dataset | None = None,
     align: bool = True,
     show: str | None = None,
 ) -> Figure:
@@ -73,7 +75,11 @@ def plot_run(
         Whether an existing picture may be replaced.
     beside : sequence of Dataset
         Results of the same problem, such as simulations, to draw as markers over the lines of the
-        course over time: the mean over networks, with a bar for their standard deviation.
+        course over time: the mean over networks, with a bar for their standard deviation. One of
+        `odekit.fluctuations` is drawn as `bands`.
+    bands : Dataset, optional
+        What `odekit.fluctuations` predicted for the run: one standard deviation to both sides of
+        every line is shaded, faintly where the prediction does not hold.
     align : bool
         Whether networks that found the run's solution with their units in another order, or of
         another sign, are relabelled first; the legend says how many were.
@@ -99,13 +105,21 @@ def plot_run(
     from odekit.drawing.style import STYLE
 
     choice("time", time, TIMES)
+    predicted = [other for other in beside if FLUCTUATIONS in other.attrs]
+    beside = [other for other in beside if FLUCTUATIONS not in other.attrs]
+    shaded = predicted if bands is None else [_predicted(bands), *predicted]
     with mpl.rc_context(STYLE):
         if is_branches(ds):
-            figure = _branches(ds, beside, show)
+            figure = _branches(ds, [*beside, *shaded], show)
         else:
             _check_left_out("show", show)
-            table = _figure_of(ds) if time == "auto" and not beside else None
-            figure = _over_time(ds, time, beside, align) if table is None else _measures(ds, table)
+            alone = time == "auto" and not beside and not shaded
+            table = _figure_of(ds) if alone else None
+            figure = (
+                _over_time(ds, time, beside, shaded, align)
+                if table is None
+                else _measures(ds, table)
+            )
         if target is not None:
             _write(figure, target)
     return figure
@@ -120,7 +134,7 @@ def check_result(ds: xr.Dataset) -> None:
     """
     if is_branches(ds):
         branchwords.checked(ds)
-    else:
+    elif FLUCTUATIONS not in ds.attrs:
         whole(ds)
 
 
@@ -163,7 +177,13 @@ def _measures(ds: xr.Dataset, table: FigureTable) -> Figure:
     return maps.draw(ds, table, [evaluate(ds, name) for name in table.measures])
 
 
-def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset], align: bool) -> Figure:
+def _over_time(
+    ds: xr.Dataset,
+    time: str,
+    beside: Sequence[xr.Dataset],
+    bands: Sequence[xr.Dataset],
+    align: bool,
+) -> Figure:
     from odekit.dataset.assemble import system_in
     from odekit.drawing import panels
 
@@ -173,18 +193,38 @@ def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset], align: b
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
     system, dim = system_in(ds), (sweep[0] if sweep else None)
-    lines = _lines_of(system, ds, dim) if beside else None
+    lines = _lines_of(system, ds, dim) if beside or bands else None
     if dim is not None:
         figure = panels.sweep(ds, dim, time)
     else:
         figure = panels.alone(ds, time) if system is None else system.panels(ds, time)
     if lines is not None:
+        from odekit.drawing import bands as drawn_bands
         from odekit.drawing import beside as drawn_beside
+
+        keys = [
+            key
+            for one in bands
+            for key in drawn_bands.draw(figure, ds, one.isel(_points(one, sweep)), lines)
+        ]
 
         if align and dim is None and system is not None:
             beside = [_aligned(system, ds, other) for other in beside]
-        drawn_beside.draw(figure, ds, beside, dim, lines)
+        drawn_beside.draw(figure, ds, beside, dim, lines, keys)
     return figure
+
+
+def _predicted(bands: xr.Dataset) -> xr.Dataset:
+    """The argument `bands`, refused before anything is drawn."""
+    if FLUCTUATIONS not in bands.attrs:
+        raise ProblemError("bands", "must be a result of odekit.fluctuations", "another", "")
+    return bands
+
+
+def _points(other: xr.Dataset, sweep: Sequence[str]) -> dict[str, int]:
+    """Where a result has one point of a dim that the first has no more."""
+    dims = _dims(other.rename(generalization_error_std="generalization_error"))
+    return {d: 0 for d in dims if d not in sweep and other.sizes[d] == 1}
 
 
 def _aligned(system: System, ds: xr.Dataset, other: xr.Dataset) -> xr.Dataset:
