@@ -87,9 +87,9 @@ def fluctuations(
     Notes
     -----
     A phase in gradient flow is taken at its learning rate as it stands, as by `odekit.simulate`; S
-    is then that about the flow. The averages B and f₁ are taken by quadrature: of four fields good to
-    1e-4 for erf, 0.2 % for tanh, 1.5 % for ReLU; of six, B to 0.5 % and f₁ to 5 %. Copies of units
-    keep the noise that these had.
+    is then that about the flow. The averages B and f₁ are taken by quadrature: of four fields good
+    to 1e-4 for erf, 0.2 % for tanh, 1.5 % for ReLU; of six, B to 0.5 % and f₁ to 5 %. Copies of
+    units keep the noise that these had.
 
     Examples
     --------
