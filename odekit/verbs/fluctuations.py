@@ -103,7 +103,7 @@ def fluctuations(
     >>> run = ok.solve(problem)
     >>> bands = ok.fluctuations(run, input_dim=1000)
     >>> bands.R_std.dims, float(bands.R_std.sel(time=2.0, method="nearest").squeeze().round(3))
-    (('time', 'student', 'teacher'), 0.03)
+    (('time', 'student', 'teacher'), 0.01)
     """
     N = count("input_dim", input_dim, most=MOST)
     if SIMULATION in run.attrs:
