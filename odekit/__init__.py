@@ -14,6 +14,7 @@ importlib.import_module("odekit.systems")  # the table of systems; each is impor
 
 _HOME = {
     "Activation": "systems.committee.activations",
+    "BranchEnd": "dynamics.outcomes",
     "Checkpoint": "store.checkpoint",
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
@@ -32,11 +33,13 @@ _HOME = {
     "ProblemError": "base.errors",
     "ScenarioError": "base.errors",
     "Schedule": "problem.schedule",
+    "SpecialPoint": "dynamics.outcomes",
     "Status": "base.status",
     "StoreError": "base.errors",
     "SweepError": "base.errors",
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
+    "continuation": "verbs.continuation",
     "data": "",
     "descend": "verbs.descend",
     "equations": "verbs.equations",
@@ -104,6 +107,8 @@ if TYPE_CHECKING:
     from odekit.base.status import Convergence as Convergence
     from odekit.base.status import Outcome as Outcome
     from odekit.base.status import Status as Status
+    from odekit.dynamics.outcomes import BranchEnd as BranchEnd
+    from odekit.dynamics.outcomes import SpecialPoint as SpecialPoint
     from odekit.problem.phase import Consolidation as Consolidation
     from odekit.problem.phase import Phase as Phase
     from odekit.problem.schedule import Schedule as Schedule
@@ -124,6 +129,7 @@ if TYPE_CHECKING:
     from odekit.systems.outside.declaration import system as system
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
+    from odekit.verbs.continuation import continuation as continuation
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
     from odekit.verbs.fixed_point import fixed_point as fixed_point

@@ -17,6 +17,9 @@ from odekit.base.errors import OdekitError, ProblemError
 from odekit.dataset.common import REPLICA
 from odekit.dataset.fluctuating import FLUCTUATIONS
 from odekit.dataset.simulated import ALIGNED, SIMULATION
+from odekit.dataset.wholeness import whole
+from odekit.dynamics import branchwords
+from odekit.dynamics.branchset import is_branches
 from odekit.store.files import check_target, write_atomic
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from odekit.drawing.figure import FigureTable
     from odekit.problem.system import System
 
+MAX_PANELS = 6
+"""Most entries of a variable of branches that one picture shows."""
 MAX_LINES = 20
 """Most runs of a sweep that one panel can show apart."""
 TIMES = ("auto", "log", "linear", "phases")
@@ -43,14 +48,18 @@ def plot_run(
     beside: Sequence[xr.Dataset] = (),
     bands: xr.Dataset | None = None,
     align: bool = True,
+    show: str | None = None,
 ) -> Figure:
-    """Draw the generalization error and the order parameters of a run.
+    """Draw the generalization error and the order parameters of a run, or branches of fixed points.
 
     The error of every task stands on a logarithmic axis; below it the overlaps R and Q (colour:
     student unit, line style: fixed vector) and the readouts, if they move. Phases are marked where
     there are several. A dataset with one sweep dimension of at most 20 runs shows the error of all
     of them; a larger one the last errors against the sweep's dimensions. A scenario's ``[figure]``
     says what else to show.
+
+    Of branches (`odekit.continuation`): the error against the parameter, stable and unstable lines
+    told apart, with the special points.
 
     Parameters
     ----------
@@ -74,6 +83,9 @@ def plot_run(
     align : bool
         Whether networks that found the run's solution with their units in another order, or of
         another sign, are relabelled first; the legend says how many were.
+    show : str, optional
+        Of branches: what to draw against the parameter, a variable or one entry of it, such as
+        ``"R[0, 1]"``; by default the errors of all tasks.
 
     Returns
     -------
@@ -97,13 +109,53 @@ def plot_run(
     beside = [other for other in beside if FLUCTUATIONS not in other.attrs]
     shaded = predicted if bands is None else [_predicted(bands), *predicted]
     with mpl.rc_context(STYLE):
-        table = _figure_of(ds) if time == "auto" and not beside and not shaded else None
-        figure = (
-            _over_time(ds, time, beside, shaded, align) if table is None else _measures(ds, table)
-        )
+        if is_branches(ds):
+            figure = _branches(ds, [*beside, *shaded], show)
+        else:
+            _check_left_out("show", show)
+            alone = time == "auto" and not beside and not shaded
+            table = _figure_of(ds) if alone else None
+            figure = (
+                _over_time(ds, time, beside, shaded, align)
+                if table is None
+                else _measures(ds, table)
+            )
         if target is not None:
             _write(figure, target)
     return figure
+
+
+def check_result(ds: xr.Dataset) -> None:
+    """Refuse a dataset that lacks a part of what made it.
+
+    Raises
+    ------
+    ProblemError
+    """
+    if is_branches(ds):
+        branchwords.checked(ds)
+    elif FLUCTUATIONS not in ds.attrs:
+        whole(ds)
+
+
+def _check_left_out(argument: str, given: Any) -> None:
+    if given:
+        rule = "must be left out of this picture"
+        raise ProblemError(argument, rule, repr(given)[:80], "")
+
+
+def _branches(ds: xr.Dataset, beside: Sequence[xr.Dataset], show: str | None) -> Figure:
+    """Branches of fixed points against the parameter, a panel for every entry of what is shown."""
+    from odekit.drawing import branches
+
+    _check_left_out("beside", list(beside))
+    branchwords.checked(ds)
+    panels = [
+        (word, branchwords.curves(ds, values, special))
+        for word, values, special in branchwords.shown(ds, show)
+    ]
+    label = str(ds.parameter.attrs.get("long_name", "parameter"))
+    return branches.draw(str(ds.attrs.get("title", "")), label, panels[:MAX_PANELS])
 
 
 def _figure_of(ds: xr.Dataset) -> FigureTable | None:

@@ -9,6 +9,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.dynamics.field import VectorField
 from odekit.problem.system import Block
+from odekit.systems.committee.points import widened
 
 if TYPE_CHECKING:
     from odekit.systems.committee.points import CommitteePoints, Frame
@@ -95,6 +96,38 @@ class CommitteeField(VectorField):
         system, y = self._at(blocks)
         c = system.committee
         return float(c.p @ system.errors(y, c.u, c.head))
+
+    def errors_gradient(self, y: Any) -> Floats:
+        """Gradients of the errors of all tasks at a state (n,), shape (tasks, n).
+
+        ε = E_vv + E_vu + E_uu of readouts v and u, and v·∂ε/∂v = 2 E_vv + E_vu: with 2u in place of
+        u half of it is ε without E_uu, the only part that Q and R do not change. Its derivative
+        is in the Jacobian of dv/dt = −∂ε/∂v.
+        """
+        row = self.state(y)
+        u = widened(self.points.u, self.frame.T.shape[1] - self.points.P)[0]
+        found = np.zeros((len(self.tasks), self.size))
+        for i, head in enumerate(self.points.head_index):
+            places = self.layout["readout"].places[head]
+            doubled = self._descent(2.0 * u[i], head).jac(0.0, row)[places]
+            found[i] = -0.5 * row[places] @ doubled
+            found[i, self.layout["readout"].places] = 0.0
+            found[i, places] = -self._descent(u[i], head).rhs(0.0, row)[places]
+        return found
+
+    def _descent(self, u: Floats, head: int) -> Any:
+        """The equations dv/dt = −∂ε/∂v of one task with the readouts u, and nothing else."""
+        quiet = self._committee._replace(
+            u=np.ascontiguousarray(u[np.newaxis]),
+            sigma=np.zeros(1),
+            p=np.ones(1),
+            head=np.array([head], dtype=np.int64),
+            inverse_batch=0.0,
+            kappa_w=0.0,
+            kappa_v=0.0,
+            F_v=np.zeros_like(self._committee.F_v),
+        )
+        return self.equations.at_point(quiet, (0.0, 1.0))
 
     def _at(self, blocks: tuple[Any, ...]) -> tuple[Any, Floats]:
         """The equations with the given T and u, and the flat state."""
