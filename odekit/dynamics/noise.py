@@ -16,7 +16,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 
-MOST_NODES = 64
+MOST_NODES = 40
 """Times in a smooth piece at which jumps are averaged."""
 FEWER_NODES = 12
 """The same where equations depend on what is remembered, and each derivative makes them anew."""

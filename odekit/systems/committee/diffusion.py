@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from odekit.problem.phase import Phase
     from odekit.systems.committee.points import CommitteePoints, Frame
 
-MOST_NODES = 2**13
-LARGEST_GRID = 4  # dimensions; beyond it Sobol's points, and about 1 % in error
+MOST_NODES = 2**15
+LARGEST_GRID = 5  # dimensions; beyond it Sobol's points
+MOST_POINTS = 2**14
 MOST_IN_LINE = 40
 NULL = 1e-13
 _NOISE = np.array([0.0, 3.0**0.5, -(3.0**0.5)]), np.array([2.0, 0.5, 0.5]) / 3.0
@@ -191,12 +192,12 @@ def nodes(r: int) -> tuple[Floats, Floats]:
     from scipy.special import ndtri
     from scipy.stats import qmc
 
-    u = qmc.Sobol(r, rng=np.random.default_rng(0)).random(MOST_NODES)
+    u = qmc.Sobol(r, rng=np.random.default_rng(0)).random(MOST_POINTS)
     z = ndtri(np.clip(u, 1e-12, 1 - 1e-12))
     # Second moments are made exact: they are what penalties and unread fields hang on.
     z = z - z.mean(axis=0)
     z = z @ np.linalg.inv(np.linalg.cholesky(z.T @ z / len(z))).T
-    return z, np.full(MOST_NODES, 1.0 / MOST_NODES)
+    return z, np.full(MOST_POINTS, 1.0 / MOST_POINTS)
 
 
 def activation(given: Any) -> tuple[Any, Any]:
