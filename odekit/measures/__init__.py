@@ -25,7 +25,8 @@ from odekit.systems.committee.specialisation import (
     readout_entropy,
     student_cosine,
 )
-from odekit.systems.linear.measures import conserved_layers, mode_entropy, mode_share, unit_entropy
+from odekit.systems.linear.conserved import conserved_layers
+from odekit.systems.linear.measures import mode_entropy, mode_share, unit_entropy
 
 __all__ = [
     "activation_entropy",

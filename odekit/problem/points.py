@@ -75,8 +75,7 @@ class Points:
     def stops(self, phase: Phase) -> Floats:
         """Times since the phase began that steps land on: kinks of its schedules."""
         longest = float(np.max(np.asarray(phase.duration)))
-        tables = [rate for rate in phase.rates if isinstance(rate, Schedule)]
-        return np.array(sorted({b for table in tables for b in table.breaks(longest)}))
+        return np.array(sorted({b for table in phase.schedules for b in table.breaks(longest)}))
 
     def corner_limits(self, plan: Any, moves: bool, atol: float) -> tuple[float, float]:
         """Size below which entries of the state are looked at, and their absolute tolerance.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ def say(value: Any, core: Collection[str] = ()) -> str:
     """A value of the problem in a few characters; `core` names the dims that no sweep has."""
     if isinstance(value, Schedule):
         return f"from {value.values[0]:g} to {value.values[-1]:g}"
+    if isinstance(value, Mapping):
+        return _by_name(value)
     if is_labelled(value):
         swept = [str(d) for d in value.dims if d not in core]
         return f"{extent(value.values)} over {', '.join(swept)}" if swept else say(value.values)
@@ -37,6 +39,19 @@ def say(value: Any, core: Collection[str] = ()) -> str:
     if array.size > MAX_UNITS:
         return f"of {array.size}, {extent(array)}"
     return "(" + ", ".join(f"{x:.4g}" for x in array) + ")"
+
+
+def _by_name(values: Mapping[str, Any]) -> str:
+    """Values by name; names that share one stand together, the rest is counted where it is long."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        groups.setdefault(say(value), []).append(name)
+    parts = [
+        f"{said} ({', '.join(names[:MAX_UNITS])}{' ...' if len(names) > MAX_UNITS else ''})"
+        for said, names in groups.items()
+    ]
+    more = f" and {len(parts) - MAX_UNITS} more" if len(parts) > MAX_UNITS else ""
+    return ", ".join(parts[:MAX_UNITS]) + more
 
 
 def extent(values: Any) -> str:

@@ -15,7 +15,6 @@ from odekit.integrate.options import SolverOptions, output_times
 from odekit.integrate.record import Record
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
-from odekit.problem.schedule import Schedule
 from odekit.problem.system import kinds, system_of
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ def descend(problem: AnyProblem, *, steps_per_unit: int = 1, t_eval: Any = None)
     Parameters
     ----------
     problem : LinearProblem
-        Without sweep dims and schedules. Phases last whole numbers of steps, the last one less.
+        Without sweep dims. Phases last whole numbers of steps, the last one less. Schedules count
+        at the beginning of each step.
     steps_per_unit : int
         Steps in a unit of time, each at the learning rate of its phase over this number: 1 is
         gradient descent as it is; with more steps it approaches the flow.
@@ -60,8 +60,6 @@ def descend(problem: AnyProblem, *, steps_per_unit: int = 1, t_eval: Any = None)
         known = ", ".join(repr(kind) for kind in kinds() if system_of(kind).descends)
         rule = f"must be of a system that discrete steps are known for ({known})"
         raise ProblemError("problem", rule, repr(problem.kind), "`odekit.simulate` takes others.")
-    if any(isinstance(phase.learning_rate, Schedule) for phase in problem.phases):
-        raise ProblemError("phases", "must have constant learning rates", "a schedule", "")
     fine = count("steps_per_unit", steps_per_unit, most=10**9)
     counts = [round(float(phase.duration) * fine) for phase in problem.phases]
     for i, (steps, phase) in enumerate(zip(counts, problem.phases, strict=True)):
@@ -125,7 +123,7 @@ class _Descent:
         self, index: int, frame: Any, y: Any, steps: int, at: int, wanted: Any
     ) -> tuple[Any, int, bool]:
         """State after a phase, its steps, and whether it ended by threshold."""
-        equations = self.points.equations(index, frame, 0.0)
+        equations = self.points.equations(index, frame, at / self.fine)
 
         def met() -> bool:
             return bool(equations.has_event and equations.event(y) <= 0)
@@ -133,7 +131,7 @@ class _Descent:
         for taken in range(steps):
             if met():
                 return y, taken, True
-            y = equations.descend(y, self.fine)
+            y = equations.descend((at + taken) / self.fine, y, self.fine)
             self._keep(at + taken + 1, y, wanted)
             if not np.abs(y).max() <= LARGEST:
                 return y, taken + 1, False

@@ -12,7 +12,7 @@ from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
 from odekit.dataset.wholeness import whole
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import PENALTIES, Phase
+from odekit.problem.phase import PENALTIES, Phase, each
 from odekit.problem.schedule import Schedule
 from odekit.problem.words import extent, say
 
@@ -95,7 +95,8 @@ def _phase(phase: Phase) -> str:
     words += [f"batch {phase.batch_size}"] if phase.batch_size != 1 else []
     for name in PENALTIES:
         value = getattr(phase, name)
-        words += [f"{name.replace('_', ' ')} {say(value)}"] if np.any(value) else []
+        there = any(map(np.any, each(value)))
+        words += [f"{name.replace('_', ' ')} {say(value)}"] if there else []
     limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]
     words += [f"until {', '.join(limits)}"] if limits else []
     if phase.frozen is not None and any(phase.frozen):

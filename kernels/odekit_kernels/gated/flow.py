@@ -3,8 +3,10 @@
 Nodes carry layers, edge e the weights W_e; path p runs along edges from an input to an output. With
 W_p the product along p,
 
-    dW_e/dt = η Σ_{p ∋ e} W_aboveᵀ [ Σ_yx(p) − Σ_q W_q Σ_xx(q, p) ] W_belowᵀ.
+    dW_e/dt = η η_e (G_e − κ_e W_e),
+    G_e = Σ_{p ∋ e} W_aboveᵀ [ Σ_yx(p) − Σ_q W_q Σ_xx(q, p) ] W_belowᵀ,
 
+where η_e = 1 and κ_e = 0 unless the plan has rates and decays by edge.
 Everything is written for the memory of a group of trajectories (`lanes.values`): eight lanes in the
 engine of sweeps, one trajectory in single runs, where products of large matrices go through BLAS.
 The state is the edges' weights, each row-major, one after the other.
@@ -179,6 +181,8 @@ def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any) -> None:
     products(M, m, w, y)
     clear(M, dy, m.n)
     eta, half = get(M, m.eta_w), (m.spare - m.back) // 2
+    if m.E > 0:
+        eta = fill(M, 1.0)
     for p in range(w.inputs.shape[0]):
         now, then, c = m.back, m.back + half, w.inputs[p]
         residual(M, m, w, y, m.table, p, now)
@@ -195,6 +199,17 @@ def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any) -> None:
         for i in range(w.rows[e] * c):
             into = dy + w.place[e] + i
             put(M, into, get(M, into) + get(M, now + i))
+    if m.E > 0:
+        scale(M, m, w, y, dy)
+
+
+@outer
+def scale(M: Any, m: Any, w: Any, y: Any, dy: Any) -> None:
+    """Turn G_e into η η_e (G_e − κ_e W_e), edge by edge."""
+    for e in range(m.E):
+        rate, decay = get(M, m.eta_w) * get(M, m.rates + e), get(M, m.decays + e)
+        for i in range(w.place[e], w.place[e] + w.rows[e] * w.cols[e]):
+            put(M, dy + i, rate * (get(M, dy + i) - decay * get(M, y + i)))
 
 
 @inner
@@ -248,7 +263,7 @@ def tangent_residual(M: Any, m: Any, w: Any, d: Any, p: Any, out: Any) -> None:
 
 @outer
 def tangent(M: Any, m: Any, w: Any, d: Any, out: Any) -> None:
-    """Derivative of `rhs` over η along direction `d`, after `products` of the state at `m.y`."""
+    """Derivative of all G_e along direction `d`, after `products` of the state at `m.y`."""
     tangent_products(M, m, w, d)
     clear(M, out, m.n)
     half = (m.spare - m.back) // 2
@@ -291,13 +306,13 @@ def flow(M: Any, m: Any, w: Any, y: Any, eta: float, dy: Any) -> None:
     Parameters
     ----------
     M : ndarray, shape (m.size,)
-        Memory of one trajectory, the correlations at `m.table`.
+        Memory of one trajectory, the correlations at `m.table`, rates and decays at theirs.
     m : Single
     w : Paths
     y, dy : ndarray, shape (n,)
         State; receives its derivative.
     eta : float
-        Learning rate.
+        Learning rate, or what all rates share.
     """
     load(M, m.y, y)
     M[m.eta_w] = eta
@@ -308,7 +323,7 @@ def flow(M: Any, m: Any, w: Any, y: Any, eta: float, dy: Any) -> None:
 
 @kernel(_nrt=False)
 def jacobian(M: Any, m: Any, w: Any, y: Any, eta: float, J: Any) -> None:
-    """Jacobian of `flow`, exact: −η times the Hessian of the loss, column by column.
+    """Jacobian of `flow`, exact: −η η_e times the Hessian of the loss, column by column.
 
     Parameters
     ----------
@@ -318,14 +333,18 @@ def jacobian(M: Any, m: Any, w: Any, y: Any, eta: float, J: Any) -> None:
         Receives ∂(dy_i/dt)/∂y_j.
     """
     load(M, m.y, y)
+    M[m.eta_w] = eta
     products(M, m, w, m.y)
     clear(M, m.direction, m.n)
     for j in range(m.n):
         M[m.direction + j] = 1.0
         tangent(M, m, w, m.direction, m.new)
+        if m.E > 0:
+            scale(M, m, w, m.direction, m.new)
         M[m.direction + j] = 0.0
+        factor = 1.0 if m.E > 0 else eta
         for i in range(m.n):
-            J[i, j] = eta * M[m.new + i]
+            J[i, j] = factor * M[m.new + i]
 
 
 @kernel(_nrt=False)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.integrate.packing import NO_RATES, rates_of
+from odekit.integrate.packing import NO_RATES, many_rates, rates_of
 from odekit.problem.axes import Axis, axes
 from odekit.problem.points import Points, rows_of, side_by_side
 from odekit.systems.linear.equations import LinearPhase
+from odekit.systems.linear.rates import Rates
 from odekit.systems.linear.readings import Readings
 from odekit_kernels.gated import flow as gated
 from odekit_kernels.gated.paths import table_size
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from odekit.systems.linear.network import Network
     from odekit.systems.linear.problem import LinearProblem
 
+NOTHING = np.zeros((1, 0))
 COST = 0.12
 """Moments I4 that take as long as each of n x n products in a right-hand side of n weights."""
 
@@ -80,7 +82,8 @@ class LinearPoints(Points):
     def plan(self, phase: Phase, frame: None, stages: int = 0) -> Any:
         """Memory of a group of trajectories in a phase."""
         del frame
-        return gated.make_plan(self.paths, len(phase.thresholds), stages)
+        some = len(phase.thresholds)
+        return gated.make_plan(self.paths, some, stages, by_edge=Rates(self.problem, phase).by_edge)
 
     @staticmethod
     def cost(plan: Any) -> int:
@@ -89,30 +92,34 @@ class LinearPoints(Points):
 
     def work(self, plan: Any) -> Any:
         """Scratch memory of one trajectory."""
-        del plan
-        return gated.make_work(self.paths)
+        return gated.make_work(self.paths, plan.E > 0)
 
     def batch(self, index: int, frame: None, plan: Any, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
+        rates = Rates(self.problem, phase)
         return Batch(
             **state,
             constants=self.constants(phase, plan),
             places=places_of(gated.constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(phase.learning_rate),
+            rate_w=rates_of(rates.common),
             rate_v=NO_RATES,
             wiring=self.paths,
+            more_rates=many_rates({plan.rates + e: s for e, s in rates.schedules.items()}),
         )
 
     def constants(self, phase: Phase, plan: Any) -> Floats:
         """What is constant in a phase, a row for each point or one for all."""
         tables = [self.readings.table(name) for name in phase.thresholds]
+        rates = Rates(self.problem, phase)
         given = {
             "table": self.readings.trained(phase),
-            "eta_w": self.rate(phase.learning_rate),
-            "watched": side_by_side(tables) if tables else np.zeros((1, 0)),
+            "rates": self.stack(rates.first, 0),
+            "decays": self.stack(rates.decays, 0),
+            "eta_w": self.rate(rates.common),
+            "watched": side_by_side(tables or [NOTHING]),
             "level": self.levels(phase),
         }
         return rows_of(gated.constants(plan), given)

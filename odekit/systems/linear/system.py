@@ -122,7 +122,7 @@ class Linear(System):
 
     def conserved(self, ds: xr.Dataset, problem: LinearProblem) -> xr.Dataset:
         """Conserved quantities of a run, their drifts and sizes."""
-        from odekit.systems.linear.measures import conserved_layers
+        from odekit.systems.linear.conserved import conserved_layers
 
         del problem  # the dataset says it all
 

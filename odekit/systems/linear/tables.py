@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Tag, ValidationError
+from pydantic import Field, Tag, ValidationError
 
 from odekit.base.errors import ProblemError, ScenarioError
 from odekit.drawing.figure import FigureTable
 from odekit.scenario.build import Builder
 from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
-from odekit.scenario.tables import FORMS, TABLES, Number, PhaseTable, Shape, Solver, Table, form
+from odekit.scenario.tables import (
+    FORMS,
+    TABLES,
+    Axis,
+    Number,
+    PhaseTable,
+    Rate,
+    ScheduleTable,
+    Shape,
+    Solver,
+    Table,
+    form,
+)
 from odekit.scenario.values import matrix, value, within
 from odekit.systems import linear
 from odekit.systems.linear import Correlations, LinearProblem, Network
@@ -124,6 +136,22 @@ class CorrelationsTable(Table):
     samples: SamplesTable | None = None
 
 
+class LinearPhaseTable(PhaseTable):
+    """A phase, with rates and decays of the edges."""
+
+    learning_rate: (
+        Annotated[float, Tag("<number>")]
+        | Annotated[Axis, Tag("<over>")]
+        | Annotated[ScheduleTable, Tag("<times>")]
+        | Annotated[dict[str, Rate], Tag("<names>")]
+    ) = Field(discriminator=form("<number>", "<over>", "<times>", "<names>"))
+    weight_decay: (
+        Annotated[float, Tag("<number>")]
+        | Annotated[Axis, Tag("<over>")]
+        | Annotated[dict[str, Number], Tag("<names>")]
+    ) = Field(0.0, discriminator=form("<number>", "<over>", "<names>"))
+
+
 class LinearTable(Table):
     """The whole file."""
 
@@ -134,7 +162,7 @@ class LinearTable(Table):
     network: NetworkTable
     weights: WeightsTable
     tasks: dict[str, CorrelationsTable]
-    phases: list[PhaseTable]
+    phases: list[LinearPhaseTable]
     solver: Solver = Solver()
     figure: FigureTable | None = None
 
