@@ -9,7 +9,8 @@ rows or trajectories without values stay NaN.
 - `plateau`: level, start and end of all plateaus;
 - `escape_time`, `hitting_time`: when a curve first reaches a level, or its target;
 - `conserved`: what the problem conserves, and how far the run drifts from it;
-- of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`.
+- of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`; `kernel`,
+  the neural tangent kernel, and `kernel_distance`, how far it turns.
 """
 
 from odekit.measures.conserved import conserved
@@ -26,6 +27,7 @@ from odekit.systems.committee.specialisation import (
     student_cosine,
 )
 from odekit.systems.linear.conserved import conserved_layers
+from odekit.systems.linear.kernel import kernel, kernel_distance
 from odekit.systems.linear.measures import mode_entropy, mode_share, unit_entropy
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "hitting_time",
     "imbalance",
     "initial_rate",
+    "kernel",
+    "kernel_distance",
     "maximum",
     "mode_entropy",
     "mode_share",

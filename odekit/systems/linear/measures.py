@@ -9,6 +9,7 @@ import numpy as np
 from odekit.base.errors import ProblemError
 from odekit.dataset.variable import named
 from odekit.problem.system import Measured
+from odekit.systems.linear.kernel import kernel_distance
 from odekit.systems.linear.result import problem_in
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ MEASURES = {
     "mode_share": Measured("share of a mode", r"$m_{h\alpha}$", mode_share),
     "unit_entropy": Measured("entropy over units", r"$|m_{h\alpha}|$", unit_entropy),
     "mode_strength": Measured("strength of a mode", r"$a_\alpha$"),
+    "kernel_distance": Measured("turn of the kernel", r"$S(0,t)$", kernel_distance),
     "mode_alignment": Measured("alignment of a mode", r"$\cos_\alpha$"),
 }
 """What figures may show by name."""

@@ -36,7 +36,7 @@ class Rates:
 
     def __init__(self, problem: LinearProblem, phase: Phase) -> None:
         edges, rate = problem.network.edges, phase.learning_rate
-        apart = isinstance(rate, Mapping)
+        apart = not together(phase)
         self.by_edge = apart or any(map(np.any, each(phase.weight_decay)))
         self.common: Any = 1.0 if apart else rate
         used = edges if self.by_edge else ()
@@ -52,6 +52,11 @@ class Rates:
     def schedules(self) -> dict[int, Schedule]:
         """Rates that change within the phase, by the number of their edge."""
         return {e: r for e, r in enumerate(self.of_edges) if isinstance(r, Schedule)}
+
+
+def together(phase: Phase) -> bool:
+    """Whether all edges have one rate."""
+    return not isinstance(phase.learning_rate, Mapping)
 
 
 def rate_of(phase: Phase, edge: str) -> Any:
