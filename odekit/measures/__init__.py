@@ -3,9 +3,12 @@
 Every function takes the dataset and works along ``time``; all dims of a sweep stay in front, and
 rows or trajectories without values stay NaN.
 
-- after a switch of phases: `forgetting`, `transfer`, `initial_rate`, `maximum`, `final`;
+- after a switch of phases: `forgetting` and `transfer`, of errors or of their logarithms,
+  `adjusted_forgetting`, `tabula_rasa`;
+- numbers of a curve: `initial_rate`, `maximum`, `time_mean`, `final`;
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
-  `contribution_entropy`, `imbalance`;
+  `contribution_entropy`, `specialised`, `imbalance`;
+- of draws: `fraction`;
 - `plateau`: level, start and end of all plateaus;
 - `escape_time`, `hitting_time`: when a curve first reaches a level, or its target;
 - `conserved`: what the problem conserves, and how far the run drifts from it;
@@ -13,10 +16,13 @@ rows or trajectories without values stay NaN.
   the neural tangent kernel, and `kernel_distance`, how far it turns.
 """
 
+from odekit.measures.adjusted import adjusted_forgetting
 from odekit.measures.conserved import conserved
 from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
+from odekit.measures.fractions import fraction
+from odekit.measures.fresh import tabula_rasa
 from odekit.measures.plateaus import plateau
-from odekit.measures.summaries import final, initial_rate, maximum
+from odekit.measures.summaries import final, initial_rate, maximum, time_mean
 from odekit.measures.times import escape_time, hitting_time
 from odekit.systems.committee.specialisation import (
     activation_entropy,
@@ -24,6 +30,7 @@ from odekit.systems.committee.specialisation import (
     imbalance,
     overlap_cosine,
     readout_entropy,
+    specialised,
     student_cosine,
 )
 from odekit.systems.linear.conserved import conserved_layers
@@ -32,12 +39,14 @@ from odekit.systems.linear.measures import mode_entropy, mode_share, unit_entrop
 
 __all__ = [
     "activation_entropy",
+    "adjusted_forgetting",
     "conserved",
     "conserved_layers",
     "contribution_entropy",
     "escape_time",
     "final",
     "forgetting",
+    "fraction",
     "hitting_time",
     "imbalance",
     "initial_rate",
@@ -49,8 +58,11 @@ __all__ = [
     "overlap_cosine",
     "plateau",
     "readout_entropy",
+    "specialised",
     "student_cosine",
     "switch_row",
+    "tabula_rasa",
+    "time_mean",
     "trained_task",
     "transfer",
     "unit_entropy",
