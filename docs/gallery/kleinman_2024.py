@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,18 +23,6 @@ def tree() -> np.ndarray:
     return np.vstack([np.kron(np.eye(k), np.ones(8 // k)) for k in (1, 2, 4, 8)])
 
 
-def pathways(depth: int, inputs: int, outputs: int) -> ok.linear.Network:
-    """Two chains of layers, x and y, from the input to the output."""
-    edges, paths, nodes = {}, {}, {"input": inputs, "output": outputs}
-    for name in "xy":
-        between = [f"hidden{i}_{name}" for i in range(1, depth)]
-        nodes.update(dict.fromkeys(between, inputs))
-        steps = [f"W{i}_{name}" for i in range(1, depth + 1)]
-        edges.update(zip(steps, pairwise(["input", *between, "output"]), strict=True))
-        paths[name] = tuple(steps)
-    return ok.linear.Network(nodes, edges, paths)
-
-
 def course(network: ok.linear.Network, begin: float, end: float, gated: bool) -> list[ok.Phase]:
     """Three phases; in the second y's pathway is frozen but answers, or its gate is shut."""
     on, off = "main", "deficit" if gated else "main"
@@ -52,7 +39,7 @@ def learn(target: Any, depth: int, begin: float, end: float, gated: bool = False
     """Both pathways from K₀ along the modes of the target."""
     Y = np.atleast_2d(target)
     outputs, inputs = Y.shape
-    network = pathways(depth, inputs, outputs)
+    network = ok.linear.pathways(["x", "y"], input=inputs, hidden=inputs, output=outputs, depth=depth)
     chain = ok.linear.deep([*[inputs] * depth, outputs])
     one = list(ok.linear.aligned(chain, Y, [SMALL ** (1 / depth)] * depth).values())
     weights = {f"W{i + 1}_{name}": W for name in "xy" for i, W in enumerate(one)}

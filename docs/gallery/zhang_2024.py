@@ -22,9 +22,9 @@ def learnt(ratio: Any, correlation: Any, small: Any, rows: Any, depth: int = 2, 
     From the balanced start: u₀ in the layers of a modality, √2 u₀ in shared ones.
     """
     network = ok.linear.multimodal({"A": 1, "B": 1}, 1, depth=depth, fusion=fusion, width=1)
-    own, shared = small, (2**0.5 if balanced else 1.0) * small
+    sizes = ok.linear.path_scales(network, small) if balanced else dict.fromkeys(network.edges, small)
     weights = {
-        name: xr.DataArray(own if name.endswith(("_A", "_B")) else shared).expand_dims([end, begin], axis=[-2, -1])
+        name: xr.DataArray(sizes[name]).expand_dims([end, begin], axis=[-2, -1])
         for name, (begin, end) in network.edges.items()
     }
     both = correlation * ratio
