@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from odekit.base.checks import array, as_floats, count, is_labelled, nonnegative, number, positive
+from odekit.base.checks import (
+    array,
+    as_floats,
+    count,
+    flag,
+    is_labelled,
+    nonnegative,
+    number,
+    positive,
+)
 from odekit.base.errors import ProblemError
 from odekit.systems.linear.network import Network
 
@@ -163,16 +173,22 @@ def _depths(network: Network) -> dict[str, float]:
 
 
 def balanced(
-    network: Network, scale: float, *, seed: int, imbalance: float = 0.0, draws: int | None = None
+    network: Network,
+    scale: float,
+    *,
+    seed: int,
+    imbalance: float = 0.0,
+    draws: int | None = None,
+    normal: bool = False,
 ) -> dict[str, Any]:
     """Random weights that are exactly λ-balanced: W₂ᵀW₂ − W₁W₁ᵀ = λ I at every inner node.
 
     Parameters
     ----------
     network : Network
-        One chain of layers; of two for λ ≠ 0.
+        One chain of layers; of two for λ ≠ 0 and for normal weights.
     scale : float
-        Singular values of the layer with the smaller ones, the same for all modes.
+        Of the layer with the smaller weights: its singular values, the same for all modes.
     seed : int
         Of the singular vectors.
     imbalance : float
@@ -180,6 +196,9 @@ def balanced(
         that layer's weights need full rank.
     draws : int, optional
         That many independent draws, a sweep dim ``draw``.
+    normal : bool
+        Whether the smaller layer's weights are N(0, scale²) instead; at λ = 0 those of the layer of
+        smaller rank, else of the one with more weights, else of the first.
 
     Returns
     -------
@@ -195,32 +214,69 @@ def balanced(
     """
     steps, widths = _chain(network)
     size, lam = float(number("scale", scale)), float(number("imbalance", imbalance))
-    if lam != 0.0:
-        if len(steps) != 2:
-            rule = "must be 0 but for networks of two layers"
-            raise ProblemError("imbalance", rule, f"{lam:g} for {len(steps)}", "")
-        node, bound = ("output", widths[2]) if lam > 0 else ("input", widths[0])
-        if widths[1] > bound:
-            raise ProblemError(
-                "imbalance",
-                f"must be 0 where the hidden layer ({widths[1]}) is wider than {node} ({bound})",
-                f"{lam:g}",
-                "Weights of smaller rank cannot differ by λ I.",
-            )
+    random = flag("normal", normal)
+    _check_balance(widths, lam, random)
     rng = np.random.default_rng(count("seed", seed, most=2**63, least=0))
     many = 1 if draws is None else count("draws", draws, most=10**9)
+    layers = (
+        _from_normal(rng, many, widths, size, lam)
+        if random
+        else _from_bases(rng, many, widths, size, lam)
+    )
+    return {
+        name: W[0] if draws is None else _drawn(W, network.edges[name])
+        for name, W in zip(steps, layers, strict=True)
+    }
+
+
+def _check_balance(widths: Sequence[int], lam: float, random: bool) -> None:
+    """Refuse what no weights of these widths can have."""
+    if (lam != 0.0 or random) and len(widths) != 3:
+        name, wanted = ("imbalance", "0") if lam != 0.0 else ("normal", "False")
+        rule = f"must be {wanted} but for networks of two layers"
+        given = f"{lam:g} for {len(widths) - 1}" if lam != 0.0 else f"True for {len(widths) - 1}"
+        raise ProblemError(name, rule, given, "")
+    node, bound = ("output", widths[-1]) if lam > 0 else ("input", widths[0])
+    if lam != 0.0 and widths[1] > bound:
+        raise ProblemError(
+            "imbalance",
+            f"must be 0 where the hidden layer ({widths[1]}) is wider than {node} ({bound})",
+            f"{lam:g}",
+            "Weights of smaller rank cannot differ by λ I.",
+        )
+
+
+def _from_bases(
+    rng: np.random.Generator, many: int, widths: Sequence[int], size: float, lam: float
+) -> list[Any]:
+    """Layers with singular values that are all `size`, or √(size² + |λ|)."""
     bases = [_bases(rng, many, n) for n in widths]
-    rank = min(widths)
-    weights = {}
-    for i, name in enumerate(steps):
+    rank, layers = min(widths), []
+    for i in range(len(widths) - 1):
         own = np.zeros((widths[i + 1], widths[i]))
         least = max(lam, 0.0) if i == 1 else max(-lam, 0.0)
         full = min(own.shape)
         values = np.sqrt(np.where(np.arange(full) < rank, size * size, 0.0) + least)
         own[np.arange(full), np.arange(full)] = values
-        W = bases[i + 1] @ own @ np.swapaxes(bases[i], 1, 2)
-        weights[name] = W[0] if draws is None else _drawn(W, network.edges[name])
-    return weights
+        layers.append(bases[i + 1] @ own @ np.swapaxes(bases[i], 1, 2))
+    return layers
+
+
+def _from_normal(
+    rng: np.random.Generator, many: int, widths: Sequence[int], size: float, lam: float
+) -> list[Any]:
+    """Two layers, the smaller one normal, the other a random rotation of (its square + |λ|)^½."""
+    ranks = [(min(pair), -pair[0] * pair[1]) for pair in pairwise(widths)]
+    mirrored = lam < 0 or (lam == 0 and ranks[1] < ranks[0])
+    first, hidden, last = widths[::-1] if mirrored else widths
+    one = size * rng.standard_normal((many, hidden, first))
+    V, s, _ = np.linalg.svd(one, full_matrices=True)
+    values = np.full((many, hidden), np.sqrt(abs(lam)))
+    values[:, : s.shape[1]] = np.sqrt(s * s + abs(lam))
+    kept = min(hidden, last)  # the others are 0
+    turned = _bases(rng, many, last, kept) * values[:, None, :kept]
+    two = turned @ np.swapaxes(V, 1, 2)[:, :kept]
+    return [np.swapaxes(two, 1, 2), np.swapaxes(one, 1, 2)] if mirrored else [one, two]
 
 
 def _bases(rng: np.random.Generator, many: int, n: int, columns: int | None = None) -> Any:

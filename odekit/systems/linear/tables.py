@@ -135,6 +135,7 @@ class BalancedTable(Table):
     seed: int
     imbalance: float = 0.0
     draws: int | None = None
+    normal: bool = False
 
 
 class AlignedTable(Table):
