@@ -69,7 +69,7 @@ def draw_rank(figure: Any, found: Any) -> None:
     left, middle, right = figure.subplots(1, 3)
     time, curves = found["curves"]
     scale, ends = found["values"]
-    strength = scale * np.sqrt(np.prod(KAPPAS))
+    strength = scale.values * np.sqrt(np.prod(KAPPAS))
     for k, colour in enumerate(COLOURS):
         left.plot(time, curves[:, k], color=colour)
         left.axhline(max(VALUES[k] - 0.6, 0), color=colour, lw=0.8, ls="--")
@@ -85,7 +85,7 @@ def draw_rank(figure: Any, found: Any) -> None:
     right.plot(fine, ok.linear.decayed_strength(1.0, [fine] * 3), color="k", lw=0.8, ls="--")
     right.axvline(ok.linear.decay_onset(1.0, 3), color="0.6", lw=0.8)
     right.set(xlabel=r"decay $\kappa$", ylabel="strength at the end", title="three layers, $s=1$")
-    right.legend()
+    right.legend(loc="center left")
 
 
 def rank_numbers(found: Any) -> list[Row]:

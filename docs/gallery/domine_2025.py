@@ -26,25 +26,9 @@ def target(shape: Any) -> np.ndarray:
 
 
 def weights(shape: Any, imbalance: float, draws: int = DRAWS) -> dict[str, xr.DataArray]:
-    """λ-balanced draws: the smaller layer is normal, and the other what that leaves it.
-
-    Without imbalance the layer at the wider end is the normal one.
-    """
-    inputs, hidden, outputs = shape
-    turned = imbalance < 0 or (imbalance == 0 and outputs > inputs)
-    if turned:
-        inputs, outputs = outputs, inputs
-    rng = np.random.default_rng(0)
-    small = SMALL * rng.standard_normal((draws, hidden, inputs))
-    basis = np.linalg.qr(rng.standard_normal((draws, outputs, hidden)))[0]
-    values, V = np.linalg.eigh(small @ np.swapaxes(small, 1, 2))
-    roots = np.sqrt(np.clip(values, 0, None) + abs(imbalance))
-    large = basis @ (V * roots[:, None, :]) @ np.swapaxes(V, 1, 2)
-    one, two = (np.swapaxes(large, 1, 2), np.swapaxes(small, 1, 2)) if turned else (small, large)
-    return {
-        "W1": xr.DataArray(one, dims=("draw", "hidden", "input")),
-        "W2": xr.DataArray(two, dims=("draw", "output", "hidden")),
-    }
+    """λ-balanced draws: the smaller layer is normal, and the other what that leaves it."""
+    network = ok.linear.deep(shape)
+    return ok.linear.balanced(network, SMALL, seed=0, imbalance=imbalance, draws=draws, normal=True)
 
 
 def closed(shape: Any, imbalance: float, times: Any, draws: int = DRAWS) -> xr.DataArray:

@@ -92,7 +92,7 @@ def draw_deficits(figure: Any, found: Any) -> None:
     for (depth, share), colour in zip(found["share"].items(), COLOURS, strict=False):
         right.plot(share.begin, share, "o-", ms=2, color=colour, label=f"{depth} layers")
     right.set(xlabel="begin of the deficit", title=r"final share of $y$", ylim=(0, 0.52))
-    right.legend(loc="lower right")
+    right.legend(loc="upper left", fontsize=6)
 
 
 def deficits_numbers(found: Any) -> list[Row]:

@@ -221,7 +221,9 @@ def draw_upstream(figure: Any, found: Any) -> None:
         drawn = ax.pcolormesh(values.delta, values.tau, values, norm=norm, cmap="viridis", **limits)
         for x in values.delta.values:
             for y in values.tau.values:
-                ax.text(x, y, f"{float(values.sel(delta=x, tau=y)):.2g}", ha="center", va="center", fontsize=6, color="w")
+                value = float(values.sel(delta=x, tau=y))
+                colour = "k" if drawn.norm(value) > 0.7 else "w"
+                ax.text(x, y, f"{value:.2g}", ha="center", va="center", fontsize=6, color=colour)
         ax.set(title=title, yscale="log", xlabel=r"imbalance $\delta=v_k^2-Q_{kk}$")
         figure.colorbar(drawn, ax=ax, pad=0.02)
     axes[0].set_ylabel(r"scale $\tau$")

@@ -25,10 +25,20 @@ from matplotlib.figure import Figure as Picture
 from odekit.drawing.style import STYLE
 
 HERE = Path(__file__).parent
-PAPERS = ("jarvis_2025", "kunin_2024", "zhang_2024")
+PAPERS = (
+    "jarvis_2025",
+    "lee_2022",
+    "kunin_2024",
+    "domine_2025",
+    "zhang_2024",
+    "saxe_2022",
+    "rubruck_2024",
+    "kleinman_2024",
+    "decay",
+)
 HEAD = ("", "paper or closed form", "reference", "from", "odekit", "deviation", "allowed")
 BLOCK = re.compile(r"(<!-- numbers: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-DPI = 140
+DPI = 130
 
 
 def figures(paper: str) -> dict[str, Figure]:

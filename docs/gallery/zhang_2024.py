@@ -90,6 +90,8 @@ def draw_late(figure: Any, found: Any) -> None:
         right.plot(off.correlation, off, "o", ms=3, color=colour)
     middle.set(title="length of the unimodal phase", xlabel=r"correlation $\rho$", yscale="log")
     middle.set_ylabel("$t_B/t_A$")
+    middle.set_yticks([2, 3, 5, 10, 20, 40], ["2", "3", "5", "10", "20", "40"])
+    middle.set_yticks([], minor=True)
     middle.legend()
     right.set(title="misattribution", xlabel=r"correlation $\rho$", ylabel="$w_A-1$ midway")
 
