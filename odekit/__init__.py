@@ -18,6 +18,7 @@ _HOME = {
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
+    "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
@@ -34,6 +35,7 @@ _HOME = {
     "SweepError": "base.errors",
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
+    "data": "",
     "descend": "verbs.descend",
     "even_angles": "systems.committee.start",
     "imbalance": "systems.committee.start",
@@ -71,6 +73,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from odekit import data as data
     from odekit import inputs as inputs
     from odekit import linear as linear
     from odekit import measures as measures
@@ -102,6 +105,7 @@ if TYPE_CHECKING:
     from odekit.systems.committee.start import polar as polar
     from odekit.systems.committee.state import OrderParameters as OrderParameters
     from odekit.systems.committee.weights import realise as realise
+    from odekit.systems.data import DataProblem as DataProblem
     from odekit.systems.linear import LinearProblem as LinearProblem
     from odekit.systems.outside.declaration import system as system
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem

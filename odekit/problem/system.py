@@ -161,6 +161,10 @@ class System(ABC):
     def points(self, problem: Any, found: Mapping[str, Axis]) -> Any:
         """The packing of all points of a sweep; of a problem without sweep dims, of one."""
 
+    def check_flow(self, problem: Any) -> None:
+        """Refuse what no integrator can follow, though discrete steps can."""
+        del problem
+
     @abstractmethod
     def in_lanes(self, problem: Any) -> bool:
         """Whether the compiled engine has the equations."""
