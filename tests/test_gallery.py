@@ -39,7 +39,7 @@ def test_numbers(name):
     paper, _, figure = name.partition("/")
     one = make.figures(paper)[figure]
     rows = one.numbers(one.run(False))
-    off = [row.texts() for row in rows if not row.holds]
+    off = [row.texts() for row in rows if not row.as_said]
     assert not off
     page = table(sections(paper)[figure])
     for row in rows:
@@ -48,6 +48,7 @@ def test_numbers(name):
         printed = entry.read_back(own)
         for value, (said, digit), known in zip(row.found, printed, row.known, strict=True):
             allowed = row.within * (abs(known) if row.relative else 1.0)
+            allowed *= 2 if one.sampled else 1  # other draws on either side of the reference
             assert value == said or abs(value - said) <= max(1.01 * digit, allowed), row.what
 
 

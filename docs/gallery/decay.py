@@ -1,4 +1,4 @@
-"""Weight decay of linear networks as a penalty on the rank: no paper's figure, but the same equations."""
+"""Weight decay of linear networks as a penalty on the rank: a figure of no paper."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def onset(kappa: xr.DataArray) -> xr.DataArray:
     network = ok.linear.deep([1, 1, 1, 1])
     problem = ok.LinearProblem(
         network=network,
-        weights={e: begin.expand_dims([b, a], axis=[-2, -1]) for e, (a, b) in network.edges.items()},
+        weights={
+            e: begin.expand_dims([b, a], axis=[-2, -1]) for e, (a, b) in network.edges.items()
+        },
         tasks=ok.linear.Correlations(yx=[[1.0]], xx=[[1.0]]),
         phases=ok.Phase("main", 2000.0, 1.0, weight_decay=kappa),
     )
@@ -56,7 +58,9 @@ def rank(full: bool) -> Any:
     """Final singular values over the decay, and of three layers."""
     scale = axis("decay", np.linspace(0.0, 4.0, 21))
     ends = two_layers(scale).map_main.isel(time=-1, drop=True)
-    kappa = axis("kappa", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.46, 0.48, 0.5, 0.55, 0.6])
+    kappa = axis(
+        "kappa", [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.46, 0.48, 0.5, 0.55, 0.6]
+    )
     one = two_layers(1.0)
     return {
         "values": (scale, np.linalg.svd(ends.transpose("decay", ...), compute_uv=False)),
@@ -76,11 +80,25 @@ def draw_rank(figure: Any, found: Any) -> None:
         middle.plot(strength, ends[:, k], "o", ms=3, color=colour)
         fine = np.linspace(0, strength[-1], 100)
         middle.plot(fine, np.maximum(VALUES[k] - fine, 0), color=colour, lw=0.8, ls="--")
-    left.set(xscale="log", xlabel="time", ylabel="singular values of the map", title=r"two layers, $\sqrt{\kappa_1\kappa_2}=0.6$")
-    middle.set(xlabel=r"$\sqrt{\kappa_1\kappa_2}$", ylabel="singular values at the end", title="two layers")
+    left.set(
+        xscale="log",
+        xlabel="time",
+        ylabel="singular values of the map",
+        title=r"two layers, $\sqrt{\kappa_1\kappa_2}=0.6$",
+    )
+    middle.set(
+        xlabel=r"$\sqrt{\kappa_1\kappa_2}$", ylabel="singular values at the end", title="two layers"
+    )
     deep = found["deep"]
     for start, colour in zip(deep.start.values, COLOURS, strict=False):
-        right.plot(deep.kappa, deep.sel(start=start), "o", ms=3, color=colour, label=f"from weights of {start:g}")
+        right.plot(
+            deep.kappa,
+            deep.sel(start=start),
+            "o",
+            ms=3,
+            color=colour,
+            label=f"from weights of {start:g}",
+        )
     fine = np.linspace(0, 0.6, 400)
     right.plot(fine, ok.linear.decayed_strength(1.0, [fine] * 3), color="k", lw=0.8, ls="--")
     right.axvline(ok.linear.decay_onset(1.0, 3), color="0.6", lw=0.8)
@@ -93,9 +111,26 @@ def rank_numbers(found: Any) -> list[Row]:
     at = int(np.argmin(abs(scale.values - 1.0)))
     deep = found["deep"].sel(kappa=0.2)
     return [
-        Row("singular values at the end, κ = .9, .4, η = .5, 2", ends[at], "1.65987 1.09675 0.00000", 1e-8, formula=ok.linear.decayed_strength(np.array(VALUES), KAPPAS)),
-        Row("largest deviation from (s − √κ₁κ₂)₊ over all decays", abs(ends - np.maximum(np.array(VALUES) - 0.6 * scale.values[:, None], 0)).max(), "0.00000000", 1e-7),
-        Row("three layers, s = 1, κ = .2, from weights of .2, .9", deep, "0.000000 0.783009", 1e-6, formula=ok.linear.decayed_strength(1.0, [0.2] * 3, start=np.array([0.2**3, 0.9**3]))),
+        Row(
+            "singular values at the end, κ = .9, .4, η = .5, 2",
+            ends[at],
+            "1.65987 1.09675 0.00000",
+            1e-8,
+            formula=ok.linear.decayed_strength(np.array(VALUES), KAPPAS),
+        ),
+        Row(
+            "largest deviation from (s − √κ₁κ₂)₊ over all decays",
+            abs(ends - np.maximum(np.array(VALUES) - 0.6 * scale.values[:, None], 0)).max(),
+            "0.00000000",
+            1e-7,
+        ),
+        Row(
+            "three layers, s = 1, κ = .2, from weights of .2, .9",
+            deep,
+            "0.000000 0.783009",
+            1e-6,
+            formula=ok.linear.decayed_strength(1.0, [0.2] * 3, start=np.array([0.2**3, 0.9**3])),
+        ),
     ]
 
 

@@ -64,7 +64,10 @@ def flow(shape: Any, W: Any, Y: Any, times: Any) -> xr.Dataset:
 def map_off(shape: Any, imbalance: float) -> float:
     """Largest deviation of the closed map from integration, of a random target."""
     W = ok.linear.balanced(ok.linear.deep(shape), SMALL, seed=0, imbalance=imbalance)
-    Y, times = np.random.default_rng(1).standard_normal((shape[2], shape[0])), np.linspace(0, 10, 41)
+    Y, times = (
+        np.random.default_rng(1).standard_normal((shape[2], shape[0])),
+        np.linspace(0, 10, 41),
+    )
     said = ok.linear.balanced_map(times, W["W1"], W["W2"], Y).map
     return float(abs(flow(shape, W, Y, times).map_main - said).max())
 
@@ -83,7 +86,9 @@ def lazy(full: bool) -> Any:
     ends = {}
     for shape in SHAPES:
         far = [closed(shape, lam, [0.0, np.inf])[:, -1] for lam in imbalances]
-        ends[shape] = xr.concat(far, xr.DataArray(list(imbalances), dims="imbalance", name="imbalance"))
+        ends[shape] = xr.concat(
+            far, xr.DataArray(list(imbalances), dims="imbalance", name="imbalance")
+        )
     times = np.concatenate([[0.0], np.geomspace(0.01, 30, 80)])
     return {
         "ends": ends,
@@ -102,7 +107,9 @@ def draw_lazy(figure: Any, found: Any) -> None:
         left.plot(far.imbalance, far.mean("draw"), "o-", ms=2, color=colour, label=label)
     left.set_xscale("symlog", linthresh=0.1)
     left.set_xticks([-100, -10, -1, 0, 1, 10, 100])
-    left.set(xlabel=r"$\lambda$ of $W_2^TW_2-W_1W_1^T=\lambda I$", ylabel="kernel distance, start to end")
+    left.set(
+        xlabel=r"$\lambda$ of $W_2^TW_2-W_1W_1^T=\lambda I$", ylabel="kernel distance, start to end"
+    )
     left.legend(title="in-hidden-out", title_fontsize=7)
     shades = ("#08519c", "#6baed6", "#000000", "#fdae6b", "#a63603")
     for (lam, far), colour in zip(found["time"].items(), shades, strict=True):
@@ -126,8 +133,18 @@ def lazy_numbers(found: Any) -> list[Row]:
     zero = "0.000000000 0.000000000 0.000000000"
     return [
         *rows,
-        Row("closed map from runs, 4-2-3 at λ = 1.5, 3-3-3 at −2, 4-3-4 at 0", found["map"], zero, 1e-9),
-        Row("closed distance from `kernel_distance` of runs, 4-2-2 at λ = −1, 0, 1", found["distance"], zero, 1e-9),
+        Row(
+            "closed map from runs, 4-2-3 at λ = 1.5, 3-3-3 at −2, 4-3-4 at 0",
+            found["map"],
+            zero,
+            1e-9,
+        ),
+        Row(
+            "closed distance from `kernel_distance` of runs, 4-2-2 at λ = −1, 0, 1",
+            found["distance"],
+            zero,
+            1e-9,
+        ),
     ]
 
 

@@ -41,6 +41,8 @@ class Row:
         Of the reference.
     formula : array_like or str, optional
         What the paper or a closed form says, to be seen beside it.
+    missed : bool
+        Whether it is known not to agree: the page says why.
     """
 
     what: str
@@ -50,6 +52,7 @@ class Row:
     relative: bool = False
     source: str = INDEPENDENT
     formula: Any = ""
+    missed: bool = False
 
     @property
     def found(self) -> np.ndarray:
@@ -72,6 +75,11 @@ class Row:
     def deviation(self) -> float:
         """Largest deviation, relative if so said."""
         return float(self._off.max())
+
+    @property
+    def as_said(self) -> bool:
+        """Whether they agree, if they are to."""
+        return self.holds or self.missed
 
     @property
     def holds(self) -> bool:
@@ -105,6 +113,8 @@ class Row:
             allowed, off = f"{self.within:.2g}", f"{self.deviation:.1g}"
         if np.all(self._off <= self._rounding):
             off = "rounding"
+        if self.missed:
+            allowed += ", **missed**"
         own = written(self.found, self.decimals)
         known = f"{written(reference, self.decimals)}"
         return [self.what, formula, known, self.source, own, off, allowed]
@@ -149,12 +159,15 @@ class Figure:
         Rows of the table, from what `run` returned.
     size : tuple of float
         Inches.
+    sampled : bool
+        Whether its numbers are means over draws, of which there are fewer if not run in full.
     """
 
     run: Callable[[bool], Any]
     draw: Callable[[Any, Any], None]
     numbers: Callable[[Any], list[Row]]
     size: tuple[float, float] = (6.4, 2.6)
+    sampled: bool = False
 
 
 def axis(name: str, values: Any) -> xr.DataArray:

@@ -7,132 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from entry import REGRESSION, Figure, Row, axis, start
-from scipy.optimize import brentq
+from jarvis_timing import draw_timing, timing, timing_numbers
 from scipy.stats import norm
 
 import odekit as ok
-
-# ------------------------------------------------------------------- a matter of timing
-S, FIRST, ESCAPE, NEAR = 10.0, 1e-3, 5.0, 1.0
-"""Strength of the modes, first layer a₀, level ε̂ of the escape and distance ε of the end."""
-LISTED = (0.0, 1.0, 5.0, 20.0, 100.0)
-ROWS = (400, 200)
-
-
-def second(imbalance: Any) -> Any:
-    """b₀ of a pathway."""
-    return (FIRST**2 + imbalance) ** 0.5
-
-
-def escape(imbalance: Any) -> Any:
-    """t̂, when a pathway has learnt half of its mode."""
-    return ok.linear.time_to(S, FIRST, second(imbalance), above=ESCAPE)
-
-
-def hit(imbalance: Any) -> Any:
-    """t*, when it is near its end."""
-    return ok.linear.time_to(S, FIRST, second(imbalance), within=NEAR)
-
-
-def integrated(rows: int) -> tuple[xr.DataArray, xr.DataArray]:
-    """Both times from the rows of runs."""
-    network = ok.linear.deep([1, 1, 1])
-    imbalance = axis("imbalance", list(LISTED))
-    b = second(imbalance).expand_dims(["output", "hidden"], axis=[-2, -1])
-    problem = ok.LinearProblem(
-        network=network,
-        weights={"W1": [[FIRST]], "W2": b},
-        tasks=ok.linear.Correlations(yx=[[S]], xx=[[1.0]]),
-        phases=ok.Phase("main", duration=1.0, learning_rate=1.0),
-    )
-    run = ok.solve(problem, t_eval=np.concatenate([[0.0], np.geomspace(1e-3, 1.0, rows)]))
-    curve = run.map_main.squeeze(["output", "input"], drop=True)
-    return ok.measures.escape_time(curve, ESCAPE), ok.measures.hitting_time(curve, S, NEAR)
-
-
-def race_end(one: Any, two: Any) -> Any:
-    """What both pathways have learnt in the end where they share one mode."""
-    pathways = axis("pathway", [1, 2])
-    imbalance = xr.where(pathways == 1, one, two)
-    return ok.linear.race(np.inf, S, FIRST + 0 * imbalance, second(imbalance))
-
-
-def timing(full: bool) -> Any:
-    """Times over the box of imbalances, and over the box of pathways that share a mode."""
-    one, two = axis("one", np.linspace(0, 100, 201)), axis("two", np.linspace(0, 20, 101))
-    grid = axis("one", np.linspace(0, 100, 101)), axis("two", np.linspace(0, 20, 101))
-    first, last = hit(grid[0]) < escape(grid[1]), hit(grid[1]) < escape(grid[0])
-    return {
-        "ahead": hit(one) - escape(two),
-        "behind": hit(two) - escape(one),
-        "parts": [first.mean(), last.mean(), (~first & ~last).mean()],
-        "share": race_end(one, two).sel(pathway=1) / S,
-        "rows": {rows: integrated(rows) for rows in ROWS},
-    }
-
-
-def timing_border(one: float) -> float:
-    """Λ₂ at which pathway 2 escapes as pathway 1 ends."""
-    return float(brentq(lambda two: escape(two) - hit(one), 0.0, 1e3, xtol=1e-12))
-
-
-def race_border(one: float) -> float:
-    """Λ₂ at which the loser of a race keeps ε."""
-    return float(brentq(lambda two: race_end(one, two)[0] - (S - NEAR), 0.0, one, xtol=1e-12))
-
-
-def draw_timing(figure: Any, found: Any) -> None:
-    left, right = figure.subplots(1, 2)
-    ahead = found["ahead"].transpose("two", "one")
-    x, y = ahead.one, ahead.two
-    drawn = left.pcolormesh(x, y, ahead, cmap="RdBu", vmin=-0.4, vmax=0.4, rasterized=True)
-    left.contour(x, y, ahead, levels=[0.0], colors="k", linewidths=1.2)
-    behind = found["behind"].transpose("two", "one")
-    left.contour(x, y, behind, levels=[0.0], colors="k", linewidths=1.2, linestyles="--")
-    words = {"color": "k", "fontsize": 7, "ha": "center"}
-    left.text(60, 4, "1 is done before 2 begins", **words)
-    left.text(28, 16.5, "neither", **words)
-    left.annotate("2 first", (2, 12), (13, 11), arrowprops={"arrowstyle": "-", "lw": 0.6}, **words)
-    left.set(title="two modes, one for each pathway")
-    figure.colorbar(drawn, ax=left, label=r"$t^*_1-\hat t_2$", extend="both")
-    share = found["share"].transpose("two", "one")
-    drawn = right.pcolormesh(x, y, share, cmap="PuOr", vmin=0, vmax=1, rasterized=True)
-    right.contour(x, y, share, levels=[0.1, 0.9], colors="k", linewidths=1.2)
-    right.text(60, 2.2, "2 keeps less than ε", **{**words, "color": "w"})
-    right.set(title="one mode, for which they race")
-    figure.colorbar(drawn, ax=right, label="part of the mode that pathway 1 learns")
-    for ax in (left, right):
-        ax.set(xlabel=r"imbalance of pathway 1, $\Lambda_1$")
-        ax.set_ylabel(r"imbalance of pathway 2, $\Lambda_2$")
-
-
-def timing_numbers(found: Any) -> list[Row]:
-    listed = np.array(LISTED)
-    tight = {"within": 1e-8, "relative": True}
-    named = ", ".join(f"{x:g}" for x in LISTED)
-    rows = [
-        Row(f"t̂ at Λ = {named}", escape(listed), ".8059048 .1818979 .0951205 .0331082 .00690790",
-            **tight),
-        Row(f"t* at Λ = {named}", hit(listed), ".9157660 .2914811 .1986651 .0974489 .0228198",
-            **tight),
-        Row("Λ₂ at the border t*₁ = t̂₂, Λ₁ = 5, 10, 20, 40, 50",
-            [timing_border(x) for x in (5.0, 10.0, 20.0, 40.0, 50.0)],
-            ".7242 1.8368 4.7900 11.1843 14.3307", **tight),
-        Row("Λ₁ where it leaves the box (Λ₂ = 20)",
-            brentq(lambda one: hit(one) - escape(20.0), 1.0, 200.0), "68.28", within=0.02),
-        Row("parts of the box: 1 first, 2 first, neither", found["parts"], ".637 .025 .338",
-            within=0.005),
-        Row("race: Λ₂ where 2 keeps ε, Λ₁ = 5, 10, 20, 50, 80, 100",
-            [race_border(x) for x in (5.0, 10.0, 20.0, 50.0, 80.0, 100.0)],
-            ".5545 1.1095 2.2193 5.5463 8.8708 11.0860", **tight,
-            formula="slope 1/9"),
-    ]  # fmt: skip
-    for count, limit, zero in ((400, 2e-4, "0.0000 0.0000"), (200, 2e-3, "0.000 0.000")):
-        times = found["rows"][count]
-        off = [abs(t / f(listed) - 1).max() for t, f in zip(times, (escape, hit), strict=True)]
-        rows.append(Row(f"largest relative error of t̂, t* from {count} rows of a run", off, zero, within=limit))  # fmt: skip
-    return rows
-
 
 # ------------------------------------------------------------------- who learns the task
 EVEN = np.pi / 4
@@ -140,18 +18,23 @@ N, SPREAD, LONG = 10_000, 1e-3, 3000.0
 RATES = {"learning_rate": 1.0, "readout_learning_rate": 1.0}
 
 
-def learner(state: ok.OrderParameters, head: Any, flow: bool = False) -> xr.Dataset:
+def learner(
+    state: ok.OrderParameters, head: Any, flow: bool = False, activation: str = "erf"
+) -> xr.Dataset:
     """One unit learnt by two, from given readouts, at the beginning and the end."""
     problem = ok.Problem(
         state=state,
         heads={"main": head},
         tasks={"main": ok.Task([1.0])},
         phases=ok.Phase("main", duration=LONG, gradient_flow=flow, **RATES),
+        activation=activation,
     )
     run = ok.solve(problem, t_eval=[0.0, LONG])
     entropy = ok.measures.contribution_entropy(run).isel(time=-1, head=0, teacher=0, drop=True)
     cosine = ok.measures.student_cosine(run)[..., -1, 0, 1]
-    return xr.Dataset({"entropy": entropy, "cosine": cosine.drop_vars(cosine.coords, errors="ignore")})
+    return xr.Dataset(
+        {"entropy": entropy, "cosine": cosine.drop_vars(cosine.coords, errors="ignore")}
+    )
 
 
 def drawn(std: Any = SPREAD, draws: int = 5) -> ok.OrderParameters:
@@ -160,25 +43,38 @@ def drawn(std: Any = SPREAD, draws: int = 5) -> ok.OrderParameters:
 
 
 def learners(full: bool) -> Any:
-    """Maps over the polar readout, finer lines in its angle, and some points from a start that is written down."""
-    radius, angle = axis("radius", np.geomspace(1e-3, 3.16, 8)), axis("angle", np.linspace(0, np.pi / 2, 25))
+    """Maps over the polar readout, finer lines in its angle, and points from a written start."""
+    radius, angle = (
+        axis("radius", np.geomspace(1e-3, 3.16, 8)),
+        axis("angle", np.linspace(0, np.pi / 2, 25)),
+    )
     state, head = drawn(), ok.polar(radius, angle)
     lines = axis("radius", [1e-3, 0.1, 0.5, 1.0, 1.4]), axis("angle", np.linspace(0.4, EVEN, 40))
     points = [(1e-3, 0.3), (1e-3, 0.6), (1.0, 0.3), (1.0, 0.6), (3.0, 0.3)]
-    places = xr.DataArray([p[0] for p in points], dims="point"), xr.DataArray([p[1] for p in points], dims="point")
+    places = (
+        xr.DataArray([p[0] for p in points], dims="point"),
+        xr.DataArray([p[1] for p in points], dims="point"),
+    )
     own = start("study"), ok.polar(*places)
+    straight = axis("radius", [0.1, 1.0, 3.0]), xr.DataArray([0.3, 0.6], dims="point")
     return {
         "online": learner(state, head).mean("draw"),
         "flow": learner(state, head, flow=True).mean("draw"),
         "lines": learner(drawn(), ok.polar(*lines)).entropy.mean("draw"),
         "points": learner(*own),
+        "linear": learner(start("study"), ok.polar(*straight), True, "linear").entropy,
         "points_flow": learner(*own, flow=True),
     }
 
 
 def border(entropy: xr.DataArray) -> np.ndarray:
     """θ_c, at which the entropy passes ½ on its way up to the even readout."""
-    return np.array([np.interp(0.5, line, entropy.angle) for line in entropy.transpose("radius", "angle").values])
+    return np.array(
+        [
+            np.interp(0.5, line, entropy.angle)
+            for line in entropy.transpose("radius", "angle").values
+        ]
+    )
 
 
 def draw_learners(figure: Any, found: Any) -> None:
@@ -190,9 +86,13 @@ def draw_learners(figure: Any, found: Any) -> None:
     )
     for ax, (values, title, cmap, (low, high)) in zip(axes, shown, strict=True):
         values = values.transpose("radius", "angle")
-        drawn = ax.pcolormesh(values.angle, values.radius, values, cmap=cmap, vmin=low, vmax=high, rasterized=True)
+        drawn = ax.pcolormesh(
+            values.angle, values.radius, values, cmap=cmap, vmin=low, vmax=high, rasterized=True
+        )
         if low == 0:
-            ax.contour(values.angle, values.radius, values, levels=[0.5], colors="w", linewidths=1.2)
+            ax.contour(
+                values.angle, values.radius, values, levels=[0.5], colors="w", linewidths=1.2
+            )
         ax.set(title=title, yscale="log", xlabel=r"readout angle $\theta$")
         ax.set_xticks([0, EVEN, 2 * EVEN], ["0", r"$\pi/4$", r"$\pi/2$"])
         figure.colorbar(drawn, ax=ax, pad=0.02)
@@ -202,14 +102,56 @@ def draw_learners(figure: Any, found: Any) -> None:
 def learners_numbers(found: Any) -> list[Row]:
     online, points, flow = found["online"].entropy, found["points"], found["points_flow"]
     even = online.sel(angle=EVEN, method="nearest")
-    dark = (online < 0.5).mean("angle").transpose("radius").values
-    small, *others = border(found["lines"])[1:]
+    linear = found["linear"].transpose("point", "radius").values
+    part = np.cos([0.3, 0.6]) ** 2
+    shares = -(part * np.log2(part) + (1 - part) * np.log2(1 - part))
     return [
-        Row("entropy at θ = π/4, r = .001 … 3.16 (lowest, highest)", [even.min(), even.max()], "1.00 1.00", 0.02, source=REGRESSION),
-        Row("θ_c at r = .001, .1, .5, 1, 1.4", border(found["lines"]), ".455 .455 .503 .634 .734", 0.005, source=REGRESSION),
-        Row("entropy at (r, θ) = (.001, .3), (.001, .6), (1, .3), (1, .6), (3, .3)", points.entropy, ".273 .769 .114 .392 .000", 0.01),
+        Row(
+            "entropy at θ = π/4, r = .001 … 3.16 (lowest, highest)",
+            [even.min(), even.max()],
+            "1.00 1.00",
+            0.02,
+            source=REGRESSION,
+        ),
+        Row(
+            "θ_c at r = .001, .1, .5, 1, 1.4",
+            border(found["lines"]),
+            ".455 .455 .503 .634 .734",
+            0.005,
+            source=REGRESSION,
+        ),
+        Row(
+            "entropy at (r, θ) = (.001, .3), (.001, .6), (1, .3), (1, .6), (3, .3)",
+            points.entropy,
+            ".273 .769 .114 .392 .000",
+            0.01,
+        ),
+        Row(
+            "part of the angles below ½, r = .1, 1.4",
+            border(found["lines"])[[1, 4]] / EVEN,
+            ".58 .93",
+            0.01,
+            source=REGRESSION,
+        ),
+        Row(
+            "linear units, θ = .3, r = .1, 1, 3",
+            linear[0],
+            " ".join([f"{shares[0]:.4f}"] * 3),
+            0.01,
+        ),
+        Row(
+            "linear units, θ = .6, r = .1, 1, 3",
+            linear[1],
+            " ".join([f"{shares[1]:.4f}"] * 3),
+            0.01,
+        ),
         Row("the same in gradient flow, (1, .6), (3, .3)", flow.entropy[3:], ".160 .922", 0.01),
-        Row("cosine of the units at (3, .3): online, gradient flow", [points.cosine[4], flow.cosine[4]], "-.14 -1.00", 0.01),
+        Row(
+            "cosine of the units at (3, .3): online, gradient flow",
+            [points.cosine[4], flow.cosine[4]],
+            "-.14 -1.00",
+            0.01,
+        ),
     ]
 
 
@@ -231,7 +173,9 @@ def by_chance(x: Any) -> np.ndarray:
         return float(np.exp(-m * m / 2) + ray) / (2 * np.pi)
 
     parts = [(q * np.pi / 2 - CRITICAL, q * np.pi / 2 + CRITICAL) for q in range(4)]
-    return np.array([sum(quad(density, *part, args=(1 / one,))[0] for part in parts) for one in np.ravel(x)])
+    return np.array(
+        [sum(quad(density, *part, args=(1 / one,))[0] for part in parts) for one in np.ravel(x)]
+    )
 
 
 def chance(full: bool) -> Any:
@@ -248,8 +192,15 @@ def draw_chance(figure: Any, found: Any) -> None:
     ax.plot(fine, by_chance(fine), color="k", label=r"$P(x)$, the angle of $|v_k+R_k|$")
     ax.axhline(4 * CRITICAL / np.pi, color="0.6", lw=0.8, ls="--", label=r"$4\theta_c/\pi$")
     error = np.sqrt(found * (1 - found) / 300)
-    ax.errorbar(x, found, error, fmt="o", ms=3, color="#0072B2", label="300 draws of odekit's equations")
-    ax.set(xscale="log", ylim=(-0.02, 1), xlabel=r"$x=\sigma_w/(r\sqrt{N})$", ylabel="fraction with entropy < ½")
+    ax.errorbar(
+        x, found, error, fmt="o", ms=3, color="#0072B2", label="300 draws of odekit's equations"
+    )
+    ax.set(
+        xscale="log",
+        ylim=(-0.02, 1),
+        xlabel=r"$x=\sigma_w/(r\sqrt{N})$",
+        ylabel="fraction with entropy < ½",
+    )
     ax.legend(loc="upper left")
 
 
@@ -260,15 +211,43 @@ def chance_numbers(found: Any) -> list[Row]:
     seen = found.values[4:11]
     z = (seen - said[4:11]) / np.sqrt(seen * (1 - seen) / 300)
     return [
-        Row("P(x) at x = .1, .178, .316, .562, 1, 10⁴", by_chance([0.1, 10**-0.75, 10**-0.5, 10**-0.25, 1.0, 1e4]), ".0012 .068 .303 .508 .569 .5795", 1e-3, formula="theory"),
-        Row("fraction at σ_w = .01, .0178, .0316, .0562, .1, .178, .316, .562, 1", found.values[4:], ".007 .063 .270 .510 .633 .630 .620 .683 .793", 1e-3, source=REGRESSION, formula=said[4:]),
-        Row("fraction at σ_w ≤ .0056", found.values[:4], "0.000 0.000 0.000 0.000", 0.0, source=REGRESSION),
-        Row("deviation from P(x) in standard errors, x = .1 … 3.2", z, "0.0 0.0 0.0 0.0 0.0 0.0 0.0", 2.5),
+        Row(
+            "P(x) at x = .1, .178, .316, .562, 1, 10⁴",
+            by_chance([0.1, 10**-0.75, 10**-0.5, 10**-0.25, 1.0, 1e4]),
+            ".0012 .068 .303 .508 .569 .5795",
+            1e-3,
+            formula="theory",
+        ),
+        Row(
+            "fraction at σ_w = .01, .0178, .0316, .0562, .1, .178, .316, .562, 1",
+            found.values[4:],
+            ".007 .063 .270 .510 .633 .630 .620 .683 .793",
+            1e-3,
+            source=REGRESSION,
+            formula=said[4:],
+        ),
+        Row(
+            "fraction at σ_w ≤ .0056",
+            found.values[:4],
+            "0.000 0.000 0.000 0.000",
+            0.0,
+            source=REGRESSION,
+        ),
+        Row(
+            "deviation from P(x) in standard errors, x = .1 … 3.2",
+            z,
+            "0.0 0.0 0.0 0.0 0.0 0.0 0.0",
+            2.5,
+        ),
     ]
 
 
 # ------------------------------------------------------------------- forgetting and similarity
-SCHEMES = {"r = 1, θ = π/4": (1.0, EVEN), "r = 10⁻⁵, θ = π/4": (1e-5, EVEN), "r = 10⁻³, θ = 0.3": (1e-3, 0.3)}
+SCHEMES = {
+    "r = 1, θ = π/4": (1.0, EVEN),
+    "r = 10⁻⁵, θ = π/4": (1e-5, EVEN),
+    "r = 10⁻³, θ = 0.3": (1e-3, 0.3),
+}
 CONTROLS = {"r = 10⁻³, θ = π/4": (1e-3, EVEN), "r = 3, θ = 0.3": (3.0, 0.3)}
 
 
@@ -283,7 +262,9 @@ def two_tasks(state: ok.OrderParameters, similarity: Any, head: Any) -> xr.Datas
     )
     run = ok.solve(problem, t_eval=[0.0, LONG, 2 * LONG])
     entropy = ok.measures.contribution_entropy(run, head="1").isel(time=1, teacher=0, drop=True)
-    forgetting = ok.measures.final(ok.measures.forgetting(run)).drop_vars(["time_since_switch"], errors="ignore")
+    forgetting = ok.measures.final(ok.measures.forgetting(run)).drop_vars(
+        ["time_since_switch"], errors="ignore"
+    )
     return xr.Dataset({"forgetting": forgetting, "specialised": entropy < 0.5})
 
 
@@ -295,11 +276,10 @@ def schemes(named: Any) -> xr.DataArray:
 
 
 def forgetting(full: bool) -> Any:
-    """Forgetting over similarity, 20 draws of three schemes and two more; and from the start that is written down."""
+    """Forgetting over similarity, 20 draws of three schemes and two more; a written start."""
     V = axis("similarity", np.round(np.linspace(0, 1, 11), 2))
     family = ok.task_family(feature_similarity=V)
     state = ok.OrderParameters.draw(2, family.T, weight_std=SPREAD, input_dim=N, seed=0, draws=20)
-    zero = V.isel(similarity=[0])
     still = ok.OrderParameters.draw(2, np.eye(2), weight_std=SPREAD, input_dim=N, seed=0, draws=20)
     points = axis("similarity", [0.0, 0.3, 0.6])
     own = schemes({name: SCHEMES[name] for name in ("r = 1, θ = π/4", "r = 10⁻³, θ = 0.3")})
@@ -318,12 +298,21 @@ def draw_forgetting(figure: Any, found: Any) -> None:
         count = int(one.specialised.isel(similarity=0).sum())
         low, high = (one.forgetting.quantile(q, "draw") for q in (0.1, 0.9))
         ax.fill_between(one.similarity, low, high, color=colour, alpha=0.2, lw=0)
-        ax.plot(one.similarity, one.forgetting.mean("draw"), "o-", ms=3, color=colour, label=f"{name}: {count} of 20 specialised")
+        ax.plot(
+            one.similarity,
+            one.forgetting.mean("draw"),
+            "o-",
+            ms=3,
+            color=colour,
+            label=f"{name}: {count} of 20 specialised",
+        )
     for name, marker in zip(CONTROLS, "s^", strict=True):
         one = found["controls"].sel(scheme=name)
         label = f"{name}, at $V=0$: {int(one.specialised.sum())} of 20"
         ax.plot(0.0, one.forgetting.mean("draw"), marker, ms=5, color="k", mfc="w", label=label)
-    ax.set(xlabel="similarity of the teachers $V$", ylabel="forgetting at the end", xlim=(-0.02, 1.02))
+    ax.set(
+        xlabel="similarity of the teachers $V$", ylabel="forgetting at the end", xlim=(-0.02, 1.02)
+    )
     ax.legend(title="readout after task 1", title_fontsize=7)
 
 
@@ -334,14 +323,44 @@ def forgetting_numbers(found: Any) -> list[Row]:
     own = found["own"].forgetting.transpose("scheme", "similarity").values
     listed = "V = 0, .1 … 1"
     return [
-        Row(f"mean forgetting, r = 1, θ = π/4, {listed}", mean[0], ".333 .301 .270 .237 .205 .172 .139 .106 .071 .036 .000", 0.003, source=REGRESSION),
-        Row(f"(10⁻⁵, π/4), {listed}", mean[1], ".015 .137 .173 .188 .196 .176 .145 .111 .075 .038 .000", 0.03, source=REGRESSION),
-        Row(f"(10⁻³, .3), {listed}", mean[2], ".002 .060 .137 .230 .223 .195 .157 .118 .078 .040 .001", 0.03, source=REGRESSION),
+        Row(
+            f"mean forgetting, r = 1, θ = π/4, {listed}",
+            mean[0],
+            ".333 .301 .270 .237 .205 .172 .139 .106 .071 .036 .000",
+            0.003,
+            source=REGRESSION,
+        ),
+        Row(
+            f"(10⁻⁵, π/4), {listed}",
+            mean[1],
+            ".015 .137 .173 .188 .196 .176 .145 .111 .075 .038 .000",
+            0.03,
+            source=REGRESSION,
+        ),
+        Row(
+            f"(10⁻³, .3), {listed}",
+            mean[2],
+            ".002 .060 .137 .230 .223 .195 .157 .118 .078 .040 .001",
+            0.03,
+            source=REGRESSION,
+        ),
         Row("specialised after task 1, of 20 draws", count, "0 14 20", 0, source=REGRESSION),
         Row("own start, r = 1, θ = π/4, V = 0, .3, .6", own[0], ".3333 .2375 .1394", 1e-3),
         Row("own start, (10⁻³, .3), V = 0, .3, .6", own[1], ".0019 .2343 .1568", 1e-3),
-        Row("(10⁻³, π/4) at V = 0: forgetting, specialised draws", [control.forgetting[0].mean(), control.specialised[0].sum()], ".149 0", 0.003, source=REGRESSION),
-        Row("(3, .3) at V = 0: forgetting, specialised draws", [control.forgetting[1].mean(), control.specialised[1].sum()], ".333 20", 0.003, source=REGRESSION),
+        Row(
+            "(10⁻³, π/4) at V = 0: forgetting, specialised draws",
+            [control.forgetting[0].mean(), control.specialised[0].sum()],
+            ".149 0",
+            0.003,
+            source=REGRESSION,
+        ),
+        Row(
+            "(3, .3) at V = 0: forgetting, specialised draws",
+            [control.forgetting[1].mean(), control.specialised[1].sum()],
+            ".333 20",
+            0.003,
+            source=REGRESSION,
+        ),
     ]
 
 

@@ -35,18 +35,24 @@ def course(network: ok.linear.Network, begin: float, end: float, gated: bool) ->
     return [phase for phase in phases if phase is not None]
 
 
-def learn(target: Any, depth: int, begin: float, end: float, gated: bool = False, rows: int = 2) -> xr.Dataset:
+def learn(
+    target: Any, depth: int, begin: float, end: float, gated: bool = False, rows: int = 2
+) -> xr.Dataset:
     """Both pathways from K₀ along the modes of the target."""
     Y = np.atleast_2d(target)
     outputs, inputs = Y.shape
-    network = ok.linear.pathways(["x", "y"], input=inputs, hidden=inputs, output=outputs, depth=depth)
+    network = ok.linear.pathways(
+        ["x", "y"], input=inputs, hidden=inputs, output=outputs, depth=depth
+    )
     chain = ok.linear.deep([*[inputs] * depth, outputs])
     one = list(ok.linear.aligned(chain, Y, [SMALL ** (1 / depth)] * depth).values())
     weights = {f"W{i + 1}_{name}": W for name in "xy" for i, W in enumerate(one)}
 
     def seen(y: float) -> ok.linear.Correlations:
         X = np.eye(inputs)
-        return ok.linear.Correlations(yx={"x": Y, "y": y * Y}, xx={"x": {"x": X, "y": y * X}, "y": {"y": y * X}})
+        return ok.linear.Correlations(
+            yx={"x": Y, "y": y * Y}, xx={"x": {"x": X, "y": y * X}, "y": {"y": y * X}}
+        )
 
     tasks = {"main": seen(1.0), "deficit": seen(0.0)} if gated else seen(1.0)
     problem = ok.LinearProblem(network, weights, tasks, course(network, begin, end, gated))
@@ -83,7 +89,9 @@ def draw_deficits(figure: Any, found: Any) -> None:
     *axes, right = figure.subplots(1, 4)
     for ax, (begin, curve) in zip(axes, found["curves"].items(), strict=True):
         ax.axvspan(begin, begin + DEFICIT, color="0.88", lw=0)
-        for name, colour, values in zip("xy", COLOURS, curve.transpose("pathway", "time"), strict=False):
+        for name, colour, values in zip(
+            "xy", COLOURS, curve.transpose("pathway", "time"), strict=False
+        ):
             style = "-" if name == "x" else "--"
             ax.plot(curve.time, values, style, color=colour, label=name)
         ax.set(title=f"deficit from {begin:g}", xlabel="time", ylim=(0, 2.8))
@@ -97,19 +105,41 @@ def draw_deficits(figure: Any, found: Any) -> None:
 
 def deficits_numbers(found: Any) -> list[Row]:
     rows = []
-    known = (("2.6315 .0142", ".9363 .0637"), ("1.3229 1.3229", ".8441 .1559"), ("1.3229 1.3229", ".5002 .4998"))
+    known = (
+        ("2.6315 .0142", ".9363 .0637"),
+        ("1.3229 1.3229", ".8441 .1559"),
+        ("1.3229 1.3229", ".5002 .4998"),
+    )
     for begin, both in zip(STARTS, known, strict=True):
         ends = found["curves"][begin][:, -1], found["last"][begin]
         for s, seen, reference in zip(("√7", "1"), ends, both, strict=True):
-            rows.append(Row(f"x and y at t = 10, s = {s}, deficit from {begin:g}", seen, reference, 1e-4))
+            rows.append(
+                Row(f"x and y at t = 10, s = {s}, deficit from {begin:g}", seen, reference, 1e-4)
+            )
     listed = [0.0, 0.5, 1.0, 1.5, 2.0]
-    shares = (".0041 .0489 .3021 .4780 .4984", ".0044 .0102 .0426 .2896 .4943", ".0054 .0070 .0165 .0697 .4494")
+    shares = (
+        ".0041 .0489 .3021 .4780 .4984",
+        ".0044 .0102 .0426 .2896 .4943",
+        ".0054 .0070 .0165 .0697 .4494",
+    )
     for (depth, share), reference in zip(found["share"].items(), shares, strict=True):
-        rows.append(Row(f"final share of y, {depth} layers, deficit from 0, .5, 1, 1.5, 2", share.sel(begin=listed), reference, 1e-4))
+        rows.append(
+            Row(
+                f"final share of y, {depth} layers, deficit from 0, .5, 1, 1.5, 2",
+                share.sel(begin=listed),
+                reference,
+                1e-4,
+            )
+        )
     return [
         *rows,
         *(
-            Row(f"y's gate shut instead: x and y at s = √7, from {begin:g}", seen, "1.6913 .9544", 1e-4)
+            Row(
+                f"y's gate shut instead: x and y at s = √7, from {begin:g}",
+                seen,
+                "1.6913 .9544",
+                1e-4,
+            )
             for begin, seen in found["gated"].items()
         ),
     ]

@@ -76,14 +76,21 @@ def minimal(full: bool) -> Any:
     rates = seen(flow(delta, RATES), RATES)
     a0, w0 = beginning(delta)
     both = xr.concat([w0, 0 * w0], dim="input")
-    exact_a, exact_w = ok.linear.minimal(axis("time", ROWS), a0, both, xr.DataArray(BETA, dims="input"))
+    exact_a, exact_w = ok.linear.minimal(
+        axis("time", ROWS), a0, both, xr.DataArray(BETA, dims="input")
+    )
     exact = curves(exact_a, exact_w).assign(S=closed_distance(exact_a, exact_w))
     return {"run": found, "exact": exact, "rates": rates, "ends": rank_one()}
 
 
 def rank_one() -> xr.DataArray:
     """Where runs on one datum x = (1, 2), y = 2.2 end, from a w = (0.4, 0.05)."""
-    delta, x, y, begin = axis("delta", [-4.0, 0.0, 4.0]), np.array([1.0, 2.0]), 2.2, np.array([0.4, 0.05])
+    delta, x, y, begin = (
+        axis("delta", [-4.0, 0.0, 4.0]),
+        np.array([1.0, 2.0]),
+        2.2,
+        np.array([0.4, 0.05]),
+    )
     square = ((delta**2 + 4 * begin @ begin) ** 0.5 - delta) / 2  # |w|², as a²|w|² is given
     a = (square + delta) ** 0.5
     first = xr.DataArray(begin, dims="input") / a
@@ -113,7 +120,10 @@ def basin() -> float:
 def draw_minimal(figure: Any, found: Any) -> None:
     axes = figure.subplots(1, 4)
     for delta, colour in zip(IMBALANCES, COLOURS, strict=True):
-        for name, style in (("run", {"lw": 1.2}), ("exact", {"lw": 2.4, "ls": (0, (1, 2)), "alpha": 0.6})):
+        for name, style in (
+            ("run", {"lw": 1.2}),
+            ("exact", {"lw": 2.4, "ls": (0, (1, 2)), "alpha": 0.6}),
+        ):
             one = found[name].sel(delta=delta)
             label = f"{delta:g}" if name == "run" else None
             axes[0].plot(*one.path.transpose("input", "time"), color=colour, label=label, **style)
@@ -122,9 +132,22 @@ def draw_minimal(figure: Any, found: Any) -> None:
     axes[0].set(xlabel=r"$a w_1$", ylabel=r"$a w_2$", title="path in function space")
     axes[0].plot(*BETA, "k*", ms=5)
     axes[0].plot(-1, 0, "ko", ms=3)
-    for ax, title in zip(axes[1:], (r"scale $\mu=a|w|$", r"alignment $\varphi$ of $w$ and $\beta$", "kernel distance $S(0,t)$"), strict=True):
+    for ax, title in zip(
+        axes[1:],
+        (
+            r"scale $\mu=a|w|$",
+            r"alignment $\varphi$ of $w$ and $\beta$",
+            "kernel distance $S(0,t)$",
+        ),
+        strict=True,
+    ):
         ax.set(xlabel=r"time $\times\eta$", title=title, xlim=(0, 20))
-    figure.legend(*axes[0].get_legend_handles_labels(), title=r"$\delta=a^2-|w|^2$", title_fontsize=7, loc="outside right center")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        title=r"$\delta=a^2-|w|^2$",
+        title_fontsize=7,
+        loc="outside right center",
+    )
 
 
 def minimal_numbers(found: Any) -> list[Row]:
@@ -132,25 +155,82 @@ def minimal_numbers(found: Any) -> list[Row]:
     at = run.sel(time=list(LISTED))
     rows = []
     named = {
-        "phi": ("φ", 1e-4, {-4: ".0659 .0843 .1694 .9861", -2: ".2041 .3169 .7579 1.0000", -1: ".4164 .6851 .9867 1.0000", 0: ".7616 .9640 .9999 1.0000", 1: ".9560 .9985 1.0000 1.0000", 4: ".9999 1.0000 1.0000 1.0000"}),
-        "S": ("S(0, t)", 1e-4, {-4: ".0055 .0081 .0284 .8713", -2: ".0432 .0914 .4414 .7133", -1: ".1170 .2763 .4777 .4864", 0: ".1160 .1859 .2000 .2000", 1: ".0386 .0488 .0501 .0501", 2: ".0109 .0123 .0124 .0124", 4: ".0014 .0015 .0015 .0015"}),
+        "phi": (
+            "φ",
+            1e-4,
+            {
+                -4: ".0659 .0843 .1694 .9861",
+                -2: ".2041 .3169 .7579 1.0000",
+                -1: ".4164 .6851 .9867 1.0000",
+                0: ".7616 .9640 .9999 1.0000",
+                1: ".9560 .9985 1.0000 1.0000",
+                4: ".9999 1.0000 1.0000 1.0000",
+            },
+        ),
+        "S": (
+            "S(0, t)",
+            1e-4,
+            {
+                -4: ".0055 .0081 .0284 .8713",
+                -2: ".0432 .0914 .4414 .7133",
+                -1: ".1170 .2763 .4777 .4864",
+                0: ".1160 .1859 .2000 .2000",
+                1: ".0386 .0488 .0501 .0501",
+                2: ".0109 .0123 .0124 .0124",
+                4: ".0014 .0015 .0015 .0015",
+            },
+        ),
     }
     coarse = run.phi.sel(time=np.arange(0, 20.1, 0.25))
     for name, (word, within, known) in named.items():
         for delta, reference in known.items():
             closed = exact[name].sel(delta=delta, time=list(LISTED))
-            rows.append(Row(f"{word} at t = 1, 2, 5, 20, δ = {delta}", at[name].sel(delta=delta), reference, within, formula=closed))
+            rows.append(
+                Row(
+                    f"{word} at t = 1, 2, 5, 20, δ = {delta}",
+                    at[name].sel(delta=delta),
+                    reference,
+                    within,
+                    formula=closed,
+                )
+            )
     ends, other = found["ends"].values, found["rates"].transpose(..., "time")
     names = ("phi", "mu", "S")
     listed = "δ = −4, −2, −1, 0, 1, 2, 4"
     return [
         *rows,
-        Row(f"time to φ = ½, rows 0.25 apart, {listed}", ok.measures.escape_time(coarse, 0.5), "10.133 3.3115 1.2867 .5547 .3122 .2015 .1423", 0.01),
-        Row(f"μ at t = 1, {listed}", at.mu.isel(time=0), ".0759 .2452 .4268 .6244 .8013 .9142 .9867", 1e-4, formula=exact.mu.sel(time=1.0)),
-        Row("largest deviation of φ, μ, S from the closed form", [abs(run[n] - exact[n]).max() for n in names], "0.0000000000 0.0000000000 0.0000000000", 1e-9),
-        Row("the same at η_a = 3, η_w = 0.2, rescaled", [abs(other[n] - exact[n]).max() for n in names], "0.0000000000 0.0000000000 0.0000000000", 1e-9),
+        Row(
+            f"time to φ = ½, rows 0.25 apart, {listed}",
+            ok.measures.escape_time(coarse, 0.5),
+            "10.133 3.3115 1.2867 .5547 .3122 .2015 .1423",
+            0.01,
+        ),
+        Row(
+            f"μ at t = 1, {listed}",
+            at.mu.isel(time=0),
+            ".0759 .2452 .4268 .6244 .8013 .9142 .9867",
+            1e-4,
+            formula=exact.mu.sel(time=1.0),
+        ),
+        Row(
+            "largest deviation of φ, μ, S from the closed form",
+            [abs(run[n] - exact[n]).max() for n in names],
+            "0.0000000000 0.0000000000 0.0000000000",
+            1e-9,
+        ),
+        Row(
+            "the same at η_a = 3, η_w = 0.2, rescaled",
+            [abs(other[n] - exact[n]).max() for n in names],
+            "0.0000000000 0.0000000000 0.0000000000",
+            1e-9,
+        ),
         Row("w₂ at which a ends at 0, a₀ = 0.6, w₁ = 1.3", basin(), "-.309147864", 1e-8),
-        *(Row(f"end on one datum, δ = {d}", e, r, 1e-5) for d, e, r in zip((-4, 0, 4), ends, ("1.55108 .32446", ".94300 .62850", ".74788 .72606"), strict=True)),
+        *(
+            Row(f"end on one datum, δ = {d}", e, r, 1e-5)
+            for d, e, r in zip(
+                (-4, 0, 4), ends, ("1.55108 .32446", ".94300 .62850", ".74788 .72606"), strict=True
+            )
+        ),
     ]
 
 
@@ -190,16 +270,30 @@ def summary(run: xr.Dataset) -> xr.Dataset:
     """Time to half of the error, and the part of activation patterns flipped at the end."""
     error = run.generalization_error.isel(task=0, drop=True)
     half = ok.measures.escape_time(-error, -error.isel(time=0, drop=True) / 2)
-    cosine = ok.measures.overlap_cosine(run).isel(time=-1, drop=True).drop_vars(["student", "teacher"], errors="ignore")
+    cosine = (
+        ok.measures.overlap_cosine(run)
+        .isel(time=-1, drop=True)
+        .drop_vars(["student", "teacher"], errors="ignore")
+    )
     own = xr.DataArray(3 + np.tile(np.arange(M), 2), dims="student")
     flipped = np.arccos(cosine.isel(teacher=own).clip(-1, 1)) / np.pi
     Q = run.Q.isel(time=-1, drop=True).drop_vars(["student", "student_other"], errors="ignore")
     place = xr.DataArray(np.arange(2 * M), dims="student")
     length = Q.isel(student=place, student_other=place).clip(0) ** 0.5
-    weight = abs(run.readout.isel(time=-1, head=0, drop=True).drop_vars("student", errors="ignore")) * length
+    weight = (
+        abs(run.readout.isel(time=-1, head=0, drop=True).drop_vars("student", errors="ignore"))
+        * length
+    )
     imbalance = ok.measures.imbalance(run).isel(head=0)
     drift = abs(imbalance - imbalance.isel(time=0)).max(["time", "student"])
-    return xr.Dataset({"half": half, "flipped": flipped.mean("student"), "weighted": flipped.weighted(weight.fillna(0)).mean("student"), "drift": drift})
+    return xr.Dataset(
+        {
+            "half": half,
+            "flipped": flipped.mean("student"),
+            "weighted": flipped.weighted(weight.fillna(0)).mean("student"),
+            "drift": drift,
+        }
+    )
 
 
 def upstream(full: bool) -> Any:
@@ -214,7 +308,11 @@ def upstream(full: bool) -> Any:
 
 def draw_upstream(figure: Any, found: Any) -> None:
     axes = figure.subplots(1, 3, sharey=True)
-    shown = (("half", "time to half of the error", "log"), ("flipped", "part of patterns flipped", None), ("weighted", r"the same, weighted by $|v_k|\sqrt{Q_{kk}}$", None))
+    shown = (
+        ("half", "time to half of the error", "log"),
+        ("flipped", "part of patterns flipped", None),
+        ("weighted", r"the same, weighted by $|v_k|\sqrt{Q_{kk}}$", None),
+    )
     for ax, (name, title, norm) in zip(axes, shown, strict=True):
         values = found["map"][name].transpose("tau", "delta")
         limits = {} if norm else {"vmin": 0, "vmax": 0.6}
@@ -237,7 +335,13 @@ def upstream_numbers(found: Any) -> list[Row]:
         "weighted": ("part flipped, weighted", (".485 .494 .501", ".373 .374 .385")),
     }
     rows = [
-        Row(f"{word}, δ = −1, 0, 1, τ = {tau}", lines[name].sel(tau=tau), reference, 0.01, relative=True)
+        Row(
+            f"{word}, δ = −1, 0, 1, τ = {tau}",
+            lines[name].sel(tau=tau),
+            reference,
+            0.01,
+            relative=True,
+        )
         for name, (word, both) in known.items()
         for tau, reference in zip((0.1, 0.7), both, strict=True)
     ]

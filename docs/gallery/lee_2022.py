@@ -18,7 +18,9 @@ def heads(name: str) -> dict[str, Any]:
     return dict(zip(("1", "2"), starts(name)["overlaps"]["heads"], strict=True))
 
 
-def two_tasks(name: str, similarity: Any, rate: float, first: Any, last: float, **more: Any) -> ok.Problem:
+def two_tasks(
+    name: str, similarity: Any, rate: float, first: Any, last: float, **more: Any
+) -> ok.Problem:
     """Two tasks one after the other from a start that is written down."""
     family = ok.task_family(feature_similarity=similarity, **more)
     both = {"learning_rate": rate, "readout_learning_rate": rate}
@@ -48,13 +50,26 @@ def draw_maslow(figure: Any, run: Any) -> None:
         for ax, curve in ((left, lost), (middle, gained)):
             one = curve.sel(similarity=V)
             ax.plot(one.time_since_switch, one, color=colour, label=f"$V={V:g}$")
-    left.set(title="forgetting", xlabel="time since the switch", ylabel=r"$\epsilon_1(t_s+t)-\epsilon_1(t_s)$")
+    left.set(
+        title="forgetting",
+        xlabel="time since the switch",
+        ylabel=r"$\epsilon_1(t_s+t)-\epsilon_1(t_s)$",
+    )
     left.legend(loc="upper left", fontsize=6)
     middle.set(title="transfer over a fresh student", xlabel="time since the switch")
     middle.set_ylabel(r"$\epsilon_{fresh}(t)-\epsilon_2(t_s+t)$")
     middle.axhline(0, color="0.6", lw=0.8)
-    right.plot(run.similarity, ok.measures.final(lost), "o-", ms=3, color="k", label="forgetting, end")
-    right.plot(run.similarity, ok.measures.time_mean(gained), "s-", ms=3, color="#0072B2", label="transfer, mean")
+    right.plot(
+        run.similarity, ok.measures.final(lost), "o-", ms=3, color="k", label="forgetting, end"
+    )
+    right.plot(
+        run.similarity,
+        ok.measures.time_mean(gained),
+        "s-",
+        ms=3,
+        color="#0072B2",
+        label="transfer, mean",
+    )
     right.axhline(0, color="0.6", lw=0.8)
     right.set(xlabel="similarity of the teachers $V$", ylim=(-0.02, 0.28))
     right.legend(loc="upper right")
@@ -68,9 +83,19 @@ def maslow_numbers(run: Any) -> list[Row]:
     listed = "V = 0, .2 … 1"
     return [
         Row("ε₁ at the switch", at, "7.075e-4", 5e-8),
-        Row(f"forgetting, {listed}", ok.measures.final(ok.measures.forgetting(some)), ".005655 .2183 .2118 .1555 .08368 .003905", 1e-6),
+        Row(
+            f"forgetting, {listed}",
+            ok.measures.final(ok.measures.forgetting(some)),
+            ".005655 .2183 .2118 .1555 .08368 .003905",
+            1e-6,
+        ),
         Row(f"of log₁₀ ε₁, {listed}", logs, ".954 2.491 2.478 2.344 2.077 .814", 1e-6),
-        Row(f"mean transfer over a fresh student, {listed}", gained, "-.0108 .0523 .0705 .0824 .0914 .0986", 1e-6),
+        Row(
+            f"mean transfer over a fresh student, {listed}",
+            gained,
+            "-.0108 .0523 .0705 .0824 .0914 .0986",
+            1e-6,
+        ),
     ]
 
 
@@ -119,13 +144,43 @@ def threshold_numbers(found: Any) -> list[Row]:
     listed = "V = 0, .25, .5, .75, 1"
     return [
         Row("t_s", begin, "93.0863", 1e-6),
-        Row(f"forgetting, {listed}", ok.measures.final(ok.measures.forgetting(some)), ".012297 .17057 .18609 .10067 .0016957", 1e-6),
-        Row(f"of log₁₀ ε₁, {listed}", ok.measures.final(lost), "2.0933 3.2321 3.2700 3.0033 1.2542", 1e-6),
-        Row(f"its rate over the first 10 rows, {listed}", ok.measures.initial_rate(lost, rows=10), "1.67e-5 .2168 .5098 .6620 .4878", 1e-6),
-        Row(f"adjusted, at the first row with ε₂ ≤ 1e-4, {listed}", first, "2.0485 3.2154 3.2423 2.9637 1.1884", 1e-6),
+        Row(
+            f"forgetting, {listed}",
+            ok.measures.final(ok.measures.forgetting(some)),
+            ".012297 .17057 .18609 .10067 .0016957",
+            1e-6,
+        ),
+        Row(
+            f"of log₁₀ ε₁, {listed}",
+            ok.measures.final(lost),
+            "2.0933 3.2321 3.2700 3.0033 1.2542",
+            1e-6,
+        ),
+        Row(
+            f"its rate over the first 10 rows, {listed}",
+            ok.measures.initial_rate(lost, rows=10),
+            "1.67e-5 .2168 .5098 .6620 .4878",
+            1e-6,
+        ),
+        Row(
+            f"adjusted, at the first row with ε₂ ≤ 1e-4, {listed}",
+            first,
+            "2.0485 3.2154 3.2423 2.9637 1.1884",
+            1e-6,
+        ),
         Row(f"time of that row since the switch, {listed}", when, "85.8 109.7 98.8 28.2 9.5", 1e-6),
-        Row(f"`measures.adjusted_forgetting`, between rows, {listed}", adjusted, "2.0485 3.2154 3.2423 2.9637 1.1884", 4e-4),
-        Row(f"its time since the switch, {listed}", adjusted.time_since_switch, "85.8 109.7 98.8 28.2 9.5", 0.1),
+        Row(
+            f"`measures.adjusted_forgetting`, between rows, {listed}",
+            adjusted,
+            "2.0485 3.2154 3.2423 2.9637 1.1884",
+            4e-4,
+        ),
+        Row(
+            f"its time since the switch, {listed}",
+            adjusted.time_since_switch,
+            "85.8 109.7 98.8 28.2 9.5",
+            0.1,
+        ),
     ]
 
 
@@ -137,11 +192,15 @@ NINE_ROWS = (".005955 .005901 .008217", ".363429 .244203 .342071", ".109293 .120
 NINE = axis("features", [0.0, 0.3, 0.8]), axis("readouts", [0.0, 0.5, 0.9])
 
 
-def two_by_two(K: int, state: Any, head: Any, family: Any, first: dict[str, Any], last: float) -> xr.Dataset:
+def two_by_two(
+    K: int, state: Any, head: Any, family: Any, first: dict[str, Any], last: float
+) -> xr.Dataset:
     """Both tasks of teachers of two units, at the rate 0.5: errors as the phases end."""
     both = {"learning_rate": 0.5, "readout_learning_rate": 0.5}
     phases = [ok.Phase("1", **first, **both), ok.Phase("2", last, **both)]
-    run = ok.solve(ok.Problem(state, head, family.tasks, phases), t_eval=[0.0, first["duration"] + last])
+    run = ok.solve(
+        ok.Problem(state, head, family.tasks, phases), t_eval=[0.0, first["duration"] + last]
+    )
     error = run.phase_end_error
     lost = error.sel(task="1").isel(phase_index=1) - error.sel(task="1").isel(phase_index=0)
     second = error.sel(task="2").isel(phase_index=1)
@@ -154,13 +213,24 @@ def maps(full: bool) -> Any:
     family = ok.task_family(units=2, feature_similarity=V, readout_similarity=rho)
     found = {}
     for K in (2, 4):
-        state = ok.OrderParameters.draw(K, family.T, weight_std=1e-3, input_dim=1000, seed=0, draws=DRAWS)
+        state = ok.OrderParameters.draw(
+            K, family.T, weight_std=1e-3, input_dim=1000, seed=0, draws=DRAWS
+        )
         rng = np.random.default_rng(0)
-        head = {n: xr.DataArray(1e-3 * rng.standard_normal((DRAWS, K)), dims=("draw", "student")) for n in "12"}
+        head = {
+            n: xr.DataArray(1e-3 * rng.standard_normal((DRAWS, K)), dims=("draw", "student"))
+            for n in "12"
+        }
         until = {"duration": 1e4, "until": 1e-4}
-        found[K] = two_by_two(K, state, head, family, until, 1000.0).mean("draw").transpose("features", "readouts")
+        found[K] = (
+            two_by_two(K, state, head, family, until, 1000.0)
+            .mean("draw")
+            .transpose("features", "readouts")
+        )
     nine = ok.task_family(units=2, feature_similarity=NINE[0], readout_similarity=NINE[1])
-    own = two_by_two(4, start("map_M2_K4", NINE[0]), heads("map_M2_K4"), nine, {"duration": 600.0}, 600.0)
+    own = two_by_two(
+        4, start("map_M2_K4", NINE[0]), heads("map_M2_K4"), nine, {"duration": 600.0}, 600.0
+    )
     return {**found, "own": own.transpose("features", "readouts")}
 
 
@@ -182,15 +252,44 @@ def maps_numbers(found: Any) -> list[Row]:
     two, four, own = found[2].forgetting, found[4].forgetting, found["own"]
     best = four.sel(readouts=[0.0, 0.1, 0.2, 0.3, 0.4])
     rows = [
-        Row(f"K = 4, own start, V = {float(V):g}: forgetting at ρ = 0, .5, .9", own.forgetting.sel(features=V), text, 1e-3)
+        Row(
+            f"K = 4, own start, V = {float(V):g}: forgetting at ρ = 0, .5, .9",
+            own.forgetting.sel(features=V),
+            text,
+            1e-3,
+        )
         for V, text in zip(own.features, NINE_ROWS, strict=True)
     ]
     return [
         *rows,
-        Row("K = 4: V of the largest forgetting, ρ = 0, .1, .2, .3, .4", best.idxmax("features"), ".3 .3 .3 .3 .4", 0.1, source=REGRESSION),
-        Row("K = 4: largest over V, ρ = 0, .1, .2, .3, .4", best.max("features"), ".403 .405 .399 .387 .346", 0.005, source=REGRESSION),
-        Row("K = 4: largest over ρ at V = 0, 1", four.sel(features=[0.0, 1.0]).max("readouts"), ".075 .004", 0.005, source=REGRESSION),
-        Row("K = 2: at ρ = 0, V = .1, .3, .5, .7, .9", two.sel(readouts=0.0, features=[0.1, 0.3, 0.5, 0.7, 0.9]), ".607 .478 .347 .213 .073", 0.005, source=REGRESSION),
+        Row(
+            "K = 4: V of the largest forgetting, ρ = 0, .1, .2, .3, .4",
+            best.idxmax("features"),
+            ".3 .3 .3 .3 .4",
+            0.1,
+            source=REGRESSION,
+        ),
+        Row(
+            "K = 4: largest over V, ρ = 0, .1, .2, .3, .4",
+            best.max("features"),
+            ".403 .405 .399 .387 .346",
+            0.005,
+            source=REGRESSION,
+        ),
+        Row(
+            "K = 4: largest over ρ at V = 0, 1",
+            four.sel(features=[0.0, 1.0]).max("readouts"),
+            ".075 .004",
+            0.005,
+            source=REGRESSION,
+        ),
+        Row(
+            "K = 2: at ρ = 0, V = .1, .3, .5, .7, .9",
+            two.sel(readouts=0.0, features=[0.1, 0.3, 0.5, 0.7, 0.9]),
+            ".607 .478 .347 .213 .073",
+            0.005,
+            source=REGRESSION,
+        ),
     ]
 
 

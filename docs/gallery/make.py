@@ -32,6 +32,7 @@ PAPERS = (
     "domine_2025",
     "zhang_2024",
     "saxe_2022",
+    "haste_2025",
     "rubruck_2024",
     "kleinman_2024",
     "decay",
@@ -82,7 +83,7 @@ def make(paper: str, name: str, folder: Path) -> list[Row]:
     rows = figure.numbers(found)
     print(f"{paper}/{name}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
     for row in rows:
-        if not row.holds:
+        if not row.as_said:
             print(f"  off: {' | '.join(row.texts())}", file=sys.stderr)
     return rows
 
@@ -102,7 +103,7 @@ def main() -> int:
         paper, _, chosen = asked.partition("/")
         names = [chosen] if chosen else list(figures(paper))
         rows = {name: make(paper, name, arguments.output) for name in names}
-        good &= all(row.holds for name in names for row in rows[name])
+        good &= all(row.as_said for name in names for row in rows[name])
         tables = {name: table(rows[name]) for name in names}
         if chosen:
             print(tables[chosen], end="")

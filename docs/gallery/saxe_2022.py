@@ -16,7 +16,7 @@ GAIN, FITTED = 0.2, 0.08
 Y = np.vstack([[6, 6, 6, 6], [4, 4, 0, 0], [0, 0, 4, 4], 3 * np.eye(4)])
 VALUES = np.linalg.svd(Y, compute_uv=False)
 SEEN = (("74.5", 4.0), ("146.0", 11.0), ("297.0", 14.0), ("320", 20.0))
-"""Half-times of ten other draws; allowed are two standard errors of a difference of such medians."""
+"""Half-times of ten other draws; allowed: two standard errors of a difference of such medians."""
 GAINS = (0.2, 0.66, 1.12, 1.58, 2.04)
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
@@ -51,7 +51,9 @@ def decoupled(small: float) -> dict[str, np.ndarray]:
 
 def modes(times: Any, small: float) -> tuple[Any, Any]:
     """Outer and shared weights of all four modes."""
-    return ok.linear.routing_mode(np.asarray(times)[..., None], VALUES, small, inputs=DOMAINS, outputs=len(OFFSETS))
+    return ok.linear.routing_mode(
+        np.asarray(times)[..., None], VALUES, small, inputs=DOMAINS, outputs=len(OFFSETS)
+    )
 
 
 def drawn(gain: float, seed: int) -> dict[str, Any]:
@@ -62,7 +64,9 @@ def drawn(gain: float, seed: int) -> dict[str, Any]:
 def untrained(run: xr.Dataset) -> float:
     """Relative error of the answers at the end for pairs that were not trained."""
     net, end = network(), run.isel(time=-1)
-    pairs = [(i, j) for i in range(DOMAINS) for j in range(DOMAINS) if f"p_{i}_{j}" not in net.paths]
+    pairs = [
+        (i, j) for i in range(DOMAINS) for j in range(DOMAINS) if f"p_{i}_{j}" not in net.paths
+    ]
     maps = [end[f"C_{j}"].values @ end.B.values @ end[f"A_{i}"].values for i, j in pairs]
     return float(np.mean([np.linalg.norm(M - Y) / np.linalg.norm(Y) for M in maps]))
 
@@ -75,7 +79,12 @@ def values(run: xr.Dataset) -> dict[str, np.ndarray]:
 def half_times(times: Any, curves: Any) -> np.ndarray:
     """When each value passes half of its end."""
     first = [np.argmax(y > y[-1] / 2) for y in curves.T]
-    return np.array([np.interp(y[-1] / 2, y[i - 1 : i + 1], times[i - 1 : i + 1]) for i, y in zip(first, curves.T, strict=True)])
+    return np.array(
+        [
+            np.interp(y[-1] / 2, y[i - 1 : i + 1], times[i - 1 : i + 1])
+            for i, y in zip(first, curves.T, strict=True)
+        ]
+    )
 
 
 def routing(full: bool) -> Any:
@@ -106,10 +115,14 @@ def draw_routing(figure: Any, found: Any) -> None:
         axes[0].plot(loss.time, one, color="0.6", lw=0.6)
     axes[0].plot(loss.time, loss[0], color="k", label="network")
     a, b = modes(loss.time * RATE, FITTED)
-    axes[0].plot(loss.time, ((VALUES - a * a * b) ** 2).sum(-1), "--", color="#D55E00", label="modes")
+    axes[0].plot(
+        loss.time, ((VALUES - a * a * b) ** 2).sum(-1), "--", color="#D55E00", label="modes"
+    )
     axes[0].legend()
     axes[0].set(title="loss", xlabel="steps")
-    for ax, e, title, curves in zip(axes[1:3], ("B", "A_0"), ("shared $B$", "outer $A_0$"), (b, a), strict=True):
+    for ax, e, title, curves in zip(
+        axes[1:3], ("B", "A_0"), ("shared $B$", "outer $A_0$"), (b, a), strict=True
+    ):
         for k, colour in enumerate(COLOURS):
             ax.plot(loss.time, found["values"][e][:, k], color=colour, lw=1)
             ax.plot(loss.time, curves[:, k], "--", color=colour, lw=0.8)
@@ -127,7 +140,13 @@ def routing_numbers(found: Any) -> list[Row]:
     half = found["half"]
     rows = [
         *(
-            Row(f"half-time of B's value {k + 1}, steps, median of the draws", half[k], known, allowed, formula=said[k : k + 1])
+            Row(
+                f"half-time of B's value {k + 1}, steps, median of the draws",
+                half[k],
+                known,
+                allowed,
+                formula=said[k : k + 1],
+            )
             for k, (known, allowed) in enumerate(SEEN)
         ),
         Row("half-times of the modes from b₀ = .08", said, "72.4 150.7 312.9 312.9", 0.1),
@@ -135,13 +154,20 @@ def routing_numbers(found: Any) -> list[Row]:
         Row("loss at 500 steps", loss[3], "2e-4", 2e-4),
         Row("ends of B from b₀ = .2", b, "4.549 3.530 2.730 2.730", 1e-3),
         Row("ends of A from b₀ = .2", a[:3], "1.729 1.347 1.048", 1e-3),
-        Row("largest deviation of runs from the modes, B, A, C, decoupled start, η t = .05, .1", [found["off"][e] for e in ("B", "A_0", "C_0")], "0.00000000 0.00000000 0.00000000", 1e-8),
+        Row(
+            "largest deviation of runs from the modes, B, A, C, decoupled start, η t = .05, .1",
+            [found["off"][e] for e in ("B", "A_0", "C_0")],
+            "0.00000000 0.00000000 0.00000000",
+            1e-8,
+        ),
     ]
     known = dict(zip(GAINS, (".003", ".049", ".176", ".378", ".639"), strict=True))
     for gain, error in found["untrained"].items():
-        what = f"relative error of untrained pairs at gain {gain:g} (loss {found['left'][gain]:.1g})"
+        what = (
+            f"relative error of untrained pairs at gain {gain:g} (loss {found['left'][gain]:.1g})"
+        )
         rows.append(Row(what, error, known[gain], 0.2, relative=True))
     return rows
 
 
-FIGURES = {"routing": Figure(routing, draw_routing, routing_numbers, (7.4, 2.2))}
+FIGURES = {"routing": Figure(routing, draw_routing, routing_numbers, (7.4, 2.2), sampled=True)}

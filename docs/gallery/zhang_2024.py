@@ -16,13 +16,24 @@ SMALL = 1e-9
 LONG = np.concatenate([[0.0], np.geomspace(1.0, 400.0, 2500)])
 
 
-def learnt(ratio: Any, correlation: Any, small: Any, rows: Any, depth: int = 2, fusion: int = 2, balanced: bool = True, of_a: Any = 1.0) -> xr.Dataset:
+def learnt(
+    ratio: Any,
+    correlation: Any,
+    small: Any,
+    rows: Any,
+    depth: int = 2,
+    fusion: int = 2,
+    balanced: bool = True,
+    of_a: Any = 1.0,
+) -> xr.Dataset:
     """Weights of two modalities of standard deviations r : 1, over time; the target is a A + B.
 
     From the balanced start: u₀ in the layers of a modality, √2 u₀ in shared ones.
     """
     network = ok.linear.multimodal({"A": 1, "B": 1}, 1, depth=depth, fusion=fusion, width=1)
-    sizes = ok.linear.path_scales(network, small) if balanced else dict.fromkeys(network.edges, small)
+    sizes = (
+        ok.linear.path_scales(network, small) if balanced else dict.fromkeys(network.edges, small)
+    )
     weights = {
         name: xr.DataArray(sizes[name]).expand_dims([end, begin], axis=[-2, -1])
         for name, (begin, end) in network.edges.items()
@@ -38,7 +49,10 @@ def learnt(ratio: Any, correlation: Any, small: Any, rows: Any, depth: int = 2, 
             "B_path": matrix(of_a * both + 1.0, ("output", "B")),
         },
         xx={
-            "A_path": {"A_path": matrix(ratio**2, ("A", "A_other")), "B_path": matrix(both, ("A", "B"))},
+            "A_path": {
+                "A_path": matrix(ratio**2, ("A", "A_other")),
+                "B_path": matrix(both, ("A", "B")),
+            },
             "B_path": {"B_path": [[1.0]]},
         },
     )
@@ -104,8 +118,21 @@ def late_numbers(found: Any) -> list[Row]:
     times_even = found["preference"].times
     first = np.interp(0.0, np.log(times_even.values), times_even.part)
     return [
-        Row("t_B/t_A, r = 2, ρ = −.9, −.45, 0, .45, .9", taken, "17.017 4.789 4.000 4.736 16.594", 1e-3, relative=True, formula=ok.linear.unimodal_ratio(2.0, np.array(listed))),
-        Row("largest |w_A − 1 − ρ/r| midway, r = 3, 2, 1.5", abs(off - rho / r).max("correlation"), "0.0000 0.0000 0.0000", 1e-3, formula="ρ/r"),
+        Row(
+            "t_B/t_A, r = 2, ρ = −.9, −.45, 0, .45, .9",
+            taken,
+            "17.017 4.789 4.000 4.736 16.594",
+            1e-3,
+            relative=True,
+            formula=ok.linear.unimodal_ratio(2.0, np.array(listed)),
+        ),
+        Row(
+            "largest deviation of w_A − 1 midway from ρ/r, r = 3, 2, 1.5",
+            abs(off - rho / r).max("correlation"),
+            "0.0000 0.0000 0.0000",
+            1e-3,
+            formula="ρ/r",
+        ),
         Row("w_A/w_B above which A comes first, r = 2, ρ = 0", first, "0.25", 0.01, formula="1/r²"),
     ]
 

@@ -45,11 +45,11 @@ class DataPhase(Exact):
         losses = np.array([self.layers.loss(y, batch) for batch in self.watched])
         return float((losses / self.levels).max()) - 1.0
 
-    def descend(self, y: Floats, parts: int) -> Floats:
-        """The state after a step of gradient descent, at that part of the learning rate."""
+    def descend(self, t: float, y: Floats, parts: int) -> Floats:
+        """The state after a step of gradient descent, at that part of the rate at a time."""
         # A descent that diverges overflows before it is seen to.
         with np.errstate(over="ignore", invalid="ignore"):
-            return y - self._eta(self.begin) / parts * self.layers.gradient(y, self.learnt)
+            return y - self._eta(t) / parts * self.layers.gradient(y, self.learnt)
 
 
 def batch_of(problem: DataProblem, task: str) -> Batch:
