@@ -18,6 +18,7 @@ _HOME = {
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
+    "Convergence": "base.status",
     "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
@@ -37,24 +38,31 @@ _HOME = {
     "compare": "verbs.compare",
     "data": "",
     "descend": "verbs.descend",
+    "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fixed_point": "verbs.fixed_point",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
     "load_scenario": "verbs.scenario",
     "measures": "",
     "open": "store.netcdf",
+    "plateaus": "verbs.plateaus",
     "plot": "",
     "polar": "systems.committee.start",
     "realise": "systems.committee.weights",
     "save": "store.netcdf",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
+    "summary": "verbs.show",
     "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
     "testing": "",
 }
+
+_MAKE_DATASETS = ("descend", "open", "simulate", "solve")
+"""Once one of these is used, xarray's datasets have the accessor ``odekit``."""
 
 __all__ = [*_HOME, "__version__"]
 
@@ -64,6 +72,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'odekit' has no attribute {name!r}")
     module = importlib.import_module(f"odekit.{_HOME[name] or name}")
     value = getattr(module, name) if _HOME[name] else module
+    if name in _MAKE_DATASETS:
+        importlib.import_module("odekit.accessor")
     globals()[name] = value
     return value
 
@@ -88,6 +98,7 @@ if TYPE_CHECKING:
     from odekit.base.errors import ScenarioError as ScenarioError
     from odekit.base.errors import StoreError as StoreError
     from odekit.base.errors import SweepError as SweepError
+    from odekit.base.status import Convergence as Convergence
     from odekit.base.status import Outcome as Outcome
     from odekit.base.status import Status as Status
     from odekit.problem.phase import Consolidation as Consolidation
@@ -111,6 +122,10 @@ if TYPE_CHECKING:
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
+    from odekit.verbs.equations import equations as equations
+    from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
+    from odekit.verbs.show import summary as summary
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

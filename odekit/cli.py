@@ -1,4 +1,4 @@
-"""The command line: run, simulate, show, plot and validate.
+"""The command line: run, simulate, fixed-point, show, plot and validate.
 
 Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
 """
@@ -215,6 +215,37 @@ def simulate(
     return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
 
 
+@cli.command("fixed-point")
+@click.argument("source", metavar="SCENARIO.toml|FILE.nc", type=STORED)
+@click.option("--time", type=click.FloatRange(min=0), help="Begin at the row nearest to it.")
+@click.option("--phase", type=click.IntRange(min=0), help="Whose equations: that of the row.")
+@click.option("--plateaus", is_flag=True, help="Those that the run passes, with their escapes.")
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, help="Result to write.")
+@OVERWRITE
+def fixed_point(
+    source: Path,
+    time: float | None,
+    phase: int | None,
+    plateaus: bool,
+    output: Path | None,
+    overwrite: bool,
+) -> int:
+    """Find the fixed point near a row of a run, or near the state of a scenario.
+
+    A result's own rows are taken, the last one without --time; a scenario is solved up to --time,
+    and without it the search begins at the scenario's state.
+    """
+    if plateaus and time is not None:
+        raise click.UsageError("--plateaus looks at the whole run: leave out --time")
+    if output is not None and output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, None, overwrite)
+    given = {k: v for k, v in (("time", time), ("phase", phase)) if v is not None}
+    with _own_words():
+        ds = _plateaus(source, given) if plateaus else _fixed_point(source, given)
+    return _report_points(ds, output, overwrite)
+
+
 @cli.command()
 @click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
 @click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
@@ -315,14 +346,19 @@ def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -
         raise click.UsageError("the result and its picture need different files")
 
 
-def _load(path: Path) -> Scenario:
-    """Read a scenario, or the problem that a result file holds."""
+def _is_stored(path: Path) -> bool:
+    """Whether a path is a result, and not a scenario."""
     from odekit.store.files import as_path
 
-    stored = as_path(path).is_dir()
-    if not stored:
-        with path.open("rb") as file:
-            stored = file.read(4).startswith(SIGNATURES)
+    if as_path(path).is_dir():
+        return True
+    with path.open("rb") as file:
+        return file.read(4).startswith(SIGNATURES)
+
+
+def _load(path: Path) -> Scenario:
+    """Read a scenario, or the problem that a result file holds."""
+    stored = _is_stored(path)
     if path.suffix == ".nc" and not stored:
         from odekit.base.errors import StoreError
 
@@ -334,6 +370,51 @@ def _load(path: Path) -> Scenario:
     from odekit.verbs.scenario import load_scenario
 
     return load_scenario(path)
+
+
+def _fixed_point(source: Path, given: dict[str, Any]) -> xr.Dataset:
+    """From the rows of a result, or from a scenario with its own options."""
+    from odekit import fixed_point as find
+
+    if _is_stored(source):
+        from odekit.store.netcdf import open as open_result
+
+        return find(open_result(source).load(), **given)
+    todo = _load(source)
+    return find(todo.problem, **{**todo.fixed_point, **given}).assign_attrs(_words(todo))
+
+
+def _plateaus(source: Path, given: dict[str, Any]) -> xr.Dataset:
+    """Of a result, or of a scenario that is solved first."""
+    from odekit import plateaus, solve
+
+    if _is_stored(source):
+        from odekit.store.netcdf import open as open_result
+
+        return plateaus(open_result(source).load(), **given)
+    todo = _load(source)
+    return plateaus(solve(todo.problem, **todo.solver), **given).assign_attrs(_words(todo))
+
+
+def _report_points(ds: xr.Dataset, output: Path | None, overwrite: bool) -> int:
+    """Save fixed points, say what they are, and on stderr that some were not found."""
+    from odekit.base.status import Convergence
+    from odekit.store.kept import save_or_keep
+    from odekit.verbs.show import summary
+
+    if output is not None:
+        save_or_keep(ds, output, overwrite)
+    missing = int((ds.status != Convergence.CONVERGED).sum())
+    if "plateau" in ds.dims:
+        missing = int(((ds.status != Convergence.CONVERGED) & ds.start.notnull()).sum())
+    if ds.sizes.get("plateau") == 0:
+        _say("the run has no plateau")
+    if missing:
+        _say(f"{missing} of {ds.status.size} searches found no fixed point")
+    click.echo(summary(ds))
+    if output is not None:
+        click.echo(f"{'Result':<11}{output}")
+    return FAILED if missing else DONE
 
 
 def _solve(

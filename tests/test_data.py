@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_linear_units_are_a_linear_network():
     found = ok.descend(own)
     for name in ("W1", "W2", "W3", "generalization_error"):
         np.testing.assert_allclose(found[name], known[name], atol=1e-13)
+
+
+def test_descent_of_linear_networks_is_swept_too():
+    network = ok.linear.deep([3, 4, 2])
+    weights = ok.linear.normal(network, 0.5, seed=3, draws=2)
+    tasks = ok.linear.Correlations.from_samples(network, {"input": X}, {"output": Y})
+    lengths = xr.DataArray([5, 9], dims="length")
+    phase = ok.Phase("main", duration=lengths, learning_rate=0.1)
+    run = ok.descend(ok.LinearProblem(network, weights, tasks, phase))
+    assert run.n_steps.values.tolist() == [[5, 9], [5, 9]]
+    W = {name: value.values[1] for name, value in weights.items()}
+    one = ok.descend(ok.LinearProblem(network, W, tasks, ok.Phase("main", 5, 0.1)))
+    short = run.isel(draw=1, length=0)
+    np.testing.assert_array_equal(short.W1[:6], one.W1)
+    assert short.W1[6:].isnull().all()
+    assert all(f.holds for f in validate(run))
 
 
 @pytest.mark.parametrize("activation", ["erf", "tanh", "linear"])
@@ -378,3 +395,13 @@ def test_contexts_are_checked(haste):
     run = ok.descend(ok.LinearProblem(net, {"W1": [[0.0]]}, one, phase))
     with pytest.raises(ProblemError, match="must be of a DataProblem"):
         share(run, [0])
+
+
+def test_the_page_runs_as_it_stands():
+    page = Path(__file__).parents[1] / "docs" / "finite-data.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    exec("\n".join(blocks).replace("9000", "20").replace("9001, 10", "21, 10"), names)
+    assert names["loss"].sel(task="main", time=0.0).values.round(6).tolist() == [96.0] * 4
+    assert names["share"].sizes == {"draw": 4, "subset": 8}

@@ -271,6 +271,13 @@ def label(argument: str, value: object) -> str:
     return value
 
 
+def text(argument: str, value: object) -> str:
+    """A line for people."""
+    if not isinstance(value, str):
+        raise ProblemError(argument, "must be text", repr(value)[:80], "")
+    return value
+
+
 def mapping(argument: str, value: Any) -> Mapping[str, Any]:
     """A mapping from names that holds something."""
     if not isinstance(value, Mapping) or not value:

@@ -16,7 +16,7 @@ from matplotlib.ticker import NullFormatter
 
 from odekit.base.errors import ProblemError
 from odekit.drawing.figure import LINES, FigureTable, is_numeric, text
-from odekit.drawing.style import UNITS, WIDTH, colormap, literal, scale_of
+from odekit.drawing.style import UNITS, WIDTH, Page, colormap, literal, scale_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -98,7 +98,7 @@ def _page(
 ) -> tuple[Figure, list[list[Axes]]]:
     width = min(WIDTH + COLUMN * (columns - 1), WIDEST)
     height = HEIGHT if figure.y is None else MAP_HEIGHT
-    page = Figure(figsize=(width, height * rows + 0.7), layout="constrained")
+    page = Page(figsize=(width, height * rows + 0.7), layout="constrained")
     FigureCanvasAgg(page)
     axes = page.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     title = literal(ds.attrs.get("title", ""))

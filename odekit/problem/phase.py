@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from odekit.base.checks import (
     positive,
 )
 from odekit.base.errors import ProblemError
+from odekit.base.html import as_table
+from odekit.base.text import brief
 from odekit.problem.schedule import Schedule
 
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
@@ -75,7 +77,7 @@ BY_EDGE = ("learning_rate", "weight_decay")
 """Fields of a phase that linear networks take by edge, too."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Phase:
     """A stretch of training on one task or on a mixture of tasks.
 
@@ -159,6 +161,18 @@ class Phase:
                 for k, v in mapping("copy_heads", self.copy_heads).items()
             }
             put("copy_heads", copies or None)
+
+    def _said(self) -> list[tuple[str, str]]:
+        """Names and values of what is not at its default."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        usual = {f.name: f.default for f in fields(self)}
+        return [(n, brief(v)) for n, v in given.items() if not _equal(v, usual[n])]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={v}' for n, v in self._said())})"
+
+    def _repr_html_(self) -> str:
+        return as_table(type(self).__name__, self._said())
 
     def _rate(self, argument: str, value: Any) -> Any:
         return _rate(argument, value, self.duration)
@@ -306,3 +320,8 @@ def check_phases(
                 known = ", ".join(map(repr, tasks))
                 rule = f"must name a task of the problem ({known})"
                 raise ProblemError(f"{where}.tasks", rule, repr(name))
+
+
+def _equal(value: Any, usual: Any) -> bool:
+    """Whether a field is at its default; a labelled array never is."""
+    return value is usual or (not is_labelled(value) and bool(np.all(value == usual)))

@@ -26,7 +26,8 @@ Variables = dict[str, tuple[tuple[str, ...], Any]]
 
 def problem_to_dict(problem: AnyProblem, apart: Apart | None = None) -> dict[str, Any]:
     """Plain data with every number at full precision; large arrays may be kept apart."""
-    return {"kind": problem.kind, **problem.system.write(problem, apart)}
+    title = {"title": problem.title} if problem.title else {}
+    return {"kind": problem.kind, **title, **problem.system.write(problem, apart)}
 
 
 class Apart:
@@ -68,7 +69,8 @@ def problem_from_dict(data: Mapping[str, Any], own: Any = None) -> AnyProblem:
     """Rebuild, and check, a problem from plain data; `own` are the user's own functions."""
     system = system_of(data.get("kind", FIRST))
     try:
-        return system.read(data, own)
+        problem = system.read(data, own)
+        return problem.replace(title=data["title"]) if data.get("title") else problem
     except OdekitError:
         raise
     # What is raised where plain data are not what they stand for differs by where that is.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.checks import is_labelled
+from odekit.problem.phase import PENALTIES, Phase, each
 from odekit.problem.schedule import Schedule
 
 MAX_UNITS = 6
@@ -57,3 +58,27 @@ def _by_name(values: Mapping[str, Any]) -> str:
 def extent(values: Any) -> str:
     """Smallest and largest value."""
     return f"{np.nanmin(values):.4g} to {np.nanmax(values):.4g}"
+
+
+def phase_words(phase: Phase) -> str:
+    """A phase in a line, without what it does not use."""
+    tasks = phase.mixture
+    names = [n if len(tasks) == 1 else f"{say(p)} {n}" for n, p in tasks.items()]
+    words = [" + ".join(names), f"for {say(phase.duration)}", f"eta {say(phase.learning_rate)}"]
+    if isinstance(phase.readout_learning_rate, Schedule) or np.any(phase.readout_learning_rate):
+        words.append(f"readout eta {say(phase.readout_learning_rate)}")
+    words += ["gradient flow"] if phase.gradient_flow else []
+    words += [f"batch {phase.batch_size}"] if phase.batch_size != 1 else []
+    for name in PENALTIES:
+        value = getattr(phase, name)
+        there = any(map(np.any, each(value)))
+        words += [f"{name.replace('_', ' ')} {say(value)}"] if there else []
+    limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]
+    words += [f"until {', '.join(limits)}"] if limits else []
+    if phase.frozen is not None and any(phase.frozen):
+        words.append(f"frozen units {', '.join(str(k) for k, f in enumerate(phase.frozen) if f)}")
+    if phase.consolidation is not None:
+        c = phase.consolidation
+        words.append(f"{c.kind} consolidation of strength {say(c.strength)}")
+    words += [f"head {b} copied from {a}" for b, a in (phase.copy_heads or {}).items()]
+    return ", ".join(words)

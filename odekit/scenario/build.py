@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from odekit.base.checks import count, nonnegative
 from odekit.base.errors import ProblemError
 from odekit.integrate import options
 from odekit.problem.phase import Consolidation, Phase
@@ -53,6 +54,20 @@ class Builder(ABC):
         if times is not None:
             with self.collect((*where, "t_eval")):
                 given["t_eval"] = self._output_times(table, times)
+        return given
+
+    def fixed_point(self, table: Any) -> dict[str, Any]:
+        """Keyword arguments of `odekit.fixed_point`."""
+        given = {k: v for k, v in vars(table.fixed_point).items() if v is not None}
+        last = len(table.phases) - 1
+        checks: dict[str, Callable[[Any], Any]] = {
+            "time": lambda x: nonnegative("", x),
+            "phase": lambda x: count("", x, most=max(last, 0), least=0),
+            "max_steps": lambda x: count("", x, most=10**6),
+        }
+        for name, x in given.items():
+            with self.collect(("fixed_point", name)):
+                checks[name](x)
         return given
 
     def _output_times(self, table: Any, given: Any) -> Any:

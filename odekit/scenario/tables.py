@@ -76,6 +76,7 @@ class ScheduleTable(Table):
     times: list[float]
     values: list[float]
     interpolation: str = "linear"
+    kinks: list[float] = []
 
 
 Number = Annotated[
@@ -146,6 +147,14 @@ class Solver(Table):
     first_step: float | None = None
 
 
+class FixedPointTable(Table):
+    """Options of `odekit.fixed_point`."""
+
+    time: float | None = None
+    phase: int | None = None
+    max_steps: int | None = None
+
+
 TABLES: dict[str, type[Table]] = {
     "<over>": Axis,
     "<times>": ScheduleTable,
@@ -184,4 +193,4 @@ class Shape:
         """Length of the keys that are repaired alone."""
         if section in self.items:
             return 3 if isinstance(self.items[section], dict) else 2
-        return 2 if section == "solver" else 1
+        return 2 if section in ("solver", "fixed_point") else 1

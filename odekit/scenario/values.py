@@ -176,4 +176,9 @@ def matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
 
 @value.register(schema.ScheduleTable)
 def _schedule(table: schema.ScheduleTable, _axes: Axes) -> Schedule:
-    return Schedule(np.asarray(table.times), np.asarray(table.values), table.interpolation)
+    return Schedule(
+        np.asarray(table.times),
+        np.asarray(table.values),
+        table.interpolation,
+        np.asarray(table.kinks),
+    )

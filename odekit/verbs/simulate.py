@@ -21,6 +21,7 @@ from odekit.dataset.common import REPLICA
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
 from odekit.dataset.simulated import SIMULATION
+from odekit.integrate.compiling import announced
 from odekit.integrate.options import output_times
 from odekit.problem.axes import Axis, at, points
 from odekit.problem.base import AnyProblem
@@ -235,7 +236,8 @@ def _train(
     In so many threads, or on a GPU in one, while this one waits for signals.
     """
     bar = Bar(progress, **PERCENT)
-    with Interrupts() as interrupts, ThreadPoolExecutor(1 if group else workers) as pool:
+    workers = 1 if group else workers
+    with Interrupts() as interrupts, announced(), ThreadPoolExecutor(workers) as pool:
         stop = Stop(interrupts, seconds)
 
         def job(i: int) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
     from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit_kernels.committee.one import Committee
 
 
 class CommitteePhase(Exact):
@@ -59,6 +60,12 @@ class CommitteePhase(Exact):
         """The same phase with other fixed vectors and readouts of theirs."""
         other = copy.copy(self)
         other.committee = self.committee._replace(T=T, u=u)
+        return other
+
+    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.committee, other.rates = committee, rates
         return other
 
     def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
@@ -108,6 +115,12 @@ class QuadraturePhase(CommitteePhase):
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian by central differences, shape (n, n)."""
         return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
+
+    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.committee, other.rates = committee, rates
+        return other
 
     def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""

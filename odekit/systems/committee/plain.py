@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from odekit.base.errors import ProblemError
 from odekit.problem.plain import Apart, fields_of, phase_from, phase_plain, plain, rich, rich_fields
+from odekit.scenario.write import used
 from odekit.systems.committee.activations import Activation
 from odekit.systems.committee.problem import Problem, Task
 from odekit.systems.committee.state import OrderParameters
@@ -23,6 +25,23 @@ def write(problem: Problem, apart: Apart | None) -> dict[str, Any]:
             phase_plain(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)
         ],
     }
+
+
+def written(problem: Problem) -> dict[str, Any]:
+    """The sections of a scenario.
+
+    Raises
+    ------
+    ProblemError
+        If the activation is the user's own.
+    """
+    own = problem.activation
+    if isinstance(own, Activation) and not own.is_shipped:
+        rule = "must be one that scenarios name"
+        raise ProblemError("activation", rule, repr(own.name), "Functions of one's own are code.")
+    parts = write(problem, None)
+    parts["phases"] = [used(phase) for phase in parts["phases"]]
+    return {"title": problem.title or None, **parts}
 
 
 def read(data: Mapping[str, Any], own: Activation | None) -> Problem:

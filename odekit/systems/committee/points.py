@@ -8,7 +8,7 @@ run is a sweep of one point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.integrate.packing import rates_of
-from odekit.problem.points import Points, rows_of, side_by_side
+from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.equations import CommitteePhase, QuadraturePhase
@@ -118,7 +118,7 @@ class CommitteePoints(Points):
         Q = np.empty((*lead, K, K))
         Q[..., self.upper[0], self.upper[1]] = y[..., :triangle]
         Q[..., self.upper[1], self.upper[0]] = y[..., :triangle]
-        R, v = y[..., triangle:end].reshape(*lead, K, -1), y[..., end:]
+        R, v = y[..., triangle:end].reshape(*lead, K, (end - triangle) // K), y[..., end:]
         return Q, R, v.reshape(*lead, len(self.heads), K)
 
     def shown(self, frame: Frame) -> Any:
@@ -262,6 +262,14 @@ class CommitteePoints(Points):
         """The equations of a phase of the first point, as functions of time and state."""
         kind = CommitteePhase if self.moments is None else QuadraturePhase
         return kind(self, self.problem.phases[index], frame, begin)
+
+    def each(self, index: int, frame: Frame, begin: float) -> Iterator[CommitteePhase]:
+        """The equations of a phase at every point."""
+        phase, first = self.problem.phases[index], self.equations(index, frame, begin)
+        plan = self.plan(phase, frame)
+        wiring, rows = self.wiring(phase, frame, plan), self.constants(phase, frame, plan)
+        for i, rates in enumerate(self.each_rate(phase.rates)):
+            yield first.at_point(decode(plan, wiring, one_of(rows, i)), rates)
 
     def corner_limits(self, plan: CommitteePlan, moves: bool, atol: float) -> tuple[float, float]:
         """Squared norm of units below which they may be about to vanish, and its tolerance."""

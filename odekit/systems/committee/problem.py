@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from odekit.base.checks import array, label, mapping, nonnegative
+from odekit.base.checks import array, label, mapping, nonnegative, text
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Phase
@@ -54,7 +54,7 @@ class Task:
             object.__setattr__(self, "head", label("head", self.head))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem(AnyProblem):
     """Everything that decides a run: initial state, heads, tasks and the phases of training.
 
@@ -72,6 +72,8 @@ class Problem(AnyProblem):
         have compiled closed forms (but for ReLU's η² term); ``"tanh"``, ``"gelu"``,
         ``"softplus"``, ``"quadratic"`` or ``"leaky_relu"``, whose moments are found by quadrature;
         or one's own functions, as an `odekit.Activation`.
+    title : str
+        A line for people, over its results and pictures.
 
     Raises
     ------
@@ -100,6 +102,7 @@ class Problem(AnyProblem):
     tasks: Mapping[str, Task]
     phases: Sequence[Phase]
     activation: str | Activation = "erf"
+    title: str = ""
 
     def __post_init__(self) -> None:
         from odekit.systems.committee.crosscheck import check_problem
@@ -119,6 +122,7 @@ class Problem(AnyProblem):
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         object.__setattr__(self, "phases", phases)
         check_activation(self.activation)
+        text("title", self.title)
         check_problem(self)
 
     def head_of(self, task: str) -> str:

@@ -12,6 +12,7 @@ from odekit.scenario.tables import (
     PHASE,
     TABLES,
     Axis,
+    FixedPointTable,
     Number,
     PhaseTable,
     Shape,
@@ -201,6 +202,7 @@ class ScenarioTable(Table):
     tasks: dict[str, TaskTable]
     phases: list[PhaseTable]
     solver: Solver = Solver()
+    fixed_point: FixedPointTable = FixedPointTable()
     figure: FigureTable | None = None
 
 

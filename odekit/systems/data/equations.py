@@ -46,7 +46,7 @@ class DataPhase(Exact):
         return float((losses / self.levels).max()) - 1.0
 
     def descend(self, t: float, y: Floats, parts: int) -> Floats:
-        """The state after a step of gradient descent, at that part of the rate at a time."""
+        """The state after a step of gradient descent, at that part of the learning rate."""
         # A descent that diverges overflows before it is seen to.
         with np.errstate(over="ignore", invalid="ignore"):
             return y - self._eta(t) / parts * self.layers.gradient(y, self.learnt)

@@ -22,7 +22,7 @@ def norms(ax: Axes, ds: xr.Dataset) -> None:
     names = [str(name) for name in ds.layer.values]
     colours = style.unit_colours(len(names))
     for i, colour in enumerate(colours):
-        ax.plot(ds.time, ds.layer_norm[:, i], color=colour, **style.line(len(names)))
+        ax.plot(ds.time, ds.layer_norm[:, i], color=colour, **style.line(len(names), i, len(names)))
     ax.set_ylabel("$|W_l|$")
     keys = [(style.literal(n), c, "-") for n, c in zip(names, colours, strict=True)]
     style.above(ax, keys if len(keys) <= style.KEYS_IN_ROW else [])

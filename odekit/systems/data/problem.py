@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from odekit.base.checks import array, as_floats, choice, label
+from odekit.base.checks import array, as_floats, choice, label, text
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
@@ -54,7 +54,7 @@ class Samples:
         return len(self.inputs)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataProblem(AnyProblem):
     """Full-batch gradient descent of a network of nonlinear units on a data set.
 
@@ -77,6 +77,8 @@ class DataProblem(AnyProblem):
     keep : sequence of {"weights", "answers"}, optional
         What every row holds besides errors and norms of layers. By default each of them that is at
         most 4096 numbers a row; the weights of the last row are always there.
+    title : str
+        A line for people, over its results and pictures.
 
     Raises
     ------
@@ -103,11 +105,13 @@ class DataProblem(AnyProblem):
     phases: Any
     activation: str = "relu"
     keep: Any = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
+        text("title", self.title)
         choice("activation", self.activation, list(UNITS))
         put("weights", _checked_weights(self.weights))
         put("tasks", self._checked_tasks())

@@ -6,15 +6,16 @@ of a sweep come first, and a single run is a sweep of one point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.integrate.packing import NO_RATES, many_rates, rates_of
-from odekit.problem.axes import Axis, axes
-from odekit.problem.points import Points, rows_of, side_by_side
+from odekit.problem.axes import Axis, at, axes
+from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.linear.equations import LinearPhase
 from odekit.systems.linear.rates import Rates
 from odekit.systems.linear.readings import Readings
@@ -29,8 +30,28 @@ if TYPE_CHECKING:
     from odekit.systems.linear.problem import LinearProblem
 
 NOTHING = np.zeros((1, 0))
-COST = 0.12
-"""Moments I4 that take as long as each of n x n products in a right-hand side of n weights."""
+PRODUCTS, NUMBERS = 0.02, 0.1
+"""Moments I4 of a committee that take as long as a multiplication, and as the other work on each
+weight: some 0.1 and 0.5 ns of eight trajectories at once."""
+SMALL, LARGEST = 64, 500
+"""Weights up to which an implicit step takes about as long as for committees, and up to which there
+are any: a change to them inverts an n x n matrix for every trajectory."""
+
+
+def multiplications(paths: Any) -> int:
+    """Multiplications of a right-hand side: along every path, and of its residual."""
+    rows, cols = paths.rows[paths.edge], paths.cols[paths.edge]
+    inputs = np.repeat(paths.inputs, np.diff(paths.first))
+    outputs = paths.rows[paths.edge[paths.first[1:] - 1]]
+    pairs = np.where(paths.xx >= 0, np.multiply.outer(paths.inputs, paths.inputs), 0).sum(axis=0)
+    inner = paths.below >= 0  # all edges of a path but the first
+    return int(3 * (rows * cols * inputs)[inner].sum() + (outputs * pairs).sum())
+
+
+def cost_of(paths: Any) -> int:
+    """Moments I4 of a committee that take about as long as a right-hand side."""
+    weights = int((paths.rows * paths.cols).sum())
+    return int(PRODUCTS * multiplications(paths) + NUMBERS * weights) + 1
 
 
 def paths_of(network: Network) -> Any:
@@ -85,10 +106,21 @@ class LinearPoints(Points):
         some = len(phase.thresholds)
         return gated.make_plan(self.paths, some, stages, by_edge=Rates(self.problem, phase).by_edge)
 
-    @staticmethod
-    def cost(plan: Any) -> int:
+    def cost(self, plan: Any) -> int:
         """Moments I4 of a committee that take about as long as a right-hand side."""
-        return int(COST * plan.n**2) + 1
+        del plan
+        return cost_of(self.paths)
+
+    def patience(self, plan: Any) -> float:
+        """How much more an implicit step must save than one of a small system."""
+        n = plan.n
+        if n <= SMALL:
+            return 1.0
+        if n > LARGEST:
+            return math.inf
+        products = multiplications(self.paths)
+        implicit, explicit = 2 * n**3 + 24 * n * products, 6 * products + 50 * n
+        return max(1.0, 0.25 * float(implicit / explicit))
 
     def work(self, plan: Any) -> Any:
         """Scratch memory of one trajectory."""
@@ -128,6 +160,16 @@ class LinearPoints(Points):
         """The equations of a phase of the first point, as functions of time and state."""
         del frame
         return LinearPhase(self, self.problem.phases[index], begin)
+
+    def each(self, index: int, frame: None, begin: float) -> Iterator[LinearPhase]:
+        """The equations of a phase at every point."""
+        phase = self.problem.phases[index]
+        single = at(self.problem, dict.fromkeys(self.dims, 0))
+        first = LinearPoints(single, {}).equations(index, frame, begin)
+        table, own = self.readings.trained(phase), Rates(self.problem, phase)
+        rates, decays = self.stack(own.first, 0), self.stack(own.decays, 0)
+        for i, (common,) in enumerate(self.each_rate([own.common])):
+            yield first.at_point(one_of(table, i), common, one_of(rates, i), one_of(decays, i))
 
     def errors(
         self, rows: Floats, tasks: Any = None, frame: None = None, points: Any = None

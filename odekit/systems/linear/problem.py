@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from odekit.base.checks import array
+from odekit.base.checks import array, text
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
@@ -22,7 +22,7 @@ NO_TERM = "the gradient flow of a linear network has no such term"
 COMMON = frozenset(["time", "task", "path", "mode", "phase_index"])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearProblem(AnyProblem):
     """Gradient flow of a gated deep linear network on the squared error (theory: Saxe et al. 2022).
 
@@ -39,6 +39,8 @@ class LinearProblem(AnyProblem):
         of small ones. Rates and decays are one for all edges or by edge,
         dW_e/dt = η_e (−∂L/∂W_e − κ_e W_e). Rates by edge must name every edge, and a rate of 0
         freezes one; decays are 0 for edges left out.
+    title : str
+        A line for people, over its results and pictures.
 
     Labelled arrays among the numbers are swept over, as in `odekit.Problem`: weights over the dims
     (to, from), named as the nodes, with dims of the sweep before them.
@@ -69,8 +71,10 @@ class LinearProblem(AnyProblem):
     weights: Mapping[str, Any]
     tasks: Any
     phases: Any
+    title: str = ""
 
     def __post_init__(self) -> None:
+        text("title", self.title)
         if not isinstance(self.network, Network):
             raise ProblemError("network", "must be a Network", repr(self.network)[:80], "")
         given = {"main": self.tasks} if isinstance(self.tasks, Correlations) else self.tasks

@@ -14,6 +14,7 @@ from odekit.scenario.tables import (
     FORMS,
     TABLES,
     Axis,
+    FixedPointTable,
     Number,
     PhaseTable,
     Rate,
@@ -233,6 +234,7 @@ class LinearTable(Table):
     tasks: dict[str, CorrelationsTable]
     phases: list[LinearPhaseTable]
     solver: Solver = Solver()
+    fixed_point: FixedPointTable = FixedPointTable()
     figure: FigureTable | None = None
 
 

@@ -1,0 +1,105 @@
+"""The equations of a phase of a committee for users: of flat states and of labelled blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.dynamics.field import VectorField
+from odekit.problem.system import Block
+
+if TYPE_CHECKING:
+    from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit.systems.committee.problem import Problem
+
+
+class Blocks(NamedTuple):
+    """A point at which a right-hand side is tested.
+
+    Attributes
+    ----------
+    Q : ndarray, shape (K, K)
+        Overlaps of the student's units.
+    R : ndarray, shape (K, P)
+        Overlaps of the student's units with the fixed vectors.
+    T : ndarray, shape (P, P)
+        Overlaps of the fixed vectors.
+    v : ndarray, shape (K,) or (heads, K)
+        Readouts.
+    u : ndarray, shape (P,) or (tasks, P), optional
+        Readouts of the teachers. Where it is given the right-hand side takes it as its last
+        argument; laws that reorder or turn the fixed vectors need it.
+    """
+
+    Q: Any
+    R: Any
+    T: Any
+    v: Any
+    u: Any = None
+
+    @property
+    def joint(self) -> Floats:
+        """The joint covariance [[Q, R], [Rᵀ, T]], shape (K + P, K + P)."""
+        return np.block([[self.Q, self.R], [np.transpose(self.R), self.T]])
+
+    @classmethod
+    def of(cls, covariance: Any, student: int, v: Any, u: Any = None) -> Blocks:
+        """Blocks of a joint covariance whose first `student` fields are the student's."""
+        C, K = np.asarray(covariance, dtype=float), student
+        return cls(C[:K, :K], C[:K, K:], C[K:, K:], np.asarray(v, dtype=float), u)
+
+
+def layout(points: CommitteePoints, frame: Frame) -> dict[str, Block]:
+    """Where Q, R and the readouts stand in a flat state; copies of units have overlaps too."""
+    P, heads = frame.T.shape[1], len(points.heads)
+    n = len(points.upper[0]) + points.K * (P + heads)
+    Q, R, v = (block.astype(np.int64) for block in points.unpack(np.arange(n, dtype=float)))
+    found = {
+        "Q": Block(("student", "student_other"), Q),
+        "R": Block(("student", "teacher"), R[:, : points.P]),
+    }
+    if points.P < P:
+        found["R_copies"] = Block(("student", "copy"), R[:, points.P :])
+    return {**found, "readout": Block(("head", "student"), v)}
+
+
+class CommitteeField(VectorField):
+    """The equations of one phase of a committee.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        The point at which the phase would begin if nothing had moved before. Copies that
+        consolidations made count as fixed vectors after the original ones.
+    """
+
+    def __init__(self, problem: Problem, phase: int = 0) -> None:
+        super().__init__(problem, phase)
+        Q, R, v = self.points.unpack(self.start)
+        self.blocks = Blocks(Q, R, np.array(self.frame.T[0]), v, np.array(self._committee.u))
+
+    @property
+    def _committee(self) -> Any:
+        return self.equations.committee
+
+    def __call__(self, t: float, /, *blocks: Any) -> tuple[Floats, Floats, Floats]:
+        """DQ, dR, dv in the shapes of the blocks Q, R, T, v and, if given, u."""
+        system, y = self._at(blocks)
+        dQ, dR, dv = self.points.unpack(system.rhs(t, y))
+        return dQ, dR, dv.reshape(np.shape(blocks[3]))
+
+    def error(self, *blocks: Any) -> float:
+        """Generalization error of the phase's mixture, Σ_τ p_τ ε_τ, of blocks Q, R, T, v, u."""
+        system, y = self._at(blocks)
+        c = system.committee
+        return float(c.p @ system.errors(y, c.u, c.head))
+
+    def _at(self, blocks: tuple[Any, ...]) -> tuple[Any, Floats]:
+        """The equations with the given T and u, and the flat state."""
+        Q, R, T, v = (np.ascontiguousarray(b, dtype=float) for b in blocks[:4])
+        u = self.blocks.u if len(blocks) < 5 or blocks[4] is None else blocks[4]
+        rows = np.ascontiguousarray(np.atleast_2d(np.asarray(u, dtype=float)))
+        system = self.equations.with_teachers(T, rows)
+        return system, self.points.pack(Q[None], R[None], np.atleast_2d(v)[None])[0]
