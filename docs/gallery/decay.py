@@ -97,13 +97,13 @@ def draw_rank(figure: Any, found: Any) -> None:
             "o",
             ms=3,
             color=colour,
-            label=f"from weights of {start:g}",
+            label=f"from {start:g}",
         )
     fine = np.linspace(0, 0.6, 400)
     right.plot(fine, ok.linear.decayed_strength(1.0, [fine] * 3), color="k", lw=0.8, ls="--")
     right.axvline(ok.linear.decay_onset(1.0, 3), color="0.6", lw=0.8)
     right.set(xlabel=r"decay $\kappa$", ylabel="strength at the end", title="three layers, $s=1$")
-    right.legend(loc="center left")
+    right.legend(title="weights at first", title_fontsize=7, loc="center left")
 
 
 def rank_numbers(found: Any) -> list[Row]:

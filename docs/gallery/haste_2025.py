@@ -169,8 +169,9 @@ def draw_race(figure: Any, found: Any) -> None:
         right.plot(LEVELS, ratio, "o-", ms=2, color=colour, label=f"σ = {sigma:g}")
     right.axhline(1, color="0.6", lw=0.8)
     right.set(xscale="log", xlabel="loss", title="time of ReLU over that of gated")
+    right.set_ylim(0.8, 2.2)
     right.invert_xaxis()
-    right.legend(fontsize=6)
+    right.legend(fontsize=6, ncols=2, loc="upper left")
 
 
 def race_numbers(found: Any) -> list[Row]:
@@ -217,8 +218,8 @@ def race_numbers(found: Any) -> list[Row]:
             one = answers[contexts]
             word = f"ReLU, {contexts} contexts, units that answer in"
             rows += [
-                Row(f"{word} all", one[contexts], common, 0.04),
-                Row(f"{word} all but one", one[contexts - 1], others, 0.05),
+                Row(f"{word} all", one[contexts], common, 0.06),
+                Row(f"{word} all but one", one[contexts - 1], others, 0.06),
             ]
     if "rivals" in found:
         common, modular = (passed(one) for one in found["rivals"].values())
