@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,10 @@ class Phase:
         Name of the task, or the probability with which a sample comes from each task.
     duration : float
         Length in units of steps/N, > 0; with `until`, the longest the phase may last.
-    learning_rate : float, callable or Schedule
+    learning_rate : float, callable or Schedule, or dict of str to float
         η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
-        tabulated once, kinks and jumps included (`Schedule.from_function`).
+        tabulated once, kinks and jumps included (`Schedule.from_function`). A mapping gives the
+        inputs of each group a rate of their own.
     readout_learning_rate : float, callable or Schedule
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional
@@ -132,8 +134,11 @@ class Phase:
         put("duration", positive("duration", self.duration))
         if not isinstance(self.tasks, str):
             put("tasks", _probabilities(self.tasks))
+        if isinstance(self.learning_rate, Mapping):
+            put("learning_rate", _rates_of_groups(self.learning_rate))
         for name in ("learning_rate", "readout_learning_rate"):
-            put(name, _rate(name, getattr(self, name), self.duration))
+            if not isinstance(getattr(self, name), Mapping) or name != "learning_rate":
+                put(name, _rate(name, getattr(self, name), self.duration))
         for name in PENALTIES:
             put(name, nonnegative(name, getattr(self, name)))
         put("until", _thresholds(self.until))
@@ -159,8 +164,11 @@ class Phase:
 
     @property
     def rates(self) -> tuple[Any, Any]:
-        """Learning rates of the two layers."""
-        return self.learning_rate, self.readout_learning_rate
+        """Learning rates of the two layers; of the first one the largest of any group."""
+        first = self.learning_rate
+        if isinstance(first, Mapping):
+            first = reduce(np.maximum, first.values())
+        return first, self.readout_learning_rate
 
     @property
     def thresholds(self) -> dict[str, Any]:
@@ -204,6 +212,18 @@ def _rate(argument: str, value: Any, duration: Any) -> Any:
     return nonnegative(argument, value, "Learning rates have no sign; the update descends.")
 
 
+def _rates_of_groups(rates: Any) -> dict[str, Any]:
+    """One number for each group: schedules are of all inputs."""
+    found = {}
+    for group, rate in mapping("learning_rate", rates).items():
+        name = f"learning_rate[{group!r}]"
+        if isinstance(rate, Schedule) or (callable(rate) and not is_labelled(rate)):
+            remedy = "Use several phases, or one schedule for all groups."
+            raise ProblemError(name, "must be a number", "a schedule", remedy)
+        found[label("learning_rate", group)] = nonnegative(name, rate)
+    return found
+
+
 def _thresholds(until: Any) -> Any:
     if until is None:
         return None
@@ -242,6 +262,9 @@ def check_phases(
 ) -> None:
     """Refuse phases with terms that a system lacks, given by default value, or unknown tasks."""
     for where, phase in placed(phases):
+        if isinstance(phase.learning_rate, Mapping):
+            rule, value = "must be one number or schedule", repr(dict(phase.learning_rate))[:80]
+            raise ProblemError(f"{where}.learning_rate", rule, value, "")
         for name, default in refused.items():
             if getattr(phase, name) != default:
                 rule, value = f"must be left out: {why}", repr(getattr(phase, name))[:80]

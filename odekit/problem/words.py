@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ def say(value: Any, core: Collection[str] = ()) -> str:
     """A value of the problem in a few characters; `core` names the dims that no sweep has."""
     if isinstance(value, Schedule):
         return f"from {value.values[0]:g} to {value.values[-1]:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {say(x, core)}" for name, x in value.items())
     if is_labelled(value):
         swept = [str(d) for d in value.dims if d not in core]
         return f"{extent(value.values)} over {', '.join(swept)}" if swept else say(value.values)

@@ -43,6 +43,11 @@ def experiment(
     check_gpu(device, problem.activation)
     if inputs is None and (labels is not None or preprocess != "none"):
         raise ProblemError("inputs", "must be given with `labels` and `preprocess`", "None", "")
+    packing = CommitteePoints(problem, axes(problem), derivatives=False)
+    if inputs is not None and packing.G:
+        rule = "must be left out where the problem says how inputs are drawn"
+        remedy = "Leave out its groups, and what its tasks say of the inputs."
+        raise ProblemError("inputs", rule, "samples", remedy)
     samples = None if inputs is None else samples_of(problem, inputs, labels, preprocess)
     if fisher_samples is not None:
         fisher_samples = count("fisher_samples", fisher_samples, most=2**53)
@@ -82,9 +87,12 @@ def _dimension(problem: Problem, input_dim: int | None, samples: Samples | None)
     if given is not None and given != N:
         remedy = "Leave `input_dim` out; constant features do not count."
         raise ProblemError("input_dim", f"must be that of the inputs, {given}", str(N), remedy)
-    if problem.state.student + problem.state.teacher > N:
+    shares = [float(np.min(np.asarray(f))) for f in (problem.groups or {"": 1.0}).values()]
+    least = int(min(shares) * N - 1.0) if problem.groups else N
+    if problem.state.student + problem.state.teacher > least:
         for _, index in points(axes(problem)):
-            realise(at(problem.state, index), N, 0)
+            one = at(problem, index)
+            realise(one.state, N, 0, one.groups)
     largest = max(phase.batch_size for phase in problem.phases)
     if largest * N > MOST_INPUTS:
         raise ProblemError(
