@@ -19,6 +19,7 @@ _HOME = {
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
     "DeclaredProblem": "systems.outside.problem",
+    "InputGroups": "systems.committee.spectra",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
@@ -34,8 +35,10 @@ _HOME = {
     "SweepError": "base.errors",
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
+    "curriculum_groups": "systems.committee.spectra",
     "descend": "verbs.descend",
     "even_angles": "systems.committee.start",
+    "hidden_manifold": "systems.committee.spectra",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
@@ -44,10 +47,12 @@ _HOME = {
     "open": "store.netcdf",
     "plot": "",
     "polar": "systems.committee.start",
+    "power_law": "systems.committee.spectra",
     "realise": "systems.committee.weights",
     "save": "store.netcdf",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
+    "spectrum": "systems.committee.spectra",
     "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
@@ -97,6 +102,11 @@ if TYPE_CHECKING:
     from odekit.systems.committee.families import task_family as task_family
     from odekit.systems.committee.problem import Problem as Problem
     from odekit.systems.committee.problem import Task as Task
+    from odekit.systems.committee.spectra import InputGroups as InputGroups
+    from odekit.systems.committee.spectra import curriculum_groups as curriculum_groups
+    from odekit.systems.committee.spectra import hidden_manifold as hidden_manifold
+    from odekit.systems.committee.spectra import power_law as power_law
+    from odekit.systems.committee.spectra import spectrum as spectrum
     from odekit.systems.committee.start import even_angles as even_angles
     from odekit.systems.committee.start import imbalance as imbalance
     from odekit.systems.committee.start import polar as polar

@@ -11,7 +11,7 @@ from odekit.base.checks import MAX_UNITS
 from odekit.base.errors import ProblemError
 from odekit.problem.phase import Phase, placed
 from odekit.systems.committee.activations import node_counts, on_quadrature
-from odekit.systems.committee.problem import Task
+from odekit.systems.committee.problem import WHITE, Task
 
 if TYPE_CHECKING:
     from odekit.systems.committee.problem import Problem
@@ -62,7 +62,7 @@ def _check_groups(problem: Problem) -> None:
 
 def _check_views(problem: Problem, where: str, task: Task) -> None:
     """What a task says of groups it says of each of them."""
-    for name in ("input_variance", "student_gain", "student_noise_std"):
+    for name in WHITE:
         _each_group(problem, f"{where}.{name}", getattr(task, name))
 
 

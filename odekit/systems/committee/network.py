@@ -13,7 +13,7 @@ from odekit.base.arrays import Floats
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.groups import sizes
 from odekit.systems.committee.inputs import Samples
-from odekit.systems.committee.seen import of_group
+from odekit.systems.committee.seen import SHARP, of_group
 from odekit.systems.committee.trainer import Trainer
 from odekit.systems.committee.weights import realise
 from odekit_kernels.committee.sgd.memory import Memory, Rule, make_memory, padded
@@ -237,8 +237,13 @@ class CommitteeNetwork:
             for kind in ("input_variance", "student_gain", "student_noise_std")
         )
         width = np.sqrt(m)
+        sharp = SHARP if self.problem.teacher_activation == "sign" else 1.0
         noise = self._of_inputs(s) if np.any(s != 0.0) else none
-        return {"drawn": self._of_inputs(width), "gain": self._of_inputs(a * width), "noise": noise}
+        return {
+            "drawn": self._of_inputs(sharp * width),
+            "gain": self._of_inputs(a * width),
+            "noise": noise,
+        }
 
     def _pace(self, phase: Phase) -> Floats:
         """Learning rate at each input over the largest, or none where all have one."""

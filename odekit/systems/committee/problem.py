@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from odekit.base.checks import array, label, mapping, nonnegative, number
+from odekit.base.checks import array, choice, label, mapping, nonnegative, number
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Phase
@@ -28,6 +28,9 @@ def of_groups(argument: str, value: Any, check: Callable[[str, Any], Any]) -> An
         for group, number in mapping(argument, value).items()
     }
 
+
+WHITE = {"input_variance": 1.0, "student_gain": 1.0, "student_noise_std": 0.0}
+"""What a task says of inputs that are white, and that the student sees as its teacher does."""
 
 _VIEWS: dict[str, Callable[[str, Any], Any]] = {
     "input_variance": nonnegative,
@@ -100,6 +103,8 @@ class Problem(AnyProblem):
         have compiled closed forms (but for ReLU's η² term); ``"tanh"``, ``"gelu"``,
         ``"softplus"``, ``"quadratic"`` or ``"leaky_relu"``, whose moments are found by quadrature;
         or one's own functions, as an `odekit.Activation`.
+    teacher_activation : {"sign"}, optional
+        Of the teachers, for students of erf, where it is not the student's.
     groups : dict of str to float, optional
         Groups of inputs and their fractions, which sum to one. Q, R and T of the state then have
         the dim ``group`` first, each over the inputs of its group: w_k·w_l/N_τ.
@@ -132,6 +137,7 @@ class Problem(AnyProblem):
     phases: Sequence[Phase]
     activation: str | Activation = "erf"
     groups: Mapping[str, Any] | None = None
+    teacher_activation: str | None = None
 
     def __post_init__(self) -> None:
         from odekit.systems.committee.crosscheck import check_problem
@@ -151,6 +157,11 @@ class Problem(AnyProblem):
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         object.__setattr__(self, "phases", phases)
         check_activation(self.activation)
+        if self.teacher_activation is not None:
+            choice("teacher_activation", self.teacher_activation, ("sign",))
+            if self.activation != "erf":
+                rule, remedy = "must be left out for students other than erf", "Use erf students."
+                raise ProblemError("teacher_activation", rule, "'sign'", remedy)
         if self.groups is not None:
             object.__setattr__(self, "groups", fractions("groups", self.groups))
         check_problem(self)

@@ -10,6 +10,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
+from odekit.systems.committee.problem import WHITE
 from odekit_kernels.committee.inputs import ALIKE, Inputs
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from odekit.systems.committee.problem import Problem, Task
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+
+SHARP = 1e8
+"""Factor on what a sign teacher sees: to double precision erf(1e8 x/√2) is sign(x)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     """What the tasks of a problem see, with tasks that see the same under one law."""
     tasks = list(problem.tasks.values())
     names: list[str | None] = list(problem.groups or [None])
-    if problem.groups is None and all(sees_all(task) for task in tasks):
+    sharp = SHARP if problem.teacher_activation == "sign" else 1.0
+    if problem.groups is None and sharp == 1.0 and all(sees_all(task) for task in tasks):
         none = np.zeros((1, 0, 0))
         return Seen(np.zeros((1, 0)), none, none, none, np.zeros(len(tasks), dtype=np.int64))
     share = [1.0] if problem.groups is None else list(problem.groups.values())
@@ -73,7 +79,8 @@ def seen_of(problem: Problem, points: Points) -> Seen:
         for kind in ("input_variance", "student_gain", "student_noise_std")
     )
     every = [
-        x.reshape(len(x), len(tasks), len(names)) for x in (a * a * m + s * s, a * m, m + 0 * a)
+        x.reshape(len(x), len(tasks), len(names))
+        for x in (a * a * m + s * s, sharp * a * m, sharp**2 * m + 0 * a)
     ]
     size = max(len(x) for x in every)
     views = np.array([np.broadcast_to(x, (size, *x.shape[1:])) for x in every])
@@ -101,11 +108,10 @@ def of_group(value: Any, group: str | None) -> Any:
 
 def sees_all(task: Task) -> bool:
     """Whether a task's student sees white inputs of unit variance, as its teacher does."""
-    plain = {"input_variance": 1.0, "student_gain": 1.0, "student_noise_std": 0.0}
+    given = {name: getattr(task, name) for name in WHITE}
     return all(
-        not isinstance(getattr(task, name), Mapping)
-        and np.all(np.asarray(getattr(task, name)) == x)
-        for name, x in plain.items()
+        not isinstance(x, Mapping) and bool(np.all(np.asarray(x) == WHITE[name]))
+        for name, x in given.items()
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from odekit.problem.words import matrix, say
+from odekit.systems.committee.problem import WHITE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 def words(problem: Problem) -> Iterator[str]:
     """The problem in a few lines."""
     K, P = problem.state.student, problem.state.teacher
+    teacher = f", teachers {problem.teacher_activation}" if problem.teacher_activation else ""
     yield (
-        f"{problem.activation}, K = {K} student unit{'s' * (K > 1)}, "
+        f"{problem.activation}{teacher}, K = {K} student unit{'s' * (K > 1)}, "
         f"P = {P} fixed vector{'s' * (P > 1)}"
     )
     if problem.groups is not None:
@@ -38,11 +40,10 @@ def _views(task: Task) -> str:
         "student_gain": "gain",
         "student_noise_std": "input noise",
     }
-    usual = {"input_variance": 1.0, "student_gain": 1.0, "student_noise_std": 0.0}
     found = ""
     for name, word in words.items():
         value = getattr(task, name)
-        if isinstance(value, Mapping) or np.any(np.asarray(value) != usual[name]):
+        if isinstance(value, Mapping) or np.any(np.asarray(value) != WHITE[name]):
             found += f", {word} {say(value)}"
     return found
 
