@@ -23,6 +23,7 @@ _HOME = {
     "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
     "FluctuationWarning": "base.errors",
+    "InputGroups": "systems.committee.spectra",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
@@ -41,11 +42,13 @@ _HOME = {
     "compare": "verbs.compare",
     "continuation": "verbs.continuation",
     "data": "",
+    "curriculum_groups": "systems.committee.spectra",
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
     "fixed_point": "verbs.fixed_point",
     "fluctuations": "verbs.fluctuations",
+    "hidden_manifold": "systems.committee.spectra",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
@@ -55,11 +58,13 @@ _HOME = {
     "plateaus": "verbs.plateaus",
     "plot": "",
     "polar": "systems.committee.start",
+    "power_law": "systems.committee.spectra",
     "realise": "systems.committee.weights",
     "save": "store.netcdf",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
     "summary": "verbs.show",
+    "spectrum": "systems.committee.spectra",
     "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
@@ -119,6 +124,11 @@ if TYPE_CHECKING:
     from odekit.systems.committee.families import task_family as task_family
     from odekit.systems.committee.problem import Problem as Problem
     from odekit.systems.committee.problem import Task as Task
+    from odekit.systems.committee.spectra import InputGroups as InputGroups
+    from odekit.systems.committee.spectra import curriculum_groups as curriculum_groups
+    from odekit.systems.committee.spectra import hidden_manifold as hidden_manifold
+    from odekit.systems.committee.spectra import power_law as power_law
+    from odekit.systems.committee.spectra import spectrum as spectrum
     from odekit.systems.committee.start import even_angles as even_angles
     from odekit.systems.committee.start import imbalance as imbalance
     from odekit.systems.committee.start import polar as polar

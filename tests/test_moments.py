@@ -11,7 +11,7 @@ import transcription
 from committees import gram, random_committee
 from odekit_kernels import simd
 from odekit_kernels._jit import kernel
-from odekit_kernels.committee import moments, state
+from odekit_kernels.committee import moments, one, state
 from odekit_kernels.committee.activations import ERF, LINEAR, RELU
 from odekit_kernels.committee.one import make_work
 
@@ -26,9 +26,10 @@ def compute(y, system, work, A, E, J2, I2):
     state.fill_averages(system.p, K, K + P, work)
     state.fill_pairs(system.p.shape[0], K + P, work)
     moments.drive(system.activation, work, K, K + P)
+    one.product(work.own, work.E, work.C, K, K + P, work.A)
     moments.diffusion(system.activation, work, system.p, K, K + P)
     moments.second(system.activation, work, K + P, K + P)
-    for part, whole in ((A, work.A), (E, work.E), (J2, work.J2), (I2, work.I2)):
+    for part, whole in ((A, work.A), (E, work.S), (J2, work.J2), (I2, work.I2)):
         part[:] = whole[:, : part.shape[1]]
 
 

@@ -46,13 +46,13 @@ def second(work, rows, D):
 @inner
 def drive(work, K, D):
     linear.drive(work, K, D)
-    scale(work.A, 4.0)
+    scale(work.E, 4.0)
 
 
 @inner
 def diffusion(work, p, K, D):
     linear.diffusion(work, p, K, D)
-    scale(work.E, 16.0)
+    scale(work.S, 16.0)
     scale(work.J2, 4.0)
 
 
@@ -64,10 +64,9 @@ def second_gradient(work, k, D):
 
 
 @inner
-def drive_gradient(work, k, b, D):
-    linear.drive_gradient(work, k, b, D)
+def drive_gradient(work, x, b, k, D):
+    linear.drive_gradient(work, x, b, k, D)
     for a in range(D):
-        work.by_b[a] *= 4.0
         work.by_c[a] *= 4.0
 
 
@@ -95,7 +94,7 @@ def second_in_lanes(M, m, a, b):
 def drive_in_lanes(M, m):
     linear.drive_in_lanes(M, m)
     for i in range(m.K * m.D):
-        put(M, m.A + i, 4.0 * get(M, m.A + i))
+        put(M, m.E + i, 4.0 * get(M, m.E + i))
 
 
 @inner

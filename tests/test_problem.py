@@ -221,7 +221,7 @@ def test_a_sweep_dim_may_not_take_a_name_of_the_result(dim):
 
 def test_names_of_the_result_are_reserved():
     from odekit.base.checks import RESERVED
-    from odekit.systems.committee.variables import VARIABLES as REGISTRY
+    from odekit.systems.committee.variables import VARIABLES_OF_GROUPS as REGISTRY
 
     assert {*REGISTRY, "time_since_switch"} == RESERVED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,8 @@ class Phase:
     learning_rate : float, callable or Schedule, or a dict of them
         η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
         tabulated once, kinks and jumps included (`Schedule.from_function`). Of a linear network it
-        may be a dict by edge, with a rate for each: 0 freezes an edge, which still answers.
+        may be a dict by edge, with a rate for each: 0 freezes an edge, which still answers; of a
+        committee with groups of inputs a dict of numbers by group.
     readout_learning_rate : float, callable or Schedule
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional
@@ -188,6 +190,14 @@ class Phase:
         return self.learning_rate, self.readout_learning_rate
 
     @property
+    def fastest(self) -> tuple[Any, Any]:
+        """The same; of rates by group of inputs the largest."""
+        first = self.learning_rate
+        if isinstance(first, Mapping):
+            first = reduce(np.maximum, first.values())
+        return first, self.readout_learning_rate
+
+    @property
     def every_rate(self) -> list[Any]:
         """Every learning rate, those of edges one by one."""
         return [rate for given in self.rates for rate in each(given)]
@@ -277,15 +287,20 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
     return tuple(bool(x) for x in given)
 
 
-def placed(phases: Sequence[Any], edges: Collection[str] = ()) -> Iterator[tuple[str, Phase]]:
-    """Every phase of a problem with its place in words; refuses what is none, or of other edges."""
+def placed(
+    phases: Sequence[Any], edges: Collection[str] | None = ()
+) -> Iterator[tuple[str, Phase]]:
+    """Every phase of a problem with its place in words; refuses what is none, or of other edges.
+
+    With None the rates by name are checked elsewhere.
+    """
     if not phases:
         raise ProblemError("phases", "must hold at least one Phase", "none", "")
     for i, phase in enumerate(phases):
         if not isinstance(phase, Phase):
             raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
-        for name in BY_EDGE:
-            _check_edges(f"phases[{i}].{name}", getattr(phase, name), edges)
+        for name in BY_EDGE if edges is not None else ("weight_decay",):
+            _check_edges(f"phases[{i}].{name}", getattr(phase, name), edges or ())
         yield f"phases[{i}]", phase
 
 

@@ -91,6 +91,15 @@ Rate = Annotated[
 ]
 
 
+RateOfGroups = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[ScheduleTable, Tag("<times>")]
+    | Annotated[dict[str, Number], Tag("<names>")],
+    form("<number>", "<over>", "<times>", "<names>"),
+]
+
+
 class ConsolidationTable(Table):
     """Arguments of `odekit.Consolidation`."""
 
@@ -107,7 +116,7 @@ class PhaseTable(Table):
         form("<text>", "<names>"),
     ]
     duration: Number
-    learning_rate: Rate
+    learning_rate: RateOfGroups
     readout_learning_rate: Rate = 0.0
     until: (
         Annotated[

@@ -5,21 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels._jit import inner
-from odekit_kernels.committee import lanes
+from odekit_kernels.committee import groups_in_lanes, lanes
 from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
-from odekit_kernels.committee.one import Committee
+from odekit_kernels.committee.jacobian import jacobian_of_groups as jacobian_of_one_with_groups
+from odekit_kernels.committee.one import Committee, Inputs
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import pick
 
-__all__ = ["at_corner", "committee_of", "decode", "errors", "jacobian", "rhs", "tolerance"]
+__all__ = [
+    "at_corner",
+    "committee_of",
+    "decode",
+    "errors",
+    "errors_of_groups",
+    "jacobian",
+    "jacobian_of_groups",
+    "rhs",
+    "rhs_of_groups",
+    "tolerance",
+]
 
 
 def decode(m: Any, w: Any, row: Any) -> Any:
     """The constants of one trajectory as the kernels of a single one take them."""
-    P, S, c, K, at = m.P, m.S, m.c, m.K, w.first
+    P, S, c, K, at, blocks = m.P, m.S, m.c, m.K, w.first, max(m.G, 1)
     return Committee(
         m.activation,
-        row[at.T : at.T + P * P].reshape((P, P)),
+        row[at.T : at.T + blocks * P * P].reshape((blocks * P, P)),
         row[at.u : at.u + S * P].reshape((S, P)),
         row[at.sigma : at.sigma + S],
         row[at.p : at.p + S],
@@ -28,11 +40,19 @@ def decode(m: Any, w: Any, row: Any) -> Any:
         row[at.inverse_batch] * m.online,
         row[at.kappa_w],
         row[at.kappa_v],
-        row[at.F : at.F + c * K].reshape((c, K)),
+        row[at.F : at.F + c * blocks * K].reshape((c * blocks, K)),
         w.anchor,
         row[at.F_v : at.F_v + c * K].reshape((c, K)),
         row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
         w.v_head,
+        Inputs(
+            row[at.share : at.share + m.G],
+            row[at.pace : at.pace + m.G],
+            row[at.ss : at.ss + m.V * m.G].reshape((m.V, m.G)),
+            row[at.st : at.st + m.V * m.G].reshape((m.V, m.G)),
+            row[at.tt : at.tt + m.V * m.G].reshape((m.V, m.G)),
+            w.law,
+        ),
     )
 
 
@@ -54,6 +74,27 @@ def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: An
     eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
     row = b.constants[i if b.constants.shape[0] > 1 else 0]
     jacobian_of_one(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
+
+
+def rhs_of_groups(
+    M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any
+) -> None:
+    """See `registry.rhs`."""
+    groups_in_lanes.rhs(M, m, w, y, dy, moves, trains, decays)
+
+
+def errors_of_groups(M: Any, m: Any, w: Any, y: Any) -> None:
+    """See `registry.errors`."""
+    groups_in_lanes.errors(M, m, w.watched_head, w.watched_law, y)
+
+
+def jacobian_of_groups(
+    M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any
+) -> None:
+    """See `registry.jacobian`."""
+    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
+    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    jacobian_of_one_with_groups(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
 
 
 def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:

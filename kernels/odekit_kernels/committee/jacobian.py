@@ -10,20 +10,24 @@ from typing import Any
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import moments
-from odekit_kernels.committee.state import fill_averages, fill_state
+from odekit_kernels.committee.inputs import enter_law, fill_groups, weigh_pairs
+from odekit_kernels.committee.state import fill_averages, fill_readouts, fill_state
 
-__all__ = ["jacobian"]
+__all__ = ["jacobian", "jacobian_of_groups"]
 
 
 @inner
 def first_head(K: int, D: int) -> int:
-    """Place of the heads in the state."""
+    """Place of the heads in a state of one block, and the size of a block."""
     return K * (K + 1) // 2 + K * (D - K)
+
+
+# ----------------------------------------------------------- derivatives by C, to row i of a matrix
 
 
 @inner
 def scatter_fields(work: Any, rate: float, i: int, k: int, K: int, D: int, J: Any) -> None:
-    """Add the derivatives by C_ka and C_aa to row i of J."""
+    """Add the derivatives by C_ka and C_aa."""
     place, by_k, by_a = work.place, work.by_k, work.by_a
     for a in range(D):
         J[i, place[k, a]] += rate * by_k[a]
@@ -32,30 +36,60 @@ def scatter_fields(work: Any, rate: float, i: int, k: int, K: int, D: int, J: An
 
 
 @inner
-def scatter_drive(
-    work: Any, system: Any, rate: float, i: int, k: int, b: int, K: int, D: int, J: Any
+def scatter_heads(
+    work: Any, p: Any, head: Any, rate: float, i: int, k: int, K: int, D: int, start: int, J: Any
 ) -> None:
-    """Add the derivatives of A_kb by C_ba, and by the heads through cbar_ka = Σ_s p_s v_k c_a."""
-    place, by_b, by_c, c, p = work.place, work.by_b, work.by_c, work.c, system.p
-    if b < K:
-        for a in range(D):
-            J[i, place[b, a]] += rate * by_b[a]
-    else:
-        for a in range(K):
-            J[i, place[a, b]] += rate * by_b[a]
+    """Add the derivatives of A_kb by the heads, which begin at `start`, through cbar_ka."""
+    by_c, c = work.by_c, work.c
     for s in range(p.shape[0]):
-        head = first_head(K, D) + system.head[s] * K
-        weight, total = rate * p[s], 0.0
+        first, weight, total = start + head[s] * K, rate * p[s], 0.0
         for a in range(D):
             total += by_c[a] * c[s, a]
-        J[i, head + k] += weight * total
+        J[i, first + k] += weight * total
         for a in range(K):
-            J[i, head + a] += weight * c[s, k] * by_c[a]
+            J[i, first + a] += weight * c[s, k] * by_c[a]
+
+
+@inner
+def scatter_diffusion(
+    work: Any, p: Any, head: Any, rate: float, i: int, k: int, l: int, K: int, D: int, J: Any
+) -> None:
+    """Add the derivatives of one pair's η² term by C and by the heads."""
+    B, c, m, e, place = work.B, work.c, work.m, work.e, work.place
+    for a in range(K):
+        J[i, place[a, a]] += rate * B[a, a]
+        for b in range(a + 1, D):
+            J[i, place[a, b]] += 2.0 * rate * B[a, b]
+    for s in range(p.shape[0]):
+        first, weight = first_head(K, D) + head[s] * K, rate * p[s]
+        J[i, first + k] -= weight * c[s, l] * e[s]
+        J[i, first + l] -= weight * c[s, k] * e[s]
+        for a in range(K):
+            J[i, first + a] -= 2.0 * weight * c[s, k] * c[s, l] * m[s, a]
+
+
+@inner
+def scatter_passive(
+    work: Any, own: Any, E: Any, rate: float, i: int, first: int, k: int, b: int, K: int, J: Any
+) -> None:
+    """Add the derivatives of A_kb by the overlaps of b, in the block that begins at `first`."""
+    place = work.place
+    J[i, first + place[k, b]] += rate * own[k]
+    if b < K:
+        for a in range(place.shape[1]):
+            J[i, first + place[b, a]] += rate * E[k, a]
+    else:
+        for a in range(K):
+            J[i, first + place[a, b]] += rate * E[k, a]
+
+
+# ------------------------------------------------------------------------------------ one block
 
 
 @inner
 def first_layer(eta_w: float, system: Any, K: int, D: int, work: Any, J: Any) -> None:
     """Add the derivatives of dQ and dR without the η² term."""
+    p, head, start = system.p, system.head, first_head(K, D)
     for k in range(K):
         if system.move[k] == 0.0:
             continue
@@ -63,47 +97,67 @@ def first_layer(eta_w: float, system: Any, K: int, D: int, work: Any, J: Any) ->
             # dQ_kk holds A_kk twice.
             rate = eta_w * system.move[k] * (2.0 if b == k else 1.0)
             i = work.place[k, b]
-            moments.drive_gradient(system.activation, work, k, b, D)
+            moments.drive_gradient(system.activation, work, work.C, b, k, D)
             scatter_fields(work, rate, i, k, K, D, J)
-            scatter_drive(work, system, rate, i, k, b, K, D, J)
+            scatter_heads(work, p, head, rate, i, k, K, D, start, J)
+            scatter_passive(work, work.own, work.E, rate, i, 0, k, b, K, J)
 
 
 @inner
 def diffusion(eta_w: float, system: Any, K: int, D: int, work: Any, J: Any) -> None:
     """Add the derivatives of the η² term."""
-    move = system.move
+    move, p = system.move, system.p
     for k in range(K):
         for l in range(k, K):
             rate = eta_w * eta_w * system.inverse_batch * move[k] * move[l]
             if rate == 0.0:
                 continue
-            moments.diffusion_gradient(system.activation, work, system.p, system.sigma, k, l, D)
-            scatter_diffusion(work, system, rate, k, l, K, D, J)
+            moments.diffusion_gradient(system.activation, work, p, system.sigma, k, l, D)
+            i = work.place[k, l]
+            scatter_diffusion(work, p, system.head, rate, i, k, l, K, D, J)
 
 
 @inner
-def scatter_diffusion(
-    work: Any, system: Any, rate: float, k: int, l: int, K: int, D: int, J: Any
+def fill_second_gradient(activation: int, work: Any, s: int, k: int, D: int) -> None:
+    """Fill the derivatives of Σ_a c_a I2(k, a) of task s."""
+    for a in range(D):
+        work.row[a] = work.c[s, a]
+    moments.second_gradient(activation, work, k, D)
+
+
+@inner
+def scatter_forces(
+    work: Any, system: Any, rate: float, s: int, k: int, K: int, start: int, J: Any
 ) -> None:
-    """Add the derivatives of one pair's η² term to its row of J."""
-    B, c, m, e, p, place = work.B, work.c, work.m, work.e, system.p, work.place
-    i = place[k, l]
+    """Add the derivatives of dv_k of task s by its head, which C does not carry."""
+    head = start + system.head[s] * K
+    i = head + k
+    J[i, i] -= rate * system.kappa_v
     for a in range(K):
-        J[i, place[a, a]] += rate * B[a, a]
-        for b in range(a + 1, D):
-            J[i, place[a, b]] += 2.0 * rate * B[a, b]
-    for s in range(p.shape[0]):
-        head, weight = first_head(K, D) + system.head[s] * K, rate * p[s]
-        J[i, head + k] -= weight * c[s, l] * e[s]
-        J[i, head + l] -= weight * c[s, k] * e[s]
-        for a in range(K):
-            J[i, head + a] -= 2.0 * weight * c[s, k] * c[s, l] * m[s, a]
+        J[i, head + a] -= rate * work.I2[k, a]
+    for j in range(system.F_v.shape[0]):
+        if system.v_head[j] == system.head[s]:
+            J[i, i] -= rate * system.F_v[j, k]
 
 
 @inner
-def decay(rate: float, move: Any, K: int, P: int, J: Any) -> None:
-    """Add the derivatives of the first layer's weight decay."""
-    i = 0
+def second_layer(eta_v: float, system: Any, K: int, D: int, work: Any, J: Any) -> None:
+    """Add the derivatives of dv, after `moments.second`."""
+    start = first_head(K, D)
+    for s in range(system.p.shape[0]):
+        rate = eta_v * system.p[s]
+        for k in range(K):
+            fill_second_gradient(system.activation, work, s, k, D)
+            scatter_fields(work, rate, start + system.head[s] * K + k, k, K, D, J)
+            scatter_forces(work, system, rate, s, k, K, start, J)
+
+
+# ---------------------------------------------------------------------------------------- penalties
+
+
+@inner
+def decay(rate: float, move: Any, K: int, P: int, i: int, J: Any) -> None:
+    """Add the derivatives of the first layer's weight decay, in the block that begins at i."""
     for k in range(K):
         for l in range(k, K):
             J[i, i] -= rate * (move[k] + move[l])
@@ -115,12 +169,12 @@ def decay(rate: float, move: Any, K: int, P: int, J: Any) -> None:
 
 
 @inner
-def consolidation(eta_w: float, system: Any, K: int, P: int, J: Any) -> None:
-    """Add the derivatives of every consolidation in force."""
-    F, anchor, move = system.F, system.anchor, system.move
-    R = K * (K + 1) // 2
-    for j in range(F.shape[0]):
-        i = 0
+def consolidation(eta_w: float, F: Any, system: Any, K: int, P: int, first: int, J: Any) -> None:
+    """Add the derivatives of every consolidation in force, in the block that begins at `first`."""
+    anchor, move = system.anchor, system.move
+    R = first + K * (K + 1) // 2
+    for j in range(anchor.shape[0]):
+        i = first
         for k in range(K):
             for l in range(k, K):
                 pull_k, pull_l = eta_w * move[k] * F[j, k], eta_w * move[l] * F[j, l]
@@ -132,26 +186,6 @@ def consolidation(eta_w: float, system: Any, K: int, P: int, J: Any) -> None:
             for _ in range(P):
                 J[i, i] -= eta_w * move[k] * F[j, k]
                 i += 1
-
-
-@inner
-def second_layer(eta_v: float, system: Any, K: int, D: int, work: Any, J: Any) -> None:
-    """Add the derivatives of dv, after `moments.second`."""
-    c, I2, p, row = work.c, work.I2, system.p, work.row
-    for s in range(p.shape[0]):
-        head, rate = first_head(K, D) + system.head[s] * K, eta_v * p[s]
-        for a in range(D):
-            row[a] = c[s, a]
-        for k in range(K):
-            i = head + k
-            moments.second_gradient(system.activation, work, k, D)
-            scatter_fields(work, rate, i, k, K, D, J)
-            J[i, i] -= rate * system.kappa_v
-            for a in range(K):
-                J[i, head + a] -= rate * I2[k, a]
-            for j in range(system.F_v.shape[0]):
-                if system.v_head[j] == system.head[s]:
-                    J[i, i] -= rate * system.F_v[j, k]
 
 
 @kernel(_nrt=False)
@@ -181,8 +215,120 @@ def jacobian(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any)
         first_layer(eta_w, system, K, D, work, J)
         if system.inverse_batch != 0.0:
             diffusion(eta_w, system, K, D, work, J)
-        decay(eta_w * system.kappa_w, system.move, K, P, J)
-        consolidation(eta_w, system, K, P, J)
+        decay(eta_w * system.kappa_w, system.move, K, P, 0, J)
+        consolidation(eta_w, system.F, system, K, P, 0, J)
     if eta_v != 0.0:
         moments.second(system.activation, work, K, D)
         second_layer(eta_v, system, K, D, work, J)
+
+
+# --------------------------------------------------------------------------------- groups of inputs
+
+
+@inner
+def spread(rate: float, inputs: Any, v: int, i: int, K: int, D: int, work: Any, J: Any) -> None:
+    """Add derivatives by C and the heads, in `work.z`, as those by every group's overlaps."""
+    z, size, Q, G = work.z, first_head(K, D), K * (K + 1) // 2, inputs.share.shape[0]
+    for g in range(G):
+        ss, st = rate * inputs.share[g] * inputs.ss[v, g], rate * inputs.share[g] * inputs.st[v, g]
+        for j in range(Q):
+            J[i, g * size + j] += ss * z[0, j]
+        for j in range(Q, size):
+            J[i, g * size + j] += st * z[0, j]
+    for j in range(size, z.shape[1]):
+        J[i, (G - 1) * size + j] += rate * z[0, j]
+
+
+@inner
+def fill_passive(inputs: Any, v: int, g: int, b: int, K: int, D: int, work: Any) -> None:
+    """Write the overlaps of b in a group as the drive takes them."""
+    for a in range(D):
+        seen = inputs.ss[v, g] if a < K else inputs.st[v, g]
+        work.x[0, a] = seen * work.G[g, b, a]
+
+
+@inner
+def first_layer_of_group(
+    eta: float, p: Any, system: Any, v: int, g: int, K: int, D: int, work: Any, J: Any
+) -> None:
+    """Add the derivatives of dQ and dR of one group without the η² term."""
+    inputs, size = system.inputs, first_head(K, D)
+    weigh_pairs(inputs, v, g, K, D, work)
+    for k in range(K):
+        if system.move[k] == 0.0:
+            continue
+        for b in range(D):
+            rate = eta * system.move[k] * (2.0 if b == k else 1.0)
+            i = g * size + work.place[k, b]
+            fill_passive(inputs, v, g, b, K, D, work)
+            moments.drive_gradient(system.activation, work, work.x, 0, k, D)
+            work.z[:] = 0.0
+            scatter_fields(work, 1.0, 0, k, K, D, work.z)
+            scatter_heads(work, p, system.head, 1.0, 0, k, K, D, size, work.z)
+            spread(rate, inputs, v, i, K, D, work, J)
+            scatter_passive(work, work.own_g, work.E_g, rate, i, g * size, k, b, K, J)
+
+
+@inner
+def diffusion_of_groups(
+    eta_w: float, p: Any, system: Any, v: int, K: int, D: int, work: Any, J: Any
+) -> None:
+    """Add the derivatives of the η² term in every group."""
+    move, inputs = system.move, system.inputs
+    for k in range(K):
+        for l in range(k, K):
+            pair = eta_w * eta_w * system.inverse_batch * move[k] * move[l]
+            if pair == 0.0:
+                continue
+            moments.diffusion_gradient(system.activation, work, p, system.sigma, k, l, D)
+            work.z[:] = 0.0
+            scatter_diffusion(work, p, system.head, 1.0, 0, k, l, K, D, work.z)
+            for g in range(inputs.share.shape[0]):
+                rate = pair * inputs.pace[g] * inputs.pace[g] * inputs.ss[v, g]
+                i = g * first_head(K, D) + work.place[k, l]
+                spread(rate, inputs, v, i, K, D, work, J)
+
+
+@inner
+def second_layer_of_groups(
+    eta_v: float, p: Any, system: Any, v: int, K: int, D: int, work: Any, J: Any
+) -> None:
+    """Add the derivatives of dv of the tasks of one law, after `moments.second`."""
+    start = system.inputs.share.shape[0] * first_head(K, D)
+    for s in range(p.shape[0]):
+        rate = eta_v * p[s]
+        for k in range(K if rate != 0.0 else 0):
+            fill_second_gradient(system.activation, work, s, k, D)
+            work.z[:] = 0.0
+            scatter_fields(work, 1.0, 0, k, K, D, work.z)
+            i = start + system.head[s] * K + k
+            spread(rate, system.inputs, v, i, K, D, work, J)
+            scatter_forces(work, system, rate, s, k, K, start, J)
+
+
+@kernel(_nrt=False)
+def jacobian_of_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any) -> None:
+    """`jacobian` of `groups.rhs`: derivatives by C once for each law, then by every group."""
+    K, P, inputs = system.move.shape[0], system.T.shape[1], system.inputs
+    D, G = K + P, inputs.share.shape[0]
+    fill_groups(y, system.T, K, P, work)
+    fill_readouts(y, system, K, P, G, work)
+    J[:] = 0.0
+    for v in range(inputs.ss.shape[0]):
+        if not enter_law(system, v, K, D, work):
+            continue
+        p = work.p[: system.p.shape[0]]
+        if eta_w != 0.0:
+            fill_averages(p, K, D, work)
+            moments.drive(system.activation, work, K, D)
+            for g in range(G):
+                first_layer_of_group(eta_w * inputs.pace[g], p, system, v, g, K, D, work, J)
+            if system.inverse_batch != 0.0:
+                diffusion_of_groups(eta_w, p, system, v, K, D, work, J)
+        if eta_v != 0.0:
+            moments.second(system.activation, work, K, D)
+            second_layer_of_groups(eta_v, p, system, v, K, D, work, J)
+    for g in range(G if eta_w != 0.0 else 0):
+        eta, first = eta_w * inputs.pace[g], g * first_head(K, D)
+        decay(eta * system.kappa_w, system.move, K, P, first, J)
+        consolidation(eta, system.F[g::G], system, K, P, first, J)

@@ -40,10 +40,10 @@ def self_slope(M: Any, m: Any, a: int) -> Any:
 
 
 @inner
-def covariance(M: Any, m: Any, y: int) -> None:
-    """Write Q and R of the state at `y` into C; T lies there already."""
+def overlaps(M: Any, m: Any, y: int, to: int) -> None:
+    """Write Q and R of a block that begins at `y` into the overlaps at `to`; T lies there."""
     K, P, D, i = m.K, m.P, m.D, 0
-    C, state = matrix(M, m.C, D, D), vector(M, y, m.n)
+    C, state = matrix(M, to, D, D), vector(M, y, K * (K + 1) // 2 + K * P)
     for k in range(K):
         for l in range(k, K):
             C[k, l] = C[l, k] = state[i]
@@ -81,6 +81,20 @@ def averages(M: Any, m: Any) -> None:
 
 
 @inner
+def drive(M: Any, m: Any) -> None:
+    """Fill A_kb = D_k C_kb + Σ_a E_ka C_ab, for every passive vector b."""
+    K, D = m.K, m.D
+    C, A = matrix(M, m.C, D, D), matrix(M, m.A, K, D)
+    own, E = vector(M, m.own, K), matrix(M, m.E, K, D)
+    for k in range(K):
+        for b in range(D):
+            A_kb = own[k] * C[k, b]
+            for a in range(D):
+                A_kb = A_kb + E[k, a] * C[a, b]
+            A[k, b] = A_kb
+
+
+@inner
 def first_layer(M: Any, m: Any, move: Any, eta_w: Any, dy: int) -> None:
     """Write dQ and dR: drive and η² term."""
     K, P, D, i = m.K, m.P, m.D, 0
@@ -103,7 +117,7 @@ def first_layer(M: Any, m: Any, move: Any, eta_w: Any, dy: int) -> None:
 
 @inner
 def decay(M: Any, m: Any, move: Any, eta_w: Any, y: int, dy: int) -> None:
-    """Add weight decay of the first layer."""
+    """Add weight decay of the first layer to the block that begins at `dy`."""
     state, derivative = vector(M, y, m.n), vector(M, dy, m.n)
     rate = eta_w * get(M, m.kappa_w)
     i = 0
@@ -118,20 +132,23 @@ def decay(M: Any, m: Any, move: Any, eta_w: Any, y: int, dy: int) -> None:
 
 
 @inner
-def consolidation(M: Any, m: Any, w: Any, eta_w: Any, j: int, dy: int) -> None:
-    """Add the pull of consolidation j towards its anchors."""
+def consolidation(M: Any, m: Any, w: Any, eta_w: Any, j: int, places: Any, dy: int) -> None:
+    """Add the pull of consolidation j towards its anchors to the block that begins at `dy`.
+
+    `places` are those of the block's overlaps and of λ F_k.
+    """
     K, D, move, a, i = m.K, m.D, w.move, w.anchor, 0
-    C, F, derivative = matrix(M, m.C, D, D), matrix(M, m.F, m.c, K), vector(M, dy, m.n)
+    C, F, derivative = matrix(M, places[0], D, D), vector(M, places[1], K), vector(M, dy, m.n)
     for k in range(K):
         for l in range(k, K):
-            pull = move[k] * F[j, k] * (C[k, l] - C[l, K + a[j, k]])
-            pull = pull + move[l] * F[j, l] * (C[k, l] - C[k, K + a[j, l]])
+            pull = move[k] * F[k] * (C[k, l] - C[l, K + a[j, k]])
+            pull = pull + move[l] * F[l] * (C[k, l] - C[k, K + a[j, l]])
             derivative[i] = derivative[i] - eta_w * pull
             i += 1
     for k in range(K):
         for n in range(K, D):
             distance = C[k, n] - C[K + a[j, k], n]
-            derivative[i] = derivative[i] - eta_w * move[k] * F[j, k] * distance
+            derivative[i] = derivative[i] - eta_w * move[k] * F[k] * distance
             i += 1
 
 
@@ -177,18 +194,19 @@ def rhs(M: Any, m: Any, w: Any, y: int, dy: int, moves: bool, trains: bool, deca
     """
     eta_w, eta_v = get(M, m.eta_w), get(M, m.eta_v)
     derivative = vector(M, dy, m.n)
-    covariance(M, m, y)
+    overlaps(M, m, y, m.C)
     readouts(M, m, y, w.head, m.coef)
     for i in range(0 if not moves else m.n - m.H * m.K, m.n):
         derivative[i] = fill(M, 0.0)
     if moves:
         averages(M, m)
         moments.drive_in_lanes(m.activation, M, m)
+        drive(M, m)
         first_layer(M, m, w.move, eta_w, dy)
         if decays:
             decay(M, m, w.move, eta_w, y, dy)
         for j in range(m.c):
-            consolidation(M, m, w, eta_w, j, dy)
+            consolidation(M, m, w, eta_w, j, (m.C, m.F + j * m.K), dy)
     if trains:
         second_layer(M, m, w, eta_v, y, dy)
 
@@ -198,7 +216,7 @@ def errors(M: Any, m: Any, heads: Any, y: int) -> None:
     """Fill `m.error` with ε_g of the watched tasks at the state at `y`."""
     D, W = m.D, m.W
     c, epsilon = matrix(M, m.watched, W, D), vector(M, m.error, W)
-    covariance(M, m, y)
+    overlaps(M, m, y, m.C)
     readouts(M, m, y, heads, m.watched)
     norms(M, m)
     for s in range(W):

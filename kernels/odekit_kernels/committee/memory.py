@@ -8,11 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels.committee.activations import check
-from odekit_kernels.committee.equations import at_corner, errors, jacobian, rhs, tolerance
+from odekit_kernels.committee.equations import (
+    at_corner,
+    errors,
+    errors_of_groups,
+    jacobian,
+    jacobian_of_groups,
+    rhs,
+    rhs_of_groups,
+    tolerance,
+)
 from odekit_kernels.integrators.registry import register
 from odekit_kernels.lanes.memory import lay_out, machinery
 
-__all__ = ["CommitteePlan", "First", "Wiring", "constants", "make_plan"]
+__all__ = ["CommitteePlan", "First", "GroupsPlan", "Wiring", "constants", "make_plan"]
 
 Indices = NDArray[np.int64]
 
@@ -26,17 +35,17 @@ class CommitteePlan(NamedTuple):
         One of the codes in `odekit_kernels.committee.activations`.
     online : int
         1 if the η² term is there, 0 in gradient flow.
-    K, P, D, H, S, c, W, n : int
+    K, P, D, H, S, c, W, G, V, n : int
         Units, fixed vectors, their sum, heads, tasks of the phase, consolidations in force, watched
-        tasks, size of the state.
+        tasks, groups of inputs (0 where all are alike), laws of the inputs, size of the state.
     y, new, trial : int
         (n,) State before a step, after it, and at a stage of it.
     weights : int
         (stages + 1,) Weights of the stages at a point inside the step.
     k : int
         (stages + 1, n) Derivatives at the stages; the first is that at y, the last that at `new`.
-    C, coef, cbar, s, t, A : int
-        (D, D), (S, D), (K, D)…: as in `work`.
+    C, coef, cbar, s, own, E, A : int
+        (D, D), (S, D), (K, D), (K, D), (K,), (K, D): as in `work`; A of one group after the other.
     d, p, q : int
         (D,) The tilt of one pair of units: 1/√(1 + C̃_aa), and C̃ = C − x pᵀ − y qᵀ.
     row : int
@@ -44,7 +53,15 @@ class CommitteePlan(NamedTuple):
     prob, sigma, inverse_batch, kappa_w, kappa_v, eta_w, eta_v : int
         Numbers of the phase, per trajectory: (S,), (S,) and single ones.
     F, F_v, v_anchor : int
-        (c, K) Consolidations.
+        (c, K) Consolidations; F one group after the other for each of them.
+    overlaps : int
+        (G, D, D) Overlaps in each group; C itself where all inputs are alike.
+    weight : int
+        (S,) Probabilities of the tasks; `prob` holds those under one law, or is the same block.
+    power : int
+        (K (K + 1) / 2,) The η² terms of the pairs under one law.
+    share, pace, ss, st, tt : int
+        (G,), (G,), (V, G)…: as in `groups.Inputs`.
     watched, level, error : int
         (W, D), (W,), (W,) Coefficients of the watched tasks, thresholds, errors.
     time, begin, end, wish, mark : int
@@ -66,6 +83,8 @@ class CommitteePlan(NamedTuple):
     S: int
     c: int
     W: int
+    G: int
+    V: int
     n: int
     y: int
     new: int
@@ -76,7 +95,8 @@ class CommitteePlan(NamedTuple):
     coef: int
     cbar: int
     s: int
-    t: int
+    own: int
+    E: int
     A: int
     d: int
     p: int
@@ -92,6 +112,14 @@ class CommitteePlan(NamedTuple):
     F: int
     F_v: int
     v_anchor: int
+    overlaps: int
+    weight: int
+    power: int
+    share: int
+    pace: int
+    ss: int
+    st: int
+    tt: int
     watched: int
     level: int
     error: int
@@ -117,6 +145,12 @@ class CommitteePlan(NamedTuple):
     size: int
 
 
+class GroupsPlan(CommitteePlan):
+    """The same with groups of inputs: of a type of its own, so that each compiles apart."""
+
+    __slots__ = ()
+
+
 # Here, and not where the equations are: who has a plan has what the integrators need.
 register(
     CommitteePlan,
@@ -126,14 +160,21 @@ register(
     at_corner=at_corner,
     tolerance=tolerance,
 )
+register(
+    GroupsPlan,
+    rhs=rhs_of_groups,
+    errors=errors_of_groups,
+    jacobian=jacobian_of_groups,
+)
 
 
 class First(NamedTuple):
     """First index of each constant of a phase in a row; their names and order are this class.
 
-    T (P, P), u (S, P), p, sigma (S,), inverse_batch, kappa_w, kappa_v, eta_w, eta_v: as in
-    `one.Committee`, with the learning rates as the phase begins; F, F_v, v_anchor (c, K); readouts
-    of the watched tasks, watched (W, P), and their levels, level (W,).
+    T (P, P) or (G P, P), u (S, P), p, sigma (S,), inverse_batch, kappa_w, kappa_v, eta_w, eta_v: as
+    in `one.Committee`, with the learning rates as the phase begins; F (c, K) or (c G, K), F_v and
+    v_anchor (c, K); readouts of the watched tasks, watched (W, P), and their levels, level (W,);
+    share, pace (G,), ss, st, tt (V, G): as in `groups.Inputs`.
     """
 
     T: int
@@ -150,6 +191,14 @@ class First(NamedTuple):
     v_anchor: int
     watched: int
     level: int
+    share: int
+    pace: int
+    ss: int
+    st: int
+    tt: int
+
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 class Wiring(NamedTuple):
@@ -169,6 +218,8 @@ class Wiring(NamedTuple):
         Head that each watched task answers with.
     first : First
         Where each constant begins in a row of `batch.Batch.constants`.
+    law, watched_law : ndarray of int64, shape (S,) and (W,)
+        Laws of the inputs of these tasks; empty where all inputs are alike.
     """
 
     head: NDArray[np.int64]
@@ -177,12 +228,23 @@ class Wiring(NamedTuple):
     v_head: NDArray[np.int64]
     watched_head: NDArray[np.int64]
     first: First
+    law: NDArray[np.int64] = _NONE
+    watched_law: NDArray[np.int64] = _NONE
 
 
 def make_plan(
-    K: int, P: int, H: int, S: int, c: int, W: int, activation: int, online: bool, stages: int
+    K: int,
+    P: int,
+    H: int,
+    S: int,
+    c: int,
+    W: int,
+    activation: int,
+    online: bool,
+    stages: int,
+    groups: tuple[int, int] = (0, 0),
 ) -> CommitteePlan:
-    """Lay out the memory of a group.
+    """Lay out the memory of a group of trajectories.
 
     Parameters
     ----------
@@ -190,36 +252,52 @@ def make_plan(
         As in `CommitteePlan`.
     stages : int
         Stages of the integrator.
+    groups : tuple of int
+        Groups of inputs, and laws of them; none where all inputs are alike.
 
     Raises
     ------
     ValueError
         If the activation has no such code.
     """
-    D, n = K + P, K * (K + 1) // 2 + K * P + H * K
+    G, V = groups
+    D, n = K + P, max(G, 1) * (K * (K + 1) // 2 + K * P) + H * K
     sizes = {
         **machinery(n, W, stages),
         "C": D * D,
         "coef": S * D,
         "cbar": K * D,
         "s": K * D,
-        "t": K * D,
-        "A": K * D,
+        "own": K,
+        "E": K * D,
+        "A": max(G, 1) * K * D,
         "d": D,
         "p": D,
         "q": D,
         "row": max(S, W, 1),
         "prob": S,
         "sigma": S,
-        "F": c * K,
+        "F": c * max(G, 1) * K,
         "F_v": c * K,
         "v_anchor": c * K,
+        "overlaps": G * D * D,
+        "weight": min(G, 1) * S,
+        "power": min(G, 1) * (K * (K + 1) // 2),
+        "share": G,
+        "pace": G,
+        "ss": V * G,
+        "st": V * G,
+        "tt": V * G,
         "watched": W * D,
     }
-    known = {"activation", "online", "K", "P", "D", "H", "S", "c", "W", "n", "size"}
-    return CommitteePlan(
-        activation=check(activation), online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, n=n,
-        **lay_out((name for name in CommitteePlan._fields if name not in known), sizes),
+    known = {"activation", "online", "K", "P", "D", "H", "S", "c", "W", "G", "V", "n", "size"}
+    places = lay_out((name for name in CommitteePlan._fields if name not in known), sizes)
+    if not G:
+        places |= {"overlaps": places["C"], "weight": places["prob"]}
+    kind = GroupsPlan if G else CommitteePlan
+    return kind(
+        activation=check(activation), online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, G=G,
+        V=V, n=n, **places,
     )  # fmt: skip
 
 
@@ -230,15 +308,23 @@ def constants(m: CommitteePlan) -> dict[str, Indices]:
     """
     fixed, tasks, watched = np.arange(m.P), np.arange(m.S), np.arange(m.W)
     copies = np.arange(m.c)[:, np.newaxis] * m.K + np.arange(m.K)
+    pulls = np.arange(m.c * max(m.G, 1))[:, np.newaxis] * m.K + np.arange(m.K)
+    blocks = np.arange(max(m.G, 1))[:, np.newaxis] * m.D**2 + (m.K + fixed) * m.D + m.K
+    groups, laws = np.arange(m.G), np.arange(m.V)[:, np.newaxis] * m.G + np.arange(m.G)
     inside: dict[str, Any] = {
-        "T": m.C + (m.K + fixed[:, np.newaxis]) * m.D + m.K + fixed,
+        "T": m.overlaps + blocks.reshape(-1, 1) + fixed,
         "u": m.coef + tasks[:, np.newaxis] * m.D + m.K + fixed,
-        "p": m.prob + tasks,
+        "p": m.weight + tasks,
         "sigma": m.sigma + tasks,
-        "F": m.F + copies,
+        "F": m.F + pulls,
         "F_v": m.F_v + copies,
         "v_anchor": m.v_anchor + copies,
         "watched": m.watched + watched[:, np.newaxis] * m.D + m.K + fixed,
         "level": m.level + watched,
+        "share": m.share + groups,
+        "pace": m.pace + groups,
+        "ss": m.ss + laws,
+        "st": m.st + laws,
+        "tt": m.tt + laws,
     }
     return {name: np.asarray(inside.get(name, getattr(m, name, 0))) for name in First._fields}

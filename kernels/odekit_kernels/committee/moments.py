@@ -94,9 +94,11 @@ def unknown_one(activation: Any, M: Any, m: Any, a: Any) -> Any:
 
 @inner
 def unknown_drive(activation: Any, M: Any, m: Any) -> None:
-    """NaN for A."""
+    """NaN for D_k and E_ka."""
+    for k in range(m.K):
+        put(M, m.own + k, np.nan)
     for i in range(m.K * m.D):
-        put(M, m.A + i, np.nan)
+        put(M, m.E + i, np.nan)
 
 
 @inner

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels._jit import inner, kernel
+from odekit_kernels.committee.groups_in_lanes import errors as with_groups
 from odekit_kernels.committee.lanes import errors, norms, second, self_slope
 from odekit_kernels.lanes.values import lanes, pick, place, put
 from odekit_kernels.simd import WIDTH
 
-__all__ = ["errors_of_rows", "moments_of_rows"]
+__all__ = ["errors_of_groups_of_rows", "errors_of_rows", "moments_of_rows"]
 
 
 @inner
@@ -61,6 +62,38 @@ def errors_of_rows(
         count = load_rows(M, m, rows, first)
         load_constants(M, m, T, u, which, first)
         errors(M, m, heads, m.y)
+        for lane in range(count):
+            for s in range(m.W):
+                out[first + lane, s] = pick(M, m.error + s, lane)
+
+
+@kernel(_nrt=False)
+def errors_of_groups_of_rows(
+    M: Any, m: Any, w: Any, rows: Any, constants: Any, places: Any, which: Any, out: Any
+) -> None:
+    """`errors_of_rows` with groups of inputs.
+
+    Parameters
+    ----------
+    M : ndarray, shape (size, 8)
+    m : CommitteePlan
+    w : Wiring
+        Of the watched tasks.
+    rows : ndarray, shape (rows, n)
+    constants : ndarray, shape (B or 1, width)
+        Rows of constants, and `places` where each goes in M.
+    which : ndarray of int64, shape (rows,)
+        Trajectory of each row.
+    out : ndarray, shape (rows, tasks)
+        Receives the errors.
+    """
+    for first in range(0, rows.shape[0], WIDTH):
+        count = load_rows(M, m, rows, first)
+        for lane in range(lanes(M)):
+            i = min(which[min(first + lane, which.shape[0] - 1)], constants.shape[0] - 1)
+            for j in range(places.shape[0]):
+                place(M, places[j], lane, constants[i, j])
+        with_groups(M, m, w.watched_head, w.watched_law, m.y)
         for lane in range(count):
             for s in range(m.W):
                 out[first + lane, s] = pick(M, m.error + s, lane)

@@ -7,15 +7,21 @@ from typing import Any
 from odekit_kernels._jit import inner
 from odekit_kernels.simd import WIDTH, load, store
 
-__all__ = ["fill_averages", "fill_coefficients", "fill_covariance", "fill_pairs", "fill_state"]
+__all__ = [
+    "continue_covariance",
+    "fill_averages",
+    "fill_coefficients",
+    "fill_covariance",
+    "fill_pairs",
+    "fill_readouts",
+    "fill_state",
+]
 
 
 @inner
 def fill_covariance(y: Any, T: Any, K: int, P: int, work: Any) -> None:
     """Write C = [[Q, R], [Rᵀ, T]], its diagonal, and the cyclic continuation of both."""
-    C, diag = work.C, work.diag
-    D = K + P
-    i = 0
+    C, i = work.C, 0
     for k in range(K):
         for l in range(k, K):
             C[k, l] = y[i]
@@ -29,6 +35,13 @@ def fill_covariance(y: Any, T: Any, K: int, P: int, work: Any) -> None:
     for n in range(P):
         for m in range(P):
             C[K + n, K + m] = T[n, m]
+    continue_covariance(K, K + P, work)
+
+
+@inner
+def continue_covariance(K: int, D: int, work: Any) -> None:
+    """Write the diagonal of C, and the cyclic continuation of both."""
+    C, diag = work.C, work.diag
     for a in range(D):
         diag[a] = C[a, a]
     for b in range(D // 2):
@@ -38,9 +51,11 @@ def fill_covariance(y: Any, T: Any, K: int, P: int, work: Any) -> None:
 
 
 @inner
-def fill_coefficients(y: Any, u: Any, head: Any, s: int, K: int, P: int, out: Any) -> None:
+def fill_coefficients(
+    y: Any, u: Any, head: Any, s: int, K: int, P: int, blocks: int, out: Any
+) -> None:
     """Write c = (−v, u) of task s, with the head `head` of it, to `out`."""
-    start = K * (K + 1) // 2 + K * P + head[s] * K
+    start = blocks * (K * (K + 1) // 2 + K * P) + head[s] * K
     for k in range(K):
         out[k] = -y[start + k]
     for n in range(P):
@@ -83,8 +98,14 @@ def fill_pairs(S: int, D: int, work: Any) -> None:
 
 
 @inner
-def fill_state(y: Any, system: Any, K: int, P: int, work: Any) -> None:
-    """Write covariance and coefficients."""
-    fill_covariance(y, system.T, K, P, work)
+def fill_readouts(y: Any, system: Any, K: int, P: int, blocks: int, work: Any) -> None:
+    """Write the coefficients of every task of the phase; the heads come after so many blocks."""
     for s in range(system.p.shape[0]):
-        fill_coefficients(y, system.u, system.head, s, K, P, work.c[s])
+        fill_coefficients(y, system.u, system.head, s, K, P, blocks, work.c[s])
+
+
+@inner
+def fill_state(y: Any, system: Any, K: int, P: int, work: Any) -> None:
+    """Write covariance and coefficients, where all inputs are alike."""
+    fill_covariance(y, system.T, K, P, work)
+    fill_readouts(y, system, K, P, 1, work)

@@ -41,20 +41,22 @@ class Work(NamedTuple):
         Average of `cc` over tasks for one pair of units.
     cbar : ndarray, shape (K, L)
         Σ_s p_s v_k c_a.
-    s, t : ndarray, shape (K, L)
-        Factors of I3 for each pair, without and with `cbar`.
+    s : ndarray, shape (K, L)
+        Of each pair, what its moments have in common.
+    own, E : ndarray, shape (K,), (K, L)
+        The drive: D_k = Σ_a cbar_ka E[g''(k) g(a)] and E_ka = cbar_ka J2(k, a).
     A : ndarray, shape (K, L)
-        Σ_s p_s v_k A_kb.
+        Σ_s p_s v_k A_kb = D_k C_kb + Σ_a E_ka C_ab.
     d : ndarray, shape (K (K + 1) / 2, X)
         1/√(1 + C̃_aa) of each tilted covariance.
-    E, J2 : ndarray, shape (K, K)
+    S, J2 : ndarray, shape (K, K)
         Σ_s p_s v_k v_l Σ_ab c_a c_b I4(k, l, a, b), and J2(k, l); upper triangles.
     I2 : ndarray, shape (D, L)
         Second moments.
     row : ndarray, shape (L,)
         Coefficients of one task or head.
-    by_k, by_b, by_a, by_c : ndarray, shape (L,)
-        Derivatives of A_kb with respect to C_ka, C_ba, C_aa and cbar_ka, for all a.
+    by_k, by_a, by_c : ndarray, shape (L,)
+        Derivatives of D_k x_k + Σ_a E_ka x_a with respect to C_ka, C_aa and cbar_ka, for all a.
     place : ndarray of int64, shape (K, D)
         Where C_ka is in the state.
     F, B : ndarray, shape (D, L)
@@ -66,6 +68,16 @@ class Work(NamedTuple):
         B p and B q.
     m, e : ndarray, shapes (S, L) and (S,)
         Σ_b c_b I4(k, l, a, b) and the whole power of each task, for one pair of units.
+    G : ndarray, shape (G, D, X)
+        Overlaps in each group of inputs.
+    p : ndarray, shape (S,)
+        Probabilities of the tasks of one law.
+    own_g, E_g : ndarray, shape (K,), (K, L)
+        The drive of one group.
+    x : ndarray, shape (1, L)
+        A passive vector's overlaps in one group, times the moments of what is seen.
+    z : ndarray, shape (1, K (K + 1) / 2 + K P + H K), or (1, 0) without groups
+        Derivatives of one output with respect to C and to the heads.
     """
 
     C: Array
@@ -77,15 +89,15 @@ class Work(NamedTuple):
     mixed: Array
     cbar: Array
     s: Array
-    t: Array
+    own: Array
+    E: Array
     A: Array
     d: Array
-    E: Array
+    S: Array
     J2: Array
     I2: Array
     row: Array
     by_k: Array
-    by_b: Array
     by_a: Array
     by_c: Array
     place: NDArray[np.int64]
@@ -95,6 +107,12 @@ class Work(NamedTuple):
     Bp: Array
     m: Array
     e: Array
+    G: Array
+    p: Array
+    own_g: Array
+    E_g: Array
+    x: Array
+    z: Array
 
 
 @kernel(forceinline=True)
@@ -111,13 +129,15 @@ def _aligned(shape: tuple[int, ...]) -> Array:
     return block[first : first + size].reshape(shape)
 
 
-def make_work(K: int, P: int, H: int, S: int) -> Work:  # noqa: ARG001 - heads take none
+def make_work(K: int, P: int, H: int, S: int, G: int = 0) -> Work:
     """Allocate scratch memory for K units, P fixed vectors, H heads and S tasks of a phase.
 
     Parameters
     ----------
     K, P, H, S : int
         Numbers of student units, fixed vectors, heads, and tasks sampled in the phase.
+    G : int
+        Number of groups of inputs, 0 where all are alike.
 
     Returns
     -------
@@ -138,15 +158,15 @@ def make_work(K: int, P: int, H: int, S: int) -> Work:  # noqa: ARG001 - heads t
         "mixed": (1, J * L),
         "cbar": (K, L),
         "s": (K, L),
-        "t": (K, L),
+        "own": (K,),
+        "E": (K, L),
         "A": (K, L),
         "d": (K * (K + 1) // 2, X),
-        "E": (K, K),
+        "S": (K, K),
         "J2": (K, K),
         "I2": (D, L),
         "row": (L,),
         "by_k": (L,),
-        "by_b": (L,),
         "by_a": (L,),
         "by_c": (L,),
         "F": (D, L),
@@ -155,6 +175,12 @@ def make_work(K: int, P: int, H: int, S: int) -> Work:  # noqa: ARG001 - heads t
         "Bp": (2, L),
         "m": (S, L),
         "e": (S,),
+        "G": (G, D, X),
+        "p": (S,),
+        "own_g": (K,),
+        "E_g": (K, L),
+        "x": (1, L),
+        "z": (1, (K * (K + 1) // 2 + K * P + H * K) * min(G, 1)),
     }
     place = np.zeros((K, D), dtype=np.int64)
     for k in range(K):

@@ -122,7 +122,7 @@ def settle(
         Whether the state was changed.
     """
     K, n, place, changed = system.move.shape[0], y.shape[0], work.place, False
-    D = K + system.T.shape[0]
+    D = K + system.T.shape[1]
     z, dz, x, g = scratch[0, :n], scratch[1, :n], scratch[2, :D], scratch[3:, :D]
     for k in range(K):
         if system.move[k] == 0.0 or not y[place[k, k]] < small:

@@ -49,6 +49,10 @@ class Rules(NamedTuple):
     parity: int
 
 
+OF_GROUPS = ("R_group", "Q_group")
+"""Variables of problems with groups of inputs."""
+
+
 def relabelled(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
     """Networks with their units in the order and of the signs that fit the theory best.
 
@@ -72,7 +76,8 @@ def relabelled(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArr
     import xarray as xr
 
     lead = [d for d in sim.R.dims if d not in ("time", "student", "teacher")]
-    networks = sim[["R", "Q", "readout"]].transpose(*lead, "time", ...)
+    names = ["R", "Q", "readout", *(name for name in OF_GROUPS if name in sim)]
+    networks = sim[names].transpose(*lead, "time", "group", ..., missing_dims="ignore")
     theory = run[["R", "Q", "readout"]].sel(time=sim.time, method="nearest")
     theory = theory.transpose(*[d for d in lead if d in theory.dims], "time", ...)
     rules = _rules(sim.attrs, sim.sizes["student"])
@@ -81,11 +86,15 @@ def relabelled(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArr
     for place in np.ndindex(*shape):
         here = dict(zip(lead, place, strict=True))
         index = {d: i for d, i in here.items() if d in theory.dims}
-        found = _best(_rows(theory, index), _rows(networks, here), rules)
+        rows = _rows(networks, here)
+        found = _best(_rows(theory, index), rows, rules)
         if found is not None:
             moved[place] = True
-            for name, values in zip(("R", "Q", "readout"), found, strict=True):
+            named = zip(("R", "Q", "readout"), _relabel(rows, *found, rules.parity), strict=True)
+            for name, values in named:
                 changed[name].values[place] = values
+            for name in names[3:]:
+                changed[name].values[place] = _of_units(changed[name].values[place], name, *found)
     back = {name: changed[name].transpose(*sim[name].dims) for name in changed}
     return sim.assign(back), xr.DataArray(moved, dims=lead)
 
@@ -114,8 +123,8 @@ def _parity(name: str) -> int:
     return Activation.shipped(name).parity if name in NAMES else 0
 
 
-def _best(theory: Rows, network: Rows, rules: Rules) -> Rows | None:
-    """The network relabelled, or None if it fits as it is."""
+def _best(theory: Rows, network: Rows, rules: Rules) -> tuple[Any, Floats] | None:
+    """Order and signs of the network's units that fit, or None if it fits as it is."""
     from scipy.optimize import linear_sum_assignment
 
     sound = np.isfinite(theory.R).all(axis=(1, 2)) & np.isfinite(network.R).all(axis=(1, 2))
@@ -129,7 +138,7 @@ def _best(theory: Rows, network: Rows, rules: Rules) -> Rows | None:
     if (order == np.arange(K)).all() and (signs == 1.0).all():
         return None
     before, after = _deviation(a, b), _deviation(a, _relabel(b, order, signs, rules.parity))
-    return _relabel(network, order, signs, rules.parity) if after < WORTH * before else None
+    return (order, signs) if after < WORTH * before else None
 
 
 def _relabel(rows: Rows, order: Any, signs: Floats, parity: int) -> Rows:
@@ -139,6 +148,12 @@ def _relabel(rows: Rows, order: Any, signs: Floats, parity: int) -> Rows:
         rows.Q[:, order][:, :, order] * np.outer(signs, signs),
         rows.v[:, :, order] * of_readout,
     )
+
+
+def _of_units(blocks: Floats, name: str, order: Any, signs: Floats) -> Floats:
+    """Overlaps over each group of inputs, (time, group, K, K or P), with their units relabelled."""
+    found = blocks[..., order, :] * signs[:, None]
+    return found[..., order] * signs if name == "Q_group" else found
 
 
 def _deviation(theory: Rows, network: Rows) -> float:

@@ -13,7 +13,8 @@ from odekit.scenario.build import Builder
 from odekit.scenario.mistakes import Key
 from odekit.scenario.values import value, vector
 from odekit.systems.committee.activations import Activation
-from odekit.systems.committee.problem import Problem, Task
+from odekit.systems.committee.groups import fractions
+from odekit.systems.committee.problem import WHITE, Problem, Task
 from odekit.systems.committee.state import OrderParameters
 from odekit.systems.committee.tables import ScenarioTable, TaskTable
 from odekit.systems.committee.values import state as initial_state
@@ -25,7 +26,8 @@ class CommitteeBuilder(Builder):
     def problem(self, table: ScenarioTable) -> Problem | None:
         """The problem, or None if there is none to speak of."""
         broken = self.mistakes.broken
-        state = None if ("state",) in broken else self._state(table)
+        groups = self._groups(table)
+        state = None if ("state",) in broken else self._state(table, groups)
         heads = {name: self._head(name, given) for name, given in table.heads.items()}
         tasks = {name: self._task(name, given) for name, given in table.tasks.items()}
         phases = [
@@ -35,7 +37,16 @@ class CommitteeBuilder(Builder):
             return None
         if state is None:
             return self._join(*self._without_sizes(heads, tasks, phases), self._activation(table))
-        return self._join(state, heads, tasks, phases, self._activation(table))
+        rest = (self._activation(table), groups, table.teacher_activation)
+        return self._join(state, heads, tasks, phases, *rest)
+
+    def _groups(self, table: ScenarioTable) -> Any:
+        """Fractions of the groups of inputs, or None."""
+        if table.groups is None:
+            return None
+        with self.collect(("groups",)):
+            return fractions("", value(table.groups, self.axes))
+        return {name: 1.0 / len(table.groups) for name in table.groups} or None
 
     def _activation(self, table: ScenarioTable) -> str | Activation:
         given = table.activation
@@ -45,9 +56,9 @@ class CommitteeBuilder(Builder):
             return Activation.shipped(**given.model_dump(exclude_none=True))
         return "linear"
 
-    def _state(self, table: ScenarioTable) -> OrderParameters | None:
+    def _state(self, table: ScenarioTable, groups: Any) -> OrderParameters | None:
         with self.collect(("state",)):
-            return initial_state(table.state, self.axes)
+            return initial_state(table.state, self.axes, groups)
         return None
 
     def _head(self, name: str, given: Any) -> Any:
@@ -62,6 +73,10 @@ class CommitteeBuilder(Builder):
             fields["readout"] = vector(table.readout, "teacher", self.axes)
         with self.collect((*where, "noise_std")):
             fields["noise_std"] = value(table.noise_std, self.axes)
+        for name in WHITE:
+            if getattr(table, name) is not None:
+                with self.collect((*where, name)):
+                    fields[name] = value(getattr(table, name), self.axes)
         return self.construct(Task, fields, where, {"readout": [0.0]})
 
     def _join(
@@ -71,6 +86,8 @@ class CommitteeBuilder(Builder):
         tasks: dict[str, Task],
         phases: list[Phase],
         activation: str | Activation,
+        groups: Any = None,
+        teacher_activation: str | None = None,
     ) -> Problem | None:
         """The parts together; each check that fails is noted and its argument replaced."""
         parts: dict[str, Any] = {
@@ -79,6 +96,8 @@ class CommitteeBuilder(Builder):
             "tasks": tasks,
             "phases": phases,
             "activation": activation,
+            "groups": groups,
+            "teacher_activation": teacher_activation,
         }
         for _ in range(8 + 8 * len(phases) + 4 * len(tasks) + len(heads)):
             try:
@@ -93,11 +112,12 @@ class CommitteeBuilder(Builder):
         self, heads: dict[str, Any], tasks: dict[str, Task], phases: list[Phase]
     ) -> tuple[OrderParameters, dict[str, Any], dict[str, Task], list[Phase]]:
         """Parts of one unit each: without a state only names can be checked."""
+        plain: dict[str, Any] = {**WHITE, "readout": np.zeros(1)}
         return (
             OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
             dict.fromkeys(heads, np.ones(1)),
-            {name: replace(task, readout=np.zeros(1)) for name, task in tasks.items()},
-            [replace(phase, frozen=None) for phase in phases],
+            {n: replace(t, **plain) for n, t in tasks.items()},
+            [replace(phase, frozen=None, learning_rate=phase.fastest[0]) for phase in phases],
         )
 
 
@@ -108,6 +128,8 @@ def _replace(parts: dict[str, Any], key: Key) -> bool:
     match key:
         case ("activation",):
             parts["activation"] = "linear"
+        case ("teacher_activation",):
+            parts["teacher_activation"] = None
         case ("heads", str(name)) if name in parts["heads"]:
             parts["heads"][name] = np.ones(state.student)
         case ("tasks", str(name), "readout"):
@@ -118,6 +140,11 @@ def _replace(parts: dict[str, Any], key: Key) -> bool:
             parts["phases"][i] = replace(parts["phases"][i], gradient_flow=True)
         case ("phases", int(i), "tasks"):
             parts["phases"][i] = replace(parts["phases"][i], tasks=any_task)
+        case ("tasks", str(name), str(view), *_) if view in WHITE:
+            parts["tasks"][name] = replace(parts["tasks"][name], **{view: WHITE[view]})
+        case ("phases", int(i), "learning_rate", *_):
+            phase = parts["phases"][i]
+            parts["phases"][i] = replace(phase, learning_rate=phase.fastest[0])
         case ("phases", int(i), str(name), *_) if name in _OPTIONAL:
             parts["phases"][i] = replace(parts["phases"][i], **{name: None})
         case _:

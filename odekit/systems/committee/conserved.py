@@ -2,14 +2,15 @@
 
 Gradient flow through a positively homogeneous g (linear, ReLU, leaky ReLU) has g'(x) x = g(x), so
 that the two layers of a unit grow alike: Q_kk/η_w − Σ_h v_k²/η_v is constant while both rates are,
-with the sum over all heads that the phase trains. A linear g conserves the whole matrix
-Q/η_w − Σ_h v vᵀ/η_v. Weight decay, consolidation and frozen first layers break the law, and so does
-the η² line. What no rate moves is constant in any phase: overlaps of frozen units, heads that are
-not trained.
+with the sum over all heads that the phase trains, whatever groups of inputs there are: Q is over
+all inputs. A linear g conserves the whole matrix Q/η_w − Σ_h v vᵀ/η_v. Weight decay, consolidation
+and frozen first layers break the law, and so does the η² line. What no rate moves is constant in
+any phase: overlaps of frozen units, heads that are not trained.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,7 +137,9 @@ def _is_free(problem: Problem, index: int) -> bool:
     phase = problem.phases[index]
     decay = any(np.any(np.asarray(getattr(phase, name)) != 0) for name in PENALTIES)
     held = any(p.consolidation is not None for p in problem.phases[: index + 1])
-    return phase.gradient_flow and not decay and not held
+    # Rates that differ between groups of inputs weigh their overlaps differently.
+    one_rate = not isinstance(phase.learning_rate, Mapping)
+    return phase.gradient_flow and not decay and not held and one_rate
 
 
 def _constant(rate: Any) -> Any:
@@ -148,6 +151,8 @@ def _constant(rate: Any) -> Any:
 
 
 def _is_zero(rate: Any) -> bool:
+    if isinstance(rate, Mapping):
+        return all(_is_zero(r) for r in rate.values())
     values = rate.values if isinstance(rate, Schedule) else rate
     return bool(np.all(np.asarray(values) == 0))
 

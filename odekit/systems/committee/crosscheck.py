@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from odekit.base.checks import MAX_UNITS
 from odekit.base.errors import ProblemError
 from odekit.problem.phase import Phase, placed
+from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import node_counts, on_quadrature
-from odekit.systems.committee.problem import Task
+from odekit.systems.committee.problem import WHITE, Task
 
 if TYPE_CHECKING:
     from odekit.systems.committee.problem import Problem
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 def check_problem(problem: Problem) -> None:
     """Raise on the first inconsistency between the parts of a problem."""
+    _check_groups(problem)
     _check_tasks(problem)
-    for i, (where, phase) in enumerate(placed(problem.phases)):
+    for i, (where, phase) in enumerate(placed(problem.phases, None)):
         _check_phase(problem, i, where, phase)
     _check_size(problem)
     _check_accuracy(problem)
@@ -43,6 +45,52 @@ def protected_task(problem: Problem, index: int) -> str:
     return before[0]
 
 
+def _check_groups(problem: Problem) -> None:
+    """The state has the groups that the problem names, in their order."""
+    groups, found = problem.groups, problem.state.groups
+    if groups is None and found is not None:
+        remedy = 'Name them with their fractions: groups={"relevant": 0.5, ...}.'
+        raise ProblemError("groups", f"must name the {found} groups of the state", "None", remedy)
+    if groups is not None and found != len(groups):
+        given = "a state without groups" if found is None else f"one of {found}"
+        rule = f"must have an axis of the {len(groups)} groups ({_list(groups)})"
+        raise ProblemError("state", rule, given, "OrderParameters.draw(..., groups=...) makes it.")
+    names = getattr(problem.state, "_group_names", None)
+    if groups is not None and names is not None and names != tuple(groups):
+        rule = f"must have its groups in the order of the problem's ({_list(groups)})"
+        raise ProblemError("state", rule, _list(names), "Select them in this order.")
+
+
+def _check_views(problem: Problem, where: str, task: Task) -> None:
+    """What a task says of groups it says of each of them."""
+    for name in WHITE:
+        _each_group(problem, f"{where}.{name}", getattr(task, name))
+
+
+def _each_group(problem: Problem, argument: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        return
+    if problem.groups is None:
+        remedy = "Give the problem groups, or one number for all inputs."
+        raise ProblemError(
+            argument, "must be a number without groups", repr(dict(value))[:80], remedy
+        )
+    _known(argument, value, problem.groups, "group")
+    left = [name for name in problem.groups if name not in value]
+    if left:
+        rule = f"must have a number for every group ({_list(problem.groups)})"
+        raise ProblemError(argument, rule, f"none for {left[0]!r}", "Add it.")
+
+
+def _check_rates(problem: Problem, argument: str, rates: object) -> None:
+    """Rates by group are numbers: schedules are of all inputs."""
+    _each_group(problem, argument, rates)
+    for group, rate in rates.items() if isinstance(rates, Mapping) else ():
+        if isinstance(rate, Schedule):
+            remedy = "Use several phases, or one schedule for all groups."
+            raise ProblemError(f"{argument}[{group!r}]", "must be a number", "a schedule", remedy)
+
+
 def _check_tasks(problem: Problem) -> None:
     P = problem.state.teacher
     for name, task in problem.tasks.items():
@@ -55,12 +103,14 @@ def _check_tasks(problem: Problem) -> None:
                 f"({task.readout.shape[-1]},)",
                 "Write zeros for the fixed vectors outside the task.",
             )
+        _check_views(problem, f"tasks[{name!r}]", task)
         _known(f"tasks[{name!r}].head", [problem.head_of(name)], problem.heads, "head")
 
 
 def _check_phase(problem: Problem, i: int, where: str, phase: Phase) -> None:
     K = problem.state.student
     _known(f"{where}.tasks", phase.mixture, problem.tasks, "task")
+    _check_rates(problem, f"{where}.learning_rate", phase.learning_rate)
     _known(f"{where}.until", phase.thresholds, problem.tasks, "task")
     for target, source in (phase.copy_heads or {}).items():
         _known(f"{where}.copy_heads", [target, source], problem.heads, "head")

@@ -11,9 +11,11 @@ from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
 from odekit.problem.system import Exact
 from odekit.systems.committee.zero import UnitsAtZero
+from odekit_kernels.committee import groups, one
 from odekit_kernels.committee.activations import RELU
-from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
-from odekit_kernels.committee.quadrature.nodes import covariance
+from odekit_kernels.committee.inputs import ALIKE, Inputs
+from odekit_kernels.committee.one import make_work
+from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 
 if TYPE_CHECKING:
@@ -26,10 +28,11 @@ class CommitteePhase(Exact):
     """Equations of a phase of the first point of a sweep (`odekit.problem.system.Equations`)."""
 
     def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame, begin: float) -> None:
-        self.begin, self.points, self.rates = begin, points, phase.rates
+        self.begin, self.points, self.rates = begin, points, phase.fastest
         self.committee = points.committee(phase, frame)
-        P, tasks = frame.T.shape[1], max(len(points.tasks), len(self.committee.p))
-        self.work = make_work(points.K, P, len(points.heads), tasks)
+        P, tasks = frame.T.shape[-1], max(len(points.tasks), len(self.committee.p))
+        self.kernels: Any = groups if points.G else one
+        self.work = make_work(points.K, P, len(points.heads), tasks, points.G)
         self.breaks = [begin + float(stop) for stop in points.stops(phase)]
         self._prepare_event(phase, P)
 
@@ -40,6 +43,7 @@ class CommitteePhase(Exact):
         u = self.points.u[0, places]
         self.watched = np.ascontiguousarray(np.pad(u, ((0, 0), (0, P - u.shape[1]))))
         self.watched_heads = self.points.head_index[places]
+        self.watched_inputs = self.points.seen.inputs(self.points.seen.law[places])
 
     def _at(self, t: float) -> tuple[float, float]:
         eta_w, eta_v = self.rates
@@ -54,6 +58,8 @@ class CommitteePhase(Exact):
         c = self.committee
         if c.activation != RELU or c.inverse_batch != 0.0 or self.rates[0] == 0.0:
             return None
+        if c.inputs.share.size:
+            return None
         return UnitsAtZero(c, self.work, atol, rtol)
 
     def with_teachers(self, T: Floats, u: Floats) -> Self:
@@ -62,33 +68,39 @@ class CommitteePhase(Exact):
         other.committee = self.committee._replace(T=T, u=u)
         return other
 
-    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
+    def at_point(self, committee: Committee, rates: tuple[Any, ...]) -> Self:
         """The same phase with the numbers of another point of the sweep."""
         other = copy.copy(self)
         other.committee, other.rates = committee, rates
         return other
 
-    def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
-        """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
+    def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs = ALIKE) -> Floats:
+        """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,).
+
+        With groups of inputs, `inputs` has the law of each task.
+        """
         c, out = self.committee, np.empty(len(u))
-        errors(y, c.activation, c.T, u, head, self.work, out)
+        if inputs.share.size:
+            groups.errors(y, c.activation, c.T, inputs, u, head, self.work, out)
+        else:
+            one.errors(y, c.activation, c.T, u, head, self.work, out)
         return out
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
         dy = np.empty_like(y)
-        rhs(y, *self._at(t), self.committee, self.work, dy)
+        self.kernels.rhs(y, *self._at(t), self.committee, self.work, dy)
         return dy
 
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
         J = np.empty((y.size, y.size))
-        jacobian(y, *self._at(t), self.committee, self.work, J)
+        self.kernels.jacobian(y, *self._at(t), self.committee, self.work, J)
         return J
 
     def event(self, y: Floats) -> float:
         """Largest error of a watched task over its threshold, less one."""
-        found = self.errors(y, self.watched, self.watched_heads)
+        found = self.errors(y, self.watched, self.watched_heads, self.watched_inputs)
         return float((found / self.levels).max()) - 1.0
 
 
@@ -105,7 +117,9 @@ class QuadraturePhase(CommitteePhase):
         found = self.points.moments
         assert found is not None
         found.refused = False
-        return found.accurate(covariance(y, self.committee.T, self.points.K), self.points.K)
+        c, K = self.committee, self.points.K
+        under = covariances(y, c.T, c.inputs, K)
+        return all(found.accurate(C, K, law) for law, C in enumerate(under))
 
     @property
     def refused(self) -> bool:  # type: ignore[override]
@@ -116,13 +130,7 @@ class QuadraturePhase(CommitteePhase):
         """Jacobian by central differences, shape (n, n)."""
         return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
 
-    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
-        """The same phase with the numbers of another point of the sweep."""
-        other = copy.copy(self)
-        other.committee, other.rates = committee, rates
-        return other
-
-    def errors(self, y: Floats, u: Floats, head: Any) -> Floats:
+    def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs = ALIKE) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
         assert self.points.moments is not None
-        return self.points.moments.errors(y, self.committee.T, u, head, self.work)
+        return self.points.moments.errors(y, self.committee.T, inputs, u, head, self.work)

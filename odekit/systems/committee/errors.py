@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.problem.points import rows_of
 from odekit.systems.committee.activations import on_quadrature
 from odekit.systems.committee.quadrature import Moments
 from odekit_kernels.committee.activations import CODES, QUADRATURE
-from odekit_kernels.committee.memory import make_plan
-from odekit_kernels.committee.rows import errors_of_rows, moments_of_rows
+from odekit_kernels.committee.inputs import ALIKE
+from odekit_kernels.committee.memory import First, Wiring, constants, make_plan
+from odekit_kernels.committee.rows import (
+    errors_of_groups_of_rows,
+    errors_of_rows,
+    moments_of_rows,
+)
 from odekit_kernels.committee.work import make_work
-from odekit_kernels.lanes.memory import make_memory
+from odekit_kernels.lanes.memory import make_memory, places_of
 
 if TYPE_CHECKING:
     from odekit.systems.committee.activations import Activation
+    from odekit.systems.committee.seen import Seen
 
 
 def code_of(activation: str | Activation, *, closed: bool) -> int:
@@ -62,16 +69,54 @@ def closed_errors(
     return out
 
 
-def quadrature_errors(
-    moments: Moments, rows: Floats, T: Floats, u: Floats, head: Any, K: int, which: Any
+def errors_by_law(
+    code: int,
+    rows: Floats,
+    T: Floats,
+    u: Floats,
+    head: Any,
+    K: int,
+    which: Any,
+    seen: Seen,
+    law: Any,
 ) -> Floats:
-    """The same by quadrature."""
+    """The same with groups of inputs, T (points or 1, G, P, P); each task under its own law."""
+    (G, V), P, W = seen.size, T.shape[-1], u.shape[1]
+    H = (rows.shape[1] - G * (K * (K + 1) // 2 + K * P)) // K
+    plan = make_plan(K, P, H, 0, 0, W, code, False, 0, (G, V))
+    named = {"T": T, "watched": u} | {n: getattr(seen, n) for n in ("share", "ss", "st", "tt")}
+    places = {n: x for n, x in constants(plan).items() if n in named}
+    none, heads = np.zeros(0, dtype=np.int64), np.ascontiguousarray(head, dtype=np.int64)
+    first = First(*(0,) * len(First._fields))
+    wiring = Wiring(none, np.ones(K), none.reshape(0, K), none, heads, first, none, law)
+    out = np.empty((len(rows), W))
+    given = rows_of(places, {n: named[n] for n in places})
+    memory, order = make_memory(plan.size), places_of(places)
+    errors_of_groups_of_rows(memory, plan, wiring, rows, given, order, which, out)
+    return out
+
+
+def quadrature_errors(
+    moments: Moments,
+    rows: Floats,
+    T: Floats,
+    u: Floats,
+    head: Any,
+    K: int,
+    which: Any,
+    seen: Seen | None = None,
+    law: Any = None,
+) -> Floats:
+    """The same by quadrature, with groups of inputs or without."""
     out = np.empty((len(rows), u.shape[1]))
     heads = np.ascontiguousarray(head, dtype=np.int64)
-    work = make_work(K, T.shape[1], 0, 1)
+    G = 0 if seen is None else seen.size[0]
+    work = make_work(K, T.shape[-1], 0, 1, G)
     for row, i, errors in zip(rows, which, out, strict=True):
         one, readout = (np.ascontiguousarray(x[min(i, len(x) - 1)]) for x in (T, u))
-        errors[:] = moments.errors(np.ascontiguousarray(row), one, readout, heads, work)
+        inputs = ALIKE if seen is None else seen.inputs(law, i)
+        given = (one.reshape(-1, one.shape[-1]), inputs, readout, heads, work)
+        errors[:] = moments.errors(np.ascontiguousarray(row), *given)
     return out
 
 

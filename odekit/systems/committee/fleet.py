@@ -72,7 +72,8 @@ def _fleets(networks: Sequence[Trajectory]) -> Iterator[Sequence[Trajectory]]:
 def _alike(request: Request) -> Any:
     """What must be equal for networks to share a launch."""
     rule, memory = request.lesson
-    arrays = (*request.rates, rule.p, rule.sigma, rule.u, rule.head, rule.move)
+    seen = (rule.drawn, rule.gain, rule.noise, rule.pace)
+    arrays = (*request.rates, rule.p, rule.sigma, rule.u, rule.head, rule.move, *seen)
     shapes = (rule.F.shape, memory.a.shape)
     return request.steps, rule.kappa_w, rule.kappa_v, shapes, *(a.tobytes() for a in arrays)
 

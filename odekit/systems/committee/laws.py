@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from odekit.systems.committee.conserved import LAWS, conserved, drift
 from odekit.systems.committee.descent import losses
 from odekit.systems.committee.errors import generalization_errors
 from odekit.systems.committee.problem import Problem
+from odekit.systems.committee.seen import total
 from odekit.systems.committee.state import joint
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ DEFAULT_ATOL, PER_ATOL = 1e-11, 100.0
 MOST_RUNS = 4096
 """Most trajectories of a sweep that are looked at."""
 _STATE = ("Q", "R", "T", "readout")
+_GROUPS = ("Q_group", "R_group", "T_group")
 _RUN = "run of the sample"
 
 
@@ -97,6 +99,9 @@ class _Run:
     activation: str | Activation
     start: Any
     """Initial Q, or None if the first row is at a later time."""
+    blocks: list[tuple[Any, Any, Any]]
+    """Q, R and T that are overlaps of vectors: over all inputs, or in each group."""
+    problem: Problem
 
     @property
     def scale(self) -> Any:
@@ -121,7 +126,8 @@ def _runs(ds: xr.Dataset, problem: Problem) -> Iterator[_Run]:
     places = np.unravel_index(flat, ds.status.shape) if sweep else ()
     chosen = {d: xr.DataArray(i, dims=_RUN) for d, i in zip(sweep, places, strict=True)}
     # All at once: a chunk on disk is read once, not for each of its trajectories.
-    some = ds[[*_STATE, "generalization_error", "t_last"]].isel(chosen).load()
+    state = (*_STATE, *(_GROUPS if problem.groups is not None else ()))
+    some = ds[[*state, "generalization_error", "t_last"]].isel(chosen).load()
     time = ds.time.values
     for i in range(flat.size):
         place = {d: int(along[i]) for d, along in zip(sweep, places, strict=True)}
@@ -130,14 +136,25 @@ def _runs(ds: xr.Dataset, problem: Problem) -> Iterator[_Run]:
         if not rows.size:
             continue
         point = at(problem, place)
+        start = np.asarray(total(point, point.state.Q) if point.groups else point.state.Q)
         yield _Run(
             **{n: one[n] if n == "T" else one[n][rows] for n in _STATE},
             error=one["generalization_error"][rows],
             u=np.array([point.tasks[t].readout for t in names]),
             heads=index,
             activation=problem.activation,
-            start=np.asarray(point.state.Q) if time[rows[0]] == 0 else None,
+            start=start if time[rows[0]] == 0 else None,
+            blocks=_blocks(one, rows),
+            problem=point,
         )
+
+
+def _blocks(one: Mapping[Any, Any], rows: Any) -> list[tuple[Any, Any, Any]]:
+    """Overlaps over all inputs, or in each group of them."""
+    if "Q_group" not in one:
+        return [(one["Q"][rows], one["R"][rows], one["T"])]
+    Q, R, T = (one[name] for name in _GROUPS)
+    return [(Q[rows, g], R[rows, g], T[g]) for g in range(len(T))]
 
 
 def _given_labels(ds: xr.Dataset) -> bool:
@@ -160,23 +177,31 @@ def _symmetric(runs: list[_Run], _tolerance: float) -> Finding:
 
 def _semidefinite(runs: list[_Run], tolerance: float) -> Finding:
     def lowest(r: _Run) -> float:
-        T = np.broadcast_to(r.T, (len(r.Q), *r.T.shape))
-        eigenvalues = np.linalg.eigvalsh(joint(r.Q, r.R, T))
-        return float((eigenvalues[:, 0] / np.abs(eigenvalues).max(axis=1)).min())
+        return min(_lowest(*block) for block in r.blocks)
 
     return _each("overlaps are positive semidefinite", runs, lowest, tolerance, "lowest eigenvalue")
+
+
+def _lowest(Q: Any, R: Any, T: Any) -> float:
+    """Lowest eigenvalue of joint overlaps, relative to the largest."""
+    eigenvalues = np.linalg.eigvalsh(joint(Q, R, np.broadcast_to(T, (len(Q), *T.shape))))
+    return float((eigenvalues[:, 0] / np.abs(eigenvalues).max(axis=1)).min())
 
 
 def _cosines(runs: list[_Run], tolerance: float, slack: float) -> Finding:
     """|R_kn| <= √(Q_kk T_nn), with what tolerances leave open in Q: eigenvalues see R² alone."""
 
     def excess(r: _Run) -> float:
-        Q = np.diagonal(r.Q, axis1=1, axis2=2)
-        most = (np.maximum(Q, 0.0) * (1 + tolerance) + slack)[..., None] * np.diagonal(r.T)
-        return float((np.abs(r.R) - np.sqrt(most)).max())
+        return max(_excess(*block, tolerance, slack) for block in r.blocks)
 
     found = max(excess(r) for r in runs)
     return Finding("cosines are at most 1", not found > 0, f"largest excess {max(found, 0.0):.3g}")
+
+
+def _excess(Q: Any, R: Any, T: Any, tolerance: float, slack: float) -> float:
+    Q = np.diagonal(Q, axis1=1, axis2=2)
+    most = (np.maximum(Q, 0.0) * (1 + tolerance) + slack)[..., None] * np.diagonal(T)
+    return float((np.abs(R) - np.sqrt(most)).max())
 
 
 def _nonnegative(runs: list[_Run], tolerance: float) -> Finding:
@@ -213,9 +238,21 @@ def _starts(runs: list[_Run], _tolerance: float) -> Finding:
 
 def recomputed_errors(run: _Run) -> Any:
     """Generalization errors from the stored overlaps and readouts, shape (time, task)."""
-    K, n = run.R.shape[1], len(run.Q)
-    upper = np.triu_indices(K)
-    rows = np.concatenate(
-        [run.Q[:, upper[0], upper[1]], run.R.reshape(n, -1), run.readout.reshape(n, -1)], axis=1
+    from odekit.systems.committee.points import CommitteePoints
+
+    points = CommitteePoints(run.problem, {}, derivatives=False)
+    if not points.G:
+        K, n = run.R.shape[1], len(run.Q)
+        upper = np.triu_indices(K)
+        rows = np.concatenate(
+            [run.Q[:, upper[0], upper[1]], run.R.reshape(n, -1), run.readout.reshape(n, -1)], axis=1
+        )
+        return generalization_errors(rows, run.activation, run.T, run.u, run.heads, K)
+    Q, R, _ = (np.stack(x, axis=-3) for x in zip(*run.blocks, strict=True))
+    flat = np.array(
+        [
+            points.pack(q[None], r[None], v[None])[0]
+            for q, r, v in zip(Q, R, run.readout, strict=True)
+        ]
     )
-    return generalization_errors(rows, run.activation, run.T, run.u, run.heads, K)
+    return points.errors(flat[np.newaxis])[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.systems.committee.crosscheck import protected_task
+from odekit.systems.committee.groups import sizes
 from odekit.systems.committee.inputs import Samples
+from odekit.systems.committee.seen import SHARP, of_group
 from odekit.systems.committee.trainer import Trainer
 from odekit.systems.committee.weights import realise
 from odekit_kernels.committee.sgd.memory import Memory, Rule, make_memory, padded
@@ -114,7 +117,9 @@ class CommitteeNetwork:
         self.points, self.problem, self.experiment = points, points.problem, experiment
         self.N = experiment.input_dim
         frame, drawn = (child(seed, i) for i in range(2))
-        W, B = realise(self.problem.state, self.N, frame)
+        self.sizes = sizes(self.problem.groups or {"": 1.0}, self.N)
+        self.group = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        W, B = realise(self.problem.state, self.N, frame, self.problem.groups)
         self.W, self.B = padded(W), padded(B)
         heads = self.points.heads
         self.v = np.array([self.problem.heads[name] for name in heads], dtype=float)
@@ -127,11 +132,27 @@ class CommitteeNetwork:
     def state(self) -> Floats:
         """Order parameters of the network as it is."""
         K, P = len(self.W), len(self.B)
+        if self.points.G:
+            return self._state_of_groups()
         Q, R = np.empty((K, K)), np.empty((K, P))
         overlaps(self.W, self.W, self.N, Q)
         overlaps(self.W, self.B, self.N, R)
         packed: Floats = self.points.pack(Q[None], R[None], self.v[None])[0]
         return packed
+
+    def _state_of_groups(self) -> Floats:
+        """The same with the overlaps of each group of inputs."""
+        cut = np.cumsum(self.sizes)[:-1]
+        W, B = (np.split(x[:, : self.N], cut, axis=1) for x in (self.W, self.B))
+        Q = np.array([w @ w.T / n for w, n in zip(W, self.sizes, strict=True)])
+        R = np.array([w @ b.T / n for w, b, n in zip(W, B, self.sizes, strict=True)])
+        packed: Floats = self.points.pack(Q[None], R[None], self.v[None])[0]
+        return packed
+
+    def _of_inputs(self, values: Any) -> Floats:
+        """Numbers of the groups, (..., G), at each input, padded with zeros."""
+        spread = np.atleast_2d(np.asarray(values, dtype=float))[:, self.group]
+        return padded(spread)
 
     def measured_errors(self) -> Floats:
         """Half the mean squared error of each task over the given samples, shape (tasks,)."""
@@ -153,7 +174,8 @@ class CommitteeNetwork:
         frame, y = self.points.enter(index, frame, self.state()[np.newaxis])
         consolidation = self.problem.phases[index].consolidation
         if consolidation is not None:
-            F: Floats = np.repeat(frame.F[0, -1][:, None], self.W.shape[1], axis=1)
+            own = frame.F[0, -1].T if self.points.G else frame.F[0, -1][:, None]
+            F: Floats = self._of_inputs(own)
             F_v, head = frame.F_v[0, -1], int(frame.v_head[-1])
             if self._samples_fisher():
                 fisher, I2 = self._sampled_fisher(protected_task(self.problem, index), head)
@@ -211,7 +233,36 @@ class CommitteeNetwork:
             F_v=self.F_v,
             Fv=self.Fv,
             **self._samples_of(places),
+            **self._views_of(list(phase.mixture)),
+            pace=self._pace(phase),
         )
+
+    def _views_of(self, names: list[str]) -> dict[str, Any]:
+        """What teacher and student see in each task of a phase, at each input."""
+        none = np.zeros((0, self.W.shape[1]))
+        if not self.points.G:
+            return {"drawn": none, "gain": none, "noise": none}
+        groups = list(self.problem.groups or [None])
+        m, a, s = (
+            np.array(
+                [[of_group(getattr(self.problem.tasks[n], kind), g) for g in groups] for n in names]
+            )
+            for kind in ("input_variance", "student_gain", "student_noise_std")
+        )
+        width = np.sqrt(m)
+        sharp = SHARP if self.problem.teacher_activation == "sign" else 1.0
+        noise = self._of_inputs(s) if np.any(s != 0.0) else none
+        return {
+            "drawn": self._of_inputs(sharp * width),
+            "gain": self._of_inputs(a * width),
+            "noise": noise,
+        }
+
+    def _pace(self, phase: Phase) -> Floats:
+        """Learning rate at each input over the largest, or none where all have one."""
+        if not isinstance(phase.learning_rate, Mapping):
+            return np.zeros((0, 0))
+        return self._of_inputs(self.points.pace(phase)[0])
 
     def _samples_of(self, places: list[int]) -> dict[str, Any]:
         """The kernel's view of given inputs of some tasks, or of none."""
@@ -228,7 +279,8 @@ class CommitteeNetwork:
 
     def memory(self, batch: int, rule: Rule) -> Memory:
         """What the kernel reads and writes, weights and readouts among it."""
-        return make_memory(self.W, self.v, self.streams, batch, len(rule.B))
+        apart = len(rule.drawn) > 0
+        return make_memory(self.W, self.v, self.streams, batch, len(rule.B), apart)
 
     def lesson(self, phase: Phase) -> Lesson:
         """What a phase is trained with."""

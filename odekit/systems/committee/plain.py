@@ -9,18 +9,23 @@ from odekit.base.errors import ProblemError
 from odekit.problem.plain import Apart, fields_of, phase_from, phase_plain, plain, rich, rich_fields
 from odekit.scenario.write import used
 from odekit.systems.committee.activations import Activation
-from odekit.systems.committee.problem import Problem, Task
+from odekit.systems.committee.problem import WHITE, Problem, Task
 from odekit.systems.committee.state import OrderParameters
 
 
 def write(problem: Problem, apart: Apart | None) -> dict[str, Any]:
     """Plain data; large arrays may be kept apart."""
     state = problem.state
+    groups = {n: plain(f, f"groups_{n}", apart) for n, f in (problem.groups or {}).items()}
     return {
+        **({"groups": groups} if groups else {}),
         "activation": plain(problem.activation),
+        **(
+            {"teacher_activation": problem.teacher_activation} if problem.teacher_activation else {}
+        ),
         "state": {n: plain(getattr(state, n), f"state_{n}", apart) for n in ("Q", "R", "T")},
         "heads": {n: plain(v, f"heads_{n}", apart) for n, v in problem.heads.items()},
-        "tasks": {n: fields_of(task, f"tasks_{n}", apart) for n, task in problem.tasks.items()},
+        "tasks": {n: task_plain(task, f"tasks_{n}", apart) for n, task in problem.tasks.items()},
         "phases": [
             phase_plain(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)
         ],
@@ -55,4 +60,12 @@ def read(data: Mapping[str, Any], own: Activation | None) -> Problem:
         tasks={name: Task(**rich_fields(task)) for name, task in data["tasks"].items()},
         phases=[phase_from(phase) for phase in data["phases"]],
         activation=activation,
+        teacher_activation=data.get("teacher_activation"),
+        groups={n: rich(f) for n, f in data["groups"].items()} if "groups" in data else None,
     )
+
+
+def task_plain(task: Task, where: str, apart: Apart | None) -> dict[str, Any]:
+    """Fields in use of a task, as JSON data: what the student sees only where it is not all."""
+    data = fields_of(task, where, apart)
+    return {k: v for k, v in data.items() if k not in WHITE or v != WHITE[k]}

@@ -1,9 +1,9 @@
 """How a committee's blocks pack into the flat vectors of the kernels, and back.
 
 The vector of one phase is Q's upper triangle row by row, R row by row over *all* fixed vectors
-(copies made by consolidation after the original ones), then the heads row by row. Every array has
-the points of the sweep as its first axis, or one entry there where all points share it; a single
-run is a sweep of one point.
+(copies made by consolidation after the original ones), for each group of inputs in turn, then the
+heads row by row. Every array has the points of the sweep as its first axis, or one entry there
+where all points share it; a single run is a sweep of one point.
 """
 
 from __future__ import annotations
@@ -20,8 +20,15 @@ from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.equations import CommitteePhase, QuadraturePhase
-from odekit.systems.committee.errors import closed_errors, code_of, quadrature_errors, unit_moments
+from odekit.systems.committee.errors import (
+    closed_errors,
+    code_of,
+    errors_by_law,
+    quadrature_errors,
+    unit_moments,
+)
 from odekit.systems.committee.quadrature import Moments
+from odekit.systems.committee.seen import seen_of
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
 from odekit_kernels.committee.equations import decode
@@ -44,9 +51,10 @@ class Frame:
     Attributes
     ----------
     T : ndarray, shape (points or 1, P, P)
-        Overlaps of the fixed vectors, copies included.
+        Overlaps of the fixed vectors, copies included; (points or 1, G, P, P) with groups.
     F, F_v, v_anchor : ndarray, shape (points or 1, c, K)
-        λ F_k of each consolidation in force; its readout penalties and the values these hold.
+        λ F_k of each consolidation in force, (points or 1, c, G, K) with groups of inputs; its
+        readout penalties and the values these hold.
     anchor : ndarray of int64, shape (c, K)
         Fixed vectors that are the copies.
     v_head : ndarray of int64, shape (c,)
@@ -80,6 +88,8 @@ class CommitteePoints(Points):
         super().__init__(problem, found)
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
+        self.seen = seen_of(problem, self)
+        self.G = self.seen.size[0]
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)
         diffusion = derivatives and not all(phase.gradient_flow for phase in problem.phases)
@@ -94,39 +104,57 @@ class CommitteePoints(Points):
 
     def start(self) -> tuple[Frame, Floats]:
         """Frame and states (points, n) at time 0, before the first phase."""
-        state, empty = self.problem.state, np.zeros((1, 0, self.K))
+        empty = np.zeros((1, 0, self.K))
         frame = Frame(
-            T=self.values(state.T, 2),
-            F=empty,
+            T=self.overlaps("T"),
+            F=np.zeros((1, 0, self.G, self.K)) if self.G else empty,
             F_v=empty,
             v_anchor=empty,
             anchor=np.zeros((0, self.K), dtype=np.int64),
             v_head=np.zeros(0, dtype=np.int64),
         )
         v = self.stack([self.problem.heads[name] for name in self.heads], 1)
-        return frame, self.pack(self.values(state.Q, 2), self.values(state.R, 2), v)
+        return frame, self.pack(self.overlaps("Q"), self.overlaps("R"), v)
+
+    def overlaps(self, name: str) -> Floats:
+        """Q, R or T at time 0, (points or 1, ...), with an axis of groups if there are any."""
+        grouped = self.problem.groups is not None
+        found = self.values(getattr(self.problem.state, name), 2 + grouped)
+        return found[:, np.newaxis] if self.G and not grouped else found
 
     def pack(self, Q: Floats, R: Floats, v: Floats) -> Floats:
         """States (points, n) of blocks with leading axes of `points` or 1."""
-        flat = side_by_side([Q[:, self.upper[0], self.upper[1]], R, v])
+        size = max(len(Q), len(R))
+        triangle = Q[..., self.upper[0], self.upper[1]]
+        R = R.reshape(*R.shape[:-2], -1)
+        parts = [np.broadcast_to(x, (size, *x.shape[1:])) for x in (triangle, R)]
+        flat = side_by_side([np.concatenate(parts, axis=-1), v])
         return np.array(np.broadcast_to(flat, (self.size, flat.shape[1])))
 
     def unpack(self, y: Floats) -> tuple[Floats, Floats, Floats]:
-        """Blocks Q, R and v of states, shape (..., n); the leading axes stay."""
+        """Blocks Q, R and v of states, shape (..., n); the leading axes stay.
+
+        With groups of inputs Q and R have an axis of them after the leading ones.
+        """
         triangle, lead, K = len(self.upper[0]), y.shape[:-1], self.K
         end = y.shape[-1] - len(self.heads) * K
-        Q = np.empty((*lead, K, K))
-        Q[..., self.upper[0], self.upper[1]] = y[..., :triangle]
-        Q[..., self.upper[1], self.upper[0]] = y[..., :triangle]
-        R, v = y[..., triangle:end].reshape(*lead, K, (end - triangle) // K), y[..., end:]
+        blocks = (*lead, self.G) if self.G else lead
+        both = y[..., :end].reshape(*blocks, end // max(self.G, 1))
+        Q = np.empty((*blocks, K, K))
+        Q[..., self.upper[0], self.upper[1]] = both[..., :triangle]
+        Q[..., self.upper[1], self.upper[0]] = both[..., :triangle]
+        width = both.shape[-1] - triangle
+        R, v = both[..., triangle:].reshape(*blocks, K, width // K), y[..., end:]
         return Q, R, v.reshape(*lead, len(self.heads), K)
 
     def shown(self, frame: Frame) -> Any:
         """Which entries of a state the dataset shows: not overlaps with copies."""
-        K, P, triangle = self.K, frame.T.shape[1], len(self.upper[0])
+        K, P, triangle, groups = self.K, frame.T.shape[-1], len(self.upper[0]), max(self.G, 1)
         R = triangle + (np.arange(K)[:, np.newaxis] * P + np.arange(self.P)).ravel()
-        v = triangle + K * P + np.arange(len(self.heads) * K)
-        return np.concatenate([np.arange(triangle), R, v])
+        block, size = np.concatenate([np.arange(triangle), R]), triangle + K * P
+        v = groups * size + np.arange(len(self.heads) * K)
+        blocks = np.arange(groups)[:, np.newaxis] * size + block
+        return np.concatenate([blocks.ravel(), v])
 
     def enter(self, index: int, frame: Frame, y: Floats) -> tuple[Frame, Floats]:
         """Frame and states as a phase begins: copies of heads and of units are made."""
@@ -146,26 +174,46 @@ class CommitteePoints(Points):
         consolidation = self.problem.phases[index].consolidation
         assert consolidation is not None
         Q, R, v = self.unpack(y)
-        head = self.head_index[self.tasks.index(protected_task(self.problem, index))]
+        task = self.tasks.index(protected_task(self.problem, index))
+        head = self.head_index[task]
         T = np.broadcast_to(frame.T, (self.size, *frame.T.shape[1:]))
-        whole = np.ascontiguousarray(np.block([[T, R.swapaxes(1, 2)], [R, Q]]))
-        I2, J2 = unit_moments(Q, self.code, self.moments, np.block([[Q, R], [R.swapaxes(1, 2), T]]))
+        Rt = R.swapaxes(-1, -2)
+        whole = np.ascontiguousarray(np.block([[T, Rt], [R, Q]]))
+        C = self._under_law(np.block([[Q, R], [Rt, T]]), int(self.seen.law[task]))
+        I2, J2 = unit_moments(C[:, : self.K, : self.K], self.code, self.moments, C)
         importance = {
             "fisher": v[:, head] ** 2 * J2,
             "node": v[:, head] ** 2,
             "quadratic": np.ones_like(J2),
         }[consolidation.kind]
-        strength = self.values(consolidation.strength)[:, np.newaxis]
+        if self.G:
+            # The Fisher information of a weight is that of the inputs that it sees.
+            ss = self.seen.ss[:, self.seen.law[task], :, np.newaxis]
+            ss = ss if consolidation.kind == "fisher" else np.ones_like(ss)
+            importance = importance[:, np.newaxis] * ss
+        strength = self.values(consolidation.strength)
+        strength = strength.reshape(len(strength), *(1,) * (importance.ndim - 1))
         grown = replace(
             frame,
             T=whole,
             F=self._append(frame.F, strength * importance),
-            F_v=self._append(frame.F_v, strength * I2),
+            F_v=self._append(frame.F_v, self.values(consolidation.strength)[:, None] * I2),
             v_anchor=self._append(frame.v_anchor, v[:, head]),
-            anchor=np.vstack([frame.anchor, T.shape[1] + np.arange(self.K)]),
+            anchor=np.vstack([frame.anchor, T.shape[-1] + np.arange(self.K)]),
             v_head=np.append(frame.v_head, head),
         )
-        return grown, self.pack(Q, np.concatenate([R, Q], axis=2), v)
+        return grown, self.pack(Q, np.concatenate([R, Q], axis=-1), v)
+
+    def _under_law(self, blocks: Floats, v: int) -> Floats:
+        """The covariance (points, D, D) of overlaps (points, [G,] D, D) under a law."""
+        if not self.G:
+            return blocks
+        teacher = np.arange(blocks.shape[-1]) >= self.K
+        moments = [
+            x[:, v, :, np.newaxis, np.newaxis] for x in (self.seen.ss, self.seen.st, self.seen.tt)
+        ]
+        both = np.add.outer(teacher.astype(int), teacher.astype(int))
+        return self.seen.total(np.choose(both, moments) * blocks)
 
     def _append(self, before: Floats, row: Floats) -> Floats:
         whole = np.broadcast_to(before, (self.size, *before.shape[1:]))
@@ -177,7 +225,7 @@ class CommitteePoints(Points):
         """Memory of a group of trajectories in a phase."""
         return make_plan(
             self.K,
-            frame.T.shape[1],
+            frame.T.shape[-1],
             len(self.heads),
             len(phase.mixture),
             len(frame.anchor),
@@ -185,6 +233,7 @@ class CommitteePoints(Points):
             self.code,
             not phase.gradient_flow,
             stages,
+            self.seen.size if self.G else (0, 0),
         )
 
     @staticmethod
@@ -195,7 +244,7 @@ class CommitteePoints(Points):
     @staticmethod
     def work(plan: CommitteePlan) -> Any:
         """Scratch memory of one trajectory."""
-        return make_work(plan.K, plan.P, plan.H, max(plan.S, plan.W))
+        return make_work(plan.K, plan.P, plan.H, max(plan.S, plan.W), plan.G)
 
     def batch(self, index: int, frame: Frame, plan: CommitteePlan, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
@@ -206,8 +255,8 @@ class CommitteePoints(Points):
             places=places_of(constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(phase.learning_rate),
-            rate_v=rates_of(phase.readout_learning_rate),
+            rate_w=rates_of(phase.fastest[0]),
+            rate_v=rates_of(phase.fastest[1]),
             wiring=self.wiring(phase, frame, plan),
         )
 
@@ -215,20 +264,23 @@ class CommitteePoints(Points):
         """What all trajectories of a phase share."""
         places = [self.tasks.index(name) for name in phase.mixture]
         move = np.ones(self.K) if phase.frozen is None else 1.0 - np.array(phase.frozen, float)
+        watched = self.watched(phase)
         return Wiring(
             head=self.head_index[places],
             move=move,
             anchor=frame.anchor,
             v_head=frame.v_head,
-            watched_head=self.head_index[self.watched(phase)],
+            watched_head=self.head_index[watched],
             first=First(**firsts(constants(plan))),
+            law=self.seen.law[places],
+            watched_law=self.seen.law[watched],
         )
 
     def constants(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Floats:
         """What is constant in a phase, a row for each point or one for all."""
         names = list(phase.mixture)
         places = [self.tasks.index(name) for name in names]
-        copies = frame.T.shape[1] - self.P
+        copies = frame.T.shape[-1] - self.P
         p = self.stack([phase.mixture[name] for name in names], 0)
         given = {
             "T": frame.T,
@@ -239,15 +291,26 @@ class CommitteePoints(Points):
             "inverse_batch": 1.0 / self.values(phase.batch_size),
             "kappa_w": self.values(phase.weight_decay),
             "kappa_v": self.values(phase.readout_weight_decay),
-            "eta_w": self.rate(phase.learning_rate),
-            "eta_v": self.rate(phase.readout_learning_rate),
+            "eta_w": self.rate(phase.fastest[0]),
+            "eta_v": self.rate(phase.fastest[1]),
             "F": frame.F,
             "F_v": frame.F_v,
             "v_anchor": frame.v_anchor,
             "watched": widened(self.u[:, self.watched(phase)], copies),
             "level": self.levels(phase),
+            "share": self.seen.share,
+            "pace": self.pace(phase),
+            **{name: getattr(self.seen, name) for name in ("ss", "st", "tt")},
         }
         return rows_of(constants(plan), given)
+
+    def pace(self, phase: Phase) -> Floats:
+        """Learning rate of every group over the largest, (points or 1, G)."""
+        if not isinstance(phase.learning_rate, Mapping):
+            return np.ones((1, self.G))
+        rates = self.stack([phase.learning_rate[g] for g in self.problem.groups or ()], 0)
+        most = rates.max(axis=1, keepdims=True)
+        return np.asarray(np.divide(rates, most, out=np.ones_like(rates), where=most > 0))
 
     def committee(self, phase: Phase, frame: Frame, point: int = 0) -> Committee:
         """One point in a phase, as the kernels of a single trajectory take it."""
@@ -268,7 +331,7 @@ class CommitteePoints(Points):
         phase, first = self.problem.phases[index], self.equations(index, frame, begin)
         plan = self.plan(phase, frame)
         wiring, rows = self.wiring(phase, frame, plan), self.constants(phase, frame, plan)
-        for i, rates in enumerate(self.each_rate(phase.rates)):
+        for i, rates in enumerate(self.each_rate(phase.fastest)):
             yield first.at_point(decode(plan, wiring, one_of(rows, i)), rates)
 
     def corner_limits(self, plan: CommitteePlan, moves: bool, atol: float) -> tuple[float, float]:
@@ -296,24 +359,35 @@ class CommitteePoints(Points):
         """
         which = np.arange(len(rows)) if points is None else points
         chosen = np.arange(len(self.tasks)) if tasks is None else tasks
-        T = self.values(self.problem.state.T, 2) if frame is None else frame.T
-        u = widened(self.u[:, chosen], T.shape[1] - self.P)
+        T = self.overlaps("T") if frame is None else frame.T
+        u = widened(self.u[:, chosen], T.shape[-1] - self.P)
         flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]))
         which = np.repeat(which, len(flat) // max(len(rows), 1))
         asked = (flat, T, u, self.head_index[chosen], self.K, which)
-        if self.moments is None:
-            found = closed_errors(self.code, *asked)
+        law = self.seen.law[chosen]
+        if self.moments is not None:
+            found = quadrature_errors(self.moments, *asked, self.seen, law)
+        elif self.G:
+            found = errors_by_law(self.code, *asked, self.seen, law)
         else:
-            found = quadrature_errors(self.moments, *asked)
+            found = closed_errors(self.code, *asked)
         return found.reshape(*rows.shape[:-1], len(chosen))
 
     def arrays(self, rows: Floats) -> dict[str, Any]:
         """Variables by name, from rows (points, times, n_visible); errors are asked for apart."""
         Q, R, v = self.unpack(rows)
         found: dict[str, Any] = {"Q": Q, "R": R, "readout": v}
+        if self.G:
+            found |= {"Q": self.seen.total(Q), "R": self.seen.total(R)}
+        if self.problem.groups is not None:
+            found |= {"Q_group": Q, "R_group": R}
         if self.moments is not None:
-            T = self.values(self.problem.state.T, 2)
-            report = [self.moments.report(y, T[i % len(T)], self.K) for i, y in enumerate(rows)]
+            T = self.overlaps("T").reshape(-1, max(self.G, 1) * self.P, self.P)
+            law = self.seen.law
+            report = [
+                self.moments.report(y, T[i % len(T)], self.K, self.seen.inputs(law, i))
+                for i, y in enumerate(rows)
+            ]
             found |= {name: np.array([one[name] for one in report]) for name in report[0]}
         return found
 

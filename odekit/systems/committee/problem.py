@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from odekit.base.checks import array, label, mapping, nonnegative, text
+from odekit.base.checks import array, choice, label, mapping, nonnegative, number, text
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Phase
 from odekit.systems.committee.activations import Activation, check_activation
+from odekit.systems.committee.groups import fractions
 from odekit.systems.committee.state import OrderParameters
 
-CORE = frozenset(
-    ["student", "student_other", "teacher", "teacher_other", "time", "head", "task", "phase_index"]
-)
+UNITS = ("student", "student_other", "teacher", "teacher_other")
+CORE = frozenset([*UNITS, "group", "time", "head", "task", "phase_index"])
 """Dims of the dataset of a committee."""
+
+
+def of_groups(argument: str, value: Any, check: Callable[[str, Any], Any]) -> Any:
+    """A number for all inputs, or one for each group, checked."""
+    if not isinstance(value, Mapping):
+        return check(argument, value)
+    return {
+        label(argument, group): check(f"{argument}[{group!r}]", number)
+        for group, number in mapping(argument, value).items()
+    }
+
+
+WHITE = {"input_variance": 1.0, "student_gain": 1.0, "student_noise_std": 0.0}
+"""What a task says of inputs that are white, and that the student sees as its teacher does."""
+
+_VIEWS: dict[str, Callable[[str, Any], Any]] = {
+    "input_variance": nonnegative,
+    "student_gain": number,
+    "student_noise_std": nonnegative,
+}
+"""Numbers of a task that may differ between groups of inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +53,11 @@ class Task:
     head : str, optional
         Name of the student's head that answers this task; its own name by default. Tasks that name
         the same head share it.
+    input_variance : float or dict of str to float
+        m, variance of the inputs as the task draws them, >= 0: of all, or of each group.
+    student_gain, student_noise_std : float or dict of str to float
+        The student sees a x + s ξ where the teacher sees x: a, and s >= 0 with ξ ~ N(0, 1) drawn
+        anew for every sample and input; of all inputs, or of each group. A gain of 0 masks them.
 
     Examples
     --------
@@ -43,6 +69,9 @@ class Task:
     readout: Any
     noise_std: Any = 0.0
     head: str | None = None
+    input_variance: Any = 1.0
+    student_gain: Any = 1.0
+    student_noise_std: Any = 0.0
 
     def __post_init__(self) -> None:
         readout = array(
@@ -50,6 +79,8 @@ class Task:
         )
         object.__setattr__(self, "readout", readout)
         object.__setattr__(self, "noise_std", nonnegative("noise_std", self.noise_std))
+        for name, check in _VIEWS.items():
+            object.__setattr__(self, name, of_groups(name, getattr(self, name), check))
         if self.head is not None:
             object.__setattr__(self, "head", label("head", self.head))
 
@@ -74,6 +105,11 @@ class Problem(AnyProblem):
         or one's own functions, as an `odekit.Activation`.
     title : str
         A line for people, over its results and pictures.
+    groups : dict of str to float, optional
+        Groups of inputs and their fractions, which sum to one. Q, R and T of the state then have
+        the dim ``group`` first, each over the inputs of its group: w_k·w_l/N_τ.
+    teacher_activation : {"sign"}, optional
+        Of the teachers, for students of erf, where it is not the student's.
 
     Raises
     ------
@@ -103,6 +139,8 @@ class Problem(AnyProblem):
     phases: Sequence[Phase]
     activation: str | Activation = "erf"
     title: str = ""
+    groups: Mapping[str, Any] | None = None
+    teacher_activation: str | None = None
 
     def __post_init__(self) -> None:
         from odekit.systems.committee.crosscheck import check_problem
@@ -123,11 +161,23 @@ class Problem(AnyProblem):
         object.__setattr__(self, "phases", phases)
         check_activation(self.activation)
         text("title", self.title)
+        if self.teacher_activation is not None:
+            choice("teacher_activation", self.teacher_activation, ("sign",))
+            if self.activation != "erf":
+                rule, remedy = "must be left out for students other than erf", "Use erf students."
+                raise ProblemError("teacher_activation", rule, "'sign'", remedy)
+        if self.groups is not None:
+            object.__setattr__(self, "groups", fractions("groups", self.groups))
         check_problem(self)
 
     def head_of(self, task: str) -> str:
         """Name of the head that answers a task."""
         return self.tasks[task].head or task
+
+    @property
+    def outline(self) -> Mapping[str, Any]:
+        """What decides the names and dims of the dataset's variables, as in `to_dict`."""
+        return {"kind": self.kind, **({} if self.groups is None else {"groups": self.groups})}
 
     @property
     def core_dims(self) -> frozenset[str]:
@@ -137,4 +187,8 @@ class Problem(AnyProblem):
     @property
     def order(self) -> dict[str, list[str]]:
         """Heads and tasks in the order of their numbers in the state."""
-        return {"heads": list(self.heads), "tasks": list(self.tasks)}
+        return {
+            "heads": list(self.heads),
+            "tasks": list(self.tasks),
+            **({} if self.groups is None else {"groups": list(self.groups)}),
+        }

@@ -42,7 +42,7 @@ class Moments:
         if not activation.is_here:
             activation.function(np.zeros(1))
         self.counts: dict[int, tuple[int, int]] = {}
-        self.measured: tuple[tuple[int, int], Floats] | None = None
+        self.measured: dict[int, tuple[tuple[int, int], Floats]] = {}
         self.worst = 0.0
         self.refused = False
 
@@ -104,7 +104,7 @@ class Moments:
             found.append((I4, np.abs(I4)))
         return found
 
-    def accurate(self, C: Floats, K: int) -> bool:
+    def accurate(self, C: Floats, K: int, law: int = 0) -> bool:
         """Whether the accuracy is kept at a covariance, measured where it has moved by much.
 
         An error slightly too large takes more nodes from then on.
@@ -113,21 +113,21 @@ class Moments:
             nodes = self.nodes(C)
         except ProblemError:
             return False
-        if self._is_near(nodes, C):
+        if self._is_near(nodes, C, law):
             return True
         asked = self.activation.accuracy
         found = self.error(C, K)
         while asked < found <= SLIGHT * asked and self._add_nodes(C):
             found = self.error(C, K)
-        self.measured = (self.nodes(C), C.copy())
+        self.measured[law] = (self.nodes(C), C.copy())
         self.worst = max(self.worst, found)
         return found <= asked
 
-    def _is_near(self, nodes: tuple[int, int], C: Floats) -> bool:
-        """Whether the error was measured about there."""
-        if self.measured is None:
+    def _is_near(self, nodes: tuple[int, int], C: Floats, law: int) -> bool:
+        """Whether the error was measured about there, under this law of the inputs."""
+        if law not in self.measured:
             return False
-        then, there = self.measured
+        then, there = self.measured[law]
         if then != nodes or there.shape != C.shape:
             return False
         return bool(np.abs(C - there).max() <= MOVED * np.diagonal(C).max())
@@ -153,16 +153,20 @@ class Moments:
             self.refused = True
             return np.full_like(y, np.nan)
 
-    def errors(self, y: Floats, T: Floats, u: Floats, head: Any, work: Any) -> Floats:
+    def errors(self, y: Floats, T: Floats, inputs: Any, u: Floats, head: Any, work: Any) -> Floats:
         """Generalization errors of tasks, shape (tasks,); NaN where they are out of reach."""
         try:
+            if inputs.share.size:
+                given = (inputs, u, head, work, self.variance)
+                return quadrature.errors_of_groups(y, T, *given)
             return quadrature.errors(y, T, u, head, work, self.variance)
         except ProblemError:
             return np.full(len(u), np.nan)
 
-    def report(self, rows: Floats, T: Floats, K: int) -> dict[str, Any]:
+    def report(self, rows: Floats, T: Floats, K: int, inputs: Any) -> dict[str, Any]:
         """Variables of the dataset: most nodes used, and the error found by doubling them."""
-        C = [quadrature.covariance(y, T, K) for y in rows if np.isfinite(y).all()]
+        sound = [y for y in rows if np.isfinite(y).all()]
+        C = [c for y in sound for c in quadrature.covariances(y, T, inputs, K)]
         if not C:
             return {"quadrature_nodes": 0, "quadrature_error": np.nan}
         picked = np.unique(np.linspace(0, len(C) - 1, CHECKED_ROWS).round().astype(int))

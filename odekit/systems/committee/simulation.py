@@ -18,6 +18,7 @@ from odekit.systems.committee.inputs import Samples, samples_of
 from odekit.systems.committee.network import CommitteeNetwork, Experiment
 from odekit.systems.committee.points import CommitteePoints
 from odekit.systems.committee.problem import Problem
+from odekit.systems.committee.seen import alike
 from odekit.systems.committee.trainer import trainer
 from odekit.systems.committee.weights import realise
 from odekit.training.course import Trajectory
@@ -51,6 +52,11 @@ def experiment(
     check_gpu(device, problem.activation)
     if inputs is None and (labels is not None or preprocess != "none"):
         raise ProblemError("inputs", "must be given with `labels` and `preprocess`", "None", "")
+    packing = CommitteePoints(problem, axes(problem), derivatives=False)
+    if inputs is not None and packing.G:
+        rule = "must be left out where the problem says how inputs are drawn"
+        remedy = "Leave out its groups, and what its tasks say of the inputs."
+        raise ProblemError("inputs", rule, "samples", remedy)
     samples = None if inputs is None else samples_of(problem, inputs, labels, preprocess)
     if fisher_samples is not None:
         fisher_samples = count("fisher_samples", fisher_samples, most=2**53)
@@ -121,6 +127,9 @@ def _against_overlaps(
     rule = "must be 'weights' "
     if inputs is not None:
         return "method", f"{rule}with `inputs`", "'overlaps'", "Only Gaussian inputs have a chain."
+    if not alike(problem):
+        remedy = "The chain is that of white inputs, which student and teacher see alike."
+        return "method", f"{rule}with structured inputs", "'overlaps'", remedy
     if fisher_samples is not None:
         remedy = "Overlaps take its closed form."
         return "method", f"{rule}with `fisher_samples`", "'overlaps'", remedy
@@ -142,9 +151,7 @@ def _check_size(problem: Problem, N: int, method: str) -> None:
     width = N
     if method == "weights":
         count("input_dim", N, most=MOST_INPUTS)
-        if state.student + state.teacher > N:
-            for _, index in points(axes(problem)):
-                realise(at(state, index), N, 0)
+        _check_rank(problem, N)
     else:
         width = WIDTH * (state.student + state.teacher)
     largest = max(phase.batch_size for phase in problem.phases)
@@ -155,3 +162,13 @@ def _check_size(problem: Problem, N: int, method: str) -> None:
             f"{largest} samples of {width}",
             "Use a smaller batch or input_dim.",
         )
+
+
+def _check_rank(problem: Problem, N: int) -> None:
+    """Refuse overlaps that no vectors in so many dimensions have, in any group of inputs."""
+    shares = [float(np.min(np.asarray(f))) for f in (problem.groups or {"": 1.0}).values()]
+    least = int(min(shares) * N - 1.0) if problem.groups else N
+    if problem.state.student + problem.state.teacher > least:
+        for _, index in points(axes(problem)):
+            one = at(problem, index)
+            realise(one.state, N, 0, one.groups)

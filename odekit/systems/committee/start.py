@@ -11,7 +11,7 @@ from odekit.base.checks import as_floats, count, is_labelled, positive
 from odekit.base.errors import ProblemError
 from odekit.base.spread import spread
 
-CORE = ("student", "student_other", "teacher", "teacher_other")
+CORE = ("group", "student", "student_other", "teacher", "teacher_other")
 """Dims of a state that builders take whole."""
 
 
@@ -32,21 +32,22 @@ def factor(T: Floats) -> Floats:
 
 
 def draw_overlaps(
-    K: int, L: Floats, std: Floats, input_dim: int, draws: int | None, seed: int
+    K: int, L: Floats, std: Floats, input_dim: int, draws: int | None, seed: Any
 ) -> tuple[Floats, Floats]:
     """Q and R of K random weight vectors of standard deviation `std`, without drawing them.
 
     The components of w_k along the span of the fixed vectors, whose overlaps are T = L Lᵀ, are
     normal; what is left is a Wishart matrix of the remaining degrees of freedom, drawn by
-    Bartlett's decomposition. L may have leading sweep axes, which R then has first too.
+    Bartlett's decomposition. L has a column for each dimension of the span, and may have leading
+    sweep axes, which R then has first too.
     """
-    P = L.shape[-1]
+    P, rank = L.shape[-2:]
     shape = () if draws is None else (draws,)
     rng = np.random.default_rng(seed)
-    Z = rng.standard_normal((*shape, K, P)) * (std[:, None] / np.sqrt(input_dim))
-    A = _bartlett(K, input_dim - P, shape, rng) * (std[:, None] / np.sqrt(input_dim))
+    Z = rng.standard_normal((*shape, K, rank)) * (std[:, None] / np.sqrt(input_dim))
+    A = _bartlett(K, input_dim - rank, shape, rng) * (std[:, None] / np.sqrt(input_dim))
     Q = Z @ np.swapaxes(Z, -1, -2) + A @ np.swapaxes(A, -1, -2)
-    lead = L.reshape(*L.shape[:-2], *(1 for _ in shape), P, P)
+    lead = L.reshape(*L.shape[:-2], *(1 for _ in shape), P, rank)
     R = Z @ np.swapaxes(lead, -1, -2)
     return 0.5 * (Q + np.swapaxes(Q, -1, -2)), R
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,13 @@ from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
 from odekit.base.spread import spread
 from odekit.base.text import brief
+from odekit.systems.committee.groups import (
+    confined,
+    draw_groups,
+    fractions,
+    overlaps_of_groups,
+    sizes,
+)
 from odekit.systems.committee.start import CORE, draw_overlaps, factor
 
 PSD_TOLERANCE = 1e-6
@@ -38,7 +46,9 @@ class OrderParameters:
         Overlaps of the fixed vectors B_n·B_m/N: the units of every teacher.
 
     Each may be an `xarray.DataArray` with the dims ``(student, student_other)``,
-    ``(student, teacher)``, ``(teacher, teacher_other)`` and any sweep dims besides.
+    ``(student, teacher)``, ``(teacher, teacher_other)`` and any sweep dims besides. With groups of
+    inputs each has an axis of groups, the dim ``group``, before these: overlaps w_k·w_l/N_τ over
+    the inputs of one group. A T without it is that of vectors spread evenly over all groups.
 
     Raises
     ------
@@ -59,16 +69,27 @@ class OrderParameters:
     T: Any
 
     def __post_init__(self) -> None:
+        names = _group_names(self.Q, self.R, self.T)
+        if names is not None:
+            object.__setattr__(self, "_group_names", names)
         T = _square("T", self.T, ("teacher", "teacher_other"))
         Q = _square("Q", self.Q, ("student", "student_other"))
         K, P = Q.shape[-1], T.shape[-1]
+        groups = _groups(Q)
+        if groups is not None and _groups(T) is None:
+            T = _in_every_group(T, groups)
+        lead = () if groups is None else (groups,)
         R = array(
             "R",
             self.R,
-            ("student", "teacher"),
-            (K, P),
+            (*(("group",) if lead else ()), "student", "teacher"),
+            (*lead, K, P),
             f"Here (K, P) = ({K}, {P}). Rows are student units; did you pass R transposed?",
         )
+        if _groups(T) != groups:
+            raise ProblemError(
+                "T", "must have as many groups as Q", f"{_groups(T)} and {groups}", ""
+            )
         _check_joint(Q, R, T)
         for name, value in (("Q", Q), ("R", R), ("T", T)):
             object.__setattr__(self, name, value)
@@ -92,8 +113,13 @@ class OrderParameters:
         """Number of fixed vectors P."""
         return int(self.T.shape[-1])
 
+    @property
+    def groups(self) -> int | None:
+        """Number of groups of inputs; None where all are alike."""
+        return _groups(self.Q)
+
     @classmethod
-    def from_weights(cls, W: Any, B: Any) -> OrderParameters:
+    def from_weights(cls, W: Any, B: Any, groups: Any = None) -> OrderParameters:
         """Overlaps of given weight vectors.
 
         Parameters
@@ -102,6 +128,8 @@ class OrderParameters:
             First-layer weights of the student.
         B : array_like, shape (P, N)
             Fixed vectors.
+        groups : dict of str to array_like of int, or to slice, optional
+            The inputs of each group: every one of the N belongs to one.
 
         Warns
         -----
@@ -130,6 +158,9 @@ class OrderParameters:
                 "Rows are weight vectors; did you pass W transposed?",
                 stacklevel=2,
             )
+        if groups is not None:
+            Q, R, T = overlaps_of_groups(w, b, groups)
+            return cls(Q=Q, R=R, T=T)
         return cls(Q=w @ w.T / N, R=w @ b.T / N, T=b @ b.T / N)
 
     @classmethod
@@ -142,6 +173,8 @@ class OrderParameters:
         input_dim: int,
         seed: int,
         draws: int | None = None,
+        groups: Mapping[str, Any] | None = None,
+        teacher_groups: Sequence[str] | None = None,
     ) -> OrderParameters:
         """Overlaps of random Gaussian weights w_ki ~ N(0, weight_std²) with given fixed vectors.
 
@@ -163,6 +196,12 @@ class OrderParameters:
         seed : int
         draws : int, optional
             Number of independent draws; they become the sweep dim ``draw``.
+        groups : dict of str to float, optional
+            Groups of inputs and their fractions, as in `Problem`; each has the nearest whole number
+            of the N inputs. `teacher` may then be T in each group, shape (G, P, P).
+        teacher_groups : sequence of str, optional
+            The groups to which the fixed vectors are confined; T is over all inputs, so that it is
+            T/Σ f there and 0 elsewhere. By default they are spread evenly.
 
         Returns
         -------
@@ -182,13 +221,15 @@ class OrderParameters:
         else:
             T = _square("teacher", teacher, ("teacher", "teacher_other"))
         P = T.shape[-1]
+        shares = None if groups is None else fractions("groups", groups)
+        T = _teacher_of_groups(T, shares, teacher_groups)
         N = count("input_dim", input_dim, most=2**53)
         if N < P:
             raise ProblemError(
                 "input_dim", f"must be at least the number of fixed vectors, {P}", str(N), ""
             )
         if is_labelled(weight_std) and set(weight_std.dims) - {"student"}:
-            rest = {"student": K, "input_dim": N, "seed": seed, "draws": draws}
+            rest = {"student": K, "input_dim": N, "seed": seed, "draws": draws, "groups": shares}
             return _draw_swept(T, weight_std, rest)
         std = as_floats("weight_std", weight_std, "a number, or one for each unit")
         positive("weight_std", std.min() if std.size else 0.0)
@@ -197,14 +238,77 @@ class OrderParameters:
                 "weight_std", f"must be a number or have shape ({K},)", str(std.shape), ""
             )
         many = None if draws is None else count("draws", draws, most=10**9)
-        _check_memory("draws", (many or 1) * K * (K + P))
-        L = np.array([factor(t) for t in np.reshape(T, (-1, P, P))]).reshape(np.shape(T))
-        Q, R = draw_overlaps(K, L, np.broadcast_to(std, (K,)), N, many, _seed(seed))
+        _check_memory("draws", (many or 1) * K * (K + P) * len(shares or "-"))
+        width = np.broadcast_to(std, (K,))
+        if shares is None:
+            L = np.array([factor(t) for t in np.reshape(T, (-1, P, P))]).reshape(np.shape(T))
+            Q, R = draw_overlaps(K, L, width, N, many, _seed(seed))
+        else:
+            Q, R = draw_groups(K, np.asarray(T), width, sizes(shares, N), many, _seed(seed))
+        lead = () if shares is None else ("group",)
         return cls(
-            Q=_label_draws(Q, None, many, ("student", "student_other")),
-            R=_label_draws(R, T, many, ("student", "teacher")),
+            Q=_label_draws(Q, None, many, (*lead, "student", "student_other")),
+            R=_label_draws(R, T, many, (*lead, "student", "teacher")),
             T=T,
         )
+
+
+def _teacher_of_groups(T: Any, groups: Any, names: Any) -> Any:
+    """T in each group of inputs, if there are any."""
+    if groups is None:
+        if names is not None:
+            raise ProblemError("teacher_groups", "must be left out without `groups`", repr(names))
+        if _groups(T) is not None:
+            raise ProblemError("teacher", "must have no axis of groups without `groups`", "one")
+        return T
+    if any(is_labelled(f) for f in groups.values()):
+        remedy = "Draw for each of them apart."
+        raise ProblemError("groups", "must be plain numbers in a draw", "a sweep", remedy)
+    found = _groups(T)
+    if found is not None:
+        if names is not None or found != len(groups):
+            rule = f"must be T over all inputs, or of {len(groups)} groups without teacher_groups"
+            raise ProblemError("teacher", rule, f"T of {found} groups")
+        return T
+    if not is_labelled(T):
+        return confined(T, groups, names)
+    data = confined(T.values, groups, names)
+    return _with_groups(T, data)
+
+
+def _with_groups(T: Any, data: Any) -> Any:
+    """Labelled overlaps with an axis of groups before their core dims."""
+    import xarray as xr
+
+    dims = (*T.dims[:-2], "group", *T.dims[-2:])
+    coords = {d: T.coords[d] for d in T.dims if d in T.coords}
+    return xr.DataArray(data, dims=dims, coords=coords)
+
+
+def _groups(matrix: Any) -> int | None:
+    """Length of the axis of groups, or None."""
+    if is_labelled(matrix):
+        return int(matrix.sizes["group"]) if "group" in matrix.dims else None
+    return len(matrix) if np.ndim(matrix) == 3 else None
+
+
+def _group_names(*matrices: Any) -> tuple[str, ...] | None:
+    """Labels of groups, where a labelled array has them; all must have the same."""
+    found = {
+        tuple(str(x) for x in m.coords["group"].values)
+        for m in matrices
+        if is_labelled(m) and "group" in m.coords and m.coords["group"].dtype.kind in "UO"
+    }
+    if len(found) > 1:
+        raise ProblemError("Q, R, T", "must have their groups in one order", str(found), "")
+    return found.pop() if found else None
+
+
+def _in_every_group(T: Any, groups: int) -> Any:
+    """The same overlaps in each of some groups."""
+    shape = (*T.shape[:-2], groups, *T.shape[-2:])
+    data = np.broadcast_to(np.asarray(T)[..., None, :, :], shape)
+    return _with_groups(T, data) if is_labelled(T) else data
 
 
 def _draw_swept(T: Any, weight_std: Any, rest: dict[str, Any]) -> OrderParameters:
@@ -215,18 +319,19 @@ def _draw_swept(T: Any, weight_std: Any, rest: dict[str, Any]) -> OrderParameter
         return np.asarray(drawn.Q), np.asarray(drawn.R)
 
     lead = () if rest["draws"] is None else ("draw",)
+    lead = (*lead, *(() if rest["groups"] is None else ("group",)))
     cores = [(*lead, "student", "student_other"), (*lead, "student", "teacher")]
     Q, R = spread(one, cores, CORE, teacher=T, weight_std=weight_std)
-    if lead:
+    if "draw" in lead:
         Q, R = (x.assign_coords(draw=np.arange(x.sizes["draw"])) for x in (Q, R))
     return OrderParameters(Q=Q, R=R, T=T)
 
 
-def _label_draws(values: Any, T: Any, draws: int | None, core: tuple[str, str]) -> Any:
+def _label_draws(values: Any, T: Any, draws: int | None, core: tuple[str, ...]) -> Any:
     """Drawn overlaps with the sweep dims of T and of the draws, if there are any."""
     coords: dict[Any, Any] = {}
     if is_labelled(T):
-        coords = {d: T.coords.get(d) for d in T.dims[:-2]}
+        coords = {d: T.coords.get(d) for d in T.dims[: T.ndim - len(core)]}
     if draws is not None:
         coords["draw"] = np.arange(draws)
     if not coords:
@@ -247,12 +352,13 @@ def _check_memory(argument: str, doubles: int) -> None:
         raise ProblemError(argument, "must need at most 2 GiB", given, "Draw in parts.")
 
 
-def _square(argument: str, value: Any, dims: tuple[str, str]) -> Any:
+def _square(argument: str, value: Any, dims: tuple[str, ...]) -> Any:
     """A symmetric square matrix, symmetrised to the last bit."""
     rough = np.shape(value)[-2:] if is_labelled(value) else np.shape(value)
+    dims = dims if _groups(value) is None else ("group", *dims)
     if len(rough) == 2 and max(rough) > MAX_UNITS:
         raise ProblemError(argument, f"must have at most {MAX_UNITS} units", str(rough), "")
-    matrix = array(argument, value, dims, (None, None), "A matrix of overlaps is square.")
+    matrix = array(argument, value, dims, (None,) * len(dims), "A matrix of overlaps is square.")
     floats = np.asarray(matrix)
     if floats.shape[-1] != floats.shape[-2] or not floats.size:
         raise ProblemError(argument, "must be a square matrix", str(floats.shape), "")
@@ -301,7 +407,15 @@ def _broadcast(Q: Any, R: Any, T: Any) -> list[np.ndarray[Any, Any]]:
     """Labelled and plain matrices brought to common sweep dims."""
     import xarray as xr
 
-    core = (("student", "student_other"), ("student", "teacher"), ("teacher", "teacher_other"))
+    lead = () if _groups(Q) is None else ("group",)
+    core = tuple(
+        (*lead, *pair)
+        for pair in (
+            ("student", "student_other"),
+            ("student", "teacher"),
+            ("teacher", "teacher_other"),
+        )
+    )
     labelled = [
         x if is_labelled(x) else xr.DataArray(x, dims=d)
         for x, d in zip((Q, R, T), core, strict=True)
@@ -318,7 +432,7 @@ def _broadcast(Q: Any, R: Any, T: Any) -> list[np.ndarray[Any, Any]]:
         ) from None
     sizes = {d: n for x in same for d, n in x.sizes.items() if d not in exclude}
     D = same[1].shape[-2] + same[1].shape[-1]
-    _check_memory("Q, R, T", D * D * math.prod(sizes.values()))
+    _check_memory("Q, R, T", D * D * (_groups(Q) or 1) * math.prod(sizes.values()))
     spread = xr.broadcast(*same, exclude=exclude)
     sweep = [d for d in spread[0].dims if d not in exclude]
     return [x.transpose(*sweep, *d).values for x, d in zip(spread, core, strict=True)]

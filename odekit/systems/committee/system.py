@@ -43,24 +43,30 @@ class Committee(System):
 
     def variables(self, outline: Mapping[str, Any]) -> Mapping[str, Variable]:
         """Every variable of a dataset by name."""
-        from odekit.systems.committee.variables import VARIABLES
+        from odekit.systems.committee.variables import VARIABLES, VARIABLES_OF_GROUPS
 
-        del outline
-        return VARIABLES
+        return VARIABLES_OF_GROUPS if outline.get("groups") else VARIABLES
 
     def sizes(self, problem: Problem) -> dict[str, int]:
         """Length of every dim of the dataset but those of time, phases and a sweep."""
         K, P = problem.state.student, problem.state.teacher
         units = {"student": K, "student_other": K, "teacher": P, "teacher_other": P}
-        return {**units, "head": len(problem.heads), "task": len(problem.tasks)}
+        named = {"head": len(problem.heads), "task": len(problem.tasks)}
+        return {**units, **named, **({"group": len(problem.groups)} if problem.groups else {})}
 
     def labels(self, problem: Problem) -> dict[str, list[str]]:
         """Coordinates that are names."""
-        return {"head": list(problem.heads), "task": list(problem.tasks)}
+        found = {"head": list(problem.heads), "task": list(problem.tasks)}
+        return {**found, **({"group": list(problem.groups)} if problem.groups else {})}
 
     def constants(self, problem: Problem) -> dict[str, Any]:
-        """Overlaps of the fixed vectors."""
-        return {"T": problem.state.T}
+        """Overlaps of the fixed vectors, and the groups of inputs."""
+        if problem.groups is None:
+            return {"T": problem.state.T}
+        from odekit.systems.committee.seen import fractions_of, total
+
+        T, share = problem.state.T, fractions_of(problem)
+        return {"T": total(problem, T), "T_group": T, "group_fraction": share}
 
     def absent(self, problem: Problem) -> set[str]:
         """Variables that no run of this problem has."""
@@ -76,8 +82,9 @@ class Committee(System):
     def layout(self, problem: Problem, points: Any, frame: Any) -> Mapping[str, Block]:
         """Where Q, R and the readouts stand in a flat state of a phase."""
         from odekit.systems.committee.field import layout
+        from odekit.systems.committee.seen import require_alike
 
-        del problem
+        require_alike(problem, "equations, fixed points and branches")
         return layout(points, frame)
 
     def parts(self, problem: Problem, layout: Mapping[str, Block]) -> Mapping[str, Indices]:
@@ -123,7 +130,8 @@ class Committee(System):
     def start_size(self, problem: Problem) -> int:
         """Numbers that one trajectory starts from."""
         K, P = problem.state.student, problem.state.teacher
-        return K * (K + P) + P * P + len(problem.heads) * K
+        groups = problem.state.groups or 1
+        return groups * (K * (K + P) + P * P) + len(problem.heads) * K
 
     def simulation(self) -> Any:
         """What trains finite networks of a problem."""

@@ -132,13 +132,26 @@ class Random(Table):
     random: RandomArgs
 
 
+Blocks = dict[str, list[list[Number]]]
+"""Overlaps in each group of inputs."""
+Overlaps = Annotated[
+    Annotated[list[list[Number]], Tag("<list>")] | Annotated[Blocks, Tag("<names>")],
+    form("<list>", "<names>"),
+]
+OfGroups = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[dict[str, Number], Tag("<names>")],
+    form("<number>", "<over>", "<names>"),
+]
 Teacher = Annotated[
     Annotated[int, Tag("<number>")]
     | Annotated[list[list[Number]], Tag("<list>")]
+    | Annotated[Blocks, Tag("<names>")]
     | Annotated[Rotated, Tag("<rotated>")]
     | Annotated[Shared, Tag("<shared>")]
     | Annotated[Random, Tag("<random>")],
-    form("<number>", "<list>", "<rotated>", "<shared>", "<random>"),
+    form("<number>", "<list>", "<names>", "<rotated>", "<shared>", "<random>"),
 ]
 Head = Annotated[
     Annotated[list[Number], Tag("<list>")] | Annotated[Polar, Tag("<polar>")],
@@ -159,13 +172,14 @@ class Draw(Table):
     input_dim: int
     seed: int
     draws: int | None = None
+    teacher_groups: list[str] | None = None
 
 
 class State(Table):
     """The overlaps at time 0: given, or drawn."""
 
-    Q: list[list[Number]] | None = None
-    R: list[list[Number]] | None = None
+    Q: Overlaps | None = None
+    R: Overlaps | None = None
     T: Teacher | None = None
     draw: Draw | None = None
 
@@ -176,6 +190,9 @@ class TaskTable(Table):
     readout: Readout
     noise_std: Number = 0.0
     head: str | None = None
+    input_variance: OfGroups | None = None
+    student_gain: OfGroups | None = None
+    student_noise_std: OfGroups | None = None
 
 
 class ActivationTable(Table):
@@ -198,6 +215,8 @@ class ScenarioTable(Table):
         Annotated[str, Tag("<text>")] | Annotated[ActivationTable, Tag("<activation>")],
         form("<text>", "<activation>"),
     ] = "erf"
+    teacher_activation: str | None = None
+    groups: dict[str, Number] | None = None
     state: State
     heads: dict[str, Head]
     tasks: dict[str, TaskTable]

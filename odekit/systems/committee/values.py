@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from odekit.base.checks import MAX_UNITS, count
 from odekit.base.errors import ProblemError
 from odekit.base.spread import spread
@@ -15,26 +17,47 @@ from odekit.systems.committee.start import CORE, imbalance, polar
 from odekit.systems.committee.state import OrderParameters
 
 
-def state(table: schema.State, axes: Axes) -> OrderParameters:
-    """The initial state, given or drawn."""
+def state(table: schema.State, axes: Axes, groups: Any = None) -> OrderParameters:
+    """The initial state, given or drawn; `groups` are the fractions of the inputs, if any."""
     given = {name: getattr(table, name) for name in ("Q", "R", "T")}
     if table.draw is not None:
         if any(v is not None for v in given.values()):
             raise ProblemError("", "must be either Q, R and T, or `draw`", "both", "Remove one.")
         with within("draw"):
-            return _draw(table.draw, axes)
+            return _draw(table.draw, axes, groups)
     for name, v in given.items():
         if v is None:
             raise ProblemError(
                 name, "must be given with the other two of Q, R, T", "nothing", "Or use `draw`."
             )
     dims = {"Q": ("student", "student_other"), "R": ("student", "teacher")}
-    matrices = {name: matrix(name, given[name], core, axes) for name, core in dims.items()}
-    return OrderParameters(**matrices, T=_teacher("T", given["T"], axes))
+    matrices = {name: _blocks(name, given[name], core, axes, groups) for name, core in dims.items()}
+    return OrderParameters(**matrices, T=_teacher("T", given["T"], axes, groups))
 
 
-def _teacher(name: str, given: Any, axes: Axes) -> Any:
+def _blocks(name: str, given: Any, core: tuple[str, str], axes: Axes, groups: Any) -> Any:
+    """A matrix of overlaps, or one for each group of inputs, in their order."""
+    if not isinstance(given, dict):
+        return matrix(name, given, core, axes)
+    if sorted(given) != sorted(groups or ()):
+        listed = ", ".join(map(repr, groups or ())) or "none"
+        rule = f"must have a matrix for every group ({listed})"
+        raise ProblemError(name, rule, ", ".join(map(repr, given)), "")
+    parts = {g: matrix(f"{name}.{g}", given[g], core, axes) for g in groups}
+    if len({np.shape(x)[-2:] for x in parts.values()}) > 1:
+        raise ProblemError(name, "must have matrices of one shape", "others", "")
+
+    def join(**v: Any) -> list[Any]:
+        return [np.array([v[f"block{i}"] for i in range(len(parts))])]
+
+    named = {f"block{i}": x for i, x in enumerate(parts.values())}
+    return spread(join, [("group", *core)], CORE, **named)[0]
+
+
+def _teacher(name: str, given: Any, axes: Axes, groups: Any = None) -> Any:
     """The overlaps T of the fixed vectors."""
+    if isinstance(given, dict):
+        return _blocks(name, given, ("teacher", "teacher_other"), axes, groups)
     if isinstance(given, list):
         return matrix(name, given, ("teacher", "teacher_other"), axes)
     if isinstance(given, int):
@@ -43,13 +66,14 @@ def _teacher(name: str, given: Any, axes: Axes) -> Any:
         return value(given, axes)
 
 
-def _draw(table: schema.Draw, axes: Axes) -> OrderParameters:
+def _draw(table: schema.Draw, axes: Axes, groups: Any) -> OrderParameters:
     with within("weight_std"):
         std = vector(table.weight_std, "student", axes)
     T = table.teacher
-    T = T if isinstance(T, int) else _teacher("teacher", T, axes)
-    plain = table.model_dump(include={"student", "input_dim", "seed", "draws"})
-    return OrderParameters.draw(teacher=T, weight_std=std, **plain)
+    T = T if isinstance(T, int) else _teacher("teacher", T, axes, groups)
+    names = {"student", "input_dim", "seed", "draws", "teacher_groups"}
+    plain = table.model_dump(include=names)
+    return OrderParameters.draw(teacher=T, weight_std=std, groups=groups, **plain)
 
 
 @value.register(schema.Polar)

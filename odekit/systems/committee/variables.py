@@ -8,75 +8,105 @@ from odekit.dataset.variable import Variable, coordinate
 _STUDENTS = ("student", "student_other")
 _EXPANSION = "expansion of the mean-squared error in two-point moments I2"
 
-VARIABLES = registry(
-    [
-        coordinate("student", "int64", "student unit", symbol="k"),
-        coordinate("student_other", "int64", "student unit (second index)", symbol="l"),
-        coordinate("teacher", "int64", "fixed vector: a unit of any teacher", symbol="n"),
-        coordinate("teacher_other", "int64", "fixed vector (second index)", symbol="m"),
-        coordinate("head", "str", "readout of the student"),
-        Variable(
-            "Q",
-            ("time", *_STUDENTS),
-            "float64",
-            "overlap of student units with each other, w_k.w_l / N",
-            "Q_kl",
-            "dQ_kl/dt = eta_w (v_k A_kl + v_l A_lk) + (eta_w^2/b) v_k v_l "
-            "(sum_ab c_a c_b I4(k,l,a,b) + sigma^2 J2(k,l)); Saad & Solla 1995, Goldt et al. 2019",
-        ),
-        Variable(
-            "R",
-            ("time", "student", "teacher"),
-            "float64",
-            "overlap of student units with fixed vectors, w_k.B_n / N",
-            "R_kn",
-            "dR_kn/dt = eta_w v_k sum_a c_a I3(k,n,a); Saad & Solla 1995, Goldt et al. 2019",
-        ),
-        Variable(
-            "T",
-            ("teacher", "teacher_other"),
-            "float64",
-            "overlap of fixed vectors with each other, B_n.B_m / N",
-            "T_nm",
-            "constant",
-        ),
-        Variable(
-            "readout",
-            ("time", "head", "student"),
-            "float64",
-            "second-layer weights of each head",
-            "v_k",
-            "dv_k/dt = eta_v sum_a c_a I2(k,a); Goldt et al. 2019",
-        ),
-        Variable(
-            "generalization_error",
-            ("time", "task"),
-            "float64",
-            "generalization error",
-            "epsilon_g",
-            f"epsilon_g = 1/2 sum_ab c_a c_b I2(a,b), {_EXPANSION}",
-        ),
-        Variable(
-            "test_error",
-            ("time", "task"),
-            "float64",
-            "half the mean squared error over the inputs that a simulation was given",
-            required=False,
-        ),
-        Variable(
-            "quadrature_nodes",
-            (),
-            "int64",
-            "most nodes in one direction of the quadrature of Gaussian moments",
-            required=False,
-        ),
-        Variable(
-            "quadrature_error",
-            (),
-            "float64",
-            "largest relative change of a Gaussian moment when these nodes are doubled",
-            required=False,
-        ),
-    ]
-)
+_OWN = [
+    coordinate("student", "int64", "student unit", symbol="k"),
+    coordinate("student_other", "int64", "student unit (second index)", symbol="l"),
+    coordinate("teacher", "int64", "fixed vector: a unit of any teacher", symbol="n"),
+    coordinate("teacher_other", "int64", "fixed vector (second index)", symbol="m"),
+    coordinate("head", "str", "readout of the student"),
+    Variable(
+        "Q",
+        ("time", *_STUDENTS),
+        "float64",
+        "overlap of student units with each other, w_k.w_l / N",
+        "Q_kl",
+        "dQ_kl/dt = eta_w (v_k A_kl + v_l A_lk) + (eta_w^2/b) v_k v_l "
+        "(sum_ab c_a c_b I4(k,l,a,b) + sigma^2 J2(k,l)); Saad & Solla 1995, Goldt et al. 2019",
+    ),
+    Variable(
+        "R",
+        ("time", "student", "teacher"),
+        "float64",
+        "overlap of student units with fixed vectors, w_k.B_n / N",
+        "R_kn",
+        "dR_kn/dt = eta_w v_k sum_a c_a I3(k,n,a); Saad & Solla 1995, Goldt et al. 2019",
+    ),
+    Variable(
+        "T",
+        ("teacher", "teacher_other"),
+        "float64",
+        "overlap of fixed vectors with each other, B_n.B_m / N",
+        "T_nm",
+        "constant",
+    ),
+    Variable(
+        "readout",
+        ("time", "head", "student"),
+        "float64",
+        "second-layer weights of each head",
+        "v_k",
+        "dv_k/dt = eta_v sum_a c_a I2(k,a); Goldt et al. 2019",
+    ),
+    Variable(
+        "generalization_error",
+        ("time", "task"),
+        "float64",
+        "generalization error",
+        "epsilon_g",
+        f"epsilon_g = 1/2 sum_ab c_a c_b I2(a,b), {_EXPANSION}",
+    ),
+    Variable(
+        "test_error",
+        ("time", "task"),
+        "float64",
+        "half the mean squared error over the inputs that a simulation was given",
+        required=False,
+    ),
+    Variable(
+        "quadrature_nodes",
+        (),
+        "int64",
+        "most nodes in one direction of the quadrature of Gaussian moments",
+        required=False,
+    ),
+    Variable(
+        "quadrature_error",
+        (),
+        "float64",
+        "largest relative change of a Gaussian moment when these nodes are doubled",
+        required=False,
+    ),
+]
+VARIABLES = registry(_OWN)
 """Every variable by name."""
+
+_GROUPS = [
+    coordinate("group", "str", "group of inputs", symbol="tau"),
+    Variable(
+        "Q_group",
+        ("time", "group", *_STUDENTS),
+        "float64",
+        "overlap of student units over the inputs of a group, w_k.w_l / N_tau",
+        "Q_kl^tau",
+        "Q = sum_tau f_tau Q^tau",
+    ),
+    Variable(
+        "R_group",
+        ("time", "group", "student", "teacher"),
+        "float64",
+        "overlap of student units with fixed vectors over the inputs of a group, w_k.B_n / N_tau",
+        "R_kn^tau",
+        "R = sum_tau f_tau R^tau",
+    ),
+    Variable(
+        "T_group",
+        ("group", "teacher", "teacher_other"),
+        "float64",
+        "overlap of fixed vectors over the inputs of a group, B_n.B_m / N_tau",
+        "T_nm^tau",
+        "constant",
+    ),
+    Variable("group_fraction", ("group",), "float64", "fraction of the inputs", "f_tau"),
+]
+VARIABLES_OF_GROUPS = registry([*_OWN, *_GROUPS])
+"""The same with groups of inputs: Q, R and T stay what they are over all inputs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.checks import count, is_labelled
 from odekit.base.errors import ProblemError
+from odekit.systems.committee.groups import fractions, sizes
 from odekit.systems.committee.state import joint
 
 if TYPE_CHECKING:
@@ -19,7 +21,12 @@ NULL = 1e-14
 """Eigenvalue, of vectors scaled to length one, that is zero but for rounding."""
 
 
-def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, Floats]:
+def realise(
+    state: OrderParameters,
+    input_dim: int,
+    seed: Any,
+    groups: Mapping[str, Any] | None = None,
+) -> tuple[Floats, Floats]:
     """Draw weight vectors whose overlaps are exactly those of a state.
 
     A factor of [[Q, R], [Rᵀ, T]] times a random orthonormal frame: all directions are equally
@@ -32,6 +39,8 @@ def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, 
     input_dim : int
         N, at least the rank of the joint matrix of overlaps: K + P or less.
     seed : int or numpy.random.SeedSequence
+    groups : dict of str to float, optional
+        Fractions of the groups of inputs, where the state has any: one group after the other.
 
     Returns
     -------
@@ -57,21 +66,44 @@ def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, 
         remedy = "Select one point of the sweep."
         raise ProblemError("state", "must hold plain numbers", "labelled arrays", remedy)
     N = count("input_dim", input_dim, most=MOST_NUMBERS)
-    rows = factor(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T))
+    C = joint(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T))
+    if (state.groups is None) != (groups is None):
+        given = "none" if groups is None else repr(dict(groups))
+        raise ProblemError("groups", "must be those of the state", given, "")
+    if groups is not None:
+        seeds = _sequence(seed).spawn(len(groups))
+        parts = zip(C, sizes(fractions("groups", groups), N), seeds, strict=True)
+        vectors = np.concatenate(
+            [_vectors(*part, f" in group {i}") for i, part in enumerate(parts)], 1
+        )
+    else:
+        vectors = _vectors(C, N, seed, "")
+    return vectors[: state.student], vectors[state.student :]
+
+
+def _sequence(seed: Any) -> np.random.SeedSequence:
+    """A seed as numpy takes it apart, without counting the parts."""
+    if isinstance(seed, np.random.SeedSequence):
+        return np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+    return np.random.SeedSequence(seed)
+
+
+def _vectors(C: Floats, N: int, seed: Any, where: str) -> Floats:
+    """Vectors in N dimensions, the rows, of given overlaps."""
+    rows = factor(C)
     rank = rows.shape[1]
     if rank > N:
         raise ProblemError(
             "input_dim",
             f"must be at least the rank of the overlaps, {rank}",
-            str(N),
+            f"{N}{where}",
             "No vectors in fewer dimensions have these overlaps.",
         )
     if len(rows) * N > MOST_NUMBERS:
         most = f"must make at most {MOST_NUMBERS} weights with the {len(rows)} vectors"
         raise ProblemError("input_dim", most, str(N), "")
     rng = np.random.default_rng(seed)
-    vectors = np.sqrt(N) * rows @ _frame(rng, N, rank).T
-    return vectors[: state.student], vectors[state.student :]
+    return np.asarray(np.sqrt(N) * rows @ _frame(rng, N, rank).T)
 
 
 def _frame(rng: np.random.Generator, N: int, rank: int) -> Floats:
@@ -83,12 +115,11 @@ def _frame(rng: np.random.Generator, N: int, rank: int) -> Floats:
     return np.asarray(q * np.copysign(1.0, np.diagonal(r)))
 
 
-def factor(Q: Floats, R: Floats, T: Floats) -> Floats:
-    """F of full column rank with F Fᵀ = [[Q, R], [Rᵀ, T]], shape (K + P, rank).
+def factor(C: Floats) -> Floats:
+    """F of full column rank with F Fᵀ = C.
 
     All vectors are scaled to length one first, so that small overlaps keep their digits.
     """
-    C = joint(Q, R, T)
     size = np.sqrt(np.maximum(np.diag(C), 0.0))
     scale = np.where(size > 0, size, 1.0)
     eigenvalues, vectors = np.linalg.eigh(C / np.outer(scale, scale))

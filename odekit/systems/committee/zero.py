@@ -41,7 +41,7 @@ class UnitsAtZero:
     def __init__(self, committee: Committee, work: Work, atol: float, rtol: float) -> None:
         self.committee, self.work, self.rtol = committee, work, rtol
         self.atol, self.atol_norm, self.small = atol, *norm_limits(atol)
-        K, P = committee.move.size, len(committee.T)
+        K, P = committee.move.size, committee.T.shape[1]
         self.norms = np.array([upper_index(k, k, K) for k in range(K)])
         self.moving = self.norms[committee.move != 0.0]
         self.least_width = K + P

@@ -17,7 +17,9 @@ RUNNING = OUTCOMES["running"]
 
 def can_vanish(plan: Any, moves: bool) -> bool:
     """Whether units of a phase may fall to zero: ReLU in gradient flow."""
-    return bool(moves and getattr(plan, "activation", None) == RELU and not plan.online)
+    return bool(
+        moves and getattr(plan, "activation", None) == RELU and not plan.online and not plan.G
+    )
 
 
 class UnitsOfBatch:

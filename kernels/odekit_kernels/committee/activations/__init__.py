@@ -6,12 +6,14 @@ scratch arrays of `odekit_kernels.committee.work`, for one trajectory:
 ``second(work, rows, D)``
     I2(a, b) of the first `rows` fields with all fields.
 ``drive(work, K, D)``
-    A_kb, contracted with the averaged coefficients `work.cbar`.
+    D_k and E_ka, contracted with the averaged coefficients `work.cbar`: A_kb of any passive vector
+    is D_k C_kb + Σ_a E_ka C_ab, by Stein's lemma, a matrix product whatever the activation.
 ``diffusion(work, p, K, D)``
     The η² sums of I4, and J2; after `drive`.
-``second_gradient(work, k, D)``, ``drive_gradient(work, k, b, D)``,
+``second_gradient(work, k, D)``, ``drive_gradient(work, x, b, k, D)``,
 ``diffusion_gradient(work, p, sigma, k, l, D)``
-    Derivatives of one output with respect to the entries of C and to the coefficients.
+    Derivatives of one output with respect to the entries of C and to the coefficients; of the
+    drive, at given overlaps of a passive vector, row b of x.
 
 Coefficients are averaged over tasks *before* the moments are computed, for all of these are linear
 in them or in their products: a mixture of tasks costs hardly more than one task.
@@ -23,7 +25,7 @@ And on the memory M of a group of trajectories with the plan m (`lanes.values`):
 ``second_in_lanes(M, m, a, b)``, ``self_slope_in_lanes(M, m, a)``
     I2(a, b) and J2(a, a).
 ``drive_in_lanes(M, m)``
-    A_kb.
+    D_k and E_ka.
 ``power_in_lanes(M, m, k, l)``
     The η² term of a pair of units, noise included, over η²/b; after `drive_in_lanes`.
 

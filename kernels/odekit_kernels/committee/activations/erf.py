@@ -65,25 +65,20 @@ def second(work: Any, rows: int, D: int) -> None:
 
 @inner
 def drive(work: Any, K: int, D: int) -> None:
-    """Fill A_kb = Σ_a cbar_ka I3(k, b, a)."""
-    C, diag, cbar, s, t, A = work.C, work.diag, work.cbar, work.s, work.t, work.A
-    X, L = C.shape[1], A.shape[1]
+    """Fill E_ka = cbar_ka J2(k, a) and D_k = −Σ_a E_ka C_ka / (1 + C_kk)."""
+    C, diag, cbar, s, E, own = work.C, work.diag, work.cbar, work.s, work.E, work.own
+    X, L = C.shape[1], E.shape[1]
     for k in range(K):
         C_kk = diag[k]
         sums = splat(0.0)
         for a in range(0, D, WIDTH):
             C_ka = load(C, k * X + a)
             s_ka = inverse_root(C_kk, load(diag, a), C_ka)
-            t_ka = load(cbar, k * L + a) * s_ka
+            E_ka = TWO_OVER_PI * load(cbar, k * L + a) * s_ka
             store(s, k * L + a, s_ka)
-            store(t, k * L + a, t_ka)
-            sums = sums + t_ka * C_ka
-        share = total(sums) * (TWO_OVER_PI / (1.0 + C_kk))
-        for b in range(0, D, WIDTH):
-            A_kb = splat(0.0)
-            for a in range(D):
-                A_kb = A_kb + t[k, a] * load(C, a * X + b)
-            store(A, k * L + b, TWO_OVER_PI * A_kb - share * load(C, k * X + b))
+            store(E, k * L + a, E_ka)
+            sums = sums + E_ka * C_ka
+        own[k] = -total(sums) / (1.0 + C_kk)
 
 
 @kernel(forceinline=True)
@@ -162,8 +157,8 @@ def mix(work: Any, p: Any, k: int, l: int) -> None:
 
 @inner
 def diffusion(work: Any, p: Any, K: int, D: int) -> None:
-    """Fill J2(k, l) and E_kl = Σ_s p_s v_k v_l Σ_ab c_a c_b I4(k, l, a, b), after `drive`."""
-    c, s, E, J2 = work.c, work.s, work.E, work.J2
+    """Fill J2(k, l) and S_kl = Σ_s p_s v_k v_l Σ_ab c_a c_b I4(k, l, a, b), after `drive`."""
+    c, s, S, J2 = work.c, work.s, work.S, work.J2
     tilted_norms(work, K, D)
     for k in range(K):
         for l in range(k, K):
@@ -176,7 +171,7 @@ def diffusion(work: Any, p: Any, K: int, D: int) -> None:
             else:
                 mix(work, p, k, l)
                 weights = work.mixed
-            E[k, l] = scale * tilted_form(work, weights, k, l, pair, D)
+            S[k, l] = scale * tilted_form(work, weights, k, l, pair, D)
 
 
 # -------------------------------------------------------------------------------------- derivatives
@@ -208,27 +203,24 @@ def second_gradient(work: Any, k: int, D: int) -> None:
 
 
 @inner
-def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
-    """Fill the derivatives of A_kb: `work.by_k`, `work.by_b`, `work.by_a`, `work.by_c`."""
-    C, diag, s, t = work.C, work.diag, work.s, work.t
-    by_k, by_b, by_a, by_c = work.by_k, work.by_b, work.by_a, work.by_c
+def drive_gradient(work: Any, x: Any, b: int, k: int, D: int) -> None:
+    """Fill the derivatives of D_k x_k + Σ_a E_ka x_a, of row b of x."""
+    C, diag, s, E = work.C, work.diag, work.s, work.E
+    by_k, by_a, by_c = work.by_k, work.by_a, work.by_c
     X, L = C.shape[1], s.shape[1]
     inverse = 1.0 / (1.0 + diag[k])
-    share = inverse * C[k, b]
+    share = inverse * x[b, k]
     kk, sums = splat(0.0), splat(0.0)
     for a in range(0, D, WIDTH):
-        C_ka, s_a, t_a = load(C, k * X + a), load(s, k * L + a), TWO_OVER_PI * load(t, k * L + a)
-        rest = load(C, b * X + a) - share * C_ka
-        h = 0.5 * t_a * s_a * s_a * rest
+        C_ka, s_a, E_a = load(C, k * X + a), load(s, k * L + a), load(E, k * L + a)
+        rest = load(x, b * x.shape[1] + a) - share * C_ka
+        h = 0.5 * E_a * s_a * s_a * rest
         kk = kk + h * (1.0 + load(diag, a))
-        sums = sums + t_a * C_ka
-        store(by_k, a, 2.0 * h * C_ka - share * t_a)
-        store(by_b, a, t_a)
+        sums = sums + E_a * C_ka
+        store(by_k, a, 2.0 * h * C_ka - share * E_a)
         store(by_a, a, h * -(1.0 + diag[k]))
         store(by_c, a, TWO_OVER_PI * s_a * rest)
-    through_b = inverse * total(sums)
-    by_k[b] -= through_b
-    by_a[k] += share * through_b - total(kk)
+    by_a[k] += share * inverse * total(sums) - total(kk)
 
 
 @inner
@@ -247,7 +239,7 @@ def tilt(work: Any, k: int, l: int, D: int) -> None:
 
 @inner
 def tilted_derivatives(work: Any, probability: Any, k: int, l: int, D: int) -> None:
-    """Fill F_ab = asin C̃_ab d_a d_b, and B = derivatives of E_kl by C̃."""
+    """Fill F_ab = asin C̃_ab d_a d_b, and B = derivatives of S_kl by C̃."""
     C, c, pqd, F, B = work.C, work.c, work.pqd, work.F, work.B
     X, L = C.shape[1], F.shape[1]
     scale = TWO_OVER_PI * TWO_OVER_PI * work.s[k, l]
@@ -317,7 +309,7 @@ def task_powers(work: Any, sigma: Any, k: int, l: int, D: int) -> None:
 
 @inner
 def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) -> None:
-    """Fill the derivatives of E_kl + noise J2: `work.B`, `work.m` and `work.e`."""
+    """Fill the derivatives of S_kl + noise J2: `work.B`, `work.m` and `work.e`."""
     C, diag, c, s, B, e = work.C, work.diag, work.c, work.s, work.B, work.e
     tilt(work, k, l, D)
     tilted_derivatives(work, p, k, l, D)
@@ -353,25 +345,19 @@ def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
 
 @inner
 def drive_in_lanes(M: Any, m: Any) -> None:
-    """Fill A_kb = Σ_a cbar_ka I3(k, b, a)."""
+    """Fill E_ka = cbar_ka J2(k, a) and D_k = −Σ_a E_ka C_ka / (1 + C_kk)."""
     K, D = m.K, m.D
     C, cbar = matrix(M, m.C, D, D), matrix(M, m.cbar, K, D)
-    s, t, A = matrix(M, m.s, K, D), vector(M, m.t, D), matrix(M, m.A, K, D)
+    s, E, own = matrix(M, m.s, K, D), matrix(M, m.E, K, D), vector(M, m.own, K)
     for k in range(K):
-        C_kk = C[k, k]
-        share = fill(M, 0.0)
+        C_kk, share = C[k, k], fill(M, 0.0)
         for a in range(D):
             C_ka = C[k, a]
             s_ka = inverse_root(C_kk, C[a, a], C_ka)
-            t_ka = cbar[k, a] * s_ka
-            s[k, a], t[a] = s_ka, t_ka
-            share = share + t_ka * C_ka
-        share = share * (TWO_OVER_PI / (1.0 + C_kk))
-        for b in range(D):
-            A_kb = fill(M, 0.0)
-            for a in range(D):
-                A_kb = A_kb + t[a] * C[a, b]
-            A[k, b] = TWO_OVER_PI * A_kb - share * C[k, b]
+            E_ka = TWO_OVER_PI * cbar[k, a] * s_ka
+            s[k, a], E[k, a] = s_ka, E_ka
+            share = share + E_ka * C_ka
+        own[k] = -share / (1.0 + C_kk)
 
 
 @inner

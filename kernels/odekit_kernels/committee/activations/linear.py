@@ -41,15 +41,11 @@ def second(work: Any, rows: int, D: int) -> None:
 
 @inner
 def drive(work: Any, K: int, D: int) -> None:
-    """Fill A_kb = Σ_a cbar_ka C_ab."""
-    C, cbar, A = work.C, work.cbar, work.A
-    X, L = C.shape[1], A.shape[1]
+    """Fill E_ka = cbar_ka and D_k = 0."""
     for k in range(K):
-        for b in range(0, D, WIDTH):
-            A_kb = splat(0.0)
-            for a in range(D):
-                A_kb = A_kb + cbar[k, a] * load(C, a * X + b)
-            store(A, k * L + b, A_kb)
+        work.own[k] = 0.0
+        for a in range(D):
+            work.E[k, a] = work.cbar[k, a]
 
 
 @inner
@@ -66,17 +62,17 @@ def error_power(work: Any, s: int, D: int) -> float:
 
 @inner
 def diffusion(work: Any, p: Any, K: int, D: int) -> None:
-    """Fill J2(k, l) and E_kl = Σ_s p_s v_k v_l Σ_ab c_a c_b C_ab."""
-    c, E, J2 = work.c, work.E, work.J2
+    """Fill J2(k, l) and S_kl = Σ_s p_s v_k v_l Σ_ab c_a c_b C_ab."""
+    c, S, J2 = work.c, work.S, work.J2
     for k in range(K):
         for l in range(k, K):
-            E[k, l] = 0.0
+            S[k, l] = 0.0
             J2[k, l] = 1.0
     for s in range(p.shape[0]):
         power = p[s] * error_power(work, s, D)
         for k in range(K):
             for l in range(k, K):
-                E[k, l] += c[s, k] * c[s, l] * power
+                S[k, l] += c[s, k] * c[s, l] * power
 
 
 @inner
@@ -88,18 +84,17 @@ def second_gradient(work: Any, k: int, D: int) -> None:
 
 
 @inner
-def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
-    """Fill the derivatives of A_kb: `work.by_k`, `work.by_b`, `work.by_a`, `work.by_c`."""
-    for a in range(D):
-        work.by_k[a] = 0.0
-        work.by_b[a] = work.cbar[k, a]
-        work.by_a[a] = 0.0
-        work.by_c[a] = work.C[b, a]
+def drive_gradient(work: Any, x: Any, b: int, k: int, D: int) -> None:
+    """Fill the derivatives of Σ_a E_ka x_a, of row b of x."""
+    for a in range(0, D, WIDTH):
+        store(work.by_k, a, splat(0.0))
+        store(work.by_a, a, splat(0.0))
+        store(work.by_c, a, load(x, b * x.shape[1] + a))
 
 
 @inner
 def diffusion_gradient(work: Any, p: Any, sigma: Any, k: int, l: int, D: int) -> None:
-    """Fill the derivatives of E_kl + noise J2: `work.B`, `work.m` and `work.e`."""
+    """Fill the derivatives of S_kl + noise J2: `work.B`, `work.m` and `work.e`."""
     C, c, B, m, e = work.C, work.c, work.B, work.m, work.e
     for a in range(D):
         for b in range(D):
@@ -132,15 +127,13 @@ def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
 
 @inner
 def drive_in_lanes(M: Any, m: Any) -> None:
-    """Fill A_kb = Σ_a cbar_ka C_ab."""
+    """Fill E_ka = cbar_ka and D_k = 0."""
     K, D = m.K, m.D
-    C, cbar, A = matrix(M, m.C, D, D), matrix(M, m.cbar, K, D), matrix(M, m.A, K, D)
+    cbar, E, own = matrix(M, m.cbar, K, D), matrix(M, m.E, K, D), vector(M, m.own, K)
     for k in range(K):
-        for b in range(D):
-            A_kb = fill(M, 0.0)
-            for a in range(D):
-                A_kb = A_kb + cbar[k, a] * C[a, b]
-            A[k, b] = A_kb
+        own[k] = fill(M, 0.0)
+        for a in range(D):
+            E[k, a] = cbar[k, a]
 
 
 @inner

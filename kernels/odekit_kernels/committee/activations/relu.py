@@ -104,9 +104,9 @@ def second(work: Any, rows: int, D: int) -> None:
 
 @inner
 def drive(work: Any, K: int, D: int) -> None:
-    """Fill A_kb = C_kb/(2π C_kk) Σ_a cbar_ka √q_ka + Σ_a cbar_ka C_ab (1/4 + asin(r_ka)/2π)."""
-    C, diag, cbar, s, t, A = work.C, work.diag, work.cbar, work.s, work.t, work.A
-    X, L = C.shape[1], A.shape[1]
+    """Fill E_ka = cbar_ka (1/4 + asin(r_ka)/2π) and D_k = Σ_a cbar_ka √q_ka / (2π C_kk)."""
+    C, diag, cbar, s, E, own = work.C, work.diag, work.cbar, work.s, work.E, work.own
+    X, L = C.shape[1], E.shape[1]
     for k in range(K):
         C_kk = diag[k]
         # Where the unit vanishes its field has no sign: it stands still (see `zero`).
@@ -116,26 +116,21 @@ def drive(work: Any, K: int, D: int) -> None:
             c = alive * load(cbar, k * L + a)
             root_q, theta = angle(C_kk, load(diag, a), load(C, k * X + a))
             store(s, k * L + a, root_q)
-            store(t, k * L + a, c * product_of_slopes(STRAIGHT, BENT, theta))
+            store(E, k * L + a, c * product_of_slopes(STRAIGHT, BENT, theta))
             sums = sums + c * root_q
-        # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): the ratio vanishes with the unit itself.
-        share = BENT * total(sums) / C_kk if C_kk > 0.0 else C_kk * 0.0
-        for b in range(0, D, WIDTH):
-            A_kb = share * load(C, k * X + b)
-            for a in range(D):
-                A_kb = A_kb + t[k, a] * load(C, a * X + b)
-            store(A, k * L + b, A_kb)
+        # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): what it multiplies vanishes with the unit.
+        own[k] = BENT * total(sums) / C_kk if C_kk > 0.0 else C_kk * 0.0
 
 
 @inner
 def diffusion(work: Any, p: Any, K: int, D: int) -> None:
     """Fill J2(k, l) = 1/4 + asin(r_kl)/2π, and NaN for the sums of I4, which this file lacks."""
-    C, diag, E, J2 = work.C, work.diag, work.E, work.J2
+    C, diag, S, J2 = work.C, work.diag, work.S, work.J2
     for k in range(K):
         for l in range(k, K):
             _, theta = angle(diag[k], diag[l], C[k, l])
             J2[k, l] = product_of_slopes(STRAIGHT, BENT, theta)
-            E[k, l] = np.nan
+            S[k, l] = np.nan
         J2[k, k] = 0.5
 
 
@@ -156,36 +151,33 @@ def second_gradient(work: Any, k: int, D: int) -> None:
 
 
 @inner
-def drive_gradient(work: Any, k: int, b: int, D: int) -> None:
-    """Fill the derivatives of A_kb: `work.by_k`, `work.by_b`, `work.by_a`, `work.by_c`.
+def drive_gradient(work: Any, x: Any, b: int, k: int, D: int) -> None:
+    """Fill the derivatives of D_k x_k + Σ_a E_ka x_a, of row b of x.
 
     Where a field coincides with the unit, √q has none: its term is left out, which is right where
     the two are the same variable.
     """
-    C, diag, cbar, s, t = work.C, work.diag, work.cbar, work.s, work.t
-    by_k, by_b, by_a, by_c = work.by_k, work.by_b, work.by_a, work.by_c
+    C, diag, cbar, s = work.C, work.diag, work.cbar, work.s
+    by_k, by_a, by_c = work.by_k, work.by_a, work.by_c
     X, L = C.shape[1], s.shape[1]
     C_kk, i_kk = diag[k], inverse(diag[k], 0.0)
     alive = 0.0 if C_kk <= 0.0 else 1.0
-    h = BENT * C[k, b] * i_kk
+    h = BENT * x[b, k] * i_kk
     kk, sums = splat(0.0), splat(0.0)
     for a in range(0, D, WIDTH):
-        C_ka, C_aa, C_ba = load(C, k * X + a), load(diag, a), load(C, b * X + a)
+        C_ka, C_aa, x_a = load(C, k * X + a), load(diag, a), load(x, b * x.shape[1] + a)
         c, root_q = load(cbar, k * L + a), load(s, k * L + a)
         _, theta = angle(C_kk, C_aa, C_ka)
         i_q = c * inverse(root_q, LEAST_SINE * root(C_kk * C_aa))
         by_root = (0.5 * h) * i_q
-        by_angle = BENT * C_ba * i_q
+        by_angle = BENT * x_a * i_q
         half = 0.5 * by_angle * C_ka
         kk = kk + by_root * C_aa - half * i_kk
         sums = sums + c * root_q
         store(by_k, a, by_angle - 2.0 * by_root * C_ka)
-        store(by_b, a, load(t, k * L + a))
         store(by_a, a, by_root * C_kk - half * inverse(C_aa, 0.0))
-        store(by_c, a, alive * (h * root_q + C_ba * product_of_slopes(STRAIGHT, BENT, theta)))
-    whole = i_kk * total(sums)
-    by_k[b] += BENT * whole
-    by_a[k] += total(kk) - h * whole
+        store(by_c, a, alive * (h * root_q + x_a * product_of_slopes(STRAIGHT, BENT, theta)))
+    by_a[k] += total(kk) - h * i_kk * total(sums)
 
 
 @inner
@@ -214,10 +206,10 @@ def second_in_lanes(M: Any, m: Any, a: int, b: int) -> Any:
 
 @inner
 def drive_in_lanes(M: Any, m: Any) -> None:
-    """Fill A_kb = C_kb/(2π C_kk) Σ_a cbar_ka √q_ka + Σ_a cbar_ka C_ab (1/4 + asin(r_ka)/2π)."""
+    """Fill E_ka = cbar_ka (1/4 + asin(r_ka)/2π) and D_k = Σ_a cbar_ka √q_ka / (2π C_kk)."""
     K, D = m.K, m.D
     C, cbar = matrix(M, m.C, D, D), matrix(M, m.cbar, K, D)
-    t, A = vector(M, m.t, D), matrix(M, m.A, K, D)
+    E, own = matrix(M, m.E, K, D), vector(M, m.own, K)
     for k in range(K):
         C_kk = C[k, k]
         alive = choose_less(0.0, C_kk, fill(M, 1.0), 0.0)
@@ -225,15 +217,10 @@ def drive_in_lanes(M: Any, m: Any) -> None:
         for a in range(D):
             c = alive * cbar[k, a]
             root_q, theta = angle(C_kk, C[a, a], C[k, a])
-            t[a] = c * product_of_slopes(STRAIGHT, BENT, theta)
+            E[k, a] = c * product_of_slopes(STRAIGHT, BENT, theta)
             share = share + c * root_q
-        # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): the ratio vanishes with the unit itself.
-        share = BENT * share * inverse(C_kk, 0.0)
-        for b in range(D):
-            A_kb = share * C[k, b]
-            for a in range(D):
-                A_kb = A_kb + t[a] * C[a, b]
-            A[k, b] = A_kb
+        # √q ≤ √(C_kk C_aa) and C_kb ≤ √(C_kk C_bb): what it multiplies vanishes with the unit.
+        own[k] = BENT * share * inverse(C_kk, 0.0)
 
 
 @inner

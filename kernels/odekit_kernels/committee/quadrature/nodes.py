@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odekit_kernels.committee import groups
 from odekit_kernels.committee.one import assemble_alone, fill_state_alone, weigh_alone
 
-__all__ = ["covariance", "errors", "jacobian", "rhs"]
+__all__ = ["covariance", "covariances", "errors", "errors_of_groups", "jacobian", "rhs"]
 
 Array = NDArray[np.float64]
 Rhs = Callable[[Array], Array]
@@ -71,19 +72,33 @@ def rhs(
     second, fourth : callable
         Moments, see above; the fourth are asked for only if the η² term is wanted.
     """
+    dy = np.zeros_like(y)
+    rates, moves = (eta_w, eta_v), eta_w != 0.0
+    if not system.inputs.share.size:
+        fill_state_alone(y, system, work)
+        _fill_moments(system.p, system, work, moves, second, fourth)
+        assemble_alone(y, *rates, system, work, dy)
+        return dy
+    groups.fill_groups_alone(y, system, work)
+    for v in range(len(system.inputs.ss)):
+        if groups.enter_law_alone(system, v, work):
+            _fill_moments(work.p[: len(system.p)], system, work, moves, second, fourth)
+            groups.assemble_alone(y, *rates, system, v, work, dy)
+    groups.add_penalties_alone(y, eta_w, system, work, dy)
+    return dy
+
+
+def _fill_moments(p: Array, system: Any, work: Any, moves: bool, second: Any, fourth: Any) -> None:
+    """Fill the drive, S and J2, and I2, from the moments at the covariance in `work`."""
     K, D = len(system.move), len(work.C)
-    fill_state_alone(y, system, work)
     C = np.ascontiguousarray(work.C[:, :D])
     I2, J2, G2 = second(C, K)
     cbar = work.cbar[:, :D]
     work.I2[:K, :D] = I2
-    work.A[:, :D] = C[:K] * (cbar * G2).sum(axis=1)[:, None] + (cbar * J2) @ C
-    if system.inverse_batch != 0.0 and eta_w != 0.0:
+    work.own[:], work.E[:, :D] = (cbar * G2).sum(axis=1), cbar * J2
+    if system.inverse_batch != 0.0 and moves:
         work.J2[:] = J2[:, :K]
-        work.E[_upper(K)] = _power(system.p, work.c[:, :D], K, fourth(C, K))
-    dy = np.empty_like(y)
-    assemble_alone(y, eta_w, eta_v, system, work, dy)
-    return dy
+        work.S[_upper(K)] = _power(p, work.c[:, :D], K, fourth(C, K))
 
 
 def _power(p: Array, c: Array, K: int, I4: Array) -> Array:
@@ -102,6 +117,42 @@ def errors(y: Array, T: Array, u: Array, head: Any, work: Any, variance: Any) ->
     return out
 
 
+def covariances(y: Array, T: Array, inputs: Any, K: int) -> list[Array]:
+    """C under each law of the inputs; T of one group below the other."""
+    if not inputs.share.size:
+        return [covariance(y, T, K)]
+    P, G = T.shape[1], inputs.share.size
+    blocks, found = _blocks(y, T, G, K), []
+    for ss, st, tt in zip(inputs.ss, inputs.st, inputs.tt, strict=True):
+        C = np.empty((K + P, K + P))
+        C[:K, :K] = np.tensordot(inputs.share * ss, blocks[:, :K, :K], 1)
+        C[:K, K:] = np.tensordot(inputs.share * st, blocks[:, :K, K:], 1)
+        C[K:, :K] = C[:K, K:].T
+        C[K:, K:] = np.tensordot(inputs.share * tt, blocks[:, K:, K:], 1)
+        found.append(C)
+    return found
+
+
+def _blocks(y: Array, T: Array, G: int, K: int) -> Array:
+    """Overlaps in each group, shape (G, D, D)."""
+    P = T.shape[1]
+    size = K * (K + 1) // 2 + K * P
+    parts = zip(y[: G * size].reshape(G, size), T.reshape(G, P, P), strict=True)
+    return np.array([covariance(part, T_g, K) for part, T_g in parts])
+
+
+def errors_of_groups(
+    y: Array, T: Array, inputs: Any, u: Array, head: Any, work: Any, variance: Any
+) -> Array:
+    """`errors` of each task under its own law."""
+    D, out, K = len(work.C), np.empty(len(u)), len(work.s)
+    for v, C in enumerate(covariances(y, T, inputs, K)):
+        if (inputs.law == v).any():
+            work.I2[:, :D] = variance(C)
+            groups.errors_under_law(y, u, head, inputs.law, v, work, out)
+    return out
+
+
 def jacobian(f: Rhs, y: Array, T: Array, K: int) -> Array:
     """Jacobian of f at y by central differences, shape (n, n)."""
     columns = []
@@ -113,9 +164,13 @@ def jacobian(f: Rhs, y: Array, T: Array, K: int) -> Array:
 
 
 def _scales(y: Array, T: Array, K: int) -> Array:
-    """Largest modulus that each entry of a state can have."""
-    Q, _, heads = unpack(y, K, len(T))
-    s, t = (np.sqrt(np.maximum(np.diagonal(x), 0.0)) for x in (Q, T))
-    v = np.full(heads.size, np.abs(heads).max(initial=0.0))
-    scales = np.concatenate([np.outer(s, s)[_upper(K)], np.outer(s, t).ravel(), v])
+    """Largest modulus that each entry of a state can have; T of one group below the other."""
+    P = T.shape[1]
+    G, size = max(len(T) // P, 1) if P else 1, K * (K + 1) // 2 + K * P
+    blocks = []
+    for block in _blocks(y, T, G, K):
+        s = np.sqrt(np.maximum(np.diagonal(block), 0.0))
+        blocks += [np.outer(s[:K], s[:K])[_upper(K)], np.outer(s[:K], s[K:]).ravel()]
+    heads = y[G * size :]
+    scales = np.concatenate([*blocks, np.full(heads.size, np.abs(heads).max(initial=0.0))])
     return np.maximum(scales, np.maximum(1e-8 * scales.max(), 1e-12))

@@ -46,7 +46,7 @@ def rule_of(rules: Any, r: int) -> Any:
     return Rule(
         rules.N, rules.B[r], rules.u, rules.sigma, rules.p, rules.head, rules.move, rules.kappa_w,
         rules.kappa_v, rules.F[r], rules.Fa[r], rules.F_v[r], rules.Fv[r], rules.inputs,
-        rules.labels, rules.first, rules.size,
+        rules.labels, rules.first, rules.size, rules.drawn, rules.gain, rules.noise, rules.pace,
     )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def memory_of(memories: Any, r: int) -> Any:
         memories.W[r], memories.v[r], memories.streams[r], memories.x[r], memories.lam[r],
         memories.rho[r], memories.out[r], memories.slope[r], memories.teacher[r], memories.a[r],
         memories.dv[r], memories.trained[r], memories.label[r], memories.task[r], memories.row[r],
+        memories.given[r],
     )  # fmt: skip
 
 
@@ -64,16 +65,30 @@ def memory_of(memories: Any, r: int) -> Any:
 def update(eta_w: float, rule: Any, memory: Any) -> None:
     """The update that a step left, on the inputs of this thread."""
     W, x, a = memory.W, memory.x, memory.a
-    shrink, rate = 1.0 - eta_w * rule.kappa_w / rule.N, eta_w / rule.N
     for i in range(_cuda.threadIdx.x, W.shape[1], THREADS):
+        rate, own = eta_w / rule.N, 1.0
+        if rule.pace.shape[0]:
+            own = rule.pace[0, i]
+            rate *= own
+        shrink = 1.0 - rate * rule.kappa_w
         for k in range(W.shape[0]):
             if rule.move[k] != 0.0:
                 w = shrink * W[k, i]
                 if rule.F.shape[0]:
                     w = pulled(W[k, i], rule.F[k, i], rule.Fa[k, i], shrink, rate)
                 for j in range(x.shape[0]):
-                    w += a[j, k] * x[j, i]
+                    w += own * a[j, k] * x[j, i]
                 W[k, i] = w
+
+
+@_cuda.jit(device=True)
+def see(rule: Any, memory: Any, j: int, i: int, z: float, xi: float) -> None:
+    """Write one input as the teacher sees it, and as the student does."""
+    s = memory.task[j]
+    memory.given[j, i] = rule.drawn[s, i] * z
+    memory.x[j, i] = rule.gain[s, i] * z
+    if rule.noise.shape[0]:
+        memory.x[j, i] += rule.noise[s, i] * xi
 
 
 @_cuda.jit(device=True)
@@ -86,16 +101,24 @@ def draw_inputs(rule: Any, memory: Any) -> None:
             for j in range(b):
                 x[j, i] = rule.inputs[memory.row[j], i]
         return
+    times = 2 if rule.noise.shape[0] else 1
     for q in range(me, L // 2, THREADS):
         first = q // (BLOCK // 2) * BLOCK
         count = min(BLOCK, L - first)
         i = q - first // 2
         left, right = first + i, first + count // 2 + i
         for j in range(b):
-            place = stream[2] + _u(first * b + j * count + 2 * i)
+            place = stream[2] + _u(times * (first * b + j * count) + 2 * i)
             one, two = pair_at(stream[0], stream[1], place)
-            x[j, left] = one if left < rule.N else 0.0
-            x[j, right] = two if right < rule.N else 0.0
+            if rule.drawn.shape[0]:
+                other, another = 0.0, 0.0
+                if rule.noise.shape[0]:
+                    other, another = pair_at(stream[0], stream[1], place + _u(count))
+                see(rule, memory, j, left, one, other)
+                see(rule, memory, j, right, two, another)
+            else:
+                x[j, left] = one if left < rule.N else 0.0
+                x[j, right] = two if right < rule.N else 0.0
 
 
 @_cuda.jit(device=True)
@@ -129,7 +152,7 @@ def sum_fields(rule: Any, memory: Any, sums: Any) -> None:
                 lam[j, k] = field
         for n in range(rule.B.shape[0]):
             if rule.u[memory.task[j], n] != 0.0:
-                field = dot(rule.B[n], x[j], sums)
+                field = dot(rule.B[n], memory.given[j] if rule.drawn.shape[0] else x[j], sums)
                 if me == 0:
                     rho[j, n] = field
 
@@ -168,7 +191,8 @@ def train_networks(
         rate = eta_w[min(i, eta_w.shape[0] - 1)]
         if me == 0:
             if not rule.inputs.shape[0]:
-                memory.streams[0, 2] += _u(memory.x.shape[0] * memory.x.shape[1])
+                times = 2 if rule.noise.shape[0] else 1
+                memory.streams[0, 2] += _u(times * memory.x.shape[0] * memory.x.shape[1])
             activate(code, code, rule, memory)
             respond(rate, eta_v[min(i, eta_v.shape[0] - 1)], rule, memory)
         _cuda.syncthreads()

@@ -18,6 +18,9 @@ PAD = 4 * WIDTH
 """Rows over inputs are padded with zeros to a multiple of this, so that no loop has a remainder."""
 
 
+_NONE = np.zeros((0, 0))
+
+
 class Rule(NamedTuple):
     """What is constant in a phase; arrays are C-contiguous, rows over inputs padded.
 
@@ -48,6 +51,10 @@ class Rule(NamedTuple):
         Labels of each task.
     first, size : ndarray of int64, shape (S,)
         Where the samples of each task begin, and how many they are.
+    drawn, gain, noise : ndarray, shape (S, L), or (0, L) where all inputs are alike
+        The teacher sees drawn · z, the student gain · z + noise · ξ; noise (0, L) is none at all.
+    pace : ndarray, shape (1, L), or (0, L) for one
+        Learning rate of the first layer at each input, over that of the phase.
     """
 
     N: int
@@ -67,6 +74,10 @@ class Rule(NamedTuple):
     labels: Array
     first: Indices
     size: Indices
+    drawn: Array = _NONE
+    gain: Array = _NONE
+    noise: Array = _NONE
+    pace: Array = _NONE
 
 
 class Memory(NamedTuple):
@@ -81,7 +92,7 @@ class Memory(NamedTuple):
     streams : ndarray of uint64, shape (2, 3)
         Random numbers for inputs, and for choices and noise (see `stream.normals`).
     x : ndarray, shape (b, L)
-        Inputs of a step.
+        Inputs of a step, as the student sees them.
     lam, rho : ndarray, shape (b, K), (b, P)
         Local fields.
     out, slope, teacher : ndarray, shape (b, K), (b, K), (b, P)
@@ -94,6 +105,8 @@ class Memory(NamedTuple):
         What the fixed vectors do not say of each label: its noise, and the label itself if given.
     task, row : ndarray of int64, shape (b,)
         Task of each sample of a step, and its place among the inputs.
+    given : ndarray, shape (b, L), or (0, L) where it is `x`
+        Inputs of a step as the teacher sees them.
     """
 
     W: Array
@@ -111,6 +124,7 @@ class Memory(NamedTuple):
     label: Array
     task: Indices
     row: Indices
+    given: Array
 
 
 def padded(rows: Array) -> Array:
@@ -119,8 +133,13 @@ def padded(rows: Array) -> Array:
     return np.ascontiguousarray(np.pad(rows, [(0, 0), (0, -n % PAD)]))
 
 
-def make_memory(W: Array, v: Array, streams: NDArray[np.uint64], batch: int, P: int) -> Memory:
-    """Memory for padded weights W and readouts v, of which neither is copied."""
+def make_memory(
+    W: Array, v: Array, streams: NDArray[np.uint64], batch: int, P: int, apart: bool = False
+) -> Memory:
+    """Memory for padded weights W and readouts v, of which neither is copied.
+
+    `apart` says that the teacher sees other inputs than the student.
+    """
     K, L = W.shape
     H = len(v)
     return Memory(
@@ -139,4 +158,5 @@ def make_memory(W: Array, v: Array, streams: NDArray[np.uint64], batch: int, P: 
         label=np.zeros(batch),
         task=np.zeros(batch, dtype=np.int64),
         row=np.zeros(batch, dtype=np.int64),
+        given=np.zeros((batch if apart else 0, L)),
     )

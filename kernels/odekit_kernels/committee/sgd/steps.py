@@ -172,11 +172,31 @@ def pull(w: Any, F: Any, Fa: Any, i: int, shrink: float, rate: float, count: int
 
 
 @inner
+def paced(eta_w: float, rule: Any, memory: Any, k: int, first: int, count: int) -> None:
+    """Make one step's update of a block of one unit's weights, each at its own rate."""
+    W, x, a = memory.W, memory.x, memory.a
+    L, rate = W.shape[1], eta_w / rule.N
+    for l in range(first, first + count, WIDTH):
+        w = load(W, k * L + l)
+        change = (-rate * rule.kappa_w) * w
+        if rule.F.shape[0]:
+            change = change - rate * (load(rule.F, k * L + l) * w - load(rule.Fa, k * L + l))
+        for j in range(x.shape[0]):
+            change = change + a[j, k] * load(x, j * L + l)
+        store(W, k * L + l, w + load(rule.pace, l) * change)
+
+
+@inner
 def update(eta_w: float, rule: Any, memory: Any, first: int, count: int) -> None:
     """Make one step's update of a block of all weights."""
     W, x, a = memory.W, memory.x, memory.a
     K, L = W.shape
     shrink = 1.0 - eta_w * rule.kappa_w / rule.N
+    if rule.pace.shape[0]:
+        for k in range(K):
+            if rule.move[k] != 0.0:
+                paced(eta_w, rule, memory, k, first, count)
+        return
     for k in range(K):
         if rule.move[k] != 0.0:
             i = k * L + first
@@ -191,6 +211,22 @@ def update(eta_w: float, rule: Any, memory: Any, first: int, count: int) -> None
 
 
 @inner
+def draw_apart(rule: Any, memory: Any, j: int, first: int, count: int) -> None:
+    """Write a block of one input as the teacher sees it, and as the student does."""
+    x, given, s = memory.x, memory.given, memory.task[j]
+    normals(memory.streams[0], given[j], first, count)
+    if rule.noise.shape[0]:
+        normals(memory.streams[0], x[j], first, count)
+    for i in range(first, first + count):
+        z, noise = given[j, i], 0.0
+        if rule.noise.shape[0]:
+            noise = rule.noise[s, i] * x[j, i]
+        # Factors beyond N are zero.
+        given[j, i] = rule.drawn[s, i] * z
+        x[j, i] = rule.gain[s, i] * z + noise
+
+
+@inner
 def draw_inputs(rule: Any, memory: Any, first: int, count: int) -> None:
     """Write a block of every input of the step; columns beyond N stay zero."""
     x = memory.x
@@ -199,6 +235,8 @@ def draw_inputs(rule: Any, memory: Any, first: int, count: int) -> None:
         if rule.inputs.shape[0]:
             for i in range(first, first + count):
                 x[j, i] = rule.inputs[memory.row[j], i]
+        elif rule.drawn.shape[0]:
+            draw_apart(rule, memory, j, first, count)
         else:
             normals(memory.streams[0], x[j], first, count)
             for i in range(max(first, rule.N), min(first + count, L)):
@@ -210,12 +248,13 @@ def add_fields(rule: Any, memory: Any, first: int, count: int) -> None:
     """Add a block's part of w·x and B·x."""
     W, x, lam, rho = memory.W, memory.x, memory.lam, memory.rho
     L = x.shape[1]
+    seen = memory.given if rule.drawn.shape[0] else x
     for j in range(x.shape[0]):
         for k in range(W.shape[0]):
             lam[j, k] += dot(W, k * L + first, x, j * L + first, count)
         for n in range(rule.B.shape[0]):
             if rule.u[memory.task[j], n] != 0.0:
-                rho[j, n] += dot(rule.B, n * L + first, x, j * L + first, count)
+                rho[j, n] += dot(rule.B, n * L + first, seen, j * L + first, count)
 
 
 # ------------------------------------------------------------------------------------------ a step

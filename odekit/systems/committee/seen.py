@@ -1,0 +1,161 @@
+"""What the student and the teacher see of each group of inputs, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.checks import is_labelled
+from odekit.base.errors import ProblemError
+from odekit.systems.committee.problem import WHITE
+from odekit_kernels.committee.inputs import ALIKE, Inputs
+
+if TYPE_CHECKING:
+    from odekit.problem.points import Points
+    from odekit.systems.committee.problem import Problem, Task
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+
+SHARP = 1e8
+"""Factor on what a sign teacher sees: to double precision erf(1e8 x/√2) is sign(x)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Groups of inputs as arrays: laws are what tasks have in common.
+
+    Attributes
+    ----------
+    share : ndarray, shape (points or 1, G)
+        Fractions of the inputs; G = 0 where all inputs are alike and of unit variance.
+    ss, st, tt : ndarray, shape (points or 1, V, G)
+        Second moments of what the student sees, of that and what the teacher sees, and of that.
+    law : ndarray of int64, shape (tasks,)
+        Law of each task of the problem.
+    """
+
+    share: Floats
+    ss: Floats
+    st: Floats
+    tt: Floats
+    law: Indices
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Groups and laws."""
+        return self.share.shape[1], self.ss.shape[1]
+
+    def inputs(self, law: Indices, point: int = 0) -> Inputs:
+        """Those of one point as the kernels of a single trajectory take them."""
+        if not self.share.size:
+            return ALIKE
+        share, ss, st, tt = (
+            np.ascontiguousarray(x[min(point, len(x) - 1)])
+            for x in (self.share, self.ss, self.st, self.tt)
+        )
+        return Inputs(share, np.ones_like(share), ss, st, tt, law)
+
+    def total(self, blocks: Floats) -> Floats:
+        """Σ_τ f_τ of blocks (points or 1, ..., G, a, b)."""
+        share = self.share.reshape(len(self.share), *(1,) * (blocks.ndim - 4), -1, 1, 1)
+        return np.asarray((share * blocks).sum(axis=-3))
+
+
+def seen_of(problem: Problem, points: Points) -> Seen:
+    """What the tasks of a problem see, with tasks that see the same under one law."""
+    tasks = list(problem.tasks.values())
+    names: list[str | None] = list(problem.groups or [None])
+    sharp = SHARP if problem.teacher_activation == "sign" else 1.0
+    if alike(problem):
+        none = np.zeros((1, 0, 0))
+        return Seen(np.zeros((1, 0)), none, none, none, np.zeros(len(tasks), dtype=np.int64))
+    share = [1.0] if problem.groups is None else list(problem.groups.values())
+    m, a, s = (
+        points.stack([of_group(getattr(t, kind), g) for t in tasks for g in names], 0)
+        for kind in ("input_variance", "student_gain", "student_noise_std")
+    )
+    every = [
+        x.reshape(len(x), len(tasks), len(names))
+        for x in (a * a * m + s * s, sharp * a * m, sharp**2 * m + 0 * a)
+    ]
+    size = max(len(x) for x in every)
+    views = np.array([np.broadcast_to(x, (size, *x.shape[1:])) for x in every])
+    first, law = _distinct(views)
+    ss, st, tt = (np.ascontiguousarray(x[:, first]) for x in views)
+    return Seen(points.stack(share, 0), ss, st, tt, law)
+
+
+def _distinct(views: Floats) -> tuple[list[int], Indices]:
+    """First task of each law, and the law of each task; views (3, points, tasks, G)."""
+    first: list[int] = []
+    law = np.zeros(views.shape[2], dtype=np.int64)
+    for task in range(views.shape[2]):
+        same = [i for i, j in enumerate(first) if (views[:, :, j] == views[:, :, task]).all()]
+        if not same:
+            first.append(task)
+        law[task] = same[0] if same else len(first) - 1
+    return first, law
+
+
+def alike(problem: Problem) -> bool:
+    """Whether all inputs are white, and students and teachers of one kind see the same."""
+    plain = problem.groups is None and problem.teacher_activation is None
+    return plain and all(sees_all(task) for task in problem.tasks.values())
+
+
+def require_alike(problem: Problem, what: str) -> None:
+    """Refuse structured inputs where only the equations of white ones are known.
+
+    Raises
+    ------
+    ProblemError
+    """
+    if not alike(problem):
+        rule = f"must have white inputs, which student and teacher see alike, for {what}"
+        given = "groups" if problem.groups is not None else "inputs of other laws, or sign teachers"
+        raise ProblemError("problem", rule, given, "`odekit.solve` and `simulate` take them.")
+
+
+def of_group(value: Any, group: str | None) -> Any:
+    """A number of one group, of a number for all or a mapping."""
+    return value[group] if isinstance(value, Mapping) else value
+
+
+def sees_all(task: Task) -> bool:
+    """Whether a task's student sees white inputs of unit variance, as its teacher does."""
+    given = {name: getattr(task, name) for name in WHITE}
+    return all(
+        not isinstance(x, Mapping) and bool(np.all(np.asarray(x) == WHITE[name]))
+        for name, x in given.items()
+    )
+
+
+def fractions_of(problem: Problem) -> Any:
+    """Fractions of the groups over the dim ``group``, and those of a sweep."""
+    import xarray as xr
+
+    groups = problem.groups or {}
+    if not any(is_labelled(f) for f in groups.values()):
+        return np.array(list(groups.values()))
+    parts = [f if is_labelled(f) else xr.DataArray(f) for f in groups.values()]
+    return xr.concat(xr.broadcast(*parts), dim="group").transpose(..., "group")
+
+
+def total(problem: Problem, blocks: Any) -> Any:
+    """Σ_τ f_τ of overlaps (..., G, a, b), labelled where they or the fractions are."""
+    share = fractions_of(problem)
+    if not is_labelled(blocks) and not is_labelled(share):
+        return np.tensordot(share, np.asarray(blocks), 1)
+    import xarray as xr
+
+    if not is_labelled(share):
+        share = xr.DataArray(share, dims="group")
+    core = ("teacher", "teacher_other")
+    if not is_labelled(blocks):
+        blocks = xr.DataArray(blocks, dims=("group", *core))
+    return (share * blocks).sum("group").transpose(..., *core)
