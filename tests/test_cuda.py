@@ -30,6 +30,20 @@ SETTING = """
         return ok.Problem(state=start, heads={"a": [1.0, 0.5]}, tasks=tasks, activation=activation,
                           phases=[ok.Phase(**given), second])
 
+    def grouped():
+        shares = {"in": 0.5, "out": 0.5}
+        start = ok.OrderParameters.draw(
+            student=2, teacher=2, weight_std=0.6, input_dim=200, seed=1, groups=shares,
+            teacher_groups=["in"])
+        noise = xr.DataArray([0.0, 0.4], dims="noise")
+        view = dict(input_variance={"in": 1.0, "out": 0.3}, student_noise_std=noise)
+        tasks = {"a": ok.Task([1.0, 0.0], **view), "b": ok.Task([0.0, 1.0], head="a")}
+        hold = ok.Consolidation("fisher", 0.3, task="a")
+        return ok.Problem(
+            state=start, heads={"a": [1.0, 0.5]}, tasks=tasks, groups=shares,
+            phases=[ok.Phase({"a": 0.6, "b": 0.4}, 3.0, 0.5, 0.2, weight_decay=0.1, until=0.05),
+                    ok.Phase("b", 2.0, {"in": 0.4, "out": 0.2}, consolidation=hold)])
+
     def network():
         net = ok.linear.deep([2, 2, 2])
         return ok.LinearProblem(
@@ -72,6 +86,7 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
             "schedule": sweep(learning_rate=table, weight_decay=0.1),
             "mixture": sweep(tasks={"a": 0.6, "b": 0.4}, batch_size=4),
             "relu": sweep("relu", gradient_flow=True),
+            "groups": grouped(),
             "network": network(),
         }
         worst = {}

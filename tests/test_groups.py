@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
 from scipy.special import erf
 
 import odekit as ok
@@ -109,14 +110,14 @@ def test_conserved_over_all_inputs():
         phases=[ok.Phase({"a": 0.6, "b": 0.4}, 2.0, 0.8, 0.4, gradient_flow=True)],
     )
     found = ok.solve(flow, t_eval=TIMES)
-    laws = {verdict.name: verdict for verdict in validate(found)}
+    laws = {verdict.law: verdict for verdict in validate(found)}
     assert laws["imbalance_matrix is conserved"].holds
     assert laws["gradient flow never raises the loss"].holds
 
 
 def test_rates_of_quadrature_are_those_in_closed_form():
     """erf by nodes, every term of the equations."""
-    own = ok.Activation(erf_half, slope_of_erf, accuracy=1e-8)
+    own = ok.Activation("soft", erf_half, slope_of_erf, accuracy=1e-8)
     closed, nodes = (problem(activation=g) for g in ("erf", own))
     a, b = (ok.solve(p, t_eval=[0.0, 0.3], rtol=1e-6) for p in (shorter(closed), shorter(nodes)))
     assert_allclose(a.Q_group, b.Q_group, rtol=0, atol=1e-6)
@@ -133,6 +134,58 @@ def erf_half(x):
 
 def slope_of_erf(x):
     return np.sqrt(2.0 / np.pi) * np.exp(-0.5 * x * x)
+
+
+# ----------------------------------------------------------------------------------- sign teachers
+
+
+def learns_a_sign(_, y, eta, D, T):
+    """Section 9 at s = 0 for K = M = 1, v = u = 1, f = ½, ½: (Q_rel, Q_irr, R_rel)."""
+    Qr, Qi, R = y
+    Q, r, t = 0.5 * (Qr + D * Qi), 0.5 * R, 0.5 * T
+    own, other = -2 / np.pi / np.sqrt(1 + 2 * Q), 2 / np.pi / np.sqrt((1 + Q) * t - r * r)
+    along = -(own * Q + other * r) / (1 + Q)
+
+    def I2(c, a, b):
+        return 2 / np.pi * np.arcsin(c / np.sqrt(a * b))
+
+    k = 2 / (1 + 2 * Q)
+    tilted, across, rest = Q - Q * Q * k, r - Q * r * k, t - r * r * k
+    S = I2(tilted, 1 + tilted, 1 + tilted) - 2 * I2(across, 1 + tilted, rest) + 1
+    S *= 2 / np.pi / np.sqrt(1 + 2 * Q)
+    dR = eta * ((along + own) * R + other * T)
+    dQr = 2 * eta * ((along + own) * Qr + other * R) + eta**2 * S
+    return [dQr, 2 * eta * D * (along + own) * Qi + eta**2 * D * S, dR]
+
+
+def test_sign_teachers_are_in_closed_form():
+    """A curriculum: silent irrelevant inputs first, then loud ones."""
+    T, start = 2.0, [0.3, 0.2, 0.1]
+    expected = np.array(start)
+    for D in (0.0, 2.0):
+        solved = solve_ivp(
+            learns_a_sign, (0, 3.0), expected, args=(1.5, D, T), rtol=1e-10, atol=1e-12
+        )
+        expected = solved.y[:, -1]
+    given = ok.Problem(
+        ok.OrderParameters([[[0.3]], [[0.2]]], [[[0.1]], [[0.0]]], [[[T]], [[0.0]]]),
+        {"main": [1.0]},
+        {
+            name: ok.Task([1.0], head="main", input_variance={"relevant": 1.0, "irrelevant": D})
+            for name, D in (("easy", 0.0), ("hard", 2.0))
+        },
+        [ok.Phase("easy", 3.0, 1.5), ok.Phase("hard", 3.0, 1.5)],
+        groups=GROUPS,
+        teacher_activation="sign",
+    )
+    last = ok.solve(given, t_eval=[0.0, 6.0]).isel(time=-1)
+    found = [*last.Q_group.values.ravel(), last.R_group.values[0, 0, 0]]
+    assert_allclose(found, expected, rtol=0, atol=2e-7)
+    Q, R = 0.5 * (expected[0] + 2.0 * expected[1]), 0.5 * expected[2]
+    error = (
+        0.5 + np.arcsin(Q / (1 + Q)) / np.pi - 2 / np.pi * np.arcsin(R / np.sqrt((1 + Q) * T / 2))
+    )
+    assert_allclose(last.generalization_error.sel(task="hard"), error, rtol=0, atol=2e-7)
 
 
 # ------------------------------------------------------------------------------------------ starts
@@ -272,6 +325,13 @@ def test_a_sweep_is_its_points(run):
 def test_mistakes_are_named(change, message):
     with pytest.raises(ok.ProblemError, match=message):
         problem(**({"heads": {"a": [0.7, -0.4], "b": [1.0, 1.0]}} | change))
+
+
+def test_sign_teachers_are_those_of_erf_students():
+    with pytest.raises(ok.ProblemError, match=r"`teacher_activation` must be left out for stud"):
+        problem(teacher_activation="sign", activation="linear")
+    with pytest.raises(ok.ProblemError, match=r"`teacher_activation` must be one of 'sign'"):
+        problem(teacher_activation="step")
 
 
 def test_views_are_checked_as_they_are_written():

@@ -80,6 +80,18 @@ gpu = ok.simulate(problem, device="cuda", **keywords)
 for name in cpu.data_vars:
     np.testing.assert_allclose(gpu[name], cpu[name], atol=1e-12)
 assert len(np.unique(cpu.phase_end[..., 1])) > 1, "replicas end at different times"
+
+shares = {"in": 0.5, "out": 0.5}
+start = ok.OrderParameters.draw(
+    2, 2, weight_std=0.6, input_dim=200, seed=1, groups=shares, teacher_groups=["in"])
+view = {"input_variance": {"in": 1.0, "out": 0.3}, "student_noise_std": 0.4, "student_gain": 0.9}
+phases = [ok.Phase("a", 0.2, 0.5, 0.2, batch_size=2), ok.Phase("a", 0.2, {"in": 0.5, "out": 0.2})]
+problem = ok.Problem(start, {"a": [1.0, 0.5]}, {"a": ok.Task([1.0, 1.0], **view)}, phases,
+                     groups=shares)
+sims = [ok.simulate(problem, input_dim=40, seed=0, t_eval=[0.2, 0.4], device=d)
+        for d in ("cpu", "cuda")]
+for name in sims[0].data_vars:
+    np.testing.assert_allclose(sims[1][name], sims[0][name], atol=1e-12)
 """
 
 PTX = """
@@ -99,7 +111,8 @@ i1, i2 = (types.Array(int64, n, "C") for n in (1, 2))
 u3 = types.Array(uint64, 3, "C")
 rule = {"N": int64, "B": f3, "u": f2, "sigma": f1, "p": f1, "head": i1, "move": f1,
         "kappa_w": float64, "kappa_v": float64, "F": f3, "Fa": f3, "F_v": f3, "Fv": f3,
-        "inputs": f2, "labels": f2, "first": i1, "size": i1}
+        "inputs": f2, "labels": f2, "first": i1, "size": i1, "drawn": f2, "gain": f2,
+        "noise": f2, "pace": f2}
 memory = {name: f3 for name in Memory._fields} | {
     "streams": u3, "trained": f2, "label": f2, "task": i2, "row": i2}
 named = lambda kind, types_: types.NamedTuple([types_[name] for name in kind._fields], kind)

@@ -16,6 +16,7 @@ __all__ = [
     "at_corner",
     "committee_of",
     "decode",
+    "decode_with_groups",
     "errors",
     "errors_of_groups",
     "jacobian",
@@ -28,10 +29,10 @@ __all__ = [
 
 def decode(m: Any, w: Any, row: Any) -> Any:
     """The constants of one trajectory as the kernels of a single one take them."""
-    P, S, c, K, at, blocks = m.P, m.S, m.c, m.K, w.first, max(m.G, 1)
+    P, S, c, K, at = m.P, m.S, m.c, m.K, w.first
     return Committee(
         m.activation,
-        row[at.T : at.T + blocks * P * P].reshape((blocks * P, P)),
+        row[at.T : at.T + P * P].reshape((P, P)),
         row[at.u : at.u + S * P].reshape((S, P)),
         row[at.sigma : at.sigma + S],
         row[at.p : at.p + S],
@@ -40,23 +41,47 @@ def decode(m: Any, w: Any, row: Any) -> Any:
         row[at.inverse_batch] * m.online,
         row[at.kappa_w],
         row[at.kappa_v],
-        row[at.F : at.F + c * blocks * K].reshape((c * blocks, K)),
+        row[at.F : at.F + c * K].reshape((c, K)),
+        w.anchor,
+        row[at.F_v : at.F_v + c * K].reshape((c, K)),
+        row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
+        w.v_head,
+        None,
+    )
+
+
+def decode_with_groups(m: Any, w: Any, row: Any) -> Any:
+    """The same with groups of inputs."""
+    P, G, V, S, c, K, at = m.P, m.G, m.V, m.S, m.c, m.K, w.first
+    return Committee(
+        m.activation,
+        row[at.T : at.T + G * P * P].reshape((G * P, P)),
+        row[at.u : at.u + S * P].reshape((S, P)),
+        row[at.sigma : at.sigma + S],
+        row[at.p : at.p + S],
+        w.head,
+        w.move,
+        row[at.inverse_batch] * m.online,
+        row[at.kappa_w],
+        row[at.kappa_v],
+        row[at.F : at.F + c * G * K].reshape((c * G, K)),
         w.anchor,
         row[at.F_v : at.F_v + c * K].reshape((c, K)),
         row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
         w.v_head,
         Inputs(
-            row[at.share : at.share + m.G],
-            row[at.pace : at.pace + m.G],
-            row[at.ss : at.ss + m.V * m.G].reshape((m.V, m.G)),
-            row[at.st : at.st + m.V * m.G].reshape((m.V, m.G)),
-            row[at.tt : at.tt + m.V * m.G].reshape((m.V, m.G)),
+            row[at.share : at.share + G],
+            row[at.pace : at.pace + G],
+            row[at.ss : at.ss + V * G].reshape((V, G)),
+            row[at.st : at.st + V * G].reshape((V, G)),
+            row[at.tt : at.tt + V * G].reshape((V, G)),
             w.law,
         ),
     )
 
 
 committee_of = inner(decode)
+committee_with_groups = inner(decode_with_groups)
 
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
@@ -94,7 +119,8 @@ def jacobian_of_groups(
     """See `registry.jacobian`."""
     eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
     row = b.constants[i if b.constants.shape[0] > 1 else 0]
-    jacobian_of_one_with_groups(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
+    system = committee_with_groups(m, b.wiring, row)
+    jacobian_of_one_with_groups(y, eta_w, eta_v, system, work, J)
 
 
 def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:

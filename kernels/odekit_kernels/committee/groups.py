@@ -47,11 +47,11 @@ def sizes(system: Any) -> Any:
 def assemble(y: Any, eta_w: float, eta_v: float, system: Any, v: int, work: Any, dy: Any) -> None:
     """Add to dy/dt what the tasks of law v do, from their moments."""
     K, P, G, size = sizes(system)
-    inputs, p, block = system.inputs, work.p[: system.p.shape[0]], work.z[0]
+    inputs, p, block = system.inputs, work.of_groups.p[: system.p.shape[0]], work.of_groups.z[0]
     for g in range(G if eta_w != 0.0 else 0):
         rate = eta_w * inputs.pace[g]
         weigh_pairs(inputs, v, g, K, K + P, work)
-        product(work.own_g, work.E_g, work.G[g], K, K + P, work.A)
+        product(work.of_groups.own, work.of_groups.E, work.of_groups.G[g], K, K + P, work.A)
         first_layer(rate, system.move, K, P, work.A, block)
         if system.inverse_batch != 0.0:
             power = rate * rate * system.inverse_batch * inputs.ss[v, g]
@@ -69,7 +69,7 @@ def add_penalties(y: Any, eta_w: float, system: Any, work: Any, dy: Any) -> None
     for g in range(G if eta_w != 0.0 else 0):
         rate, own = eta_w * system.inputs.pace[g], dy[g * size : (g + 1) * size]
         add_decay(rate * system.kappa_w, system.move, K, P, y[g * size :], own)
-        add_consolidation(rate, system.F[g::G], system, K, P, work.G[g], own)
+        add_consolidation(rate, system.F[g::G], system, K, P, work.of_groups.G[g], own)
 
 
 @kernel(_nrt=False)
@@ -81,7 +81,7 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
     dy[:] = 0.0
     for v in range(system.inputs.ss.shape[0]):
         if enter_law(system, v, K, K + P, work):
-            p = work.p[: system.p.shape[0]]
+            p = work.of_groups.p[: system.p.shape[0]]
             fill_moments(eta_w, eta_v, p, system, K, K + P, work)
             assemble(y, eta_w, eta_v, system, v, work, dy)
     add_penalties(y, eta_w, system, work, dy)
@@ -103,7 +103,7 @@ def enter_law_alone(system: Any, v: int, work: Any) -> bool:
     """Fill C and cbar under law v; whether the phase has tasks of it."""
     K, P, _, _ = sizes(system)
     has = enter_law(system, v, K, K + P, work)
-    fill_averages(work.p[: system.p.shape[0]], K, K + P, work)
+    fill_averages(work.of_groups.p[: system.p.shape[0]], K, K + P, work)
     return has
 
 
@@ -126,7 +126,7 @@ def errors_under_law(y: Any, u: Any, head: Any, law: Any, v: int, work: Any, out
     """Errors of the tasks of law v, after I2 was filled."""
     for s in range(u.shape[0]):
         if law[s] == v:
-            weigh(y, u, head, s, work.s.shape[0], u.shape[1], work.G.shape[0], work, out)
+            weigh(y, u, head, s, work.s.shape[0], u.shape[1], work.of_groups.G.shape[0], work, out)
 
 
 @kernel(_nrt=False)

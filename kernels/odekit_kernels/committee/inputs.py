@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from odekit_kernels._jit import inner
 from odekit_kernels.committee.state import continue_covariance
 
-__all__ = ["ALIKE", "Inputs", "enter_law", "fill_groups", "weigh_pairs"]
+__all__ = ["Inputs", "enter_law", "fill_groups", "weigh_pairs"]
 
 Array = NDArray[np.float64]
 
 
 class Inputs(NamedTuple):
-    """Groups of inputs; all inputs are alike where there are none of them.
+    """Groups of inputs, and what is seen of them.
 
     Attributes
     ----------
@@ -46,15 +46,10 @@ class Inputs(NamedTuple):
     law: NDArray[np.int64]
 
 
-_NONE = np.zeros((0, 0))
-ALIKE = Inputs(np.zeros(0), np.zeros(0), _NONE, _NONE, _NONE, np.zeros(0, dtype=np.int64))
-"""No groups: the state is one block, and C itself."""
-
-
 @inner
 def fill_groups(y: Any, T: Any, K: int, P: int, work: Any) -> None:
     """Write the overlaps of every group, (D, D) each."""
-    G, i = work.G, 0
+    G, i = work.of_groups.G, 0
     for g in range(G.shape[0]):
         for k in range(K):
             for l in range(k, K):
@@ -74,7 +69,7 @@ def fill_groups(y: Any, T: Any, K: int, P: int, work: Any) -> None:
 @inner
 def fill_law(inputs: Any, v: int, K: int, D: int, work: Any) -> None:
     """Write C under law v."""
-    G, C = work.G, work.C
+    G, C = work.of_groups.G, work.C
     for a in range(D):
         for b in range(a, D):
             whole = 0.0
@@ -96,7 +91,7 @@ def enter_law(system: Any, v: int, K: int, D: int, work: Any) -> bool:
     has = False
     for s in range(system.p.shape[0]):
         own = system.inputs.law[s] == v
-        work.p[s] = system.p[s] if own else 0.0
+        work.of_groups.p[s] = system.p[s] if own else 0.0
         has = has or own
     if has:
         fill_law(system.inputs, v, K, D, work)
@@ -106,9 +101,9 @@ def enter_law(system: Any, v: int, K: int, D: int, work: Any) -> bool:
 
 @inner
 def weigh_pairs(inputs: Any, v: int, g: int, K: int, D: int, work: Any) -> None:
-    """Write D_k and E_ka as group g sees them under law v, to `work.own_g` and `work.E_g`."""
+    """Write D_k and E_ka as group g sees them under law v, to `work.of_groups`."""
     ss, st = inputs.ss[v, g], inputs.st[v, g]
     for k in range(K):
-        work.own_g[k] = ss * work.own[k]
+        work.of_groups.own[k] = ss * work.own[k]
         for a in range(D):
-            work.E_g[k, a] = (ss if a < K else st) * work.E[k, a]
+            work.of_groups.E[k, a] = (ss if a < K else st) * work.E[k, a]

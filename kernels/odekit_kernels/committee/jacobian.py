@@ -227,8 +227,8 @@ def jacobian(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any)
 
 @inner
 def spread(rate: float, inputs: Any, v: int, i: int, K: int, D: int, work: Any, J: Any) -> None:
-    """Add derivatives by C and the heads, in `work.z`, as those by every group's overlaps."""
-    z, size, Q, G = work.z, first_head(K, D), K * (K + 1) // 2, inputs.share.shape[0]
+    """Add derivatives by C and the heads, in `z`, as those by every group's overlaps."""
+    z, size, Q, G = work.of_groups.z, first_head(K, D), K * (K + 1) // 2, inputs.share.shape[0]
     for g in range(G):
         ss, st = rate * inputs.share[g] * inputs.ss[v, g], rate * inputs.share[g] * inputs.st[v, g]
         for j in range(Q):
@@ -244,7 +244,7 @@ def fill_passive(inputs: Any, v: int, g: int, b: int, K: int, D: int, work: Any)
     """Write the overlaps of b in a group as the drive takes them."""
     for a in range(D):
         seen = inputs.ss[v, g] if a < K else inputs.st[v, g]
-        work.x[0, a] = seen * work.G[g, b, a]
+        work.of_groups.x[0, a] = seen * work.of_groups.G[g, b, a]
 
 
 @inner
@@ -261,12 +261,14 @@ def first_layer_of_group(
             rate = eta * system.move[k] * (2.0 if b == k else 1.0)
             i = g * size + work.place[k, b]
             fill_passive(inputs, v, g, b, K, D, work)
-            moments.drive_gradient(system.activation, work, work.x, 0, k, D)
-            work.z[:] = 0.0
-            scatter_fields(work, 1.0, 0, k, K, D, work.z)
-            scatter_heads(work, p, system.head, 1.0, 0, k, K, D, size, work.z)
+            moments.drive_gradient(system.activation, work, work.of_groups.x, 0, k, D)
+            work.of_groups.z[:] = 0.0
+            scatter_fields(work, 1.0, 0, k, K, D, work.of_groups.z)
+            scatter_heads(work, p, system.head, 1.0, 0, k, K, D, size, work.of_groups.z)
             spread(rate, inputs, v, i, K, D, work, J)
-            scatter_passive(work, work.own_g, work.E_g, rate, i, g * size, k, b, K, J)
+            scatter_passive(
+                work, work.of_groups.own, work.of_groups.E, rate, i, g * size, k, b, K, J
+            )
 
 
 @inner
@@ -281,8 +283,8 @@ def diffusion_of_groups(
             if pair == 0.0:
                 continue
             moments.diffusion_gradient(system.activation, work, p, system.sigma, k, l, D)
-            work.z[:] = 0.0
-            scatter_diffusion(work, p, system.head, 1.0, 0, k, l, K, D, work.z)
+            work.of_groups.z[:] = 0.0
+            scatter_diffusion(work, p, system.head, 1.0, 0, k, l, K, D, work.of_groups.z)
             for g in range(inputs.share.shape[0]):
                 rate = pair * inputs.pace[g] * inputs.pace[g] * inputs.ss[v, g]
                 i = g * first_head(K, D) + work.place[k, l]
@@ -299,8 +301,8 @@ def second_layer_of_groups(
         rate = eta_v * p[s]
         for k in range(K if rate != 0.0 else 0):
             fill_second_gradient(system.activation, work, s, k, D)
-            work.z[:] = 0.0
-            scatter_fields(work, 1.0, 0, k, K, D, work.z)
+            work.of_groups.z[:] = 0.0
+            scatter_fields(work, 1.0, 0, k, K, D, work.of_groups.z)
             i = start + system.head[s] * K + k
             spread(rate, system.inputs, v, i, K, D, work, J)
             scatter_forces(work, system, rate, s, k, K, start, J)
@@ -317,7 +319,7 @@ def jacobian_of_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: An
     for v in range(inputs.ss.shape[0]):
         if not enter_law(system, v, K, D, work):
             continue
-        p = work.p[: system.p.shape[0]]
+        p = work.of_groups.p[: system.p.shape[0]]
         if eta_w != 0.0:
             fill_averages(p, K, D, work)
             moments.drive(system.activation, work, K, D)

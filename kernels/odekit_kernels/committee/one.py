@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import moments
-from odekit_kernels.committee.inputs import ALIKE, Inputs
+from odekit_kernels.committee.inputs import Inputs
 from odekit_kernels.committee.jacobian import jacobian
 from odekit_kernels.committee.state import (
     fill_averages,
@@ -72,8 +72,8 @@ class Committee(NamedTuple):
         Readout penalties λ I2*(k, k) and the values v* they hold.
     v_head : ndarray of int64, shape (c,)
         Head that each readout penalty holds.
-    inputs : Inputs
-        Groups of inputs.
+    inputs : Inputs or None
+        Groups of inputs, if there are any.
     """
 
     activation: int
@@ -91,7 +91,7 @@ class Committee(NamedTuple):
     F_v: Array
     v_anchor: Array
     v_head: Indices
-    inputs: Inputs = ALIKE
+    inputs: Inputs | None = None
 
 
 # ------------------------------------------------------------------------------------- two layers

@@ -15,9 +15,34 @@ from numpy.typing import NDArray
 from odekit_kernels._jit import kernel
 from odekit_kernels.simd import round_up
 
-__all__ = ["Work", "make_work", "upper_index"]
+__all__ = ["Work", "WorkOfGroups", "make_work", "upper_index"]
 
 Array = NDArray[np.float64]
+
+
+class WorkOfGroups(NamedTuple):
+    """Scratch arrays for groups of inputs, apart: what a call takes costs time.
+
+    Attributes
+    ----------
+    G : ndarray, shape (G, D, X)
+        Overlaps in each group of inputs.
+    p : ndarray, shape (S,)
+        Probabilities of the tasks of one law.
+    own, E : ndarray, shape (K,), (K, L)
+        The drive of one group.
+    x : ndarray, shape (1, L)
+        A passive vector's overlaps in one group, times the moments of what is seen.
+    z : ndarray, shape (1, K (K + 1) / 2 + K P + H K)
+        One block; derivatives of one output with respect to C and to the heads.
+    """
+
+    G: Array
+    p: Array
+    own: Array
+    E: Array
+    x: Array
+    z: Array
 
 
 class Work(NamedTuple):
@@ -68,16 +93,8 @@ class Work(NamedTuple):
         B p and B q.
     m, e : ndarray, shapes (S, L) and (S,)
         Σ_b c_b I4(k, l, a, b) and the whole power of each task, for one pair of units.
-    G : ndarray, shape (G, D, X)
-        Overlaps in each group of inputs.
-    p : ndarray, shape (S,)
-        Probabilities of the tasks of one law.
-    own_g, E_g : ndarray, shape (K,), (K, L)
-        The drive of one group.
-    x : ndarray, shape (1, L)
-        A passive vector's overlaps in one group, times the moments of what is seen.
-    z : ndarray, shape (1, K (K + 1) / 2 + K P + H K), or (1, 0) without groups
-        Derivatives of one output with respect to C and to the heads.
+    of_groups : WorkOfGroups or None
+        What groups of inputs take besides.
     """
 
     C: Array
@@ -107,12 +124,7 @@ class Work(NamedTuple):
     Bp: Array
     m: Array
     e: Array
-    G: Array
-    p: Array
-    own_g: Array
-    E_g: Array
-    x: Array
-    z: Array
+    of_groups: WorkOfGroups | None = None
 
 
 @kernel(forceinline=True)
@@ -175,15 +187,15 @@ def make_work(K: int, P: int, H: int, S: int, G: int = 0) -> Work:
         "Bp": (2, L),
         "m": (S, L),
         "e": (S,),
-        "G": (G, D, X),
-        "p": (S,),
-        "own_g": (K,),
-        "E_g": (K, L),
-        "x": (1, L),
-        "z": (1, (K * (K + 1) // 2 + K * P + H * K) * min(G, 1)),
     }
     place = np.zeros((K, D), dtype=np.int64)
     for k in range(K):
         place[k, :K] = [upper_index(min(k, l), max(k, l), K) for l in range(K)]
         place[k, K:] = K * (K + 1) // 2 + k * P + np.arange(P)
-    return Work(place=place, **{name: _aligned(shape) for name, shape in shapes.items()})
+    of_groups = None
+    if G:
+        size = K * (K + 1) // 2 + K * P + H * K
+        more = {"G": (G, D, X), "p": (S,), "own": (K,), "E": (K, L), "x": (1, L), "z": (1, size)}
+        of_groups = WorkOfGroups(**{name: _aligned(shape) for name, shape in more.items()})
+    arrays = {name: _aligned(shape) for name, shape in shapes.items()}
+    return Work(place=place, of_groups=of_groups, **arrays)

@@ -13,7 +13,7 @@ from odekit.problem.system import Exact
 from odekit.systems.committee.zero import UnitsAtZero
 from odekit_kernels.committee import groups, one
 from odekit_kernels.committee.activations import RELU
-from odekit_kernels.committee.inputs import ALIKE, Inputs
+from odekit_kernels.committee.inputs import Inputs
 from odekit_kernels.committee.one import make_work
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
@@ -58,7 +58,7 @@ class CommitteePhase(Exact):
         c = self.committee
         if c.activation != RELU or c.inverse_batch != 0.0 or self.rates[0] == 0.0:
             return None
-        if c.inputs.share.size:
+        if c.inputs is not None:
             return None
         return UnitsAtZero(c, self.work, atol, rtol)
 
@@ -74,13 +74,13 @@ class CommitteePhase(Exact):
         other.committee, other.rates = committee, rates
         return other
 
-    def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs = ALIKE) -> Floats:
+    def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,).
 
         With groups of inputs, `inputs` has the law of each task.
         """
         c, out = self.committee, np.empty(len(u))
-        if inputs.share.size:
+        if inputs is not None:
             groups.errors(y, c.activation, c.T, inputs, u, head, self.work, out)
         else:
             one.errors(y, c.activation, c.T, u, head, self.work, out)
@@ -130,7 +130,7 @@ class QuadraturePhase(CommitteePhase):
         """Jacobian by central differences, shape (n, n)."""
         return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
 
-    def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs = ALIKE) -> Floats:
+    def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""
         assert self.points.moments is not None
         return self.points.moments.errors(y, self.committee.T, inputs, u, head, self.work)

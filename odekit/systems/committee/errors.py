@@ -11,7 +11,6 @@ from odekit.problem.points import rows_of
 from odekit.systems.committee.activations import on_quadrature
 from odekit.systems.committee.quadrature import Moments
 from odekit_kernels.committee.activations import CODES, QUADRATURE
-from odekit_kernels.committee.inputs import ALIKE
 from odekit_kernels.committee.memory import First, Wiring, constants, make_plan
 from odekit_kernels.committee.rows import (
     errors_of_groups_of_rows,
@@ -114,7 +113,7 @@ def quadrature_errors(
     work = make_work(K, T.shape[-1], 0, 1, G)
     for row, i, errors in zip(rows, which, out, strict=True):
         one, readout = (np.ascontiguousarray(x[min(i, len(x) - 1)]) for x in (T, u))
-        inputs = ALIKE if seen is None else seen.inputs(law, i)
+        inputs = None if seen is None else seen.inputs(law, i)
         given = (one.reshape(-1, one.shape[-1]), inputs, readout, heads, work)
         errors[:] = moments.errors(np.ascontiguousarray(row), *given)
     return out

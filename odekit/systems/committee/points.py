@@ -31,7 +31,7 @@ from odekit.systems.committee.quadrature import Moments
 from odekit.systems.committee.seen import seen_of
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
-from odekit_kernels.committee.equations import decode
+from odekit_kernels.committee.equations import decode, decode_with_groups
 from odekit_kernels.committee.memory import CommitteePlan, First, Wiring, constants, make_plan
 from odekit_kernels.committee.work import make_work
 from odekit_kernels.integrators.batch import Batch
@@ -316,7 +316,7 @@ class CommitteePoints(Points):
         """One point in a phase, as the kernels of a single trajectory take it."""
         plan = self.plan(phase, frame)
         rows = self.constants(phase, frame, plan)
-        found: Committee = decode(
+        found: Committee = (decode_with_groups if self.G else decode)(
             plan, self.wiring(phase, frame, plan), rows[point if len(rows) > 1 else 0]
         )
         return found

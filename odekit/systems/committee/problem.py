@@ -29,7 +29,7 @@ def of_groups(argument: str, value: Any, check: Callable[[str, Any], Any]) -> An
     }
 
 
-WHITE = {"input_variance": 1.0, "student_gain": 1.0, "student_noise_std": 0.0}
+WHITE: dict[str, Any] = {"input_variance": 1.0, "student_gain": 1.0, "student_noise_std": 0.0}
 """What a task says of inputs that are white, and that the student sees as its teacher does."""
 
 _VIEWS: dict[str, Callable[[str, Any], Any]] = {

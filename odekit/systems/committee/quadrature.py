@@ -156,7 +156,7 @@ class Moments:
     def errors(self, y: Floats, T: Floats, inputs: Any, u: Floats, head: Any, work: Any) -> Floats:
         """Generalization errors of tasks, shape (tasks,); NaN where they are out of reach."""
         try:
-            if inputs.share.size:
+            if inputs is not None:
                 given = (inputs, u, head, work, self.variance)
                 return quadrature.errors_of_groups(y, T, *given)
             return quadrature.errors(y, T, u, head, work, self.variance)

@@ -12,7 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.problem import WHITE
-from odekit_kernels.committee.inputs import ALIKE, Inputs
+from odekit_kernels.committee.inputs import Inputs
 
 if TYPE_CHECKING:
     from odekit.problem.points import Points
@@ -50,10 +50,10 @@ class Seen:
         """Groups and laws."""
         return self.share.shape[1], self.ss.shape[1]
 
-    def inputs(self, law: Indices, point: int = 0) -> Inputs:
-        """Those of one point as the kernels of a single trajectory take them."""
+    def inputs(self, law: Indices, point: int = 0) -> Inputs | None:
+        """Those of one point as the kernels of a single trajectory take them; None without any."""
         if not self.share.size:
-            return ALIKE
+            return None
         share, ss, st, tt = (
             np.ascontiguousarray(x[min(point, len(x) - 1)])
             for x in (self.share, self.ss, self.st, self.tt)

@@ -217,10 +217,11 @@ def hidden_manifold(
     return InputGroups(groups, wide, gain, noise, scale, _nodes_error(delta, nodes))
 
 
-def _moments(f: Any) -> tuple[float, float]:
+def _moments(nonlinearity: Any) -> tuple[float, float]:
     """E[u f(u)] and the variance of f less its square."""
     from scipy.integrate import quad
 
+    f: Any = nonlinearity
     if isinstance(f, str):
         if f not in NONLINEARITIES:
             rule = f"must be a function or one of {', '.join(map(repr, NONLINEARITIES))}"

@@ -74,7 +74,7 @@ def rhs(
     """
     dy = np.zeros_like(y)
     rates, moves = (eta_w, eta_v), eta_w != 0.0
-    if not system.inputs.share.size:
+    if system.inputs is None:
         fill_state_alone(y, system, work)
         _fill_moments(system.p, system, work, moves, second, fourth)
         assemble_alone(y, *rates, system, work, dy)
@@ -82,7 +82,7 @@ def rhs(
     groups.fill_groups_alone(y, system, work)
     for v in range(len(system.inputs.ss)):
         if groups.enter_law_alone(system, v, work):
-            _fill_moments(work.p[: len(system.p)], system, work, moves, second, fourth)
+            _fill_moments(work.of_groups.p[: len(system.p)], system, work, moves, second, fourth)
             groups.assemble_alone(y, *rates, system, v, work, dy)
     groups.add_penalties_alone(y, eta_w, system, work, dy)
     return dy
@@ -119,7 +119,7 @@ def errors(y: Array, T: Array, u: Array, head: Any, work: Any, variance: Any) ->
 
 def covariances(y: Array, T: Array, inputs: Any, K: int) -> list[Array]:
     """C under each law of the inputs; T of one group below the other."""
-    if not inputs.share.size:
+    if inputs is None:
         return [covariance(y, T, K)]
     P, G = T.shape[1], inputs.share.size
     blocks, found = _blocks(y, T, G, K), []
