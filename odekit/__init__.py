@@ -20,6 +20,7 @@ _HOME = {
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
     "Convergence": "base.status",
+    "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
@@ -38,6 +39,7 @@ _HOME = {
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
     "continuation": "verbs.continuation",
+    "data": "",
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
@@ -84,6 +86,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from odekit import data as data
     from odekit import inputs as inputs
     from odekit import linear as linear
     from odekit import measures as measures
@@ -118,6 +121,7 @@ if TYPE_CHECKING:
     from odekit.systems.committee.start import polar as polar
     from odekit.systems.committee.state import OrderParameters as OrderParameters
     from odekit.systems.committee.weights import realise as realise
+    from odekit.systems.data import DataProblem as DataProblem
     from odekit.systems.linear import LinearProblem as LinearProblem
     from odekit.systems.outside.declaration import system as system
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem

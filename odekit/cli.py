@@ -247,6 +247,28 @@ def fixed_point(
 
 
 @cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@OVERWRITE
+@click.option("--steps-per-unit", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+def descend(
+    scenario: Path, output: Path, overwrite: bool, picture: Path | None, steps_per_unit: int
+) -> int:
+    """Take the discrete steps of gradient descent whose flow `run` follows."""
+    from odekit import descend as train
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
+    with _own_words():
+        ds = train(todo.problem, steps_per_unit=steps_per_unit, **times)
+    return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
+
+
+@cli.command()
 @RESULT
 def show(file: Path) -> int:
     """Describe a result: problem, phases, last values, and how it ended.

@@ -21,7 +21,10 @@ from sweeps import sweep
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "odekit"
-FRONT = {"__init__.py", "linear.py", "plot.py", "inputs.py", "teachers.py", "measures/__init__.py"}
+FRONT = {
+    *("__init__.py", "data.py", "linear.py", "plot.py", "inputs.py", "teachers.py"),
+    "measures/__init__.py",
+}
 """What users import: it shows the systems' own functions, and does nothing with them."""
 COMMITTEES = {"verbs/compare.py"}
 """Theory beside finite networks, which only committees have."""

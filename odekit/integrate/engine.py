@@ -202,7 +202,8 @@ class Engine:
     def _integrate(self, index: int, plan: Any, batch: Batch, todo: Any) -> None:
         """Advance all; with no method named, hand trajectories from partner to partner."""
         method = self.options.method
-        limits = self._limits(index, plan, WORTH_STEPS if method is None else np.inf)
+        worth = WORTH_STEPS * self.points.patience(plan) if method is None else np.inf
+        limits = self._limits(index, plan, worth)
         corners = self._corners(plan, batch, limits, todo)
         implicit = method == "Rodas5P"
         while todo.size and not self._stopped():

@@ -11,6 +11,7 @@ rows or trajectories without values stay NaN.
 - of draws: `fraction`;
 - `plateau`: level, start and end of all plateaus;
 - `escape_time`, `hitting_time`: when a curve first reaches a level, or its target;
+- `context_share`: which contexts the units of a network on data answer in;
 - `conserved`: what the problem conserves, and how far the run drifts from it;
 - of linear networks: `conserved_layers`, `mode_share`, `unit_entropy`, `mode_entropy`; `kernel`,
   the neural tangent kernel, and `kernel_distance`, how far it turns.
@@ -33,6 +34,7 @@ from odekit.systems.committee.specialisation import (
     specialised,
     student_cosine,
 )
+from odekit.systems.data.measures import context_share
 from odekit.systems.linear.conserved import conserved_layers
 from odekit.systems.linear.kernel import kernel, kernel_distance
 from odekit.systems.linear.measures import mode_entropy, mode_share, unit_entropy
@@ -42,6 +44,7 @@ __all__ = [
     "adjusted_forgetting",
     "conserved",
     "conserved_layers",
+    "context_share",
     "contribution_entropy",
     "escape_time",
     "final",

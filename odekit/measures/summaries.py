@@ -60,7 +60,8 @@ def initial_rate(
     rows : int, optional
         In place of a slope at the switch itself, the mean one over the first so many steps from row
         to row, (y_n − y_0)/(t_n − t_0): what papers report of logarithms of errors. NaN where a
-        trajectory has fewer.
+        trajectory has fewer. Rows are those of the dataset, which lie differently after each switch
+        where the switches of a sweep differ, be it in the last digits of a threshold.
     task : str or sequence of str, optional
         Of a dataset: by default the task trained in the phase before the switch.
     switch : int

@@ -77,12 +77,11 @@ class Points:
         """A learning rate as a phase begins, (points or 1,)."""
         return self.values(rate(0.0) if isinstance(rate, Schedule) else rate)
 
-    def each_rate(self, phase: Phase) -> Iterator[tuple[Any, Any]]:
-        """Learning rates of a phase at every point: schedules, or numbers."""
-        every = [r if isinstance(r, Schedule) else self.values(r) for r in phase.rates]
+    def each_rate(self, rates: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Learning rates at every point: schedules, or numbers."""
+        every = [r if isinstance(r, Schedule) else self.values(r) for r in rates]
         for i in range(self.size):
-            w, v = (r if isinstance(r, Schedule) else float(one_of(r, i)) for r in every)
-            yield w, v
+            yield tuple(r if isinstance(r, Schedule) else float(one_of(r, i)) for r in every)
 
     def each(self, index: int, frame: Any, begin: float) -> Iterator[Equations]:
         """The equations of a phase at every point, of what does not depend on earlier states.
@@ -101,6 +100,11 @@ class Points:
         """Times since the phase began that steps land on: kinks of its schedules."""
         longest = float(np.max(np.asarray(phase.duration)))
         return np.array(sorted({b for table in phase.schedules for b in table.breaks(longest)}))
+
+    def patience(self, plan: Any) -> float:
+        """How much more an implicit step must save than one of a small system."""
+        del plan
+        return 1.0
 
     def corner_limits(self, plan: Any, moves: bool, atol: float) -> tuple[float, float]:
         """Size below which entries of the state are looked at, and their absolute tolerance.

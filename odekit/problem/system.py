@@ -243,6 +243,10 @@ class System(ABC):
         del points, phase, frame
         return Judgement([""] * len(resting.y), None, {})
 
+    def check_flow(self, problem: Any) -> None:
+        """Refuse what no integrator can follow, though discrete steps can."""
+        del problem
+
     @abstractmethod
     def in_lanes(self, problem: Any) -> bool:
         """Whether the compiled engine has the equations."""

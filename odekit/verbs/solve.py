@@ -174,6 +174,7 @@ def solve(
     )
     found = axes(problem)
     sizes = {dim: size for dim, (size, _) in found.items()}
+    problem.system.check_flow(problem)
     check_work(problem, options, sizes)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)

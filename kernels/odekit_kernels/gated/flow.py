@@ -16,9 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from odekit_kernels._jit import alternatives, inner, kernel, outer
+from odekit_kernels._jit import inner, kernel, outer
 from odekit_kernels.gated.paths import (
     GatedPlan,
     GatedWork,
@@ -29,6 +27,7 @@ from odekit_kernels.gated.paths import (
     make_plan,
     make_work,
 )
+from odekit_kernels.gated.products import multiply
 from odekit_kernels.lanes.values import fill, get, put
 
 __all__ = [
@@ -48,92 +47,7 @@ __all__ = [
     "rhs",
 ]
 
-CROSSOVER = 1000
-"""Multiplications from which a product of matrices goes through BLAS. Four products of 6x6 took
-0.42 µs in loops and 1.6 µs in BLAS, of 10x10 1.4 and 1.4 µs, of 16x16 5.4 and 2.5 µs."""
-
 # ---------------------------------------------------------------------------------------- products
-
-
-@outer
-def in_loops(
-    M: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any, sign: Any, add: Any
-) -> None:
-    """Write C (r, c) = sign op(A) op(B), plus C if `add`; op transposes where its flag is 1."""
-    down, along = (1, r) if at else (k, 1)
-    first, second = (1, k) if bt else (c, 1)
-    for i in range(r):
-        for j in range(c):
-            total = fill(M, 0.0)
-            for l in range(k):
-                left = get(M, A + i * down + l * along)
-                total = total + left * get(M, B + l * first + j * second)
-            total = sign * total
-            if add:
-                total = total + get(M, C + i * c + j)
-            put(M, C + i * c + j, total)
-
-
-# With reference counts, which `np.dot` needs.
-@kernel(_nrt=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def in_blas(
-    M: Any, spare: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """`in_loops`, through BLAS where that is faster; `spare` has room for a product."""
-    if r * k * c < CROSSOVER:
-        in_loops(M, A, at, B, bt, C, r, k, c, sign, add)
-        return
-    out = M[spare : spare + r * c].reshape((r, c))
-    if not add and sign == 1.0:
-        out = M[C : C + r * c].reshape((r, c))
-    left, right = M[A : A + r * k], M[B : B + k * c]
-    if at and bt:
-        np.dot(left.reshape((k, r)).T, right.reshape((c, k)).T, out)
-    elif at:
-        np.dot(left.reshape((k, r)).T, right.reshape((k, c)), out)
-    elif bt:
-        np.dot(left.reshape((r, k)), right.reshape((c, k)).T, out)
-    else:
-        np.dot(left.reshape((r, k)), right.reshape((k, c)), out)
-    if add:
-        for i in range(r * c):
-            M[C + i] += sign * M[spare + i]
-    elif sign != 1.0:
-        for i in range(r * c):
-            M[C + i] = sign * M[spare + i]
-
-
-def through_blas(
-    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """`in_blas`, where the plan says."""
-    in_blas(M, m.spare, A, at, B, bt, C, r, k, c, sign, add)
-
-
-def through_loops(
-    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,  # noqa: ARG001
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """`in_loops`, whatever the plan."""
-    in_loops(M, A, at, B, bt, C, r, k, c, sign, add)
-
-
-def multiply(
-    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """A product of matrices, by the way that the type of the plan says."""
-    if isinstance(m, Single):
-        through_blas(M, m, A, at, B, bt, C, r, k, c, sign, add)
-    else:
-        through_loops(M, m, A, at, B, bt, C, r, k, c, sign, add)
-
-
-@alternatives(multiply, strict=False)
-def _multiply(M: Any, m: Any, *rest: Any) -> Any:  # noqa: ARG001
-    return through_blas if m.instance_class is Single else through_loops
 
 
 @inner

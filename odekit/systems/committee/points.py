@@ -268,7 +268,7 @@ class CommitteePoints(Points):
         phase, first = self.problem.phases[index], self.equations(index, frame, begin)
         plan = self.plan(phase, frame)
         wiring, rows = self.wiring(phase, frame, plan), self.constants(phase, frame, plan)
-        for i, rates in enumerate(self.each_rate(phase)):
+        for i, rates in enumerate(self.each_rate(phase.rates)):
             yield first.at_point(decode(plan, wiring, one_of(rows, i)), rates)
 
     def corner_limits(self, plan: CommitteePlan, moves: bool, atol: float) -> tuple[float, float]:

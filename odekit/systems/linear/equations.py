@@ -23,13 +23,12 @@ class LinearPhase(Exact):
 
     def __init__(self, points: LinearPoints, phase: Phase, begin: float) -> None:
         self.begin, self.rates = begin, Rates(points.problem, phase)
+        self.common = self.rates.common
         self.paths, names = points.paths, list(phase.thresholds)
         by_edge = self.rates.by_edge
         self.plan = gated.make_plan(self.paths, len(names), single=True, by_edge=by_edge)
         self.memory = np.zeros(self.plan.size)
-        for e, (rate, decay) in enumerate(zip(self.rates.of_edges, self.rates.decays, strict=True)):
-            self.memory[self.plan.rates + e] = 0.0 if isinstance(rate, Schedule) else rate
-            self.memory[self.plan.decays + e] = decay
+        self._put(points.stack(self.rates.first, 0)[0], points.stack(self.rates.decays, 0)[0])
         tables = [points.readings.trained(phase), *(points.readings.table(n) for n in names)]
         for i, table in enumerate(tables):
             first = self.plan.table if i == 0 else self.plan.watched + (i - 1) * self.plan.T
@@ -40,21 +39,24 @@ class LinearPhase(Exact):
         longest = float(phase.duration)
         self.breaks = sorted({begin + b for s in phase.schedules for b in s.breaks(longest)})
 
-    def at_point(self, table: Floats, of_edges: Floats, decays: Floats, eta: Any) -> Self:
+    def at_point(self, table: Floats, common: Any, rates: Floats, decays: Floats) -> Self:
         """The same phase with the numbers of another point of the sweep."""
-        other, plan = copy.copy(self), self.plan
-        other.rates, other.memory = copy.copy(self.rates), self.memory.copy()
-        other.rates.common = eta
-        other.memory[plan.table : plan.table + plan.T] = table
-        other.memory[plan.rates : plan.rates + len(of_edges)] = of_edges
-        other.memory[plan.decays : plan.decays + len(decays)] = decays
+        other = copy.copy(self)
+        other.common, other.memory = common, self.memory.copy()
+        other.memory[self.plan.table : self.plan.table + self.plan.T] = table
+        other._put(rates, decays)
         return other
+
+    def _put(self, rates: Floats, decays: Floats) -> None:
+        """Rates and decays of the edges, where these have their own."""
+        for first, values in ((self.plan.rates, rates), (self.plan.decays, decays)):
+            self.memory[first : first + values.size] = values
 
     def _eta(self, t: float) -> float:
         """What all rates share at a time; the edges' own go into the memory."""
         for e, schedule in self.rates.schedules.items():
             self.memory[self.plan.rates + e] = schedule(t - self.begin)
-        common = self.rates.common
+        common = self.common
         return float(common(t - self.begin) if isinstance(common, Schedule) else common)
 
     def rhs(self, t: float, y: Floats) -> Floats:

@@ -6,6 +6,7 @@ of a sweep come first, and a single run is a sweep of one point.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from odekit.base.arrays import Floats
 from odekit.integrate.packing import NO_RATES, many_rates, rates_of
 from odekit.problem.axes import Axis, at, axes
 from odekit.problem.points import Points, one_of, rows_of, side_by_side
-from odekit.problem.schedule import Schedule
 from odekit.systems.linear.equations import LinearPhase
 from odekit.systems.linear.rates import Rates
 from odekit.systems.linear.readings import Readings
@@ -30,8 +30,28 @@ if TYPE_CHECKING:
     from odekit.systems.linear.problem import LinearProblem
 
 NOTHING = np.zeros((1, 0))
-COST = 0.12
-"""Moments I4 that take as long as each of n x n products in a right-hand side of n weights."""
+PRODUCTS, NUMBERS = 0.02, 0.1
+"""Moments I4 of a committee that take as long as a multiplication, and as the other work on each
+weight: some 0.1 and 0.5 ns of eight trajectories at once."""
+SMALL, LARGEST = 64, 500
+"""Weights up to which an implicit step takes about as long as for committees, and up to which there
+are any: a change to them inverts an n x n matrix for every trajectory."""
+
+
+def multiplications(paths: Any) -> int:
+    """Multiplications of a right-hand side: along every path, and of its residual."""
+    rows, cols = paths.rows[paths.edge], paths.cols[paths.edge]
+    inputs = np.repeat(paths.inputs, np.diff(paths.first))
+    outputs = paths.rows[paths.edge[paths.first[1:] - 1]]
+    pairs = np.where(paths.xx >= 0, np.multiply.outer(paths.inputs, paths.inputs), 0).sum(axis=0)
+    inner = paths.below >= 0  # all edges of a path but the first
+    return int(3 * (rows * cols * inputs)[inner].sum() + (outputs * pairs).sum())
+
+
+def cost_of(paths: Any) -> int:
+    """Moments I4 of a committee that take about as long as a right-hand side."""
+    weights = int((paths.rows * paths.cols).sum())
+    return int(PRODUCTS * multiplications(paths) + NUMBERS * weights) + 1
 
 
 def paths_of(network: Network) -> Any:
@@ -86,10 +106,21 @@ class LinearPoints(Points):
         some = len(phase.thresholds)
         return gated.make_plan(self.paths, some, stages, by_edge=Rates(self.problem, phase).by_edge)
 
-    @staticmethod
-    def cost(plan: Any) -> int:
+    def cost(self, plan: Any) -> int:
         """Moments I4 of a committee that take about as long as a right-hand side."""
-        return int(COST * plan.n**2) + 1
+        del plan
+        return cost_of(self.paths)
+
+    def patience(self, plan: Any) -> float:
+        """How much more an implicit step must save than one of a small system."""
+        n = plan.n
+        if n <= SMALL:
+            return 1.0
+        if n > LARGEST:
+            return math.inf
+        products = multiplications(self.paths)
+        implicit, explicit = 2 * n**3 + 24 * n * products, 6 * products + 50 * n
+        return max(1.0, 0.25 * float(implicit / explicit))
 
     def work(self, plan: Any) -> Any:
         """Scratch memory of one trajectory."""
@@ -135,14 +166,10 @@ class LinearPoints(Points):
         phase = self.problem.phases[index]
         single = at(self.problem, dict.fromkeys(self.dims, 0))
         first = LinearPoints(single, {}).equations(index, frame, begin)
-        table, rates = self.readings.trained(phase), Rates(self.problem, phase)
-        of_edges, decays = self.stack(rates.first, 0), self.stack(rates.decays, 0)
-        common = rates.common
-        etas = None if isinstance(common, Schedule) else self.values(common)
-        for i in range(self.size):
-            eta = common if etas is None else float(one_of(etas, i))
-            numbers = one_of(table, i), one_of(of_edges, i), one_of(decays, i)
-            yield first.at_point(*numbers, eta)
+        table, own = self.readings.trained(phase), Rates(self.problem, phase)
+        rates, decays = self.stack(own.first, 0), self.stack(own.decays, 0)
+        for i, (common,) in enumerate(self.each_rate([own.common])):
+            yield first.at_point(one_of(table, i), common, one_of(rates, i), one_of(decays, i))
 
     def errors(
         self, rows: Floats, tasks: Any = None, frame: None = None, points: Any = None

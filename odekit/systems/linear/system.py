@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from odekit.problem.plain import Apart
     from odekit.systems.linear.problem import LinearProblem
 
-MOST = 64
-"""Most weights of a network in lanes, whose implicit steps invert n x n matrices in each; larger
-ones go one by one, through BLAS."""
+MOST = 10**6
+"""Most numbers that a trajectory in lanes starts from: eight take 1 GB in each thread then."""
 
 
 class Linear(System):
@@ -87,14 +86,14 @@ class Linear(System):
         return found
 
     def in_lanes(self, problem: LinearProblem) -> bool:
-        """Whether the network is small."""
-        network = problem.network
-        return sum(map(math.prod, map(network.shape, network.edges))) <= MOST
+        """Whether eight trajectories fit into memory."""
+        return self.start_size(problem) <= MOST
 
     def cost(self, problem: LinearProblem) -> int:
         """Moments I4 of a committee that take as long as a right-hand side."""
-        network = problem.network
-        return int(sum(math.prod(network.shape(edge)) for edge in network.edges)) ** 2 // 8 + 1
+        from odekit.systems.linear.points import cost_of, paths_of
+
+        return cost_of(paths_of(problem.network))
 
     def start_size(self, problem: LinearProblem) -> int:
         """Numbers that one trajectory starts from."""

@@ -134,7 +134,7 @@ class DeclaredPoints(Points):
         """The equations of a phase at every point."""
         phase, first = self.problem.phases[index], self.equations(index, frame, begin)
         rows = self.constants(phase, self.plan(phase))
-        for i, rates in enumerate(self.each_rate(phase)):
+        for i, rates in enumerate(self.each_rate(phase.rates)):
             yield first.at_point(one_of(rows, i), rates)
 
     def errors(

@@ -123,5 +123,5 @@ class Outside(System):
     def scenario(self, raw: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """No scenario names functions: declared systems run from Python."""
         del raw
-        words = "must be 'committee' or 'linear': declared systems run from Python, got 'outside'"
-        raise ScenarioError([("system", words)])
+        rule = "must be 'committee', 'linear' or 'data': declared systems run from Python"
+        raise ScenarioError([("system", f"{rule}, got 'outside'")])
