@@ -66,7 +66,7 @@ _HOME = {
     "testing": "",
 }
 
-_MAKE_DATASETS = ("descend", "open", "simulate", "solve")
+_MAKE_DATASETS = ("continuation", "descend", "open", "simulate", "solve")
 """Once one of these is used, xarray's datasets have the accessor ``odekit``."""
 
 __all__ = [*_HOME, "__version__"]

@@ -330,6 +330,32 @@ def test_linear_networks():
     np.testing.assert_allclose(weights[0], weights[1], atol=1e-9)
 
 
+def brusselator(y, p, d):
+    d.x = p.a - (p.b + 1.0) * y.x + y.x * y.x * y.y
+    d.y = p.b * y.x - y.x * y.x * y.y
+
+
+def distance(y, p):
+    return (y.x - p.a) ** 2
+
+
+def test_oscillations_of_a_declared_system():
+    """The Brusselator oscillates beyond b = 1 + a², at first with the frequency a."""
+    own = ok.system(
+        "brusselator",
+        state={"x": (), "y": ()},
+        parameters={"a": (), "b": ()},
+        rhs=brusselator,
+        error=distance,
+    )
+    problem = own.problem(x=1.2, y=1.2, a=1.2, b=1.5, phases=ok.Phase("main", 1.0, 1.0))
+    ds = ok.continuation(problem, "parameters[b]", (0.5, 3.0))
+    assert kinds(ds) == ["hopf"]
+    assert float(ds.special_parameter[0]) == pytest.approx(1 + 1.2**2, abs=1e-9)
+    assert float(ds.special_frequency[0]) == pytest.approx(1.2, abs=1e-7)
+    assert sorted(set(points(ds).n_unstable.values)) == [0, 2]
+
+
 # ------------------------------------------------------------------------------ files and pictures
 
 

@@ -92,8 +92,9 @@ class OneParameter:
         return self._fields[mu]
 
     def rate(self, mu: float) -> float:
-        """The unit of the derivative: the larger of the learning rates that are not 0."""
-        return max(self.field(mu).rates(0.0)) or 1.0
+        """The unit of the derivative: the largest learning rate, if one is not 0."""
+        rates = self.field(mu).problem.phases[self.phase].every_rate
+        return max(float(rate) for rate in rates) or 1.0
 
     def full(self, y: Floats) -> Floats:
         """The whole state of the entries that move."""

@@ -269,6 +269,6 @@ def _single(value: Any, argument: str) -> Any:
 
 def _constant(problem: AnyProblem, phase: int) -> None:
     """Refuse a phase without fixed points."""
-    if any(isinstance(rate, Schedule) for rate in problem.phases[phase].rates):
+    if any(isinstance(rate, Schedule) for rate in problem.phases[phase].every_rate):
         rule = "must have constant learning rates"
         raise ProblemError(f"phases[{phase}]", rule, "a schedule", "Give one number.")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.dynamics.field import VectorField
+from odekit.problem.phase import Phase
 from odekit.problem.system import Block
-from odekit.systems.committee.points import widened
 
 if TYPE_CHECKING:
     from odekit.systems.committee.points import CommitteePoints, Frame
@@ -105,29 +106,23 @@ class CommitteeField(VectorField):
         is in the Jacobian of dv/dt = −∂ε/∂v.
         """
         row = self.state(y)
-        u = widened(self.points.u, self.frame.T.shape[1] - self.points.P)[0]
         found = np.zeros((len(self.tasks), self.size))
-        for i, head in enumerate(self.points.head_index):
-            places = self.layout["readout"].places[head]
-            doubled = self._descent(2.0 * u[i], head).jac(0.0, row)[places]
-            found[i] = -0.5 * row[places] @ doubled
-            found[i, self.layout["readout"].places] = 0.0
-            found[i, places] = -self._descent(u[i], head).rhs(0.0, row)[places]
+        for i, task in enumerate(self.tasks):
+            quiet = self._descent(task)
+            (head,) = quiet.head
+            places = self.layout["readout"].places
+            doubled = self.equations.at_point(quiet._replace(u=2.0 * quiet.u), (0.0, 1.0))
+            found[i] = -0.5 * row[places[head]] @ doubled.jac(0.0, row)[places[head]]
+            found[i, places] = 0.0
+            plain = self.equations.at_point(quiet, (0.0, 1.0))
+            found[i, places[head]] = -plain.rhs(0.0, row)[places[head]]
         return found
 
-    def _descent(self, u: Floats, head: int) -> Any:
-        """The equations dv/dt = −∂ε/∂v of one task with the readouts u, and nothing else."""
-        quiet = self._committee._replace(
-            u=np.ascontiguousarray(u[np.newaxis]),
-            sigma=np.zeros(1),
-            p=np.ones(1),
-            head=np.array([head], dtype=np.int64),
-            inverse_batch=0.0,
-            kappa_w=0.0,
-            kappa_v=0.0,
-            F_v=np.zeros_like(self._committee.F_v),
-        )
-        return self.equations.at_point(quiet, (0.0, 1.0))
+    def _descent(self, task: str) -> Any:
+        """A committee that follows dv/dt = −∂ε/∂v of one task, and nothing else."""
+        phase = Phase(task, 1.0, 0.0, 1.0, gradient_flow=True)
+        frame = replace(self.frame, F_v=np.zeros_like(self.frame.F_v))
+        return self.points.committee(phase, frame)
 
     def _at(self, blocks: tuple[Any, ...]) -> tuple[Any, Floats]:
         """The equations with the given T and u, and the flat state."""
