@@ -95,7 +95,7 @@ def escapes(replicas: int) -> Figure:
         ax.plot(times, share, color=colour, lw=0.8, label=f"$N={size}$")
         ax.plot(predicted.escape_quantile, levels, "o", color=colour, mfc="white", ms=4)
     ax.set_xlabel("time $t$ (steps / $N$)")
-    ax.set_ylabel("share of networks that have escaped")
+    ax.set_ylabel("share that has escaped")
     ax.legend(frameon=False)
     return figure
 
