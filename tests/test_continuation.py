@@ -243,6 +243,21 @@ def test_the_branch_that_keeps_a_symmetry_is_found_from_those_that_broke_it(thir
     assert sorted(ends) == [0.9, 1.0]
 
 
+def test_it_begins_at_a_fixed_point_or_a_point_of_another_branch(third):
+    row = points(third).isel(point=int(third.special_point[0]) + 3)
+    again = ok.continuation(decaying(3), DECAY, (0.02, 0.06), start=row)
+    assert "fold" in kinds(again)
+    there = float(abs(again.parameter - row.parameter).min())
+    assert there < 1e-12  # the point is one of them
+    found = ok.fixed_point(decaying(3))
+    same = ok.continuation(decaying(3), DECAY, (0.005, 0.02), start=found)
+    np.testing.assert_allclose(
+        abs(same.R - found.R).sum(["student", "teacher"]).min(), 0.0, atol=1e-9
+    )
+    with pytest.raises(ok.ProblemError, match="one point"):
+        ok.continuation(decaying(3), DECAY, (0.02, 0.06), start=third.drop_dims("special"))
+
+
 def test_too_many_branches_are_said():
     problem = symmetric(2, weight_decay=0.01, gradient_flow=True)
     with pytest.warns(ok.NotCompletedWarning, match="max_branches"):

@@ -63,6 +63,7 @@ def test_page_is_complete(paper):
         assert f"]({picture})" in part
         assert (GALLERY / picture).stat().st_size <= LARGEST
         assert "> **Caveat.**" in part
+        assert ("**missed**" in part) == ("**Missed.**" in part)
         rows = table(part)
         assert rows
         assert all(len(row) == len(make.HEAD) - 1 and row[1] and row[3] for row in rows.values())

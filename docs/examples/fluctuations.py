@@ -17,7 +17,7 @@ import odekit as ok
 from odekit.drawing.style import STYLE, UNITS, WIDTH
 
 N = 500
-SIZES = (1000, 4000, 16000)
+SIZES = (500, 1000, 4000)
 
 
 def learning() -> ok.Problem:
@@ -80,7 +80,7 @@ def spread(replicas: int) -> Figure:
 
 def escapes(replicas: int) -> Figure:
     """Shares of networks that have escaped: predicted, and by the chain."""
-    times = np.linspace(0.0, 200.0, 401)
+    times = np.linspace(0.0, 200.0, 201)
     run = ok.solve(symmetric(), t_eval=times)
     figure = Figure(figsize=(WIDTH, 0.6 * WIDTH), layout="constrained")
     ax = figure.subplots()
@@ -95,7 +95,7 @@ def escapes(replicas: int) -> Figure:
         ax.plot(times, share, color=colour, lw=0.8, label=f"$N={size}$")
         ax.plot(predicted.escape_quantile, levels, "o", color=colour, mfc="white", ms=4)
     ax.set_xlabel("time $t$ (steps / $N$)")
-    ax.set_ylabel("share of networks that have escaped")
+    ax.set_ylabel("share that has escaped")
     ax.legend(frameon=False)
     return figure
 

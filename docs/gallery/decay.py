@@ -35,7 +35,8 @@ def two_layers(scale: Any) -> xr.Dataset:
         tasks=ok.linear.Correlations(yx=target(), xx=np.eye(4)),
         phases=phase,
     )
-    return ok.solve(problem, t_eval=np.concatenate([[0.0], np.geomspace(0.05, 400.0, 120)]))
+    rows = np.concatenate([[0.0], np.geomspace(0.05, 400.0, 120)])
+    return ok.solve(problem, t_eval=rows, method="RK45")
 
 
 def onset(kappa: xr.DataArray) -> xr.DataArray:
@@ -50,7 +51,7 @@ def onset(kappa: xr.DataArray) -> xr.DataArray:
         tasks=ok.linear.Correlations(yx=[[1.0]], xx=[[1.0]]),
         phases=ok.Phase("main", 2000.0, 1.0, weight_decay=kappa),
     )
-    run = ok.solve(problem, t_eval=[0.0, 2000.0])
+    run = ok.solve(problem, t_eval=[0.0, 2000.0], method="RK45")
     return run.map_main.isel(time=-1, output=0, input=0, drop=True)
 
 

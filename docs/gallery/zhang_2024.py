@@ -56,7 +56,7 @@ def learnt(
             "B_path": {"B_path": [[1.0]]},
         },
     )
-    problem = ok.LinearProblem(network, weights, tasks, ok.Phase("main", rows[-1], 1.0))
+    problem = ok.LinearProblem(network, weights, tasks, ok.Phase("main", rows[-1], 1.0, until=1e-8))
     run = ok.solve(problem, t_eval=rows)
     return xr.Dataset({m: run[f"map_{m}_path"].isel({"output": 0, m: 0}, drop=True) for m in "AB"})
 

@@ -84,9 +84,9 @@ def known_variables(problem: Any) -> dict[str, Variable]:
     return {**found, **{v.name: v for v in VARIABLES}}
 
 
-def is_branches(ds: xr.Dataset) -> bool:
-    """Whether a dataset is one of branches."""
-    return ATTRIBUTE in ds.attrs
+def is_branches(ds: Any) -> bool:
+    """Whether something is a dataset of branches."""
+    return ATTRIBUTE in getattr(ds, "attrs", {})
 
 
 class Table:

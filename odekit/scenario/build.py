@@ -59,7 +59,7 @@ class Builder(ABC):
 
     def fixed_point(self, table: Any) -> dict[str, Any]:
         """Keyword arguments of `odekit.fixed_point`."""
-        given = {k: v for k, v in vars(table.fixed_point).items() if v is not None}
+        given = _said(table, "fixed_point")
         last = len(table.phases) - 1
         checks: dict[str, Callable[[Any], Any]] = {
             "time": lambda x: nonnegative("", x),
@@ -73,7 +73,7 @@ class Builder(ABC):
 
     def continuation(self, table: Any, problem: Any) -> dict[str, Any]:
         """Keyword arguments of `odekit.continuation`."""
-        given = {k: v for k, v in vars(table.continuation).items() if v is not None}
+        given = _said(table, "continuation")
         last = len(table.phases) - 1
         checks: dict[str, Callable[[Any], Any]] = {
             "along": lambda x: problem is None or names.get(problem, x, ""),
@@ -146,3 +146,9 @@ class Builder(ABC):
         except ProblemError as error:
             self.mistakes.blame(error, where)
             self.mistakes.broken.add(where)
+
+
+def _said(table: Any, section: str) -> dict[str, Any]:
+    """The keys that a section holds; none where the system's scenarios have no such section."""
+    own = getattr(table, section, None)
+    return {} if own is None else {k: v for k, v in vars(own).items() if v is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from odekit.base.interrupts import Interrupts
 from odekit.base.status import Convergence
 from odekit.dynamics.arclength import BOUND
 from odekit.dynamics.branches import Explorer
-from odekit.dynamics.branchset import SPECIAL, Table, is_branches
+from odekit.dynamics.branchset import ATTRIBUTE, SPECIAL, Table, is_branches
 from odekit.dynamics.branchwords import how_it_ended
 from odekit.dynamics.curve import Curve, Spot
 from odekit.dynamics.parameter import OneParameter
@@ -174,6 +175,7 @@ class _Task:
         self.problem, self.along, self.phase = problem, along, phase
         self.between = interval("between", between)
         self.at = None if at is None else float(np.asarray(number("at", at)))
+        self.said = at is not None
         if callable(along):
             problem_of, self.name = along, ""
         else:
@@ -200,10 +202,11 @@ class _Task:
 
     def begin(self, start: Any) -> tuple[Event | None, Floats, Curve]:
         """The special point, if it is one, or the fixed point to begin from, on its curve."""
-        if start is not None and SPECIAL + "kind" in start:
-            return self._special(start)
-        if start is not None and "parameter" in start and self.at is None:
-            self.at = float(np.asarray(_single(start["parameter"], "start")))
+        if start is not None and is_branches(start):
+            if start["parameter"].ndim:
+                return self._special(start)
+            if not self.said and self._is_along(start):
+                self.at = float(start["parameter"])
         if self.at is None or not self.between[0] <= self.at <= self.between[1]:
             rule = f"must be a number within `between`, {self.between}"
             remedy = "It is the value of the number at the start."
@@ -216,6 +219,10 @@ class _Task:
             rule = "must be near a fixed point"
             raise ProblemError("start", rule, f"none that was found: {how.meaning}", how.remedy)
         return None, curve.point(there, self.at), curve
+
+    def _is_along(self, start: xr.Dataset) -> bool:
+        """Whether a result is along the same number."""
+        return bool(json.loads(start.attrs[ATTRIBUTE])["along"] == self.name)
 
     def physical_on(self, curve: Curve) -> Callable[[Spot], bool]:
         """Whether real vectors have the overlaps of points of a curve."""
@@ -232,9 +239,10 @@ class _Task:
 
     def _special(self, start: xr.Dataset) -> tuple[Event, Floats, Curve]:
         """A special point of an earlier result, located again between its neighbours."""
-        if not is_branches(start) or start[SPECIAL + "kind"].ndim:
-            remedy = "Choose one: first.isel(special=0)."
-            raise ProblemError("start", "must be one special point of a result", "others", remedy)
+        if start.get(SPECIAL + "kind", start["parameter"]).ndim:
+            rule = "must be one special point of a result, or one point"
+            remedy = "Choose one: first.isel(special=0), or first.isel(branch=0, point=0)."
+            raise ProblemError("start", rule, "all of it", remedy)
         one = start.isel(branch=int(start[SPECIAL + "branch"]))
         first = int(start[SPECIAL + "point"])
         there = [
@@ -257,14 +265,6 @@ class _Task:
             )
         event = min(near, key=lambda e: abs(curve.parameter(e.z) - mu))
         return event, event.z, curve
-
-
-def _single(value: Any, argument: str) -> Any:
-    array = np.asarray(value)
-    if array.ndim:
-        remedy = "Choose one: .isel(branch=0, point=0)."
-        raise ProblemError(argument, "must be one point", f"dims {array.shape}", remedy)
-    return array
 
 
 def _constant(problem: AnyProblem, phase: int) -> None:

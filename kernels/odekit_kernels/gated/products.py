@@ -146,8 +146,7 @@ def in_tiles(
         )  # fmt: skip
 
 
-# A call of its own, which needs little room: with the tiles in it, products of 2x2 took a third
-# more.
+# A call of its own, as it was before there were tiles: these are the sizes where calls count.
 @outer
 def by_entry(
     M: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any, sign: Any, add: Any
@@ -157,7 +156,14 @@ def by_entry(
     first, second = (1, k) if bt else (c, 1)
     for i in range(r):
         for j in range(c):
-            one_by_one(M, A + i * down, along, B + j * second, first, C + i * c + j, k, sign, add)
+            total = fill(M, 0.0)
+            for l in range(k):
+                left = get(M, A + i * down + l * along)
+                total = total + left * get(M, B + l * first + j * second)
+            total = sign * total
+            if add:
+                total = total + get(M, C + i * c + j)
+            put(M, C + i * c + j, total)
 
 
 @inner

@@ -29,7 +29,7 @@ def fitted(value: Any, ds: xr.Dataset, core: Sequence[Any] = ()) -> Any:
         return value
     for dim in [d for d in value.dims if d not in core]:
         if dim in ds.coords and dim in value.coords:
-            value = value.sel({dim: ds[dim]})
+            value = value.sel({dim: ds[dim].values})
         elif value.sizes[dim] != ds.sizes.get(dim):
             rule = f"must have all points along {dim!r}, which has no labels"
             raise ProblemError("ds", rule, f"{ds.sizes.get(dim)} of {value.sizes[dim]}", "")
