@@ -1,0 +1,190 @@
+"""Commands that compute: run, simulate, fluctuations, descend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from odekit.cli.group import (
+    DONE,
+    OUT,
+    OVERWRITE,
+    RESULT,
+    STORED,
+    check_targets,
+    cli,
+    finish,
+    load,
+    own_words,
+    shown,
+    words,
+)
+
+if TYPE_CHECKING:
+    from odekit.verbs.scenario import Scenario
+
+METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P")
+DEVICES = ("cpu", "cuda", "auto")
+
+
+@cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=STORED)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT.nc|OUT.zarr",
+    type=STORED,
+    required=True,
+    help="Result to write; a Zarr folder is filled as the runs of a sweep end.",
+)
+@OVERWRITE
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+@click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
+@click.option(
+    "--checkpoint",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder from which a killed run resumes.",
+)
+@click.option(
+    "--checkpoint-every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time between two states kept there (30).",
+)
+@click.option("--method", type=click.Choice(METHODS), help="Integrator; by default by the case.")
+@click.option("--rtol", type=float, help="Relative tolerance (1e-8).")
+@click.option("--atol", type=float, help="Absolute tolerance (1e-11).")
+@click.option("--device", type=click.Choice(DEVICES), help="Where a sweep is computed (cpu).")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of a sweep (all cores).")
+def run(
+    scenario: Path,
+    output: Path,
+    overwrite: bool,
+    picture: Path | None,
+    progress: bool | None,
+    checkpoint: Path | None,
+    checkpoint_every: float | None,
+    **options: Any,
+) -> int:
+    """Solve a scenario, or the problem of a result file once more."""
+    if checkpoint_every is not None and checkpoint is None:
+        raise click.UsageError("--checkpoint-every needs --checkpoint")
+    if output.suffix not in (".nc", ".zarr"):
+        raise click.UsageError(
+            f"the result is a netCDF file or a Zarr folder: name it .nc or .zarr, not {output.name}"
+        )
+    if checkpoint is not None and output.suffix == ".zarr":
+        raise click.UsageError("a Zarr folder is its own checkpoint: leave out --checkpoint")
+    check_targets(output, picture, overwrite)
+    todo = load(scenario)
+    keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
+    if checkpoint is not None:
+        from odekit.store.checkpoint import Checkpoint
+
+        every = {} if checkpoint_every is None else {"seconds": checkpoint_every}
+        keywords["checkpoint"] = Checkpoint(checkpoint, **every)
+    return _solve(todo, keywords, output, overwrite, picture, progress)
+
+
+@cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@OVERWRITE
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--replicas", type=click.IntRange(min=1), help="Networks to train.")
+@click.option("--fisher-samples", type=click.IntRange(min=1), help="Sample the Fisher information.")
+@click.option("--max-seconds", type=float, help="Most seconds; what was trained is kept.")
+@click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["overlaps", "weights"]),
+    help="What is kept of a network; by default its overlaps, where they are enough.",
+)
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+@click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
+def simulate(
+    scenario: Path,
+    output: Path,
+    overwrite: bool,
+    picture: Path | None,
+    progress: bool | None,
+    **options: Any,
+) -> int:
+    """Train finite networks on a scenario, or on the problem of a result file."""
+    from odekit import simulate as train
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_targets(output, picture, overwrite)
+    todo = load(scenario)
+    times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
+    problem: Any = todo.problem  # of another kind it is refused there
+    with own_words():
+        ds = train(problem, progress=shown(progress), **times, **options)
+    return finish(ds.assign_attrs(words(todo)), output, overwrite, picture)
+
+
+@cli.command()
+@RESULT
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--covariance", is_flag=True, help="The whole covariance as well.")
+@OVERWRITE
+def fluctuations(file: Path, output: Path, overwrite: bool, **options: Any) -> int:
+    """Predict how networks of N inputs scatter about a run, for odekit plot to shade."""
+    from odekit import fluctuations as predict
+    from odekit.store.netcdf import open as open_result
+    from odekit.store.netcdf import save
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_targets(output, None, overwrite)
+    with own_words():
+        ds = predict(open_result(file), **options)
+    click.echo(save(ds, output, overwrite))
+    return DONE
+
+
+@cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@OVERWRITE
+@click.option("--steps-per-unit", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+def descend(
+    scenario: Path, output: Path, overwrite: bool, picture: Path | None, steps_per_unit: int
+) -> int:
+    """Take the discrete steps of gradient descent whose flow `run` follows."""
+    from odekit import descend as train
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_targets(output, picture, overwrite)
+    todo = load(scenario)
+    times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
+    with own_words():
+        ds = train(todo.problem, steps_per_unit=steps_per_unit, **times)
+    return finish(ds.assign_attrs(words(todo)), output, overwrite, picture)
+
+
+def _solve(
+    todo: Scenario,
+    keywords: dict[str, Any],
+    output: Path,
+    overwrite: bool,
+    picture: Path | None,
+    progress: bool | None,
+) -> int:
+    from odekit import solve
+
+    if output.suffix == ".zarr":
+        keywords = {**keywords, "store": output, "overwrite": overwrite}
+    with own_words():
+        shown = shown(progress)
+        ds = solve(todo.problem, progress=shown, attrs=words(todo), **keywords)
+    return finish(ds, output, overwrite, picture)
