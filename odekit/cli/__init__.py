@@ -15,17 +15,10 @@ from odekit.base.errors import OdekitError
 from odekit.cli import looking, resting, solving
 from odekit.cli.group import BAD_INPUT, DONE, FAILED, IO_ERROR, cli, complain
 
-__all__ = [
-    "BAD_INPUT",
-    "DONE",
-    "FAILED",
-    "IO_ERROR",
-    "cli",
-    "looking",
-    "main",
-    "resting",
-    "solving",
-]
+COMMANDS = (solving, resting, looking)
+"""Each registers its own with the group."""
+
+__all__ = ["BAD_INPUT", "COMMANDS", "DONE", "FAILED", "IO_ERROR", "cli", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -40,6 +40,7 @@ def cli() -> None:
 
 
 def complain(message: str, code: int) -> int:
+    """A line on stderr, and the exit code that goes with it."""
     say(message)
     return code
 
@@ -106,7 +107,8 @@ def load(path: Path) -> Scenario:
     return load_scenario(path)
 
 
-def shown(progress: bool | None) -> bool:
+def wants_progress(progress: bool | None) -> bool:
+    """Whether a bar is shown: by default where somebody sees it."""
     from odekit.base.progress import is_terminal
 
     return is_terminal() if progress is None else progress

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from odekit.base.errors import printable
 from odekit.cli.group import (
     DONE,
     FAILED,

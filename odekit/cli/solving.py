@@ -18,7 +18,7 @@ from odekit.cli.group import (
     finish,
     load,
     own_words,
-    shown,
+    wants_progress,
     words,
 )
 
@@ -125,7 +125,7 @@ def simulate(
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
     problem: Any = todo.problem  # of another kind it is refused there
     with own_words():
-        ds = train(problem, progress=shown(progress), **times, **options)
+        ds = train(problem, progress=wants_progress(progress), **times, **options)
     return finish(ds.assign_attrs(words(todo)), output, overwrite, picture)
 
 
@@ -185,6 +185,6 @@ def _solve(
     if output.suffix == ".zarr":
         keywords = {**keywords, "store": output, "overwrite": overwrite}
     with own_words():
-        shown = shown(progress)
+        shown = wants_progress(progress)
         ds = solve(todo.problem, progress=shown, attrs=words(todo), **keywords)
     return finish(ds, output, overwrite, picture)
