@@ -52,6 +52,7 @@ _HOME = {
     "polar": "systems.committee.start",
     "realise": "systems.committee.weights",
     "save": "store.netcdf",
+    "sensitivity": "verbs.sensitivity",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
     "summary": "verbs.show",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
     from odekit.verbs.fixed_point import fixed_point as fixed_point
     from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
+    from odekit.verbs.sensitivity import sensitivity as sensitivity
     from odekit.verbs.show import summary as summary
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

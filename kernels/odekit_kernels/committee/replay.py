@@ -19,7 +19,7 @@ from odekit_kernels.committee.one import rhs
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
 from odekit_kernels.integrators.spectrum import spectrum
 
-__all__ = ["FAILED", "FULL", "REACHED", "Course", "Pair", "backward", "forward", "record"]
+__all__ = ["FAILED", "FULL", "REACHED", "Course", "Pair", "backward", "forward", "integrals", "record"]
 
 Array = NDArray[np.float64]
 
@@ -266,8 +266,8 @@ def add_product(matrix: Any, first: int, left: Any, i: int, rows: Any, right: An
 @kernel
 def forward(
     course: Any, S: Any, theta: Any, rows_of_theta: Any, along: Any, by_rate: Any, Z: Any,
-    values: Any, system: Any, work: Any, watch: Any, tape: Any, by: Any, flat: Any, pair: Any,
-    out_S: Any, out_Z: Any, out_values: Any,
+    system: Any, work: Any, watch: Any, tape: Any, by: Any, flat: Any, pair: Any, out_S: Any,
+    out_Z: Any,
 ) -> None:  # fmt: skip
     """Carry sensitivities along recorded steps.
 
@@ -286,11 +286,9 @@ def forward(
         Derivatives of the rates by them at the stages.
     Z : ndarray, shape (W, m)
         ∂/∂α of the errors' integrals, moved along; W = 0 leaves them out.
-    values : ndarray, shape (W,)
-        The integrals, moved along.
     by, flat : Slopes and ndarray
         For n + W scalars.
-    out_S, out_Z, out_values : ndarray, shapes (rows, n, m), (rows, W, m), (rows, W)
+    out_S, out_Z : ndarray, shapes (rows, n, m), (rows, W, m)
         Receive what there is at the rows.
     """
     n, m, s, W = S.shape[0], S.shape[1], pair.B.shape[0], Z.shape[0]
@@ -324,8 +322,7 @@ def forward(
             if pair.B[i] != 0.0:
                 for w in range(W):
                     weight = h * pair.B[i]
-                    error = pull_error(n + w, at[i], system, w, weight, watch, tape, by)
-                    values[w] += weight * error
+                    pull_error(n + w, at[i], system, w, weight, watch, tape, by)
                     add_product(T, 0, flat, n + w, whole, T, Z[w])
                     add_product(T, n, flat, n + w, rows_of_theta, theta, Z[w])
         for r in range(n):
@@ -335,7 +332,36 @@ def forward(
         if course.row[step] >= 0:
             out_S[course.row[step]] = S
             out_Z[course.row[step]] = Z
-            out_values[course.row[step]] = values
+
+
+@kernel
+def integrals(
+    course: Any, values: Any, system: Any, work: Any, watch: Any, tape: Any, by: Any, pair: Any,
+    out: Any,
+) -> None:  # fmt: skip
+    """Time integrals of the errors of all tasks along recorded steps.
+
+    Parameters
+    ----------
+    course : Course
+    values : ndarray, shape (W,)
+        Those so far, moved along.
+    by : Slopes
+        For one scalar; scratch.
+    out : ndarray, shape (rows, W)
+        Receives what there is at the rows.
+    """
+    n, s = course.y.shape[1], pair.B.shape[0]
+    k, at = np.zeros((s, n)), np.zeros((s, n))
+    for step in range(course.h.shape[0]):
+        take_stages(course, step, system, work, pair, k, at)
+        for i in range(s):
+            for w in range(values.shape[0]):
+                weight = course.h[step] * pair.B[i]
+                if weight != 0.0:
+                    values[w] += weight * pull_error(0, at[i], system, w, 0.0, watch, tape, by)
+        if course.row[step] >= 0:
+            out[course.row[step]] = values
 
 
 @kernel
