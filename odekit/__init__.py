@@ -47,6 +47,7 @@ _HOME = {
     "load_scenario": "verbs.scenario",
     "measures": "",
     "open": "store.netcdf",
+    "optimise": "verbs.optimise",
     "plateaus": "verbs.plateaus",
     "plot": "",
     "polar": "systems.committee.start",
@@ -125,6 +126,7 @@ if TYPE_CHECKING:
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
     from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.optimise import optimise as optimise
     from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
     from odekit.verbs.sensitivity import sensitivity as sensitivity

@@ -31,7 +31,7 @@ class Found:
     values, slopes : ndarray, shapes (rows or 1, q) and (rows or 1, q, m)
         NaN at times that the run did not reach.
     ends, by_end : ndarray, shapes (phases,) and (phases, m)
-        Of the times at which phases end.
+        Of the times at which phases end; 0 backward where nobody asked.
     """
 
     values: Floats
@@ -65,6 +65,8 @@ class Chain:
     def __init__(self, taken: Taken, columns: Columns, readings: Sequence[Reading]) -> None:
         self.taken, self.columns, self.m = taken, columns, columns.m
         self.readings = [r for r in readings if r.base != "phase_end"]
+        asked = [r.picked for r in readings if r.base == "phase_end"]
+        self.ends = np.unique(np.concatenate(asked)).tolist() if asked else []
         integrated = any(r.base == "integrated_error" for r in self.readings)
         self.W = len(taken.points.tasks) if integrated else 0
         self.q = sum(r.picked.size for r in self.readings)
@@ -164,17 +166,18 @@ class Chain:
 
         return [whole(*pair) for pair in zip(out_S, out_Z, strict=True)], whole(S, Z)
 
-    def _stages(self, leg: Leg) -> Floats:
-        s = self.taken.pair.B.size
-        return leg.course.t[:, np.newaxis] + leg.course.h[:, np.newaxis] * self.taken.pair.C[:s]
+    def _stages(self, leg: Leg) -> tuple[Floats, Floats]:
+        """Times of all stages (steps, s), and of the middles of the steps (steps, 1)."""
+        t, h = leg.course.t[:, np.newaxis], leg.course.h[:, np.newaxis]
+        return t + h * self.taken.pair.C, t + 0.5 * h
 
     def _along(self, leg: Leg) -> tuple[Any, Floats]:
         """Which learning rates depend on which parameters, and how much at the stages."""
         rates, stages = self.columns.phases[leg.index].rates, self._stages(leg)
         along = np.array([(layer, j) for layer, j, _ in rates], dtype=np.int64).reshape(-1, 2)
-        by_rate = np.zeros((len(rates), *stages.shape))
+        by_rate = np.zeros((len(rates), *stages[0].shape))
         for place, (_, _, basis) in enumerate(rates):
-            by_rate[place] = basis(stages.ravel()).reshape(stages.shape)
+            by_rate[place] = basis(*stages)
         return along, by_rate
 
     # ------------------------------------------------------------------------------------ backward
@@ -182,7 +185,7 @@ class Chain:
     def backward(self) -> Found:
         """The same by going back from every reading: the discrete adjoint."""
         found = self._empty()
-        seeds = [("end", i, 0) for i in range(len(self.links))]
+        seeds = [("end", i, 0) for i in self.ends]
         rows = [(row, link) for link in self.links for row, _ in link.sites]
         seeds += [("row", row, k) for row, _ in rows for k in range(self.q)]
         if self.first is not None:
@@ -246,7 +249,7 @@ class Chain:
         n, frame = places.n, places.frame
         moved[:, places.framed] += flat[:, n : n + frame]
         alpha += flat[:, n + frame : -2] @ link.theta
-        stages = self._stages(leg).ravel()
+        stages = self._stages(leg)
         for layer, j, basis in self.columns.phases[leg.index].rates:
-            alpha[:, j] += by_rate[..., layer].reshape(q, -1) @ basis(stages)
+            alpha[:, j] += by_rate[..., layer].reshape(q, -1) @ basis(*stages).ravel()
         return moved

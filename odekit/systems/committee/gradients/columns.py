@@ -26,7 +26,8 @@ ARRAY_DIMS = {
 }
 LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
 DECAYS = {"weight_decay": 0, "readout_weight_decay": 1}
-Basis = Callable[[Floats], Floats]
+Basis = Callable[[Floats, Floats], Floats]
+"""From times (steps, stages) since a phase began, and the middles (steps, 1) of the steps."""
 
 
 @dataclass
@@ -51,7 +52,8 @@ class PhaseColumns:
     level : ndarray, shape (watched, m)
     duration, strength : ndarray, shape (m,)
     rates : list of (layer, parameter, function)
-        The function takes times since the phase began to derivatives of the learning rate.
+        The function takes times since the phase began to derivatives of the learning rate; where
+        these jump, a step is on the side of its middle.
     """
 
     p: Floats
@@ -205,7 +207,7 @@ def _of_share(name: str, mixture: dict[str, float], task: str) -> Floats:
     return np.where(own, 1.0, -shares)
 
 
-def _constant(times: Floats) -> Floats:
+def _constant(times: Floats, _middles: Floats) -> Floats:
     return np.ones_like(times)
 
 
@@ -219,19 +221,20 @@ def _of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
     if table.interpolation == "linear":
         slopes = np.diff(table.values) / np.diff(table.times)
 
-        def hat(times: Floats) -> Floats:
-            found = np.interp(times, table.times, unit)
+        def hat(times: Floats, middles: Floats) -> Floats:
+            found = np.asarray(np.interp(times, table.times, unit))
             if part == "values":
                 return found
-            inside = (times > table.times[0]) & (times < table.times[-1])
-            piece = np.searchsorted(table.times, times, side="right") - 1
+            inside = (middles > table.times[0]) & (middles < table.times[-1])
+            piece = np.searchsorted(table.times, middles) - 1
             return np.where(inside, -slopes[np.clip(piece, 0, slopes.size - 1)] * found, 0.0)
 
         return hat
     coefficients = pieces(table.times, unit, table.kinks)
 
-    def spline(times: Floats) -> Floats:
+    def spline(times: Floats, _middles: Floats) -> Floats:
         inside = np.clip(times, table.times[0], table.times[-1])
-        return evaluate(table.times[:-1], coefficients, inside)
+        found = evaluate(table.times[:-1], coefficients, inside.ravel())
+        return found.reshape(times.shape)
 
     return spline

@@ -35,6 +35,8 @@ from odekit_kernels.committee.reverse import (
 
 ROOM = 1024
 """Steps whose memory is had at once."""
+FIRST_WISH = 1e-3
+"""Step to try first; a step that is too long is tried again."""
 ROUNDS = 4
 """Corrections of the time at which a phase ends by its threshold: Newton's method."""
 
@@ -151,7 +153,7 @@ class Taken:
         self.problem, self.how, self.ends = problem, how, ends
         self.times = np.zeros(0) if times is None else times
         self.points = problem.system.points(problem, {})
-        self.pair, self.steps = how.pair, 0
+        self.pair, self.steps, self.wish = how.pair, 0, FIRST_WISH
         self.legs: list[Leg] = []
         frame, y = self.points.start()
         begin = 0.0
@@ -243,7 +245,7 @@ class Taken:
         state, n = y.copy(), y.size
         by, flat = kernels.slopes(n)
         rates = [_rate(rate) for rate in phase.rates]
-        t, wish = 0.0, 1e-3
+        t, wish = 0.0, self.wish
         parts: list[Any] = [(np.zeros(0), np.zeros(0), np.zeros((0, n)))]
         total = self.steps
         while stops.size:
@@ -255,13 +257,14 @@ class Taken:
             )  # fmt: skip
             parts.append(tuple(part[:done].copy() for part in room))
             total += done
+            self.wish = wish
+            if total > self.how.max_steps:
+                remedy = "It is stiff: end it earlier, or raise `max_steps`."
+                _refuse(f"more than {self.how.max_steps} of them", remedy)
             if how == REACHED:
                 break
             if how != FULL or not np.isfinite(state).all():
                 _refuse(f"a step of no length at t = {t:.6g}", "See the status of odekit.solve.")
-            if total > self.how.max_steps:
-                remedy = "It is stiff: end it earlier, or raise `max_steps`."
-                _refuse(f"more than {self.how.max_steps} explicit steps", remedy)
         return parts, state
 
 
