@@ -40,6 +40,7 @@ _HOME = {
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fit": "verbs.fit",
     "fixed_point": "verbs.fixed_point",
     "imbalance": "systems.committee.start",
     "inputs": "",
@@ -125,6 +126,7 @@ if TYPE_CHECKING:
     from odekit.verbs.compare import compare as compare
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
+    from odekit.verbs.fit import fit as fit
     from odekit.verbs.fixed_point import fixed_point as fixed_point
     from odekit.verbs.optimise import optimise as optimise
     from odekit.verbs.plateaus import plateaus as plateaus

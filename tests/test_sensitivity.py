@@ -41,9 +41,13 @@ def everything(kind="fisher", activation="erf", **first):
                 **flow,
             ),
             ok.Phase(
-                {"a": 0.4, "b": 0.6}, 2.5, 0.5 * scale, 0.4 * scale, readout_weight_decay=0.1,
+                {"a": 0.4, "b": 0.6},
+                2.5,
+                0.5 * scale,
+                0.4 * scale,
+                readout_weight_decay=0.1,
                 **flow,
-            ),  # fmt: skip
+            ),
         ],
         activation=activation,
     )

@@ -191,7 +191,9 @@ def _cut(problem: AnyProblem, parts: Mapping[str, int]) -> tuple[AnyProblem, dic
         if i is not None:
             pieces[i] = max(pieces[i], n)
     first = np.concatenate([[0], np.cumsum(pieces)])
-    phases = [part for i, phase in enumerate(problem.phases) for part in _parts(i, phase, pieces[i])]
+    phases = [
+        part for i, phase in enumerate(problem.phases) for part in _parts(i, phase, pieces[i])
+    ]
     places = {}
     for name, n in parts.items():
         i = _phase_of(name)

@@ -78,10 +78,11 @@ def sensitivity(
     Dataset
         For each name of `of` a variable of that name, its derivative ``d_…``, and ``d_…_error``,
         the difference to the derivative along steps of a hundred times the tolerances that are by
-        half longer at the stability limit: above the error in practice, and no proof. The dims of the derivative are those of
-        the sweep, ``time`` (with `t_eval`), those of the quantity, and then those of the number:
-        of one name in `wrt` its own (``knot`` for tables; ``…_wrt`` where the quantity has the
-        same), of several the dim ``parameter``, labelled with the name of every single number.
+        half longer at the stability limit: above the error in practice, and no proof. The dims of
+        the derivative are those of the sweep, ``time`` (with `t_eval`), those of the quantity, and
+        then those of the number: of one name in `wrt` its own (``knot`` for tables; ``…_wrt`` where
+        the quantity has the same), of several the dim ``parameter``, labelled with the name of
+        every single number.
         NaN at times that the run did not reach. ``n_steps`` counts the steps.
 
     Raises

@@ -19,7 +19,17 @@ from odekit_kernels.committee.one import rhs
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
 from odekit_kernels.integrators.spectrum import spectrum
 
-__all__ = ["FAILED", "FULL", "REACHED", "Course", "Pair", "backward", "forward", "integrals", "record"]
+__all__ = [
+    "FAILED",
+    "FULL",
+    "REACHED",
+    "Course",
+    "Pair",
+    "backward",
+    "forward",
+    "integrals",
+    "record",
+]
 
 Array = NDArray[np.float64]
 
@@ -243,9 +253,7 @@ def record(
 
 
 @inner
-def take_stages(
-    course: Any, step: int, system: Any, work: Any, pair: Any, k: Any, at: Any
-) -> None:
+def take_stages(course: Any, step: int, system: Any, work: Any, pair: Any, k: Any, at: Any) -> None:
     """States and derivatives at the stages of a recorded step."""
     y, h = course.y[step], course.h[step]
     for i in range(pair.B.shape[0]):
@@ -254,7 +262,7 @@ def take_stages(
 
 
 @inner
-def add_product(matrix: Any, first: int, left: Any, i: int, rows: Any, right: Any, out: Any) -> None:
+def add_product(first: int, left: Any, i: int, rows: Any, right: Any, out: Any) -> None:
     """Add row i of `left`, from its entry `first` on, times the listed rows of `right`."""
     for r in range(rows.shape[0]):
         factor = left[i, first + rows[r]]
@@ -315,16 +323,16 @@ def forward(
             for r in range(n):
                 row = K[i, r]
                 row[:] = 0.0
-                add_product(T, 0, flat, r, whole, T, row)
-                add_product(T, n, flat, r, rows_of_theta, theta, row)
+                add_product(0, flat, r, whole, T, row)
+                add_product(n, flat, r, rows_of_theta, theta, row)
                 for p in range(along.shape[0]):
                     row[along[p, 1]] += flat[r, last + along[p, 0]] * by_rate[p, step, i]
             if pair.B[i] != 0.0:
                 for w in range(W):
                     weight = h * pair.B[i]
                     pull_error(n + w, at[i], system, w, weight, watch, tape, by)
-                    add_product(T, 0, flat, n + w, whole, T, Z[w])
-                    add_product(T, n, flat, n + w, rows_of_theta, theta, Z[w])
+                    add_product(0, flat, n + w, whole, T, Z[w])
+                    add_product(n, flat, n + w, rows_of_theta, theta, Z[w])
         for r in range(n):
             for j in range(m):
                 for i in range(s):

@@ -105,7 +105,7 @@ class Chain:
             found = self._site(leg, states[step], out[place], float(ends[step]), fixed=True)
             sites.append((int(row), found))
         maps = (enter(taken, leg, columns, self.W), leave(taken, leg, columns, self.W))
-        return Link(leg, *maps, theta_of(taken, leg, columns), sites)
+        return Link(leg, *maps, theta_of(leg, columns), sites)
 
     def _empty(self) -> Found:
         rows, phases = max(self.taken.times.size, 1), len(self.links)
@@ -225,7 +225,8 @@ class Chain:
                     L[x] += self.first.C[k]
                     alpha[x] += self.first.D[k]
         places = self._places(self.taken.legs[0].before)
-        return alpha + L @ start(self.columns, places)
+        alpha += L @ start(self.columns, places)
+        return alpha
 
     def _back_through(self, link: Link, L: Floats, alpha: Floats, seeds: Any) -> Floats:
         leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
@@ -244,7 +245,7 @@ class Chain:
             np.ascontiguousarray(bumps[:, :, places.Z]), leg.committee, kernels.work, leg.watch,
             kernels.tape, by, self.taken.pair, by_rate,
         )  # fmt: skip
-        moved = L + bumps.sum(axis=0)
+        moved: Floats = L + bumps.sum(axis=0)
         moved[:, places.state], moved[:, places.Z] = lam, zeta
         n, frame = places.n, places.frame
         moved[:, places.framed] += flat[:, n : n + frame]

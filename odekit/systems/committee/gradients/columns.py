@@ -12,6 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.problem.names import _steps as steps_of
 from odekit.problem.names import get
+from odekit.problem.phase import PENALTIES
 from odekit.problem.schedule import Schedule
 from odekit.problem.tabulation import evaluate, pieces
 
@@ -25,7 +26,6 @@ ARRAY_DIMS = {
     "times": ("knot",),
 }
 LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
-DECAYS = {"weight_decay": 0, "readout_weight_decay": 1}
 Basis = Callable[[Floats, Floats], Floats]
 """From times (steps, stages) since a phase began, and the middles (steps, 1) of the steps."""
 
@@ -176,8 +176,8 @@ class Columns:
             rate = getattr(phase, what)
             basis = _constant if len(keys) == 1 else _of_table(name, rate, keys[1], index[0])
             columns.rates.append((LAYERS[what], j, basis))
-        elif what in DECAYS:
-            columns.kappa[DECAYS[what], j] = 1.0
+        elif what in PENALTIES:
+            columns.kappa[PENALTIES.index(what), j] = 1.0
         elif what == "duration":
             columns.duration[j] = 1.0
         elif what == "until":

@@ -16,7 +16,7 @@ from odekit.integrate.options import SolverOptions
 from odekit.integrate.run import Run
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.places import Places, of_frame
-from odekit_kernels.committee.one import make_work
+from odekit_kernels.committee.one import make_work, rhs
 from odekit_kernels.committee.replay import (
     FULL,
     REACHED,
@@ -25,13 +25,8 @@ from odekit_kernels.committee.replay import (
     Rate,
     record,
 )
-from odekit_kernels.committee.reverse import (
-    Watch,
-    make_slopes,
-    make_tape,
-    prepare,
-    pull_error,
-)
+from odekit_kernels.committee.reverse import prepare, pull_error
+from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
 
 ROOM = 1024
 """Steps whose memory is had at once."""
@@ -63,7 +58,8 @@ class Accuracy:
 def _pair(solver: Any, E: Any, E3: Any, exponent: float) -> Pair:
     s = solver.n_stages
     arrays = (solver.A[:s, :s], solver.B, solver.C[:s], E, E3)
-    return Pair(*(np.ascontiguousarray(a, dtype=float) for a in arrays), exponent)
+    A, B, C, E, E3 = (np.ascontiguousarray(a, dtype=float) for a in arrays)
+    return Pair(A, B, C, E, E3, exponent)
 
 
 @dataclass
@@ -118,8 +114,6 @@ class Kernels:
 
     def derivative(self, y: Floats, rates: tuple[float, float]) -> Floats:
         """dy/dt."""
-        from odekit_kernels.committee.one import rhs
-
         dy = np.empty_like(y)
         rhs(y, *rates, self.committee, self.work, dy)
         return dy

@@ -14,7 +14,7 @@ from odekit.base.errors import ProblemError
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.course import Kernels, Leg, Taken
 from odekit.systems.committee.gradients.places import of_frame, unit_rows
-from odekit_kernels.committee.reverse import Watch
+from odekit_kernels.committee.tape import Watch
 
 DIMS = {
     "generalization_error": ("task",),
@@ -66,8 +66,7 @@ def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
         if len(keys) > len(dims):
             raise ProblemError("of", f"must have at most the dims {dims}", name)
         index = tuple(
-            _entry(name, dim, key, sizes[dim], labels)
-            for dim, key in zip(dims, keys, strict=False)
+            _entry(name, dim, key, sizes[dim], labels) for dim, key in zip(dims, keys, strict=False)
         )
         whole = np.arange(int(np.prod([sizes[d] for d in dims]))).reshape([sizes[d] for d in dims])
         part = whole[index]

@@ -10,6 +10,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
+from odekit.problem.phase import PENALTIES
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
@@ -61,8 +62,7 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
     for i, phase in enumerate(problem.phases):
-        given = {**phase.mixture, "weight_decay": phase.weight_decay}
-        given |= {"readout_weight_decay": phase.readout_weight_decay}
+        given = {**phase.mixture, **{name: getattr(phase, name) for name in PENALTIES}}
         changing = [name for name, value in given.items() if isinstance(value, Schedule)]
         if changing:
             rule = "must hold no schedules but those of learning rates"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -112,7 +111,7 @@ def leave(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     return A + np.outer(pace, row), np.outer(pace, (own.level[leg.ended_by] - by_u) / slope)
 
 
-def theta_of(taken: Taken, leg: Leg, columns: Columns) -> Floats:
+def theta_of(leg: Leg, columns: Columns) -> Floats:
     """Derivatives of u, p, σ and κ of a phase, in the order of `reverse.Slopes`, (…, m)."""
     own, P = columns.phases[leg.index], leg.frame.T.shape[1]
     u = np.pad(columns.u, ((0, 0), (0, P - columns.u.shape[1]), (0, 0)))
