@@ -46,6 +46,7 @@ _HOME = {
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fit": "verbs.fit",
     "fixed_point": "verbs.fixed_point",
     "fluctuations": "verbs.fluctuations",
     "hidden_manifold": "systems.committee.spectra",
@@ -55,12 +56,14 @@ _HOME = {
     "load_scenario": "verbs.scenario",
     "measures": "",
     "open": "store.netcdf",
+    "optimise": "verbs.optimise",
     "plateaus": "verbs.plateaus",
     "plot": "",
     "polar": "systems.committee.start",
     "power_law": "systems.committee.spectra",
     "realise": "systems.committee.weights",
     "save": "store.netcdf",
+    "sensitivity": "verbs.sensitivity",
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
     "summary": "verbs.show",
@@ -142,10 +145,13 @@ if TYPE_CHECKING:
     from odekit.verbs.continuation import continuation as continuation
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
+    from odekit.verbs.fit import fit as fit
     from odekit.verbs.fixed_point import fixed_point as fixed_point
     from odekit.verbs.fluctuations import fluctuations as fluctuations
+    from odekit.verbs.optimise import optimise as optimise
     from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
+    from odekit.verbs.sensitivity import sensitivity as sensitivity
     from odekit.verbs.show import summary as summary
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

@@ -243,6 +243,16 @@ class System(ABC):
         del points, phase, frame
         return Judgement([""] * len(resting.y), None, {})
 
+    def sensitivities(self) -> Any:
+        """What differentiates runs; refuses where nothing does.
+
+        Raises
+        ------
+        ProblemError
+        """
+        rule = "must be of a kind whose runs can be differentiated"
+        raise ProblemError("problem", rule, self.title, "Committees can: `odekit.Problem`.")
+
     def check_flow(self, problem: Any) -> None:
         """Refuse what no integrator can follow, though discrete steps can."""
         del problem

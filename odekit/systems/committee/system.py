@@ -112,6 +112,12 @@ class Committee(System):
 
         return CommitteeField
 
+    def sensitivities(self) -> Any:
+        """What differentiates runs."""
+        from odekit.systems.committee import gradients
+
+        return gradients
+
     def in_lanes(self, problem: Problem) -> bool:
         """Whether the moments have closed forms."""
         from odekit.systems.committee.activations import quadrature_of

@@ -1,0 +1,256 @@
+"""Sensitivities through a whole run, forward or backward along the same recorded steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.systems.committee.gradients.columns import Columns
+from odekit.systems.committee.gradients.course import Leg, Taken
+from odekit.systems.committee.gradients.places import of_frame
+from odekit.systems.committee.gradients.readings import Reading, Site, site
+from odekit.systems.committee.gradients.switches import Map, enter, leave, start, theta_of
+from odekit_kernels.committee.replay import backward, forward, integrals
+
+AT_ONCE = 32
+"""Scalars that go back together."""
+MOST_RATES = 2**27
+"""Numbers (1 GiB) of derivatives of learning rates at stages that are held at once."""
+
+
+@dataclass
+class Found:
+    """Values and derivatives.
+
+    Attributes
+    ----------
+    values, slopes : ndarray, shapes (rows or 1, q) and (rows or 1, q, m)
+        NaN at times that the run did not reach.
+    ends, by_end : ndarray, shapes (phases,) and (phases, m)
+        Of the times at which phases end; 0 backward where nobody asked.
+    """
+
+    values: Floats
+    slopes: Floats
+    ends: Floats
+    by_end: Floats
+
+
+@dataclass
+class Link:
+    """A phase: how it begins and ends, and what is read in it, row by row."""
+
+    leg: Leg
+    enters: Map
+    leaves: Map
+    theta: Floats
+    sites: list[tuple[int, Site]]
+    """Which row, and its readings; in the order of the rows of the phase."""
+
+
+class Chain:
+    """A recorded run with all linear maps of its derivatives.
+
+    Parameters
+    ----------
+    taken : Taken
+    columns : Columns
+    readings : list of Reading
+    """
+
+    def __init__(self, taken: Taken, columns: Columns, readings: Sequence[Reading]) -> None:
+        self.taken, self.columns, self.m = taken, columns, columns.m
+        self.readings = [r for r in readings if r.base != "phase_end"]
+        asked = [r.picked for r in readings if r.base == "phase_end"]
+        self.ends = np.unique(np.concatenate(asked)).tolist() if asked else []
+        integrated = any(r.base == "integrated_error" for r in self.readings)
+        self.W = len(taken.points.tasks) if integrated else 0
+        self.q = sum(r.picked.size for r in self.readings)
+        self.at_rows = taken.times.size > 0
+        first, Z = taken.legs[0], np.zeros(self.W)
+        self.first: Site | None = None
+        if self.at_rows and taken.times[0] == 0.0:
+            self.first = self._site(first, first.y_before, Z, 0.0, fixed=True, before=True)
+        self.links: list[Link] = []
+        for leg in taken.legs:
+            self.links.append(self._link(leg, Z))
+        self.last: Site | None = None
+        if not self.at_rows:
+            leg = taken.legs[-1]
+            self.last = self._site(leg, leg.y_end, Z, leg.duration, fixed=False)
+
+    def _site(self, leg: Leg, y: Floats, Z: Floats, since: float, **how: bool) -> Site:
+        state = (y, Z.copy())
+        if not self.readings:
+            size = of_frame(self.taken.points, leg.frame, self.W).size
+            return Site(np.zeros(0), np.zeros((0, size)), np.zeros((0, self.m)))
+        return site(self.taken, leg, self.columns, self.readings, state, since, **how)
+
+    def _link(self, leg: Leg, Z: Floats) -> Link:
+        taken, columns, kernels = self.taken, self.columns, self.taken.kernels(leg)
+        out = np.zeros((leg.rows.size, self.W))
+        by, _ = kernels.slopes(1)
+        given = (leg.committee, kernels.work, leg.watch, kernels.tape, by, taken.pair)
+        if self.W:
+            integrals(leg.course, Z, *given, out)
+        ends = np.append(leg.course.t[1:], leg.duration)
+        states = np.vstack([leg.course.y[1:], leg.y_end])
+        sites = []
+        for place, row in enumerate(leg.rows):
+            step = int(np.flatnonzero(leg.course.row == place)[0])
+            found = self._site(leg, states[step], out[place], float(ends[step]), fixed=True)
+            sites.append((int(row), found))
+        maps = (enter(taken, leg, columns, self.W), leave(taken, leg, columns, self.W))
+        return Link(leg, *maps, theta_of(leg, columns), sites)
+
+    def _empty(self) -> Found:
+        rows, phases = max(self.taken.times.size, 1), len(self.links)
+        found = Found(
+            np.full((rows, self.q), np.nan),
+            np.full((rows, self.q, self.m), np.nan),
+            np.array([link.leg.begin + link.leg.duration for link in self.links]),
+            np.zeros((phases, self.m)),
+        )
+        if self.first is not None:
+            found.values[0] = self.first.values
+        for row, one in (pair for link in self.links for pair in link.sites):
+            found.values[row] = one.values
+        if self.last is not None:
+            found.values[0] = self.last.values
+        return found
+
+    def _places(self, frame: Any) -> Any:
+        return of_frame(self.taken.points, frame, self.W)
+
+    # ------------------------------------------------------------------------------------- forward
+
+    def forward(self) -> Found:
+        """Derivatives of all readings by carrying those of the state."""
+        found = self._empty()
+        X = start(self.columns, self._places(self.taken.legs[0].before))
+        if self.first is not None:
+            found.slopes[0] = self.first.C @ X + self.first.D
+        for i, link in enumerate(self.links):
+            X = link.enters[0] @ X + link.enters[1]
+            rows, X = self._through(link, X)
+            for (row, one), there in zip(link.sites, rows, strict=True):
+                found.slopes[row] = one.C @ there + one.D
+            X = link.leaves[0] @ X + link.leaves[1]
+            found.by_end[i] = X[self._places(link.leg.frame).begin]
+        if self.last is not None:
+            found.slopes[0] = self.last.C @ X + self.last.D
+        return found
+
+    def _through(self, link: Link, X: Floats) -> tuple[list[Floats], Floats]:
+        """What is carried at the rows of a phase, and at its end."""
+        leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
+        theta = np.ascontiguousarray(np.concatenate([X[places.framed], link.theta]))
+        used = np.flatnonzero(np.any(theta != 0.0, axis=1))
+        along, by_rate = self._along(leg)
+        S, Z = np.ascontiguousarray(X[places.state]), np.ascontiguousarray(X[places.Z])
+        out_S = np.zeros((leg.rows.size, *S.shape))
+        out_Z = np.zeros((leg.rows.size, *Z.shape))
+        forward(
+            leg.course, S, theta, used, along, by_rate, Z, leg.committee, kernels.work, leg.watch,
+            kernels.tape, *kernels.slopes(places.n + self.W), self.taken.pair, out_S, out_Z,
+        )  # fmt: skip
+
+        def whole(S: Floats, Z: Floats) -> Floats:
+            moved = X.copy()
+            moved[places.state], moved[places.Z] = S, Z
+            return moved
+
+        return [whole(*pair) for pair in zip(out_S, out_Z, strict=True)], whole(S, Z)
+
+    def _stages(self, leg: Leg) -> tuple[Floats, Floats]:
+        """Times of all stages (steps, s), and of the middles of the steps (steps, 1)."""
+        t, h = leg.course.t[:, np.newaxis], leg.course.h[:, np.newaxis]
+        return t + h * self.taken.pair.C, t + 0.5 * h
+
+    def _along(self, leg: Leg) -> tuple[Any, Floats]:
+        """Which learning rates depend on which parameters, and how much at the stages."""
+        rates, stages = self.columns.phases[leg.index].rates, self._stages(leg)
+        along = np.array([(layer, j) for layer, j, _ in rates], dtype=np.int64).reshape(-1, 2)
+        by_rate = np.zeros((len(rates), *stages[0].shape))
+        for place, (_, _, basis) in enumerate(rates):
+            by_rate[place] = basis(*stages)
+        return along, by_rate
+
+    # ------------------------------------------------------------------------------------ backward
+
+    def backward(self) -> Found:
+        """The same by going back from every reading: the discrete adjoint."""
+        found = self._empty()
+        seeds = [("end", i, 0) for i in self.ends]
+        rows = [(row, link) for link in self.links for row, _ in link.sites]
+        seeds += [("row", row, k) for row, _ in rows for k in range(self.q)]
+        if self.first is not None:
+            seeds += [("row", 0, k) for k in range(self.q)]
+        if self.last is not None:
+            seeds += [("last", 0, k) for k in range(self.q)]
+        for begin in range(0, len(seeds), AT_ONCE):
+            some = seeds[begin : begin + AT_ONCE]
+            for (kind, at, k), slope in zip(some, self._back(some), strict=True):
+                if kind == "end":
+                    found.by_end[at] = slope
+                else:
+                    found.slopes[at, k] = slope
+        return found
+
+    def _back(self, seeds: Sequence[tuple[str, int, int]]) -> Floats:
+        """Derivatives (seeds, m) of these scalars by all parameters."""
+        alpha = np.zeros((len(seeds), self.m))
+        last = self._places(self.links[-1].leg.frame)
+        L = np.zeros((len(seeds), last.size))
+        for x, (kind, _, k) in enumerate(seeds):
+            if kind == "last" and self.last is not None:
+                L[x], alpha[x] = self.last.C[k], self.last.D[k]
+        for i in range(len(self.links) - 1, -1, -1):
+            link = self.links[i]
+            places = self._places(link.leg.frame)
+            for x, (kind, at, _) in enumerate(seeds):
+                if kind == "end" and at == i:
+                    L[x, places.begin] += 1.0
+            alpha += L @ link.leaves[1]
+            L = self._back_through(link, L @ link.leaves[0], alpha, seeds)
+            alpha += L @ link.enters[1]
+            L = L @ link.enters[0]
+        if self.first is not None:
+            for x, (kind, at, k) in enumerate(seeds):
+                if kind == "row" and at == 0:
+                    L[x] += self.first.C[k]
+                    alpha[x] += self.first.D[k]
+        places = self._places(self.taken.legs[0].before)
+        alpha += L @ start(self.columns, places)
+        return alpha
+
+    def _back_through(self, link: Link, L: Floats, alpha: Floats, seeds: Any) -> Floats:
+        leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
+        q, steps, s = len(seeds), leg.course.h.size, self.taken.pair.B.size
+        bumps = np.zeros((leg.rows.size, q, places.size))
+        for place, (row, one) in enumerate(link.sites):
+            for x, (kind, at, k) in enumerate(seeds):
+                if kind == "row" and at == row:
+                    bumps[place, x] = one.C[k]
+                    alpha[x] += one.D[k]
+        lam, zeta = np.ascontiguousarray(L[:, places.state]), np.ascontiguousarray(L[:, places.Z])
+        by, flat = kernels.slopes(q)
+        by_rate = np.zeros((q, steps, s, 2))
+        backward(
+            leg.course, lam, zeta, np.ascontiguousarray(bumps[:, :, places.state]),
+            np.ascontiguousarray(bumps[:, :, places.Z]), leg.committee, kernels.work, leg.watch,
+            kernels.tape, by, self.taken.pair, by_rate,
+        )  # fmt: skip
+        moved: Floats = L + bumps.sum(axis=0)
+        moved[:, places.state], moved[:, places.Z] = lam, zeta
+        n, frame = places.n, places.frame
+        moved[:, places.framed] += flat[:, n : n + frame]
+        alpha += flat[:, n + frame : -2] @ link.theta
+        stages = self._stages(leg)
+        for layer, j, basis in self.columns.phases[leg.index].rates:
+            alpha[:, j] += by_rate[..., layer].reshape(q, -1) @ basis(*stages).ravel()
+        return moved

@@ -1,0 +1,240 @@
+"""Numbers of a problem by name, as directions in what a run is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.errors import ProblemError
+from odekit.problem.names import _steps as steps_of
+from odekit.problem.names import get
+from odekit.problem.phase import PENALTIES
+from odekit.problem.schedule import Schedule
+from odekit.problem.tabulation import evaluate, pieces
+
+ARRAY_DIMS = {
+    "Q": ("student", "student_other"),
+    "R": ("student", "teacher"),
+    "T": ("teacher", "teacher_other"),
+    "readout": ("teacher",),
+    "heads": ("student",),
+    "values": ("knot",),
+    "times": ("knot",),
+}
+LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
+Basis = Callable[[Floats, Floats], Floats]
+"""From times (steps, stages) since a phase began, and the middles (steps, 1) of the steps."""
+
+
+@dataclass
+class Name:
+    """A name that was asked for: its entries, the dims they have, and where they stand."""
+
+    name: str
+    entries: list[str]
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    first: int
+
+
+@dataclass
+class PhaseColumns:
+    """Derivatives of the numbers of a phase by all parameters, the last axis.
+
+    Attributes
+    ----------
+    p : ndarray, shape (S, m)
+    kappa : ndarray, shape (2, m)
+    level : ndarray, shape (watched, m)
+    duration, strength : ndarray, shape (m,)
+    rates : list of (layer, parameter, function)
+        The function takes times since the phase began to derivatives of the learning rate; where
+        these jump, a step is on the side of its middle.
+    """
+
+    p: Floats
+    kappa: Floats
+    level: Floats
+    duration: Floats
+    strength: Floats
+    rates: list[tuple[int, int, Basis]] = field(default_factory=list)
+
+
+def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
+    """The names with their entries; refuses what is no number of the problem, or no schedule's."""
+    found: list[Name] = []
+    first = 0
+    for name in wrt:
+        value = _value(problem, name)
+        shape = np.shape(value)
+        last = steps_of(problem, name, "wrt")[-1][1]
+        dims = ARRAY_DIMS["heads" if name.startswith("heads") else last] if shape else ()
+        entries = [
+            f"{name}[{', '.join(map(str, i))}]" if shape else name for i in np.ndindex(shape)
+        ]
+        found.append(Name(name, entries, dims, shape, first))
+        first += len(entries)
+    every = [entry for one in found for entry in one.entries]
+    twice = next((e for e in every if every.count(e) > 1), None) if len(every) < 5000 else None
+    if twice is not None:
+        raise ProblemError("wrt", "must name each number once", repr(twice))
+    return found
+
+
+def _value(problem: Any, name: Any) -> Any:
+    try:
+        return get(problem, name, "wrt")
+    except ProblemError as error:
+        words = str(name)
+        if any(isinstance(_at(problem, f"{words}.{part}"), np.ndarray) for part in ("values",)):
+            remedy = f"Write {words}.values for all of its values, or {words}.values[0]."
+            raise ProblemError("wrt", "must name numbers, not a schedule", words, remedy) from None
+        if any(word in words for word in ("seed", "batch_size", "gradient_flow", "frozen")):
+            rule = "must name what may take any value between two others"
+            remedy = "Draws, counts and choices have no derivative: compare runs."
+            raise ProblemError("wrt", rule, words, remedy) from None
+        raise error
+
+
+def _at(problem: Any, name: str) -> Any:
+    try:
+        return get(problem, name)
+    except ProblemError:
+        return None
+
+
+class Columns:
+    """What every parameter changes.
+
+    Parameters
+    ----------
+    problem : Problem
+        Without sweep dims.
+    points : CommitteePoints
+        Of it.
+    names : list of Name
+
+    Attributes
+    ----------
+    m : int
+        Number of parameters.
+    Q, R, v, T : ndarray, shapes (K, K, m), (K, P, m), (H, K, m), (P, P, m)
+        Derivatives of the start; those of mirrored entries are equal.
+    u, sigma : ndarray, shapes (W, P, m), (W, m)
+        Of all tasks.
+    phases : list of PhaseColumns
+    """
+
+    def __init__(self, problem: Any, points: Any, names: Sequence[Name]) -> None:
+        self.problem, self.points = problem, points
+        self.m = m = sum(len(name.entries) for name in names)
+        K, P, H, W = points.K, points.P, len(points.heads), len(points.tasks)
+        self.Q, self.R, self.T = np.zeros((K, K, m)), np.zeros((K, P, m)), np.zeros((P, P, m))
+        self.v, self.u, self.sigma = np.zeros((H, K, m)), np.zeros((W, P, m)), np.zeros((W, m))
+        self.phases = [
+            PhaseColumns(
+                np.zeros((len(phase.mixture), m)),
+                np.zeros((2, m)),
+                np.zeros((len(phase.thresholds), m)),
+                np.zeros(m),
+                np.zeros(m),
+            )
+            for phase in problem.phases
+        ]
+        for name in names:
+            for j, entry in enumerate(name.entries, name.first):
+                self._put(entry, [key for _, key in steps_of(problem, entry, "wrt")], j)
+
+    def _put(self, name: str, keys: list[str], j: int) -> None:
+        index = tuple(int(k) for k in keys[-1].split(",")) if _is_index(keys[-1]) else ()
+        if keys[0] == "state":
+            array = {"Q": self.Q, "R": self.R, "T": self.T}[keys[1]]
+            array[(*index, j)] = 1.0
+            if keys[1] != "R":
+                array[(*index[::-1], j)] = 1.0
+        elif keys[0] == "heads":
+            self.v[(self.points.heads.index(keys[1]), *index, j)] = 1.0
+        elif keys[0] == "tasks":
+            task = self.points.tasks.index(keys[1])
+            if keys[2] == "noise_std":
+                self.sigma[task, j] = 1.0
+            else:
+                self.u[(task, *index, j)] = 1.0
+        elif keys[0] == "phases":
+            self._put_in_phase(name, int(keys[1]), keys[2:], index, j)
+        else:
+            raise ProblemError("wrt", "must name a number that a run depends on", name)
+
+    def _put_in_phase(self, name: str, i: int, keys: list[str], index: Any, j: int) -> None:
+        phase, columns = self.problem.phases[i], self.phases[i]
+        what = keys[0]
+        if what in LAYERS:
+            rate = getattr(phase, what)
+            basis = _constant if len(keys) == 1 else _of_table(name, rate, keys[1], index[0])
+            columns.rates.append((LAYERS[what], j, basis))
+        elif what in PENALTIES:
+            columns.kappa[PENALTIES.index(what), j] = 1.0
+        elif what == "duration":
+            columns.duration[j] = 1.0
+        elif what == "until":
+            chosen = list(phase.thresholds)
+            columns.level[[True] * len(chosen) if len(keys) == 1 else chosen.index(keys[1]), j] = 1
+        elif what == "consolidation":
+            columns.strength[j] = 1.0
+        elif what == "tasks":
+            columns.p[:, j] = _of_share(name, phase.mixture, keys[1])
+        else:
+            raise ProblemError("wrt", "must name a number that a run depends on", name)
+
+
+def _is_index(key: str) -> bool:
+    return all(part.strip().isdigit() for part in key.split(","))
+
+
+def _of_share(name: str, mixture: dict[str, float], task: str) -> Floats:
+    """The others change in proportion, so that they still sum to 1 (`names.replace`)."""
+    if len(mixture) == 1:
+        rule = "must be a probability beside others"
+        raise ProblemError("wrt", rule, name, "That of the only task of a phase is 1.")
+    p = np.array(list(mixture.values()), dtype=float)
+    own = np.array([other == task for other in mixture])
+    rest = p[~own].sum()
+    shares = p / rest if rest > 0 else np.full(p.size, 1.0 / (p.size - 1))
+    return np.where(own, 1.0, -shares)
+
+
+def _constant(times: Floats, _middles: Floats) -> Floats:
+    return np.ones_like(times)
+
+
+def _of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
+    """Derivative of a schedule by one of its values or times."""
+    if table.interpolation == "cubic" or (part == "times" and table.interpolation != "linear"):
+        rule = "must be a value of a linear table or of a spline, or a time of a linear one"
+        raise ProblemError("wrt", rule, f"{name} of a {table.interpolation} table", "")
+    unit = np.zeros(table.times.size)
+    unit[j] = 1.0
+    if table.interpolation == "linear":
+        slopes = np.diff(table.values) / np.diff(table.times)
+
+        def hat(times: Floats, middles: Floats) -> Floats:
+            found = np.asarray(np.interp(times, table.times, unit))
+            if part == "values":
+                return found
+            inside = (middles > table.times[0]) & (middles < table.times[-1])
+            piece = np.searchsorted(table.times, middles) - 1
+            return np.where(inside, -slopes[np.clip(piece, 0, slopes.size - 1)] * found, 0.0)
+
+        return hat
+    coefficients = pieces(table.times, unit, table.kinks)
+
+    def spline(times: Floats, _middles: Floats) -> Floats:
+        inside = np.clip(times, table.times[0], table.times[-1])
+        found = evaluate(table.times[:-1], coefficients, inside.ravel())
+        return found.reshape(times.shape)
+
+    return spline

@@ -1,0 +1,73 @@
+"""What sensitivities are carried of: the state, the frame of a phase, its beginning, integrals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+
+
+class Places:
+    """Where each number stands in one vector: Q, R, heads, T, F, F_v, v*, begin, integrals.
+
+    Parameters
+    ----------
+    K, P, H, c, W : int
+        Units, fixed vectors, heads, consolidations in force, and integrals of errors.
+
+    Attributes
+    ----------
+    n, frame, size : int
+        Numbers of the state, of the frame, and of all.
+    """
+
+    def __init__(self, K: int, P: int, H: int, c: int, W: int) -> None:
+        self.K, self.P, self.H, self.c, self.W, self.count = K, P, H, c, W, 0
+        triangle = self._next(K * (K + 1) // 2)
+        self.Q = np.zeros((K, K), dtype=np.int64)
+        self.Q[np.triu_indices(K)] = triangle
+        self.Q = np.maximum(self.Q, self.Q.T)
+        self.R, self.v = self._next(K, P), self._next(H, K)
+        self.n = self.count
+        self.T = self._next(P, P)
+        self.F, self.F_v, self.v_anchor = (self._next(c, K) for _ in range(3))
+        self.frame = self.count - self.n
+        self.begin = self.count
+        self.count += 1
+        self.Z = self._next(W)
+        self.size = self.count
+
+    def _next(self, *shape: int) -> Any:
+        size = int(np.prod(shape, dtype=np.int64))
+        found = self.count + np.arange(size).reshape(shape)
+        self.count += size
+        return found
+
+    @property
+    def state(self) -> slice:
+        """The state and nothing else."""
+        return slice(0, self.n)
+
+    @property
+    def framed(self) -> slice:
+        """The frame."""
+        return slice(self.n, self.n + self.frame)
+
+    def with_integrals(self, W: int) -> Places:
+        """The same with other integrals."""
+        return Places(self.K, self.P, self.H, self.c, W)
+
+
+def of_frame(points: Any, frame: Any, W: int) -> Places:
+    """Places in a phase."""
+    return Places(points.K, frame.T.shape[1], len(points.heads), len(frame.anchor), W)
+
+
+def unit_rows(places: Any, size: int) -> Floats:
+    """Matrix whose rows pick out these numbers."""
+    flat = np.ravel(places)
+    rows = np.zeros((flat.size, size))
+    rows[np.arange(flat.size), flat] = 1.0
+    return rows

@@ -1,0 +1,163 @@
+"""What derivatives are taken of: names, and linear readings of the numbers that are carried."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.errors import ProblemError
+from odekit.systems.committee.gradients.columns import Columns
+from odekit.systems.committee.gradients.course import Kernels, Leg, Taken
+from odekit.systems.committee.gradients.places import of_frame, unit_rows
+from odekit_kernels.committee.tape import Watch
+
+DIMS = {
+    "generalization_error": ("task",),
+    "integrated_error": ("task",),
+    "Q": ("student", "student_other"),
+    "R": ("student", "teacher"),
+    "readout": ("head", "student"),
+    "phase_end": ("phase_index",),
+}
+"""What there are derivatives of, with the dims of each."""
+_NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?")
+
+
+@dataclass
+class Reading:
+    """A name that was asked for.
+
+    Attributes
+    ----------
+    base : str
+        Key of `DIMS`.
+    picked : ndarray of int
+        Entries of the flattened whole.
+    dims, shape : of what is left of it
+    """
+
+    name: str
+    base: str
+    picked: Any
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
+    """Names and their entries, checked."""
+    K, P, labels = points.K, points.P, {"task": points.tasks, "head": points.heads}
+    phases = len(points.problem.phases)
+    sizes = {"student": K, "student_other": K, "teacher": P, "phase_index": phases}
+    sizes |= {dim: len(names) for dim, names in labels.items()}
+    found = []
+    for name in of:
+        match = _NAME.fullmatch(name) if isinstance(name, str) else None
+        if match is None or match[1] not in DIMS:
+            listed = ", ".join(DIMS)
+            remedy = "With an entry: 'generalization_error[main]', 'R[0, 1]'."
+            raise ProblemError("of", f"must be of {listed}", repr(name), remedy)
+        dims = DIMS[match[1]]
+        keys = [] if match[2] is None else [key.strip().strip("'\"") for key in match[2].split(",")]
+        if len(keys) > len(dims):
+            raise ProblemError("of", f"must have at most the dims {dims}", name)
+        index = tuple(
+            _entry(name, dim, key, sizes[dim], labels) for dim, key in zip(dims, keys, strict=False)
+        )
+        whole = np.arange(int(np.prod([sizes[d] for d in dims]))).reshape([sizes[d] for d in dims])
+        part = whole[index]
+        found.append(Reading(name, match[1], part.ravel(), dims[len(keys) :], part.shape))
+    if len({reading.name for reading in found}) < len(found):
+        raise ProblemError("of", "must name each quantity once", ", ".join(of))
+    return found
+
+
+def _entry(name: str, dim: str, key: str, size: int, labels: Mapping[str, list[str]]) -> int:
+    if dim in labels:
+        if key in labels[dim]:
+            return labels[dim].index(key)
+        known = ", ".join(labels[dim])
+        raise ProblemError("of", f"must name a {dim} of the problem ({known})", name)
+    if key.isdigit() and int(key) < size:
+        return int(key)
+    raise ProblemError("of", f"must have an entry of 0 to {size - 1} along {dim}", name)
+
+
+@dataclass
+class Site:
+    """Readings at one time of a run: values, and derivatives by what is carried and directly.
+
+    Attributes
+    ----------
+    values : ndarray, shape (q,)
+    C, D : ndarray, shapes (q, size) and (q, m)
+    """
+
+    values: Floats
+    C: Floats
+    D: Floats
+
+
+def site(
+    taken: Taken,
+    leg: Leg,
+    columns: Columns,
+    readings: Sequence[Reading],
+    state: tuple[Floats, Floats],
+    since: float,
+    *,
+    fixed: bool,
+    before: bool = False,
+) -> Site:
+    """Readings of a state and its integrals, in a phase or, with `before`, as it was before it.
+
+    Parameters
+    ----------
+    since : float
+        Time since the phase began.
+    fixed : bool
+        Whether the time of the run is fixed: then what makes the phase begin later makes it less.
+    """
+    y, Z = state
+    frame = leg.before if before else leg.frame
+    places = of_frame(taken.points, frame, Z.size)
+    kernels = _before(taken, leg) if before else taken.kernels(leg)
+    found, by = kernels.errors(y)
+    values, C, D = [], [], []
+    for reading in readings:
+        at, rows, direct = reading.picked, None, np.zeros((reading.picked.size, columns.m))
+        if reading.base == "generalization_error":
+            rows = np.zeros((at.size, places.size))
+            rows[:, places.state] = by.y[at]
+            rows[:, places.T.ravel()] = by.T[at].reshape(at.size, -1)
+            by_u = by.u[at][:, :, : columns.u.shape[1]]
+            direct = np.einsum("qwp,wpm->qm", by_u, columns.u)
+            values.append(found[at])
+        else:
+            where = {"Q": places.Q, "R": places.R[:, : taken.points.P], "readout": places.v,
+                     "integrated_error": places.Z}[reading.base].ravel()[at]  # fmt: skip
+            rows = unit_rows(where, places.size)
+            whole = np.zeros(places.size)
+            whole[places.state], whole[places.Z] = y, Z
+            values.append(whole[where])
+        C.append(rows)
+        D.append(direct)
+    joined = Site(*(np.concatenate(parts) for parts in (values, C, D)))
+    if fixed:
+        pace = np.zeros(places.size)
+        pace[places.state] = kernels.derivative(y, tuple(taken.rates(leg.index, since)))
+        pace[places.Z] = found[: Z.size]
+        joined.C[:, places.begin] -= joined.C @ pace
+    return joined
+
+
+def _before(taken: Taken, leg: Leg) -> Kernels:
+    """What kernels are given of the state before the first phase."""
+    points = taken.points
+    committee = points.committee(taken.problem.phases[leg.index], leg.before)
+    u = np.ascontiguousarray(points.u[0])
+    return Kernels(points, leg.before, committee, Watch(u, points.head_index, leg.watch.task))

@@ -1,0 +1,242 @@
+"""Derivatives of what a run ends with, or passes through, by the numbers of its problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from odekit.base.checks import choice, count, flag
+from odekit.base.errors import ProblemError
+from odekit.dataset.result import Result, prepare
+from odekit.integrate.options import SolverOptions, output_times
+from odekit.problem.axes import at, axes
+from odekit.problem.axes import points as grid_of
+from odekit.problem.base import AnyProblem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+METHODS = ("forward", "adjoint")
+INTEGRATORS = ("DOP853", "RK45")
+PARAMETER = "parameter"
+"""Dim of a list of names."""
+
+
+def sensitivity(
+    problem: AnyProblem,
+    *,
+    of: str | Sequence[str],
+    wrt: str | Sequence[str],
+    t_eval: Any = None,
+    method: str | None = None,
+    integrator: str = "DOP853",
+    rtol: float = 1e-8,
+    atol: float = 1e-11,
+    max_steps: int = 1_000_000,
+    estimate: bool = True,
+) -> xr.Dataset:
+    """Derivatives through a run: of errors, order parameters and times, by numbers of the problem.
+
+    Through everything a run may have: switches of phases, copied heads, consolidation, thresholds,
+    tables of learning rates. What is differentiated are the steps that were taken, and these are
+    kept below the stability limit, where error control does not see that derivatives are lost.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of erf or linear units, or of ReLU in gradient flow. Over sweeps one gradient a point.
+    of : str or sequence of str
+        ``"generalization_error"``, ``"integrated_error"`` (∫ε dt since the beginning), ``"Q"``,
+        ``"R"``, ``"readout"``, or ``"phase_end"``, the time at which phases end; or an entry, as
+        ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``.
+    wrt : str or sequence of str
+        Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
+        of a table, ``"phases[1].duration"``, ``"phases[0].until"``, ``"phases[0].tasks[a]"``,
+        ``"phases[1].consolidation.strength"``, ``"tasks[a].noise_std"``, ``"tasks[a].readout"``,
+        ``"heads[a]"``, ``"state.R"``, ``"state.Q[0, 1]"``. With a probability the others change in
+        proportion, with an entry of Q or T its mirror.
+    t_eval : array_like, optional
+        Cumulative times, units of steps/N, at which derivatives are wanted: at these times, however
+        long phases last. By default at the end of the run, wherever it moves.
+    method : {"forward", "adjoint"}, optional
+        Carry derivatives of the state along (any number of rows, up to some hundred parameters), or
+        go back from every number that is asked for (any number of parameters). By default what is
+        cheaper; the attribute ``sensitivity_method`` says which. They agree to rounding.
+    integrator : {"DOP853", "RK45"}
+    rtol, atol : float
+        Tolerances of the steps.
+    max_steps : int
+        Most of them.
+    estimate : bool
+        Whether to find how far off derivatives may be: by those of coarser steps, at twice the
+        cost.
+
+    Returns
+    -------
+    Dataset
+        For each name of `of` a variable of that name, its derivative ``d_…``, and ``d_…_error``,
+        the difference to the derivative along steps of a hundred times the tolerances that are by
+        half longer at the stability limit: above the error in practice, and no proof. The dims of
+        the derivative are those of the sweep, ``time`` (with `t_eval`), those of the quantity, and
+        then those of the number: of one name in `wrt` its own (``knot`` for tables; ``…_wrt`` where
+        the quantity has the same), of several the dim ``parameter``, labelled with the name of
+        every single number.
+        NaN at times that the run did not reach. ``n_steps`` counts the steps.
+
+    Raises
+    ------
+    ProblemError
+        If a name is none, or has no derivative: draws, counts and choices, cubic tables (linear
+        ones and splines have), activations whose moments are found by quadrature.
+
+    Notes
+    -----
+    Saad & Rattray 1997, doi:10.1103/PhysRevLett.79.2578, for optimal learning rates by variation.
+    Derivatives by probabilities, readouts and overlaps need not be of valid directions: an overlap
+    is moved as if the others could stay.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> problem = ok.Problem(
+    ...     state=ok.OrderParameters(Q=[[0.5]], R=[[0.0]], T=[[1.0]]),
+    ...     heads={"main": [1.0]},
+    ...     tasks={"main": ok.Task(readout=[1.0])},
+    ...     phases=[ok.Phase("main", duration=5.0, learning_rate=1.0)],
+    ... )
+    >>> found = ok.sensitivity(
+    ...     problem, of="generalization_error[main]", wrt="phases[0].learning_rate")
+    >>> round(float(found["d_generalization_error[main]"]), 6)
+    -0.023317
+    """
+    if not isinstance(problem, AnyProblem):
+        raise ProblemError("problem", "must be a Problem", repr(problem)[:80])
+    quantities, names = _names("of", of), _names("wrt", wrt)
+    if method is not None:
+        choice("method", method, METHODS)
+    choice("integrator", integrator, INTEGRATORS)
+    options = SolverOptions(rtol=rtol, atol=atol, max_steps=max_steps)
+    most = count("max_steps", max_steps, most=2**40)
+    keep = flag("estimate", estimate)
+    found = axes(problem)
+    total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
+    times = None if t_eval is None else output_times("t_eval", t_eval, total)
+    tools = problem.system.sensitivities()
+    how = tools.Accuracy(integrator, options.rtol, options.atol, max_steps=most)
+    words = {
+        "of": quantities, "wrt": names, "method": method, "integrator": integrator, "rtol": rtol,
+        "atol": atol, "t_eval": None if times is None else times.tolist(),
+    }  # fmt: skip
+    source = "derivatives of ordinary differential equations"
+    result = prepare(problem, ("odekit_sensitivity", words), source)
+    every = [at(problem, place) for _, place in grid_of(found)]
+    for one in every[:1]:
+        tools.check(one, quantities, names)
+    answers = [
+        tools.differentiate(one, quantities, names, times, how, method, estimate=keep)
+        for one in every
+    ]
+    return _dataset(problem, result, answers, times, single=isinstance(wrt, str))
+
+
+def _names(argument: str, given: Any) -> list[str]:
+    names = [given] if isinstance(given, str) else list(given) if _is_list(given) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ProblemError(argument, "must be a name or several", repr(given)[:80])
+    return names
+
+
+def _is_list(given: Any) -> bool:
+    return isinstance(given, Sequence) or getattr(given, "ndim", 0) == 1
+
+
+def _dataset(
+    problem: AnyProblem, result: Result, answers: Sequence[Any], times: Any, *, single: bool
+) -> xr.Dataset:
+    import xarray as xr
+
+    first = answers[0]
+    sweep = tuple(result.axes)
+    shape = tuple(size for size, _ in result.axes.values())
+    labels: dict[str, Any] = dict(problem.system.labels(problem))
+    labels["phase_index"] = np.arange(len(problem.phases))
+    coords = {dim: coord for dim, (_, coord) in result.axes.items() if coord is not None}
+    dims, sizes, own = _parameter(problem, first, single)
+
+    variables: dict[str, Any] = {}
+    for name, lead, pieces in _parts(answers, times):
+        for suffix, array in pieces.items():
+            inner = array.shape[1:] if suffix == "" else (*array.shape[1:-1], *sizes)
+            full = array.reshape((*shape, *inner))
+            whole = (*sweep, *lead, *(dims if suffix else ()))
+            label = {"": name, "d": f"d_{name}", "error": f"d_{name}_error"}[suffix]
+            variables[label] = (whole, full, _said(name, suffix))
+    steps = np.array([answer.steps for answer in answers]).reshape(shape)
+    variables["n_steps"] = (sweep, steps, {"long_name": "accepted steps", "units": "1"})
+    if times is None:
+        ends = np.array([answer.end for answer in answers]).reshape(shape)
+        variables["t_last"] = (sweep, ends, {"long_name": "end of the run, steps / N"})
+    else:
+        coords["time"] = ("time", times, {"long_name": "steps / N", "units": "1"})
+    used = {dim for dims, *_ in variables.values() for dim in dims}
+    coords |= {dim: labels[dim] for dim in labels if dim in used}
+    attrs = {**result.attrs, "sensitivity_method": first.method}
+    return xr.Dataset({**variables, **result.kept}, {**coords, **own}, attrs)
+
+
+def _parts(
+    answers: Sequence[Any], times: Any
+) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
+    """Each quantity with its dims, its values, derivatives and their errors, points first."""
+    begin = 0
+    for reading in answers[0].readings:
+        if reading.base == "phase_end":
+            chosen, lead, shape = reading.picked, reading.dims, reading.shape
+            value = np.stack([a.fine.ends[chosen] for a in answers])
+            slope, rough = (
+                [getattr(a, which).by_end[chosen] for a in answers if getattr(a, which)]
+                for which in ("fine", "coarse")
+            )
+        else:
+            place = slice(begin, begin + reading.picked.size)
+            begin = place.stop
+            row = slice(None) if times is not None else 0
+            lead = (("time",) if times is not None else ()) + reading.dims
+            shape = ((times.size,) if times is not None else ()) + reading.shape
+            value = np.stack([a.fine.values[row][..., place] for a in answers])
+            slope, rough = (
+                [getattr(a, which).slopes[row][..., place, :] for a in answers if getattr(a, which)]
+                for which in ("fine", "coarse")
+            )
+        points, m = len(answers), slope[0].shape[-1]
+        found = {
+            "": value.reshape((points, *shape)),
+            "d": np.stack(slope).reshape((points, *shape, m)),
+        }
+        if rough:
+            found["error"] = np.abs(found["d"] - np.stack(rough).reshape(found["d"].shape))
+        yield reading.name, lead, found
+
+
+def _parameter(
+    problem: AnyProblem, answer: Any, single: bool
+) -> tuple[tuple[str, ...], tuple[int, ...], dict[str, Any]]:
+    """Dims, sizes and coordinates of what is differentiated by."""
+    if not single:
+        entries = [entry for name in answer.names for entry in name.entries]
+        return (PARAMETER,), (len(entries),), {PARAMETER: entries}
+    name = answer.names[0]
+    taken = {dim for reading in answer.readings for dim in reading.dims} | set(axes(problem))
+    dims = tuple(f"{dim}_wrt" if dim in taken else dim for dim in name.dims)
+    return dims, name.shape, {}
+
+
+def _said(name: str, suffix: str) -> dict[str, str]:
+    text = {
+        "": name,
+        "d": f"derivative of {name}",
+        "error": f"estimated error of the derivative of {name}",
+    }[suffix]
+    return {"long_name": text, "units": "1"}
