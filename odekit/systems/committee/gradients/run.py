@@ -17,6 +17,7 @@ from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Accuracy, Taken, ends_of
 from odekit.systems.committee.gradients.readings import Reading, readings_of
+from odekit.systems.committee.seen import require_alike
 from odekit_kernels.committee.activations import RELU
 
 COARSER, WIDER = 100.0, 1.5
@@ -67,9 +68,8 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         if changing:
             rule = "must hold no schedules but those of learning rates"
             raise ProblemError(f"phases[{i}]", rule, ", ".join(changing))
+    require_alike(problem, "derivatives")
     points = problem.system.points(problem, {})
-    if points.committee(problem.phases[0], points.start()[0]).T.shape[0] != points.P:
-        raise ProblemError("problem", "must have inputs of one kind", "groups of inputs")
     return names_of(problem, wrt), readings_of(points, of)
 
 
