@@ -93,7 +93,7 @@ def draw_late(figure: Any, found: Any) -> None:
     left.plot(one.time, one.B, color=COLOURS[1], label="B")
     left.axhline(1.3, color="0.6", lw=0.8, ls="--", label=r"$1+\rho/r$")
     left.set(title=r"$r=2$, $\rho=0.6$", xlabel=r"time $\times\eta$", ylabel="weight")
-    left.legend(loc="lower right")
+    left.legend(loc=(0.25, 0.35))
     fine = np.linspace(-0.9, 0.9, 181)
     for r, colour in zip(RATIOS, COLOURS, strict=False):
         points = found["ratio"].sel(ratio=r)
