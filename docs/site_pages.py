@@ -17,7 +17,7 @@ GROUPS = {
         "solve simulate descend compare equations fixed_point plateaus continuation fluctuations "
         "load_scenario summary"
     ),
-    "Results": "save open Checkpoint Status Outcome Convergence",
+    "Results": "save open Checkpoint Status Outcome Convergence BranchEnd SpecialPoint",
     "Errors and warnings": (
         "OdekitError ProblemError ScenarioError StoreError SweepError CheckpointError "
         "CheckpointWarning NotCompletedWarning"
