@@ -82,7 +82,7 @@ def late(full: bool) -> Any:
         "ratio": t_B / t_A,
         "off": between,
         "one": one.squeeze("ratio", drop=True),
-        "preference": xr.Dataset({"times": when[1] / when[0], "size": 2.0 * part}),
+        "preference": when[1] / when[0],
     }
 
 
@@ -115,7 +115,7 @@ def late_numbers(found: Any) -> list[Row]:
     ratio, off = found["ratio"], found["off"]
     r, rho = off.ratio, off.correlation
     taken = ratio.sel(ratio=2.0, correlation=listed)
-    times_even = found["preference"].times
+    times_even = found["preference"]
     first = np.interp(0.0, np.log(times_even.values), times_even.part)
     return [
         Row(
