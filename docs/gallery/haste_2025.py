@@ -207,7 +207,7 @@ def race_numbers(found: Any) -> list[Row]:
             continue
         *low, most, all_on = (parts[contexts][k] for k in range(1, contexts + 1))
         rest = max(max(values) for values in low)
-        word = f"race of all subsets of {contexts} contexts, share of |map|²"
+        word = f"race of all subsets of {contexts} contexts, share of the squared map"
         rows += [
             Row(f"{word}: open always", all_on, common, 0.02),
             Row(f"{word}: open in all but one", most, " ".join([others] * contexts), 0.02),

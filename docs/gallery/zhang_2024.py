@@ -82,7 +82,7 @@ def late(full: bool) -> Any:
         "ratio": t_B / t_A,
         "off": between,
         "one": one.squeeze("ratio", drop=True),
-        "preference": xr.Dataset({"times": when[1] / when[0], "size": 2.0 * part}),
+        "preference": when[1] / when[0],
     }
 
 
@@ -93,7 +93,7 @@ def draw_late(figure: Any, found: Any) -> None:
     left.plot(one.time, one.B, color=COLOURS[1], label="B")
     left.axhline(1.3, color="0.6", lw=0.8, ls="--", label=r"$1+\rho/r$")
     left.set(title=r"$r=2$, $\rho=0.6$", xlabel=r"time $\times\eta$", ylabel="weight")
-    left.legend(loc="lower right")
+    left.legend(loc=(0.25, 0.35))
     fine = np.linspace(-0.9, 0.9, 181)
     for r, colour in zip(RATIOS, COLOURS, strict=False):
         points = found["ratio"].sel(ratio=r)
@@ -115,7 +115,7 @@ def late_numbers(found: Any) -> list[Row]:
     ratio, off = found["ratio"], found["off"]
     r, rho = off.ratio, off.correlation
     taken = ratio.sel(ratio=2.0, correlation=listed)
-    times_even = found["preference"].times
+    times_even = found["preference"]
     first = np.interp(0.0, np.log(times_even.values), times_even.part)
     return [
         Row(
