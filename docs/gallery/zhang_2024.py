@@ -57,7 +57,7 @@ def learnt(
         },
     )
     problem = ok.LinearProblem(network, weights, tasks, ok.Phase("main", rows[-1], 1.0, until=1e-8))
-    run = ok.solve(problem, t_eval=rows)
+    run = ok.solve(problem, t_eval=rows, method="RK45")
     return xr.Dataset({m: run[f"map_{m}_path"].isel({"output": 0, m: 0}, drop=True) for m in "AB"})
 
 
