@@ -18,7 +18,7 @@ GROUPS = {
         "load_scenario summary"
     ),
     "Gradients": "sensitivity optimise fit",
-    "Results": "save open Checkpoint Status Outcome Convergence",
+    "Results": "save open Checkpoint Status Outcome Convergence BranchEnd SpecialPoint",
     "Errors and warnings": (
         "OdekitError ProblemError ScenarioError StoreError SweepError CheckpointError "
         "CheckpointWarning NotCompletedWarning"

@@ -14,6 +14,7 @@ importlib.import_module("odekit.systems")  # the table of systems; each is impor
 
 _HOME = {
     "Activation": "systems.committee.activations",
+    "BranchEnd": "dynamics.outcomes",
     "Checkpoint": "store.checkpoint",
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
@@ -21,6 +22,7 @@ _HOME = {
     "Convergence": "base.status",
     "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
+    "FluctuationWarning": "base.errors",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
@@ -31,17 +33,20 @@ _HOME = {
     "ProblemError": "base.errors",
     "ScenarioError": "base.errors",
     "Schedule": "problem.schedule",
+    "SpecialPoint": "dynamics.outcomes",
     "Status": "base.status",
     "StoreError": "base.errors",
     "SweepError": "base.errors",
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
+    "continuation": "verbs.continuation",
     "data": "",
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
     "fit": "verbs.fit",
     "fixed_point": "verbs.fixed_point",
+    "fluctuations": "verbs.fluctuations",
     "imbalance": "systems.committee.start",
     "inputs": "",
     "linear": "",
@@ -64,7 +69,7 @@ _HOME = {
     "testing": "",
 }
 
-_MAKE_DATASETS = ("descend", "open", "simulate", "solve")
+_MAKE_DATASETS = ("continuation", "descend", "open", "simulate", "solve")
 """Once one of these is used, xarray's datasets have the accessor ``odekit``."""
 
 __all__ = [*_HOME, "__version__"]
@@ -95,6 +100,7 @@ if TYPE_CHECKING:
     from odekit import testing as testing
     from odekit.base.errors import CheckpointError as CheckpointError
     from odekit.base.errors import CheckpointWarning as CheckpointWarning
+    from odekit.base.errors import FluctuationWarning as FluctuationWarning
     from odekit.base.errors import NotCompletedWarning as NotCompletedWarning
     from odekit.base.errors import OdekitError as OdekitError
     from odekit.base.errors import ProblemError as ProblemError
@@ -104,6 +110,8 @@ if TYPE_CHECKING:
     from odekit.base.status import Convergence as Convergence
     from odekit.base.status import Outcome as Outcome
     from odekit.base.status import Status as Status
+    from odekit.dynamics.outcomes import BranchEnd as BranchEnd
+    from odekit.dynamics.outcomes import SpecialPoint as SpecialPoint
     from odekit.problem.phase import Consolidation as Consolidation
     from odekit.problem.phase import Phase as Phase
     from odekit.problem.schedule import Schedule as Schedule
@@ -124,10 +132,12 @@ if TYPE_CHECKING:
     from odekit.systems.outside.declaration import system as system
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
+    from odekit.verbs.continuation import continuation as continuation
     from odekit.verbs.descend import descend as descend
     from odekit.verbs.equations import equations as equations
     from odekit.verbs.fit import fit as fit
     from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.fluctuations import fluctuations as fluctuations
     from odekit.verbs.optimise import optimise as optimise
     from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario

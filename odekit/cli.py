@@ -1,4 +1,4 @@
-"""The command line: run, simulate, fixed-point, show, plot and validate.
+"""The command line: run, simulate, fixed-point, continue, show, plot and validate.
 
 Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
 """
@@ -191,6 +191,11 @@ def run(
 @click.option("--max-seconds", type=float, help="Most seconds; what was trained is kept.")
 @click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["overlaps", "weights"]),
+    help="What is kept of a network; by default its overlaps, where they are enough.",
+)
 @click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
 def simulate(
@@ -213,6 +218,27 @@ def simulate(
     with _own_words():
         ds = train(problem, progress=_shown(progress), **times, **options)
     return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
+
+
+@cli.command()
+@RESULT
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--covariance", is_flag=True, help="The whole covariance as well.")
+@OVERWRITE
+def fluctuations(file: Path, output: Path, overwrite: bool, **options: Any) -> int:
+    """Predict how networks of N inputs scatter about a run, for odekit plot to shade."""
+    from odekit import fluctuations as predict
+    from odekit.store.netcdf import open as open_result
+    from odekit.store.netcdf import save
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, None, overwrite)
+    with _own_words():
+        ds = predict(open_result(file), **options)
+    click.echo(save(ds, output, overwrite))
+    return DONE
 
 
 @cli.command("fixed-point")
@@ -296,23 +322,28 @@ def show(file: Path) -> int:
     default="auto",
     help="Time axis; phases: a logarithmic one for each.",
 )
+@click.option("--show", metavar="NAME", help="Of branches: what to draw, such as R[0, 1].")
 @click.option(
     "--align/--no-align",
     default=True,
     help="Networks with their units in the order that fits the first result best (so by default).",
 )
 @OVERWRITE
-def plot(files: tuple[Path, ...], output: Path, time: str, align: bool, overwrite: bool) -> int:
-    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
+def plot(
+    files: tuple[Path, ...], output: Path, time: str, show: str | None, align: bool, overwrite: bool
+) -> int:
+    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines.
+
+    What odekit.fluctuations predicted is shaded about the lines.
+    """
     _check_targets(None, output, overwrite)
-    from odekit.dataset.wholeness import whole
     from odekit.store.netcdf import open as open_result
-    from odekit.verbs.plot import plot_run
+    from odekit.verbs.plot import check_result, plot_run
 
     first, *others = results = [open_result(file) for file in files]
     for ds in results:
-        whole(ds)
-    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align)
+        check_result(ds)
+    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align, show=show)
     click.echo(output)
     return DONE
 
@@ -330,6 +361,63 @@ def validate(file: Path) -> int:
         said = f"{'ok  ' if v.holds else 'FAIL'}  {v.law:<{width}}  {v.found}"
         click.echo(printable(said))
     return DONE if all(v.holds for v in verdicts) else FAILED
+
+
+@cli.command("continue")
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=STORED)
+@click.option("--along", metavar="NAME", help="Number: phases[0].learning_rate.")
+@click.option("--between", metavar="LO HI", type=(float, float), help="Its range.")
+@click.option("--at", type=float, help="Its value at the start: that of the problem.")
+@click.option(
+    "--start", metavar="FILE.nc", type=STORED, help="Begin at its fixed point or last row."
+)
+@click.option("--time", type=click.FloatRange(min=0), help="Begin at the row nearest to it.")
+@click.option("--phase", type=click.IntRange(min=0), help="Whose equations (0).")
+@click.option("--switch", is_flag=True, default=None, help="Follow other branches, too.")
+@click.option("--max-points", type=click.IntRange(min=2), help="Most points of a branch (1000).")
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, help="Result to write.")
+@OVERWRITE
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+def continue_(
+    scenario: Path,
+    start: Path | None,
+    time: float | None,
+    output: Path | None,
+    overwrite: bool,
+    picture: Path | None,
+    **options: Any,
+) -> int:
+    """Follow a branch of fixed points in a number of the problem, round folds.
+
+    It begins near the last row of a result, or the state of a scenario, which is solved up to
+    --time. What is not said here is taken from the scenario's [continuation].
+    """
+    from odekit import continuation
+
+    if output is not None and output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    given = {**todo.continuation, **{k: v for k, v in options.items() if v is not None}}
+    for name in ("along", "between"):
+        if name not in given:
+            raise click.UsageError(f"--{name} is needed, or `{name}` in the scenario")
+    with _own_words():
+        begin = _row(scenario if start is None else start, time)
+        ds = continuation(todo.problem, start=begin, **given)
+    return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
+
+
+def _row(source: Path, time: float | None) -> xr.Dataset | None:
+    """A row of a result, by default the last, or a fixed point; None for a scenario's own state."""
+    if not _is_stored(source):
+        return None if time is None else _fixed_point(source, {"time": time})
+    from odekit.store.netcdf import open as open_result
+
+    ds = open_result(source).load()
+    if "time" not in ds.dims:
+        return ds
+    return ds.isel(time=-1) if time is None else ds.sel(time=time, method="nearest")
 
 
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
@@ -441,14 +529,14 @@ def _shown(progress: bool | None) -> bool:
     return is_terminal() if progress is None else progress
 
 
-def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+def _finish(ds: xr.Dataset, output: Path | None, overwrite: bool, picture: Path | None) -> int:
     """Save a result and draw it, then say what it is: a reader who leaves costs nothing."""
     from odekit.store.kept import save_or_keep
     from odekit.verbs.plot import plot_run
 
     complaint = ""
     try:
-        if output.suffix == ".nc":
+        if output is not None and output.suffix == ".nc":
             save_or_keep(ds, output, overwrite)
         if picture is not None:
             plot_run(ds, picture, overwrite=overwrite)
@@ -460,10 +548,9 @@ def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None)
 
 def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
     """Say what a result is, and on stderr what it is not."""
-    from odekit.dataset.ended import how_it_ended
-    from odekit.verbs.show import summary
+    from odekit.verbs.show import ended_early, summary
 
-    ended = how_it_ended(ds)
+    ended = ended_early(ds)
     if ended:
         _say(ended)
     click.echo(summary(ds))
@@ -471,7 +558,7 @@ def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
         click.echo(f"{'Result':<11}{output}")
     elif output is not None:
         click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
-    if output is not None and picture is not None:
+    if picture is not None and picture.exists():
         click.echo(f"{'Picture':<11}{picture}")
     return FAILED if ended else DONE
 

@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 import odekit as ok
 from declared import case
 from networks import random_problem as random_network
+from odekit.dynamics.field import VectorField
 from odekit.problem.system import System
 from odekit.testing import assert_jacobian_matches
 
@@ -128,6 +129,30 @@ def test_times_count_from_the_beginning_of_the_phase():
     for t, phase in ((0.0, slow), (5.0, fast)):
         wanted = ok.equations(committee([phase])).rhs(0.0, ramp.start)
         assert_allclose(ramp.rhs(t, ramp.start), wanted, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_gradients_of_the_errors(make):
+    """Against differences of other steps; of a network also against the flow, which is minus it."""
+    field = ok.equations(make())
+    y = field.start
+    found = field.errors_gradient(y)
+    assert found.shape == (len(field.tasks), field.size)
+    h = 2e-4
+    ends = [field.errors(y + s * h * np.eye(field.size)).T for s in (1, -1)]
+    assert_allclose(found, (ends[0] - ends[1]) / (2 * h), rtol=0, atol=1e-7)
+    if field.problem.kind == "linear":
+        rate = field.rates(0.0)[0]
+        assert_allclose(found[0], -field.rhs(0.0, y) / rate, rtol=0, atol=1e-9)
+
+
+def test_gradients_of_a_phase_with_copies():
+    before = ok.Phase("one", 5.0, 0.4, 0.2)
+    kept = ok.Consolidation("fisher", strength=0.5, task="one")
+    after = ok.Phase({"one": 0.5, "two": 0.5}, 5.0, 0.4, 0.2, consolidation=kept)
+    field = ok.equations(committee([before, after]), phase=1)
+    found, wanted = field.errors_gradient(field.start), VectorField.errors_gradient
+    assert_allclose(found, wanted(field, field.start), rtol=0, atol=1e-10)
 
 
 def test_rates_by_edge():

@@ -266,10 +266,15 @@ def test_matrices_change_with_the_phases():
 
 
 def test_rates_over_a_sweep_are_conserved_where_they_are_above_zero():
-    rates = xr.DataArray([0.0, 0.5, 1.0], dims="eta")
-    decay = xr.DataArray([0.0, 0.1], dims="kappa")
+    rates = xr.DataArray([0.0, 0.5, 1.0], dims="eta", coords={"eta": [0.0, 0.5, 1.0]})
+    decay = xr.DataArray([0.0, 0.1], dims="kappa", coords={"kappa": [0.0, 0.1]})
     case = chain([2, 2, 2], learning_rate={"W1": rates, "W2": 1.0}, weight_decay={"W1": decay})
-    found = ok.measures.conserved_layers(ok.solve(case, t_eval=[0.0, 2.0, 5.0]))
+    run = ok.solve(case, t_eval=[0.0, 2.0, 5.0])
+    found = ok.measures.conserved_layers(run)
+    one = ok.measures.conserved_layers(run.sel(eta=1.0).isel(kappa=slice(1)))
+    np.testing.assert_array_equal(
+        one.imbalance_hidden, found.imbalance_hidden.sel(eta=1.0)[:1].transpose("kappa", ...)
+    )
     there = found.imbalance_hidden.notnull().all(["time", "hidden", "hidden_other"])
     assert there.transpose("eta", "kappa").values.tolist() == [[False, False]] + 2 * [[True, False]]
     assert float(abs(found.imbalance_hidden_drift).max()) < 1e-6

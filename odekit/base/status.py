@@ -8,7 +8,7 @@ from typing import Self
 __all__ = ["Convergence", "Outcome", "Status"]
 
 
-class _Flag(IntEnum):
+class Flag(IntEnum):
     """An integer code with words for people: what it means and what to do about it."""
 
     meaning: str
@@ -45,7 +45,7 @@ class _Flag(IntEnum):
         return " ".join(member.word for member in cls)
 
 
-class Status(_Flag):
+class Status(Flag):
     """How a trajectory as a whole ended.
 
     Examples
@@ -104,7 +104,7 @@ class Status(_Flag):
     )
 
 
-class Outcome(_Flag):
+class Outcome(Flag):
     """How one phase of a trajectory ended.
 
     Examples
@@ -133,7 +133,7 @@ class Outcome(_Flag):
     )
 
 
-class Convergence(_Flag):
+class Convergence(Flag):
     """How the search for a fixed point ended.
 
     Examples

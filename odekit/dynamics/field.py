@@ -18,6 +18,8 @@ from odekit.problem.system import Block
 if TYPE_CHECKING:
     import xarray as xr
 
+STEP = 1e-3
+"""Of differences, relative to the state."""
 ALIKE = 1e-12
 """Relative difference of two entries that are one number of the state."""
 
@@ -94,6 +96,19 @@ class VectorField:
         flat = rows.reshape(1, -1, self.size)
         found = self.points.errors(flat, frame=self.frame)[0]
         return np.asarray(found.reshape(*rows.shape[:-1], len(self.tasks)))
+
+    def errors_gradient(self, y: Any) -> Floats:
+        """Gradients of these errors at a state (n,) by its entries, shape (tasks, n).
+
+        By central differences of two steps, extrapolated, unless the system has better.
+        """
+        row = self.state(y)
+        h = STEP * max(float(np.abs(row).max(initial=0.0)), 1.0)
+        slopes = []
+        for step in (h, 0.5 * h):
+            ends = [self.errors(row + s * step * np.eye(self.size)) for s in (1.0, -1.0)]
+            slopes.append((ends[0] - ends[1]).T / (2.0 * step))
+        return np.asarray((4.0 * slopes[1] - slopes[0]) / 3.0)
 
     def rates(self, t: float) -> tuple[Any, Any]:
         """Learning rates at a time since the phase began: of weights (by edge), of readouts."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from odekit.base.checks import is_labelled
+from odekit.base.checks import MAX_NUMBERS, is_labelled
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Phase
@@ -26,6 +26,8 @@ Step = tuple[str, str]
 
 _STEP = re.compile(r"(?:^|\.)(\w+)|\[([^\[\]]*)\]")
 MOST_LISTED = 24
+SMALL = 64
+"""Entries of an array that are listed one by one where a name is not known."""
 
 
 def numbers(problem: AnyProblem) -> dict[str, float]:
@@ -43,7 +45,7 @@ def numbers(problem: AnyProblem) -> dict[str, float]:
     >>> [name for name, value in numbers(problem).items() if value == 0.5]
     ['state.Q[0, 0]', 'phases[0].learning_rate']
     """
-    return dict(_walk(problem, ""))
+    return dict(_walk(problem, "", MAX_NUMBERS))
 
 
 def get(problem: AnyProblem, name: str, argument: str = "name") -> Any:
@@ -116,9 +118,10 @@ def _bare(key: str) -> str:
 
 
 def _unknown(problem: AnyProblem, name: object, argument: str) -> ProblemError:
+    every = dict(_walk(problem, "", SMALL))
     # What is trained on comes last in a problem, and is asked for first.
-    tops = list(dict.fromkeys(re.split(r"[.\[]", n)[0] for n in numbers(problem)))[::-1]
-    known = sorted(numbers(problem), key=lambda n: tops.index(re.split(r"[.\[]", n)[0]))
+    tops = list(dict.fromkeys(re.split(r"[.\[]", n)[0] for n in every))[::-1]
+    known = sorted(every, key=lambda n: tops.index(re.split(r"[.\[]", n)[0]))
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
     listed = ", ".join(known[:MOST_LISTED]) + (", …" if len(known) > MOST_LISTED else "")
     remedy = f"Did you mean {' or '.join(near)}? " if near else ""
@@ -127,9 +130,12 @@ def _unknown(problem: AnyProblem, name: object, argument: str) -> ProblemError:
     )
 
 
-def _walk(item: Any, where: str) -> Iterator[tuple[str, float]]:
+def _walk(item: Any, where: str, most: int) -> Iterator[tuple[str, float]]:
+    """Names and numbers of a part; arrays of more than so many entries are left out."""
     if _is_number(item):
         yield where, float(item)
+    elif _is_array(item) and item.size > most:
+        return
     elif _is_array(item):
         values = np.asarray(item)
         for index in np.ndindex(values.shape):
@@ -140,13 +146,13 @@ def _walk(item: Any, where: str) -> Iterator[tuple[str, float]]:
         for field in dataclasses.fields(item):
             if field.repr:
                 inner = f"{where}.{field.name}" if where else field.name
-                yield from _walk(getattr(item, field.name), inner)
+                yield from _walk(getattr(item, field.name), inner, most)
     elif isinstance(item, Mapping):
         for key, value in item.items():
-            yield from _walk(value, f"{where}[{key}]")
+            yield from _walk(value, f"{where}[{key}]", most)
     elif isinstance(item, list | tuple):
         for i, value in enumerate(item):
-            yield from _walk(value, f"{where}[{i}]")
+            yield from _walk(value, f"{where}[{i}]", most)
 
 
 def _is_number(item: Any) -> bool:

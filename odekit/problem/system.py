@@ -272,9 +272,14 @@ class System(ABC):
     # ------------------------------------------------------------------------------ finite networks
 
     def simulation(self) -> Any:
-        """What trains finite networks, as the committee's `experiment`, `course`, `train_fleet`."""
+        """What trains finite networks, as the committee's `experiment`, `courses`, `together`."""
         rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
         raise ProblemError("problem", rule, self.kind, "")
+
+    def noise(self) -> Any:
+        """What jumps of finite networks do, as the committee's `scatter`, `places`, `scales`."""
+        rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
+        raise ProblemError("run", rule, self.kind, "")
 
     # ---------------------------------------------------------------------------------- for people
 

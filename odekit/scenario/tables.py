@@ -155,6 +155,17 @@ class FixedPointTable(Table):
     max_steps: int | None = None
 
 
+class ContinuationTable(Table):
+    """Options of `odekit.continuation`."""
+
+    along: str | None = None
+    between: list[float] | None = None
+    at: float | None = None
+    phase: int | None = None
+    switch: bool | None = None
+    max_points: int | None = None
+
+
 TABLES: dict[str, type[Table]] = {
     "<over>": Axis,
     "<times>": ScheduleTable,
@@ -193,4 +204,4 @@ class Shape:
         """Length of the keys that are repaired alone."""
         if section in self.items:
             return 3 if isinstance(self.items[section], dict) else 2
-        return 2 if section in ("solver", "fixed_point") else 1
+        return 2 if section in ("solver", "fixed_point", "continuation") else 1

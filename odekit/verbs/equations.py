@@ -21,7 +21,8 @@ def equations(problem: AnyProblem, phase: int = 0) -> VectorField:
     -------
     VectorField
         ``rhs(t, y)`` and ``jac(t, y)``, as scipy takes them, with t since the phase began; the
-        products ``jvp(t, y, v)`` = J v and ``vjp(t, y, w)`` = Jᵀ w; ``errors(y)`` of every task;
+        products ``jvp(t, y, v)`` = J v and ``vjp(t, y, w)`` = Jᵀ w; ``errors(y)`` of every task and
+        ``errors_gradient(y)``;
         ``start``, the state as the phase begins; ``names`` of the entries of a state;
         ``unpack(y)`` and ``pack(...)`` between states and labelled arrays.
 

@@ -36,7 +36,7 @@ def fixed_point(
 
     Newton's method on f/η (so that it stays regular as η → 0), with steps of least norm: singular
     values below 1e-9 of the largest are cut, so that it converges onto families of fixed points.
-    3 to 8 steps are usual; along directions in which f vanishes to second order alone |f| falls by
+    3 to 8 steps are usual; along directions in which f vanishes to second order alone f falls by
     a factor of 4 a step.
 
     Parameters
@@ -68,7 +68,7 @@ def fixed_point(
             how the search ended (`odekit.Convergence`). Where it failed there is a state, but the
             numbers below are NaN, 0 or empty.
         ``residual``, ``moved``
-            largest |dy/dt|, and how far the state is from where the search began.
+            largest entry of dy/dt, and how far the state is from where the search began.
         ``name``
             what the field calls it: perfect learning, noise floor, specialised, symmetric plateau
             (with equal units, or not), silent student.

@@ -35,8 +35,8 @@ class Scenario:
         Text of the file.
     figure : FigureTable, optional
         What the picture of a sweep shows.
-    fixed_point : dict
-        Keyword arguments of `odekit.fixed_point`.
+    fixed_point, continuation : dict
+        Keyword arguments of `odekit.fixed_point` and `odekit.continuation`.
     """
 
     problem: AnyProblem
@@ -47,6 +47,7 @@ class Scenario:
     source: str = ""
     figure: FigureTable | None = None
     fixed_point: dict[str, Any] = field(default_factory=dict)
+    continuation: dict[str, Any] = field(default_factory=dict)
 
 
 def load_scenario(path: str | PathLike[str]) -> Scenario:
@@ -56,8 +57,8 @@ def load_scenario(path: str | PathLike[str]) -> Scenario:
     ----------
     path : path-like
         A file that mirrors `odekit.Problem`: the tables ``state``, ``heads``, ``tasks``, ``phases``
-        and, besides, ``title``, ``description``, ``references``, ``solver`` and ``fixed_point``
-        (see ``data/README.md`` of the project for every key).
+        and, besides, ``title``, ``description``, ``references``, ``solver``, ``fixed_point``
+        and ``continuation`` (see ``data/README.md`` of the project for every key).
 
     Returns
     -------
@@ -97,15 +98,16 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError([("file", "is nested too deeply")]) from None
     table, builder, mistakes = _tables(raw)
     problem, solver = builder.problem(table), builder.solver(table)
-    fixed = builder.fixed_point(table)
+    points = {
+        "fixed_point": builder.fixed_point(table),
+        "continuation": builder.continuation(table, problem),
+    }
     figure = builder.figure(table, problem, _check_figure)
     if mistakes or problem is None:
         raise ScenarioError(mistakes.in_order())
     words = {"title": table.title, "description": table.description.strip(), "source": text}
     references = tuple(table.references)
-    return Scenario(
-        problem, solver, **words, references=references, figure=figure, fixed_point=fixed
-    )
+    return Scenario(problem, solver, **words, **points, references=references, figure=figure)
 
 
 def _tables(raw: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -11,7 +11,10 @@ import numpy as np
 from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
 from odekit.dataset.assemble import system_in
+from odekit.dataset.ended import how_it_ended
 from odekit.dataset.wholeness import fitting_problem, whole
+from odekit.dynamics import branchwords
+from odekit.dynamics.branchset import is_branches
 from odekit.dynamics.words import blocks as fixed_blocks
 from odekit.dynamics.words import checked, is_fixed_point
 from odekit.problem.base import AnyProblem
@@ -30,7 +33,8 @@ def summary(ds: xr.Dataset) -> str:
     Parameters
     ----------
     ds : Dataset
-        What `odekit.solve`, `odekit.fixed_point`, `odekit.plateaus` or `odekit.open` returned.
+        What `odekit.solve`, `odekit.fixed_point`, `odekit.plateaus`,
+        `odekit.continuation` or `odekit.open` returned.
 
     Returns
     -------
@@ -44,6 +48,8 @@ def summary(ds: xr.Dataset) -> str:
     """
     if is_fixed_point(ds):
         return _text(ds, _of_fixed_points(ds))
+    if is_branches(ds):
+        return _text(ds, _of_branches(ds))
     blocks: list[tuple[str, Iterable[str]]] = []
     problem = whole(ds)
     last: Iterable[str] = ()
@@ -63,6 +69,11 @@ def summary(ds: xr.Dataset) -> str:
     return _text(ds, blocks)
 
 
+def ended_early(ds: xr.Dataset) -> str:
+    """What is to be known of what did not reach its end; empty where all did."""
+    return branchwords.how_it_ended(ds) if is_branches(ds) else how_it_ended(ds)
+
+
 def _text(ds: xr.Dataset, blocks: Iterable[tuple[str, Iterable[str]]]) -> str:
     title = [str(ds.attrs["title"])] if ds.attrs.get("title") else []
     lines = [*title, *(line for name, body in blocks for line in _block(name, body))]
@@ -77,6 +88,16 @@ def _of_fixed_points(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
         yield "Problem", problem.system.words(problem)
         yield "Phases", _phases(problem, ds)
     yield from fixed_blocks(ds, problem)
+
+
+def _of_branches(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
+    """The problem, and its branches of fixed points."""
+    branchwords.checked(ds)
+    if system_in(ds) is not None:
+        problem = fitting_problem(ds)
+        yield "Problem", problem.system.words(problem)
+        yield "Phases", _phases(problem, ds)
+    yield from branchwords.blocks(ds)
 
 
 def _block(name: str, body: Iterable[str]) -> Iterator[str]:

@@ -12,6 +12,8 @@ from odekit.base.status import Convergence
 from odekit.dataset.assemble import check
 from odekit.dataset.provenance import solver_option
 from odekit.dataset.wholeness import fitting_problem
+from odekit.dynamics import branchlaws
+from odekit.dynamics.branchset import is_branches
 from odekit.dynamics.rest import PHYSICAL
 from odekit.dynamics.words import check as check_points
 from odekit.dynamics.words import is_fixed_point
@@ -48,10 +50,13 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
         recomputed from the overlaps; the rows begin at the problem's state; gradient flow never
         raises the loss; every quantity that the problem conserves (`odekit.measures.conserved`)
         stays what it was. Of fixed points (`odekit.fixed_point`): schema; all values finite where
-        the search converged; what is said of eigenvalues agrees with them.
+        the search converged; what is said of eigenvalues agrees with them. Of branches
+        (`odekit.continuation`), besides: some of their points are fixed points, computed again.
     """
     if is_fixed_point(ds):
         return list(_of_fixed_points(ds))
+    if is_branches(ds):
+        return list(branchlaws.laws(ds, activation))
     faults = check(ds)
     verdicts = [Verdict("schema", not faults, "; ".join(faults) or "every variable as registered")]
     if faults:

@@ -121,19 +121,12 @@ def strip(
 
 
 @outer
-def in_loops(
+def in_tiles(
     M: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any, sign: Any, add: Any
 ) -> None:
-    """Write C (r, c) = sign op(A) op(B), plus C if `add`; op transposes where its flag is 1."""
+    """`in_loops`, by tiles of four rows and columns as far as they go."""
     down, along = (1, r) if at else (k, 1)
     first, second = (1, k) if bt else (c, 1)
-    if r * k * c < TILED:
-        for i in range(r):
-            for j in range(c):
-                one_by_one(
-                    M, A + i * down, along, B + j * second, first, C + i * c + j, k, sign, add
-                )
-        return
     rows, columns = r - r % 4, c - c % 4
     for i in range(0, rows, 4):
         for j in range(0, columns, 4):
@@ -151,6 +144,37 @@ def in_loops(
             M, A + rows * down, down, along, B, first, second, C + rows * c, c, k, sign, add,
             r - rows, c,
         )  # fmt: skip
+
+
+# A call of its own, as it was before there were tiles: these are the sizes where calls count.
+@outer
+def by_entry(
+    M: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any, sign: Any, add: Any
+) -> None:
+    """`in_loops`, one entry after the other."""
+    down, along = (1, r) if at else (k, 1)
+    first, second = (1, k) if bt else (c, 1)
+    for i in range(r):
+        for j in range(c):
+            total = fill(M, 0.0)
+            for l in range(k):
+                left = get(M, A + i * down + l * along)
+                total = total + left * get(M, B + l * first + j * second)
+            total = sign * total
+            if add:
+                total = total + get(M, C + i * c + j)
+            put(M, C + i * c + j, total)
+
+
+@inner
+def in_loops(
+    M: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any, sign: Any, add: Any
+) -> None:
+    """Write C (r, c) = sign op(A) op(B), plus C if `add`; op transposes where its flag is 1."""
+    if r * k * c < TILED:
+        by_entry(M, A, at, B, bt, C, r, k, c, sign, add)
+    else:
+        in_tiles(M, A, at, B, bt, C, r, k, c, sign, add)
 
 
 # -------------------------------------------------------------------------------------------- BLAS

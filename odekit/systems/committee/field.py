@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.dynamics.field import VectorField
+from odekit.problem.phase import Phase
 from odekit.problem.system import Block
 
 if TYPE_CHECKING:
@@ -95,6 +97,32 @@ class CommitteeField(VectorField):
         system, y = self._at(blocks)
         c = system.committee
         return float(c.p @ system.errors(y, c.u, c.head))
+
+    def errors_gradient(self, y: Any) -> Floats:
+        """Gradients of the errors of all tasks at a state (n,), shape (tasks, n).
+
+        ε = E_vv + E_vu + E_uu of readouts v and u, and v·∂ε/∂v = 2 E_vv + E_vu: with 2u in place of
+        u half of it is ε without E_uu, the only part that Q and R do not change. Its derivative
+        is in the Jacobian of dv/dt = −∂ε/∂v.
+        """
+        row = self.state(y)
+        found = np.zeros((len(self.tasks), self.size))
+        for i, task in enumerate(self.tasks):
+            quiet = self._descent(task)
+            (head,) = quiet.head
+            places = self.layout["readout"].places
+            doubled = self.equations.at_point(quiet._replace(u=2.0 * quiet.u), (0.0, 1.0))
+            found[i] = -0.5 * row[places[head]] @ doubled.jac(0.0, row)[places[head]]
+            found[i, places] = 0.0
+            plain = self.equations.at_point(quiet, (0.0, 1.0))
+            found[i, places[head]] = -plain.rhs(0.0, row)[places[head]]
+        return found
+
+    def _descent(self, task: str) -> Any:
+        """A committee that follows dv/dt = −∂ε/∂v of one task, and nothing else."""
+        phase = Phase(task, 1.0, 0.0, 1.0, gradient_flow=True)
+        frame = replace(self.frame, F_v=np.zeros_like(self.frame.F_v))
+        return self.points.committee(phase, frame)
 
     def _at(self, blocks: tuple[Any, ...]) -> tuple[Any, Floats]:
         """The equations with the given T and u, and the flat state."""

@@ -137,6 +137,12 @@ class Committee(System):
 
         return simulation
 
+    def noise(self) -> Any:
+        """What one step of SGD does to the order parameters of a finite network."""
+        from odekit.systems.committee import noise
+
+        return noise
+
     def words(self, problem: Problem) -> Iterator[str]:
         """The problem in a few lines."""
         from odekit.systems.committee.words import words

@@ -12,6 +12,7 @@ from odekit.scenario.tables import (
     PHASE,
     TABLES,
     Axis,
+    ContinuationTable,
     FixedPointTable,
     Number,
     PhaseTable,
@@ -203,6 +204,7 @@ class ScenarioTable(Table):
     phases: list[PhaseTable]
     solver: Solver = Solver()
     fixed_point: FixedPointTable = FixedPointTable()
+    continuation: ContinuationTable = ContinuationTable()
     figure: FigureTable | None = None
 
 

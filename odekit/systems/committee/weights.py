@@ -57,8 +57,8 @@ def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, 
         remedy = "Select one point of the sweep."
         raise ProblemError("state", "must hold plain numbers", "labelled arrays", remedy)
     N = count("input_dim", input_dim, most=MOST_NUMBERS)
-    factor = _factor(joint(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T)))
-    rank = factor.shape[1]
+    rows = factor(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T))
+    rank = rows.shape[1]
     if rank > N:
         raise ProblemError(
             "input_dim",
@@ -66,11 +66,11 @@ def realise(state: OrderParameters, input_dim: int, seed: Any) -> tuple[Floats, 
             str(N),
             "No vectors in fewer dimensions have these overlaps.",
         )
-    if len(factor) * N > MOST_NUMBERS:
-        most = f"must make at most {MOST_NUMBERS} weights with the {len(factor)} vectors"
+    if len(rows) * N > MOST_NUMBERS:
+        most = f"must make at most {MOST_NUMBERS} weights with the {len(rows)} vectors"
         raise ProblemError("input_dim", most, str(N), "")
     rng = np.random.default_rng(seed)
-    vectors = np.sqrt(N) * factor @ _frame(rng, N, rank).T
+    vectors = np.sqrt(N) * rows @ _frame(rng, N, rank).T
     return vectors[: state.student], vectors[state.student :]
 
 
@@ -83,11 +83,12 @@ def _frame(rng: np.random.Generator, N: int, rank: int) -> Floats:
     return np.asarray(q * np.copysign(1.0, np.diagonal(r)))
 
 
-def _factor(C: Floats) -> Floats:
-    """F of full column rank with F Fᵀ = C.
+def factor(Q: Floats, R: Floats, T: Floats) -> Floats:
+    """F of full column rank with F Fᵀ = [[Q, R], [Rᵀ, T]], shape (K + P, rank).
 
     All vectors are scaled to length one first, so that small overlaps keep their digits.
     """
+    C = joint(Q, R, T)
     size = np.sqrt(np.maximum(np.diag(C), 0.0))
     scale = np.where(size > 0, size, 1.0)
     eigenvalues, vectors = np.linalg.eigh(C / np.outer(scale, scale))

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from odekit.base.checks import is_labelled
 from odekit.dataset.variable import named
 from odekit.systems.linear.rates import decay_of, shares
-from odekit.systems.linear.result import problem_in
+from odekit.systems.linear.result import fitted, problem_in
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -122,13 +121,10 @@ def _one(problem: LinearProblem, node: str, index: int, phase: Phase) -> Stretch
 
 
 def _same(one: Stretch, two: Stretch) -> bool:
+    import xarray as xr
+
     pairs = [(one.holds, two.holds), *((one.factors[e], two.factors[e]) for e in one.factors)]
-    return all(
-        getattr(a, "dims", ()) == getattr(b, "dims", ()) and np.array_equal(a, b, equal_nan=True)
-        for a, b in (
-            (np.asarray(a), np.asarray(b)) if not is_labelled(a) else (a, b) for a, b in pairs
-        )
-    )
+    return all(xr.DataArray(a).equals(xr.DataArray(b)) for a, b in pairs)
 
 
 def _quantity(ds: xr.Dataset, problem: LinearProblem, node: str, stretch: Stretch) -> Any:
@@ -140,7 +136,7 @@ def _quantity(ds: xr.Dataset, problem: LinearProblem, node: str, stretch: Stretc
         start, end = problem.network.edges[edge]
         W = ds[edge].drop_vars([start, end], errors="ignore")
         product = xr.dot(W, W.rename({node: f"{node}_other"}), dim=start if node == end else end)
-        parts.append(factor * product)
+        parts.append(fitted(factor, ds) * product)
         size = abs(parts[-1])
         sizes.append(size.max([d for d in size.dims if d not in ds.status.dims]))
     matrix: Any = sum(parts[1:], parts[0])
@@ -150,7 +146,7 @@ def _quantity(ds: xr.Dataset, problem: LinearProblem, node: str, stretch: Stretc
     if whole:
         first = matrix.isel(time=0).drop_vars("time", errors="ignore")
         return {"": matrix, "_drift": matrix - first, "_size": size}
-    own = ds.phase.isin(stretch.phases) & stretch.holds
+    own = ds.phase.isin(stretch.phases) & fitted(stretch.holds, ds)
     first = matrix.isel(time=_beginning(ds, stretch).argmax("time")).drop_vars(
         "time", errors="ignore"
     )

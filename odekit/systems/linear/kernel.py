@@ -23,7 +23,7 @@ from odekit.base.errors import ProblemError
 from odekit.dataset.variable import named
 from odekit.problem.schedule import Schedule
 from odekit.systems.linear.rates import rate_of, together
-from odekit.systems.linear.result import problem_in
+from odekit.systems.linear.result import fitted, problem_in
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -229,7 +229,7 @@ def _rate(ds: xr.Dataset, problem: LinearProblem, edge: str, lead: Sequence[str]
         if isinstance(rate, Schedule):
             since = ds.time - begin
             rate = since.copy(data=rate.at(since.values.ravel()).reshape(since.shape))
-        value = total * 0.0 + _fitted(rate, ds, ())
+        value = total * 0.0 + fitted(rate, ds, ())
         total = total + value.where(ds.phase == index, 0.0)
         if "phase_end" in ds:
             begin = ds.phase_end.isel(phase_index=index, drop=True)
@@ -244,7 +244,7 @@ def _moments(
     for q, row in problem.tasks[task].xx.items():
         for p, value in row.items():
             if np.any(value):
-                array = _fitted(value, ds, value.dims[-2:] if is_labelled(value) else ())
+                array = fitted(value, ds, value.dims[-2:] if is_labelled(value) else ())
                 if is_labelled(array):
                     own = [d for d in lead if d in array.dims]
                     array = array.transpose(*own, ...).values.reshape(
@@ -252,19 +252,6 @@ def _moments(
                     )
                 found[q, p] = np.asarray(array)
     return found
-
-
-def _fitted(value: Any, ds: xr.Dataset, core: Sequence[Any]) -> Any:
-    """A value of the problem at the points of the sweep that the dataset has."""
-    if not is_labelled(value):
-        return value
-    for dim in [d for d in value.dims if d not in core]:
-        if dim in ds.coords and dim in value.coords:
-            value = value.sel({dim: ds[dim]})
-        elif value.sizes[dim] != ds.sizes.get(dim):
-            rule = f"must have all points along {dim!r}, which has no labels"
-            raise ProblemError("ds", rule, f"{ds.sizes.get(dim)} of {value.sizes[dim]}", "")
-    return value
 
 
 def _inner(one: Sequence[Term], two: Sequence[Term], xx: Any) -> Floats:

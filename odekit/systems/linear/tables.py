@@ -14,6 +14,7 @@ from odekit.scenario.tables import (
     FORMS,
     TABLES,
     Axis,
+    ContinuationTable,
     FixedPointTable,
     Number,
     PhaseTable,
@@ -235,6 +236,7 @@ class LinearTable(Table):
     phases: list[LinearPhaseTable]
     solver: Solver = Solver()
     fixed_point: FixedPointTable = FixedPointTable()
+    continuation: ContinuationTable = ContinuationTable()
     figure: FigureTable | None = None
 
 
