@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -67,8 +67,10 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         if changing:
             rule = "must hold no schedules but those of learning rates"
             raise ProblemError(f"phases[{i}]", rule, ", ".join(changing))
+        if any(isinstance(rate, Mapping) for rate in phase.rates):
+            raise ProblemError(f"phases[{i}]", "must have one learning rate a layer", "several")
     points = problem.system.points(problem, {})
-    if points.committee(problem.phases[0], points.start()[0]).T.shape[0] != points.P:
+    if points.start()[0].T.ndim != 3:
         raise ProblemError("problem", "must have inputs of one kind", "groups of inputs")
     return names_of(problem, wrt), readings_of(points, of)
 
