@@ -135,7 +135,7 @@ def optimise(
     ...     objective="generalization_error[main]",
     ... )
     >>> [round(phase.learning_rate, 2) for phase in best.problem.phases]
-    [1.2, 0.37]
+    [1.14, 0.52]
     """
     begin = time.monotonic()
     if not isinstance(problem, AnyProblem):
