@@ -243,8 +243,8 @@ def test_dims_of_the_parameter_become_dims_of_the_derivative():
     assert "d_generalization_error_error" in ds
     names = ["state.T", "phases[1].duration"]
     many = ok.sensitivity(problem, of="generalization_error[b]", wrt=names, estimate=False)
-    chosen = many["d_generalization_error[b]"].sel(parameter="state.T[0, 1]")
-    assert chosen == many["d_generalization_error[b]"].sel(parameter="state.T[1, 0]")
+    chosen = many.d_generalization_error_b.sel(parameter="state.T[0, 1]")
+    assert chosen == many.d_generalization_error_b.sel(parameter="state.T[1, 0]")
 
 
 def test_the_method_is_chosen_and_said():
@@ -257,7 +257,7 @@ def test_the_method_is_chosen_and_said():
     many = ok.sensitivity(long, of="generalization_error[a]", wrt=name, estimate=False)
     assert many.attrs["sensitivity_method"] == "adjoint"
     # The phase of length 3 ends long before the table does.
-    assert (many["d_generalization_error[a]"][8:] == 0).all()
+    assert (many.d_generalization_error_a[8:] == 0).all()
 
 
 def test_a_sweep_has_a_gradient_at_each_point():
@@ -320,6 +320,10 @@ def test_problems_without_derivatives_are_refused():
 
 
 def test_a_result_is_kept_in_a_file(tmp_path):
-    ds = ok.sensitivity(everything(), of="R", wrt="state.R", estimate=False)
-    ds.to_netcdf(tmp_path / "gradient.nc")
-    assert "odekit_problem" in ds.attrs
+    of = ["R", "generalization_error[b]", "Q[0, 1]"]
+    ds = ok.sensitivity(everything(), of=of, wrt="state.R", t_eval=[1.0, 2.0])
+    ok.save(ds, tmp_path / "gradient.nc")
+    kept = ok.open(tmp_path / "gradient.nc")
+    assert (kept.d_generalization_error_b.values == ds.d_generalization_error_b.values).all()
+    assert {"Q_0_1", "d_Q_0_1", "d_Q_0_1_error"} <= set(kept.variables)
+    assert kept.odekit.problem == everything()

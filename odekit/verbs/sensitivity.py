@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +77,11 @@ def sensitivity(
     Returns
     -------
     Dataset
-        For each name of `of` a variable of that name, its derivative ``d_…``, and ``d_…_error``,
-        the difference to the derivative along steps of a hundred times the tolerances that are by
-        half longer at the stability limit: above the error in practice, and no proof. The dims of
+        For each name of `of` a variable of that name (``R_0_1`` of ``"R[0, 1]"``,
+        ``generalization_error_main`` of ``"generalization_error[main]"``), its derivative ``d_…``,
+        and ``d_…_error``, the difference to the derivative along steps of a hundred times the
+        tolerances that are by half longer at the stability limit: above the error in practice, and
+        no proof. The dims of
         the derivative are those of the sweep, ``time`` (with `t_eval`), those of the quantity, and
         then those of the number: of one name in `wrt` its own (``knot`` for tables; ``…_wrt`` where
         the quantity has the same), of several the dim ``parameter``, labelled with the name of
@@ -108,7 +111,7 @@ def sensitivity(
     ... )
     >>> found = ok.sensitivity(
     ...     problem, of="generalization_error[main]", wrt="phases[0].learning_rate")
-    >>> round(float(found["d_generalization_error[main]"]), 6)
+    >>> round(float(found.d_generalization_error_main), 6)
     -0.023317
     """
     if not isinstance(problem, AnyProblem):
@@ -141,10 +144,24 @@ def sensitivity(
     return _dataset(problem, result, answers, times, single=isinstance(wrt, str))
 
 
+def label(name: str) -> str:
+    """The variable of a quantity: ``R[0, 1]`` is ``R_0_1``, which files and Python take.
+
+    Examples
+    --------
+    >>> label("generalization_error[main]")
+    'generalization_error_main'
+    """
+    return re.sub(r"[^\w.+@-]+", "_", name).strip("_")
+
+
 def _names(argument: str, given: Any) -> list[str]:
     names = [given] if isinstance(given, str) else list(given) if _is_list(given) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise ProblemError(argument, "must be a name or several", repr(given)[:80])
+    if argument == "of" and len({label(name) for name in names}) < len(names):
+        rule = "must name quantities whose variables differ"
+        raise ProblemError(argument, rule, ", ".join(names), "Letters and digits tell them apart.")
     return names
 
 
@@ -171,8 +188,9 @@ def _dataset(
             inner = array.shape[1:] if suffix == "" else (*array.shape[1:-1], *sizes)
             full = array.reshape((*shape, *inner))
             whole = (*sweep, *lead, *(dims if suffix else ()))
-            label = {"": name, "d": f"d_{name}", "error": f"d_{name}_error"}[suffix]
-            variables[label] = (whole, full, _said(name, suffix))
+            own_name = label(name)
+            called = {"": own_name, "d": f"d_{own_name}", "error": f"d_{own_name}_error"}[suffix]
+            variables[called] = (whole, full, _said(name, suffix))
     steps = np.array([answer.steps for answer in answers]).reshape(shape)
     variables["n_steps"] = (sweep, steps, {"long_name": "accepted steps", "units": "1"})
     if times is None:

@@ -94,6 +94,7 @@ class Leg:
     committee: Any
     watch: Watch
     course: Course
+    kernels: Kernels
 
 
 class Kernels:
@@ -159,7 +160,7 @@ class Taken:
 
     def kernels(self, leg: Leg) -> Kernels:
         """What kernels are given in a phase."""
-        return Kernels(self.points, leg.frame, leg.committee, leg.watch)
+        return leg.kernels
 
     def rates(self, index: int, since: Any) -> Floats:
         """Learning rates of both layers at times since a phase began, (…, 2)."""
@@ -198,7 +199,7 @@ class Taken:
         self.steps += course.h.size
         return Leg(
             i, before, frame, y[0], started[0], y_end, begin, duration, ended_by, moved, rows,
-            committee, watch, course,
+            committee, watch, course, kernels,
         )  # fmt: skip
 
     def _late(self, i: int, kernels: Kernels, y: Floats, since: float) -> tuple[int, float]:

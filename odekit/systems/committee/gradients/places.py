@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -55,14 +56,16 @@ class Places:
         """The frame."""
         return slice(self.n, self.n + self.frame)
 
-    def with_integrals(self, W: int) -> Places:
-        """The same with other integrals."""
-        return Places(self.K, self.P, self.H, self.c, W)
-
 
 def of_frame(points: Any, frame: Any, W: int) -> Places:
     """Places in a phase."""
-    return Places(points.K, frame.T.shape[1], len(points.heads), len(frame.anchor), W)
+    return _places(points.K, frame.T.shape[1], len(points.heads), len(frame.anchor), W)
+
+
+@functools.lru_cache(maxsize=64)
+def _places(K: int, P: int, H: int, c: int, W: int) -> Places:
+    # Made for every phase of a schedule of many, several times: they took a third of a gradient.
+    return Places(K, P, H, c, W)
 
 
 def unit_rows(places: Any, size: int) -> Floats:
