@@ -11,10 +11,10 @@ from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
 from odekit.problem.system import Exact
 from odekit.systems.committee.zero import UnitsAtZero
-from odekit_kernels.committee import groups, one
+from odekit_kernels.committee import groups
 from odekit_kernels.committee.activations import RELU
 from odekit_kernels.committee.inputs import Inputs
-from odekit_kernels.committee.one import make_work
+from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 
@@ -30,7 +30,6 @@ class CommitteePhase(Exact):
         self.begin, self.points, self.rates = begin, points, phase.rates
         self.committee = points.committee(phase, frame)
         P, tasks = frame.T.shape[-1], max(len(points.tasks), len(self.committee.p))
-        self.kernels: Any = groups if points.G else one
         self.work = make_work(points.K, P, len(points.heads), tasks, points.G)
         self.breaks = [begin + float(stop) for stop in points.stops(phase)]
         self._prepare_event(phase, P)
@@ -76,19 +75,21 @@ class CommitteePhase(Exact):
         if inputs is not None:
             groups.errors(y, c.activation, c.T, inputs, u, head, self.work, out)
         else:
-            one.errors(y, c.activation, c.T, u, head, self.work, out)
+            errors(y, c.activation, c.T, u, head, self.work, out)
         return out
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
         dy = np.empty_like(y)
-        self.kernels.rhs(y, *self._at(t), self.committee, self.work, dy)
+        of = rhs if self.committee.inputs is None else groups.rhs
+        of(y, *self._at(t), self.committee, self.work, dy)
         return dy
 
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
         J = np.empty((y.size, y.size))
-        self.kernels.jacobian(y, *self._at(t), self.committee, self.work, J)
+        of = jacobian if self.committee.inputs is None else groups.jacobian
+        of(y, *self._at(t), self.committee, self.work, J)
         return J
 
     def event(self, y: Floats) -> float:

@@ -206,14 +206,14 @@ def hidden_manifold(
     names = [f"mode_{i}" for i in range(rho.size)]
     groups = dict(zip(names, w.tolist(), strict=True))
     gain = dict(zip(names, (b * np.sqrt(rho / delta)).tolist(), strict=True))
-    noise, scale = dict.fromkeys(names, np.sqrt(wide * zeta)), dict.fromkeys(names, 1.0 / delta)
+    noise = dict.fromkeys(names, float(np.sqrt(wide * zeta)))
+    scale = dict.fromkeys(names, 1.0 / delta)
     rest = 1.0 - sum(groups.values())
     if rest > 1e-12:
         name = "outside" if delta < 1.0 else "latent"
         groups[name], gain[name] = rest, 0.0
-        noise[name] = np.sqrt(zeta) if delta < 1.0 else 0.0
+        noise[name] = float(np.sqrt(zeta)) if delta < 1.0 else 0.0
         scale[name] = 0.0 if delta < 1.0 else 1.0 / delta
-    noise = {g: float(s) for g, s in noise.items()}
     return InputGroups(groups, wide, gain, noise, scale, _nodes_error(delta, nodes))
 
 

@@ -78,7 +78,7 @@ def drive(work: Any, K: int, D: int) -> None:
             store(s, k * L + a, s_ka)
             store(E, k * L + a, E_ka)
             sums = sums + E_ka * C_ka
-        own[k] = -total(sums) / (1.0 + C_kk)
+        own[k] = total(sums) * (-1.0 / (1.0 + C_kk))
 
 
 @kernel(forceinline=True)
@@ -357,7 +357,7 @@ def drive_in_lanes(M: Any, m: Any) -> None:
             E_ka = TWO_OVER_PI * cbar[k, a] * s_ka
             s[k, a], E[k, a] = s_ka, E_ka
             share = share + E_ka * C_ka
-        own[k] = -share / (1.0 + C_kk)
+        own[k] = share * (-1.0 / (1.0 + C_kk))
 
 
 @inner
