@@ -6,7 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench import ceiling, long, peers, rhs, runs, sgd, start
+from bench import ceiling, chain, long, peers, rhs, runs, sgd, start
 
 
 def main():
@@ -19,6 +19,7 @@ def main():
         ("Inside the batch engine", ceiling),
         ("A sweep to t = 10⁶", long),
         ("µs per step of SGD", sgd),
+        ("SGD by its overlaps", chain),
         ("Start", start),
     ):
         print(f"## {title}\n\n{module.table(module.run())}\n", flush=True)

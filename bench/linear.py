@@ -1,4 +1,4 @@
-"""Linear networks: trajectories per second of 2-2-2 sweeps, and one wide run beside its floor.
+"""Linear networks: 2-2-2 sweeps, and wide runs and sweeps beside the floor of their products.
 
 python -m bench.linear, with a peer of diffrax where it is installed
 """
@@ -107,17 +107,46 @@ def wide(n: int = 100) -> None:
     run = ok.solve(one)
     taken = seconds(lambda: ok.solve(one))
     calls = int(run.n_rhs)
-    A, B, C = (rng.normal(size=(n, n)) for _ in range(3))
-
-    def products() -> None:
-        for _ in range(4 * 200):
-            np.dot(A, B, C)
-
-    floor = seconds(products) / 200 * calls
+    floor = floor_of(n) * calls
     print(f"{n}-{n}-{n}: {taken:.3f} s for {calls} right-hand sides and {run.sizes['time']} rows")
     print(f"floor, 4 products each: {floor:.3f} s ({taken / floor:.2f} times)")
+
+
+def floor_of(n: int) -> float:
+    """Seconds of the four products of a right-hand side of n-n-n through one thread of BLAS."""
+    rng = np.random.default_rng(0)
+    A, B, C = (rng.normal(size=(n, n)) for _ in range(3))
+    many = max(4, 20_000_000 // n**3)
+
+    def products() -> None:
+        for _ in range(4 * many):
+            np.matmul(A, B, C)
+
+    return seconds(products) / many
+
+
+def many(n: int) -> None:
+    """A sweep of n-n-n on one thread, beside the products that its right-hand sides need."""
+    rng = np.random.default_rng(0)
+    draws = max(16, 2_000_000 // n**3)
+    target = rng.normal(size=(n, n)) / np.sqrt(n)
+    swept = problem([n, n, n], target, 0.3 / np.sqrt(n), 10.0, draws=draws)
+
+    def sweep() -> Any:
+        return ok.solve(swept, t_eval=[0.0, 10.0], rtol=1e-6, atol=1e-9, threads=1)
+
+    calls = int(sweep().n_rhs.sum())
+    taken, floor = seconds(sweep), floor_of(n) * calls
+    weights = 2 * n * n
+    print(
+        f"{n:>4}-{n}-{n} ({weights} weights): {draws / taken:9.1f} networks/s, "
+        f"{1e6 * taken / calls:8.3f} us for each of {calls} right-hand sides; "
+        f"BLAS alone {1e6 * floor / calls:8.3f} ({taken / floor:.2f} times)"
+    )
 
 
 if __name__ == "__main__":
     sweep()
     wide()
+    for n in (10, 16, 32, 64, 100):
+        many(n)

@@ -11,7 +11,6 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 
 import odekit as ok
-from odekit.testing.blocks import right_hand_side
 
 ETA, SPAN, RTOL, ATOL = 0.5, 200.0, 1e-6, 1e-9
 TIMES = np.linspace(0.0, SPAN, 50)
@@ -74,7 +73,7 @@ def with_heads(y):
 def system(K):
     """odekit's compiled equations, for states with heads."""
     plain = ok.OrderParameters(Q=np.eye(K), R=np.zeros((K, K)), T=np.eye(K))
-    return right_hand_side(problem(plain)).system
+    return ok.equations(problem(plain)).equations
 
 
 def reference(K):

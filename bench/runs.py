@@ -16,7 +16,6 @@ from scipy.integrate import solve_ivp
 import odekit as ok
 from bench.tables import markdown, quartiles, seconds
 from odekit.integrate.options import default_times
-from odekit.testing.blocks import right_hand_side
 
 ERROR = 1e-7
 TOLERANCES = (1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
@@ -38,8 +37,8 @@ def problem(span):
 def candidates(span):
     """Name -> function of rtol that returns the rows (times, 7 overlaps)."""
     setting = problem(span)
-    own = right_hand_side(setting)
-    system, y = own.system, own.start
+    own = ok.equations(setting)
+    system, y = own.equations, own.start
     times = default_times(span)
 
     def plain(method, jac):

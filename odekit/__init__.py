@@ -14,11 +14,15 @@ importlib.import_module("odekit.systems")  # the table of systems; each is impor
 
 _HOME = {
     "Activation": "systems.committee.activations",
+    "BranchEnd": "dynamics.outcomes",
     "Checkpoint": "store.checkpoint",
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
     "Consolidation": "problem.phase",
+    "Convergence": "base.status",
+    "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
+    "FluctuationWarning": "base.errors",
     "InputGroups": "systems.committee.spectra",
     "LinearProblem": "systems.linear",
     "NotCompletedWarning": "base.errors",
@@ -30,14 +34,20 @@ _HOME = {
     "ProblemError": "base.errors",
     "ScenarioError": "base.errors",
     "Schedule": "problem.schedule",
+    "SpecialPoint": "dynamics.outcomes",
     "Status": "base.status",
     "StoreError": "base.errors",
     "SweepError": "base.errors",
     "Task": "systems.committee.problem",
     "compare": "verbs.compare",
+    "continuation": "verbs.continuation",
     "curriculum_groups": "systems.committee.spectra",
+    "data": "",
     "descend": "verbs.descend",
+    "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fixed_point": "verbs.fixed_point",
+    "fluctuations": "verbs.fluctuations",
     "hidden_manifold": "systems.committee.spectra",
     "imbalance": "systems.committee.start",
     "inputs": "",
@@ -45,6 +55,7 @@ _HOME = {
     "load_scenario": "verbs.scenario",
     "measures": "",
     "open": "store.netcdf",
+    "plateaus": "verbs.plateaus",
     "plot": "",
     "polar": "systems.committee.start",
     "power_law": "systems.committee.spectra",
@@ -53,11 +64,15 @@ _HOME = {
     "simulate": "verbs.simulate",
     "solve": "verbs.solve",
     "spectrum": "systems.committee.spectra",
+    "summary": "verbs.show",
     "system": "systems.outside.declaration",
     "task_family": "systems.committee.families",
     "teachers": "",
     "testing": "",
 }
+
+_MAKE_DATASETS = ("continuation", "descend", "open", "simulate", "solve")
+"""Once one of these is used, xarray's datasets have the accessor ``odekit``."""
 
 __all__ = [*_HOME, "__version__"]
 
@@ -67,6 +82,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'odekit' has no attribute {name!r}")
     module = importlib.import_module(f"odekit.{_HOME[name] or name}")
     value = getattr(module, name) if _HOME[name] else module
+    if name in _MAKE_DATASETS:
+        importlib.import_module("odekit.accessor")
     globals()[name] = value
     return value
 
@@ -76,6 +93,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from odekit import data as data
     from odekit import inputs as inputs
     from odekit import linear as linear
     from odekit import measures as measures
@@ -84,14 +102,18 @@ if TYPE_CHECKING:
     from odekit import testing as testing
     from odekit.base.errors import CheckpointError as CheckpointError
     from odekit.base.errors import CheckpointWarning as CheckpointWarning
+    from odekit.base.errors import FluctuationWarning as FluctuationWarning
     from odekit.base.errors import NotCompletedWarning as NotCompletedWarning
     from odekit.base.errors import OdekitError as OdekitError
     from odekit.base.errors import ProblemError as ProblemError
     from odekit.base.errors import ScenarioError as ScenarioError
     from odekit.base.errors import StoreError as StoreError
     from odekit.base.errors import SweepError as SweepError
+    from odekit.base.status import Convergence as Convergence
     from odekit.base.status import Outcome as Outcome
     from odekit.base.status import Status as Status
+    from odekit.dynamics.outcomes import BranchEnd as BranchEnd
+    from odekit.dynamics.outcomes import SpecialPoint as SpecialPoint
     from odekit.problem.phase import Consolidation as Consolidation
     from odekit.problem.phase import Phase as Phase
     from odekit.problem.schedule import Schedule as Schedule
@@ -112,11 +134,18 @@ if TYPE_CHECKING:
     from odekit.systems.committee.start import polar as polar
     from odekit.systems.committee.state import OrderParameters as OrderParameters
     from odekit.systems.committee.weights import realise as realise
+    from odekit.systems.data import DataProblem as DataProblem
     from odekit.systems.linear import LinearProblem as LinearProblem
     from odekit.systems.outside.declaration import system as system
     from odekit.systems.outside.problem import DeclaredProblem as DeclaredProblem
     from odekit.verbs.compare import compare as compare
+    from odekit.verbs.continuation import continuation as continuation
     from odekit.verbs.descend import descend as descend
+    from odekit.verbs.equations import equations as equations
+    from odekit.verbs.fixed_point import fixed_point as fixed_point
+    from odekit.verbs.fluctuations import fluctuations as fluctuations
+    from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario
+    from odekit.verbs.show import summary as summary
     from odekit.verbs.simulate import simulate as simulate
     from odekit.verbs.solve import solve as solve

@@ -1,4 +1,4 @@
-"""The command line: run, simulate, show, plot and validate.
+"""The command line: run, simulate, fixed-point, continue, show, plot and validate.
 
 Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
 """
@@ -191,6 +191,11 @@ def run(
 @click.option("--max-seconds", type=float, help="Most seconds; what was trained is kept.")
 @click.option("--threads", type=click.IntRange(min=1), help="Networks trained at a time.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["overlaps", "weights"]),
+    help="What is kept of a network; by default its overlaps, where they are enough.",
+)
 @click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar on stderr.")
 def simulate(
@@ -212,6 +217,80 @@ def simulate(
     problem: Any = todo.problem  # of another kind it is refused there
     with _own_words():
         ds = train(problem, progress=_shown(progress), **times, **options)
+    return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
+
+
+@cli.command()
+@RESULT
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@click.option("--input-dim", metavar="N", type=click.IntRange(min=1), required=True, help="N.")
+@click.option("--covariance", is_flag=True, help="The whole covariance as well.")
+@OVERWRITE
+def fluctuations(file: Path, output: Path, overwrite: bool, **options: Any) -> int:
+    """Predict how networks of N inputs scatter about a run, for odekit plot to shade."""
+    from odekit import fluctuations as predict
+    from odekit.store.netcdf import open as open_result
+    from odekit.store.netcdf import save
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, None, overwrite)
+    with _own_words():
+        ds = predict(open_result(file), **options)
+    click.echo(save(ds, output, overwrite))
+    return DONE
+
+
+@cli.command("fixed-point")
+@click.argument("source", metavar="SCENARIO.toml|FILE.nc", type=STORED)
+@click.option("--time", type=click.FloatRange(min=0), help="Begin at the row nearest to it.")
+@click.option("--phase", type=click.IntRange(min=0), help="Whose equations: that of the row.")
+@click.option("--plateaus", is_flag=True, help="Those that the run passes, with their escapes.")
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, help="Result to write.")
+@OVERWRITE
+def fixed_point(
+    source: Path,
+    time: float | None,
+    phase: int | None,
+    plateaus: bool,
+    output: Path | None,
+    overwrite: bool,
+) -> int:
+    """Find the fixed point near a row of a run, or near the state of a scenario.
+
+    A result's own rows are taken, the last one without --time; a scenario is solved up to --time,
+    and without it the search begins at the scenario's state.
+    """
+    if plateaus and time is not None:
+        raise click.UsageError("--plateaus looks at the whole run: leave out --time")
+    if output is not None and output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, None, overwrite)
+    given = {k: v for k, v in (("time", time), ("phase", phase)) if v is not None}
+    with _own_words():
+        ds = _plateaus(source, given) if plateaus else _fixed_point(source, given)
+    return _report_points(ds, output, overwrite)
+
+
+@cli.command()
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=OUT)
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, required=True, help="Result to write.")
+@OVERWRITE
+@click.option("--steps-per-unit", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+def descend(
+    scenario: Path, output: Path, overwrite: bool, picture: Path | None, steps_per_unit: int
+) -> int:
+    """Take the discrete steps of gradient descent whose flow `run` follows."""
+    from odekit import descend as train
+
+    if output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
+    with _own_words():
+        ds = train(todo.problem, steps_per_unit=steps_per_unit, **times)
     return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
 
 
@@ -243,23 +322,28 @@ def show(file: Path) -> int:
     default="auto",
     help="Time axis; phases: a logarithmic one for each.",
 )
+@click.option("--show", metavar="NAME", help="Of branches: what to draw, such as R[0, 1].")
 @click.option(
     "--align/--no-align",
     default=True,
     help="Networks with their units in the order that fits the first result best (so by default).",
 )
 @OVERWRITE
-def plot(files: tuple[Path, ...], output: Path, time: str, align: bool, overwrite: bool) -> int:
-    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines."""
+def plot(
+    files: tuple[Path, ...], output: Path, time: str, show: str | None, align: bool, overwrite: bool
+) -> int:
+    """Draw a result: .png, .pdf or .svg. Those after the first are markers over its lines.
+
+    What odekit.fluctuations predicted is shaded about the lines.
+    """
     _check_targets(None, output, overwrite)
-    from odekit.dataset.wholeness import whole
     from odekit.store.netcdf import open as open_result
-    from odekit.verbs.plot import plot_run
+    from odekit.verbs.plot import check_result, plot_run
 
     first, *others = results = [open_result(file) for file in files]
     for ds in results:
-        whole(ds)
-    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align)
+        check_result(ds)
+    plot_run(first, output, time=time, overwrite=overwrite, beside=others, align=align, show=show)
     click.echo(output)
     return DONE
 
@@ -279,6 +363,63 @@ def validate(file: Path) -> int:
     return DONE if all(v.holds for v in verdicts) else FAILED
 
 
+@cli.command("continue")
+@click.argument("scenario", metavar="SCENARIO.toml|FILE.nc", type=STORED)
+@click.option("--along", metavar="NAME", help="Number: phases[0].learning_rate.")
+@click.option("--between", metavar="LO HI", type=(float, float), help="Its range.")
+@click.option("--at", type=float, help="Its value at the start: that of the problem.")
+@click.option(
+    "--start", metavar="FILE.nc", type=STORED, help="Begin at its fixed point or last row."
+)
+@click.option("--time", type=click.FloatRange(min=0), help="Begin at the row nearest to it.")
+@click.option("--phase", type=click.IntRange(min=0), help="Whose equations (0).")
+@click.option("--switch", is_flag=True, default=None, help="Follow other branches, too.")
+@click.option("--max-points", type=click.IntRange(min=2), help="Most points of a branch (1000).")
+@click.option("-o", "--output", metavar="OUT.nc", type=OUT, help="Result to write.")
+@OVERWRITE
+@click.option("--plot", "picture", metavar="FIG.png", type=OUT, help="Draw a picture as well.")
+def continue_(
+    scenario: Path,
+    start: Path | None,
+    time: float | None,
+    output: Path | None,
+    overwrite: bool,
+    picture: Path | None,
+    **options: Any,
+) -> int:
+    """Follow a branch of fixed points in a number of the problem, round folds.
+
+    It begins near the last row of a result, or the state of a scenario, which is solved up to
+    --time. What is not said here is taken from the scenario's [continuation].
+    """
+    from odekit import continuation
+
+    if output is not None and output.suffix != ".nc":
+        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    _check_targets(output, picture, overwrite)
+    todo = _load(scenario)
+    given = {**todo.continuation, **{k: v for k, v in options.items() if v is not None}}
+    for name in ("along", "between"):
+        if name not in given:
+            raise click.UsageError(f"--{name} is needed, or `{name}` in the scenario")
+    with _own_words():
+        begin = _row(scenario if start is None else start, time)
+        ds = continuation(todo.problem, start=begin, **given)
+    return _finish(ds.assign_attrs(_words(todo)), output, overwrite, picture)
+
+
+def _row(source: Path, time: float | None) -> xr.Dataset | None:
+    """A row of a result, by default the last, or a fixed point; None for a scenario's own state."""
+    if not _is_stored(source):
+        return None if time is None else _fixed_point(source, {"time": time})
+    from odekit.store.netcdf import open as open_result
+
+    ds = open_result(source).load()
+    if "time" not in ds.dims:
+        return ds
+    return ds.isel(time=-1) if time is None else ds.sel(time=time, method="nearest")
+
+
 def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
     """Refuse before anything is computed what could not be written after."""
     from odekit.store.files import check_folder_target, check_target
@@ -293,14 +434,19 @@ def _check_targets(output: Path | None, picture: Path | None, overwrite: bool) -
         raise click.UsageError("the result and its picture need different files")
 
 
-def _load(path: Path) -> Scenario:
-    """Read a scenario, or the problem that a result file holds."""
+def _is_stored(path: Path) -> bool:
+    """Whether a path is a result, and not a scenario."""
     from odekit.store.files import as_path
 
-    stored = as_path(path).is_dir()
-    if not stored:
-        with path.open("rb") as file:
-            stored = file.read(4).startswith(SIGNATURES)
+    if as_path(path).is_dir():
+        return True
+    with path.open("rb") as file:
+        return file.read(4).startswith(SIGNATURES)
+
+
+def _load(path: Path) -> Scenario:
+    """Read a scenario, or the problem that a result file holds."""
+    stored = _is_stored(path)
     if path.suffix == ".nc" and not stored:
         from odekit.base.errors import StoreError
 
@@ -312,6 +458,51 @@ def _load(path: Path) -> Scenario:
     from odekit.verbs.scenario import load_scenario
 
     return load_scenario(path)
+
+
+def _fixed_point(source: Path, given: dict[str, Any]) -> xr.Dataset:
+    """From the rows of a result, or from a scenario with its own options."""
+    from odekit import fixed_point as find
+
+    if _is_stored(source):
+        from odekit.store.netcdf import open as open_result
+
+        return find(open_result(source).load(), **given)
+    todo = _load(source)
+    return find(todo.problem, **{**todo.fixed_point, **given}).assign_attrs(_words(todo))
+
+
+def _plateaus(source: Path, given: dict[str, Any]) -> xr.Dataset:
+    """Of a result, or of a scenario that is solved first."""
+    from odekit import plateaus, solve
+
+    if _is_stored(source):
+        from odekit.store.netcdf import open as open_result
+
+        return plateaus(open_result(source).load(), **given)
+    todo = _load(source)
+    return plateaus(solve(todo.problem, **todo.solver), **given).assign_attrs(_words(todo))
+
+
+def _report_points(ds: xr.Dataset, output: Path | None, overwrite: bool) -> int:
+    """Save fixed points, say what they are, and on stderr that some were not found."""
+    from odekit.base.status import Convergence
+    from odekit.store.kept import save_or_keep
+    from odekit.verbs.show import summary
+
+    if output is not None:
+        save_or_keep(ds, output, overwrite)
+    missing = int((ds.status != Convergence.CONVERGED).sum())
+    if "plateau" in ds.dims:
+        missing = int(((ds.status != Convergence.CONVERGED) & ds.start.notnull()).sum())
+    if ds.sizes.get("plateau") == 0:
+        _say("the run has no plateau")
+    if missing:
+        _say(f"{missing} of {ds.status.size} searches found no fixed point")
+    click.echo(summary(ds))
+    if output is not None:
+        click.echo(f"{'Result':<11}{output}")
+    return FAILED if missing else DONE
 
 
 def _solve(
@@ -338,14 +529,14 @@ def _shown(progress: bool | None) -> bool:
     return is_terminal() if progress is None else progress
 
 
-def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None) -> int:
+def _finish(ds: xr.Dataset, output: Path | None, overwrite: bool, picture: Path | None) -> int:
     """Save a result and draw it, then say what it is: a reader who leaves costs nothing."""
     from odekit.store.kept import save_or_keep
     from odekit.verbs.plot import plot_run
 
     complaint = ""
     try:
-        if output.suffix == ".nc":
+        if output is not None and output.suffix == ".nc":
             save_or_keep(ds, output, overwrite)
         if picture is not None:
             plot_run(ds, picture, overwrite=overwrite)
@@ -357,10 +548,9 @@ def _finish(ds: xr.Dataset, output: Path, overwrite: bool, picture: Path | None)
 
 def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
     """Say what a result is, and on stderr what it is not."""
-    from odekit.dataset.ended import how_it_ended
-    from odekit.verbs.show import summary
+    from odekit.verbs.show import ended_early, summary
 
-    ended = how_it_ended(ds)
+    ended = ended_early(ds)
     if ended:
         _say(ended)
     click.echo(summary(ds))
@@ -368,7 +558,7 @@ def _report(ds: xr.Dataset, output: Path | None, picture: Path | None) -> int:
         click.echo(f"{'Result':<11}{output}")
     elif output is not None:
         click.echo(f"{'Unfinished':<11}{output}.part: the same command goes on from there")
-    if output is not None and picture is not None:
+    if picture is not None and picture.exists():
         click.echo(f"{'Picture':<11}{picture}")
     return FAILED if ended else DONE
 

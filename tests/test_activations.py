@@ -16,7 +16,7 @@ import sgd
 import transcription
 from odekit.systems.committee.activations import NAMES, Activation, node_counts
 from odekit.systems.committee.quadrature import LEVEL, Moments, level_of
-from odekit.testing import assert_agrees, assert_jacobian_matches, right_hand_side
+from odekit.testing import assert_agrees, assert_jacobian_matches
 from odekit.testing.moments import functions_of
 from odekit_kernels.committee.quadrature import hermite
 from single import Single
@@ -150,8 +150,8 @@ def simulate(problem, g, dg, N, count, times):
 
 @pytest.mark.parametrize("name", ["softplus", "leaky_relu"])
 def test_jacobian_by_differences_is_that_of_the_equations(name):
-    rhs = right_hand_side(curriculum(name))
-    assert_jacobian_matches(rhs.flat, rhs.flat_jacobian, rhs.start, rtol=1e-8)
+    rhs = ok.equations(curriculum(name))
+    assert_jacobian_matches(rhs.rhs, rhs.jac, rhs.start, rtol=1e-8)
 
 
 def test_an_implicit_method_runs_on_it():

@@ -21,7 +21,10 @@ from sweeps import sweep
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "odekit"
-FRONT = {"__init__.py", "linear.py", "plot.py", "inputs.py", "teachers.py", "measures/__init__.py"}
+FRONT = {
+    *("__init__.py", "data.py", "linear.py", "plot.py", "inputs.py", "teachers.py"),
+    "measures/__init__.py",
+}
 """What users import: it shows the systems' own functions, and does nothing with them."""
 COMMITTEES = {"verbs/compare.py"}
 """Theory beside finite networks, which only committees have."""
@@ -196,9 +199,10 @@ def test_a_penalty_of_a_phase_touches_the_files_that_the_page_names():
     page = (ROOT / "docs" / "architecture.md").read_text().split("To add")[1].split("**… an")[0]
     equations, others = page.split("Finite networks")
     named = set(re.findall(r"`((?:odekit|kernels)/[\w/]+\.py)`", equations))
-    folder = "kernels/odekit_kernels/committee/sgd/"
+    folder = "kernels/odekit_kernels/committee/"
     named_others = set(re.findall(r"`((?:odekit|kernels)/[\w/]+\.py)`", others))
-    named_others |= {folder + name for name in ("memory.py", "steps.py", "cuda.py")}
+    named_others |= {f"{folder}sgd/{name}.py" for name in ("memory", "steps", "cuda")}
+    named_others |= {f"{folder}chain/{name}.py" for name in ("memory", "steps")}
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
     word = re.compile("readout_weight_decay|kappa_v")
     touched = {p.relative_to(ROOT).as_posix() for p in files if word.search(p.read_text())}

@@ -49,6 +49,29 @@ def test_linear_networks():
     assert all(np.all(np.diff(share) > 0) and abs(share[-1] - 1) < 0.1 for share in shares)
 
 
+def test_timing_of_pathways():
+    """Boundaries and parts of the box from an independent computation."""
+    ds = load("linear_networks").timing_map()
+    for first, second in ((10, 1.8368), (20, 4.7900), (40, 11.1843), (50, 14.3307)):
+        edge = np.interp(0.0, ds.first_done.sel(first=first), ds.second)
+        assert edge == pytest.approx(second, abs=3e-3)  # between rows 0.2 apart
+    for first, second in ((20, 2.2193), (50, 5.5463), (100, 11.0860)):
+        edge = np.interp(0.0, ds.winner_done.sel(first=first, second=slice(0, 15)), ds.second[:76])
+        assert edge == pytest.approx(second, abs=2e-3)
+    box = ds.isel(first=slice(None, None, 2))
+    parts = [float((times < 0).mean()) for times in (box.first_done, box.second_done)]
+    np.testing.assert_allclose(parts, [0.637, 0.025], atol=5e-3)
+
+
+def test_unimodal_phases_from_a_balanced_start():
+    module = load("linear_networks")
+    first, second = module.unimodal_times(3, module.axis("start", [0.01, 0.1]))
+    found = (second / first).values
+    assert found[1] == pytest.approx(1.70, abs=0.01)
+    formula = module.ok.linear.unimodal_ratio(2.0, 0.3, 4, 3, np.array([0.01, 0.1]))
+    np.testing.assert_allclose((found - 1) / (formula - 1), [0.987, 0.87], atol=0.01)
+
+
 @pytest.fixture
 def beside(monkeypatch):
     """Examples that import each other, as they do when they are run."""

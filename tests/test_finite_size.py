@@ -33,7 +33,9 @@ def deviations(problem, theory):
     times = theory.time.values
     found = []
     for N, replicas in zip(SIZES, REPLICAS, strict=True):
-        sim = ok.simulate(problem, input_dim=N, seed=N, replicas=replicas, t_eval=times)
+        sim = ok.simulate(
+            problem, input_dim=N, seed=N, replicas=replicas, t_eval=times, method="weights"
+        )
         found.append(flat(sim - theory))
     return found
 

@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import erf
 
 import odekit as ok
+from odekit.verbs.scenario import parse_scenario
 from odekit.verbs.validate import validate
 
 GROUPS = {"relevant": 0.5, "irrelevant": 0.5}
@@ -72,6 +73,11 @@ def test_problems_come_back_from_plain_data():
     assert ok.Problem.from_dict(problem().to_dict()) == problem()
     other = problem(groups={"irrelevant": 0.5, "relevant": 0.5})
     assert other.order != problem().order
+
+
+def test_problems_come_back_from_scenarios():
+    again = parse_scenario(problem().system.toml(problem())).problem
+    assert again == problem()
 
 
 def test_equal_groups_are_no_groups():
@@ -337,8 +343,9 @@ def test_views_are_checked_as_they_are_written():
         ok.Task([1.0], input_variance={"x": -1.0})
     with pytest.raises(ok.ProblemError, match=r"`student_noise_std` must be >= 0"):
         ok.Task([1.0], student_noise_std=-0.1)
-    with pytest.raises(ok.ProblemError, match=r"must be a number, got a schedule"):
-        ok.Phase("a", 1.0, {"x": lambda t: t})
+    table = ok.Schedule([0.0, 1.0], [1.0, 0.5])
+    with pytest.raises(ok.ProblemError, match=r"`phases\[0\].learning_rate` must have numbers"):
+        problem(phases=ok.Phase("a", 1.0, {"relevant": table, "irrelevant": 1.0}))
     with pytest.raises(ok.ProblemError, match=r"`teacher_groups` must name groups"):
         ok.OrderParameters.draw(
             2, 2, weight_std=1.0, input_dim=10, seed=0, groups=GROUPS, teacher_groups=["other"]

@@ -27,7 +27,6 @@ from odekit.testing import (
     assert_positive_semidefinite,
     assert_rotation_invariant,
     assert_sign_equivariant,
-    right_hand_side,
     strategies,
 )
 from odekit.testing.strategies import FEATURES, SINGULAR
@@ -96,7 +95,7 @@ def test_overlaps_stay_so_for_kinked_units(activation, data):
 @given(data=st.data())
 def test_flow_stays_in_the_cone_at_its_boundary(activation, data):
     """Also with copies: a consolidation makes the covariance singular."""
-    rhs = right_hand_side(data.draw(flows(activation, kinds=SINGULAR)))
+    rhs = ok.equations(data.draw(flows(activation, kinds=SINGULAR)))
     assert_positive_semidefinite(rhs, rhs.blocks, rtol=unit(activation), factor=1e4)
 
 
@@ -185,7 +184,7 @@ def test_imbalance_is_not_conserved_beyond_gradient_flow(setting):
         phases=[ok.Phase("main", 20.0, 0.3, 0.2, **changes)],
         activation="linear",
     )
-    rhs = right_hand_side(problem)
+    rhs = ok.equations(problem)
 
     def imbalance(Q, R, T, v, *u):
         return Q / 0.3 - v.T @ v / 0.2
@@ -203,7 +202,7 @@ def test_imbalance_is_not_conserved_beyond_gradient_flow(setting):
 @given(data=st.data())
 def test_permuting_units_commutes_with_the_flow(activation, data):
     problem = data.draw(flows(activation, features=[f for f in FEATURES if f != "frozen"]))
-    rhs = right_hand_side(problem)
+    rhs = ok.equations(problem)
     K, P = rhs.blocks.R.shape
     units, vectors = data.draw(st.permutations(range(K))), data.draw(st.permutations(range(P)))
     assert_permutation_equivariant(
@@ -215,7 +214,7 @@ def test_permuting_units_commutes_with_the_flow(activation, data):
 @few
 @given(data=st.data())
 def test_turning_units_over_commutes_with_the_flow_of_odd_activations(activation, data):
-    rhs = right_hand_side(data.draw(flows(activation)))
+    rhs = ok.equations(data.draw(flows(activation)))
     K, P = rhs.blocks.R.shape
     signs = st.sampled_from([-1.0, 1.0])
     s, b = (data.draw(st.lists(signs, min_size=n, max_size=n)) for n in (K, P))
@@ -223,7 +222,7 @@ def test_turning_units_over_commutes_with_the_flow_of_odd_activations(activation
 
 
 def test_turning_units_over_changes_relu():
-    rhs = right_hand_side(generic("relu", gradient_flow=True))
+    rhs = ok.equations(generic("relu", gradient_flow=True))
     with pytest.raises(LawBroken, match="turning units over"):
         assert_sign_equivariant(rhs, rhs.blocks)
 
@@ -232,7 +231,7 @@ def test_turning_units_over_changes_relu():
 @given(problem=flows("linear"))
 def test_another_basis_of_a_linear_teacher_changes_nothing(problem):
     """B → OB and u → Ou describe the same target, seen through other fixed vectors."""
-    rhs = right_hand_side(problem)
+    rhs = ok.equations(problem)
     every = range(rhs.blocks.R.shape[1])
     assert_rotation_invariant(rhs, rhs.blocks, vectors=every)
 
@@ -247,7 +246,7 @@ def test_fixed_vectors_outside_the_task_only_look_on(activation, data):
         name: ok.Task(u, task.noise_std)
         for u, (name, task) in zip(onlookers, problem.tasks.items(), strict=True)
     }
-    rhs = right_hand_side(problem.replace(tasks=tasks))
+    rhs = ok.equations(problem.replace(tasks=tasks))
     assert_rotation_invariant(rhs, rhs.blocks, vectors=[1, 2], rtol=unit(activation))
 
 
@@ -295,7 +294,7 @@ def at_teacher(activation, rng, duration=20.0, noise_std=0.0):
 @few
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_student_that_equals_its_teacher_stands_still(activation, seed):
-    rhs = right_hand_side(at_teacher(activation, np.random.default_rng(seed)))
+    rhs = ok.equations(at_teacher(activation, np.random.default_rng(seed)))
     assert_fixed_point(rhs, rhs.blocks, rtol=10 * unit(activation))
 
 
@@ -315,8 +314,8 @@ def test_a_run_that_starts_at_the_teacher_stays_there(activation):
 @given(data=st.data())
 def test_jacobian_is_the_derivative(activation, data):
     """Inside the cone: differences step over its boundary."""
-    rhs = right_hand_side(data.draw(flows(activation, kinds=("full_rank",))))
-    assert_jacobian_matches(rhs.flat, rhs.flat_jacobian, rhs.start)
+    rhs = ok.equations(data.draw(flows(activation, kinds=("full_rank",))))
+    assert_jacobian_matches(rhs.rhs, rhs.jac, rhs.start)
 
 
 @pytest.mark.parametrize("activation", EVERY)
@@ -335,7 +334,7 @@ def test_quadrature_and_closed_forms_agree(problem):
     own = ok.Activation(
         "own", lambda x: erf(x / np.sqrt(2)), lambda x: np.sqrt(2 / np.pi) * np.exp(-x * x / 2)
     )
-    one, two = right_hand_side(problem), right_hand_side(problem.replace(activation=own))
+    one, two = ok.equations(problem), ok.equations(problem.replace(activation=own))
     for a, b in zip(one(0.0, *one.blocks), two(0.0, *two.blocks), strict=True):
         assert_allclose(b, a, rtol=0, atol=1e-8 * (1 + np.abs(a).max()))
     assert_allclose(two.error(*two.blocks), one.error(*one.blocks), rtol=0, atol=1e-8)

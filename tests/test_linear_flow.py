@@ -225,18 +225,69 @@ def test_relu_pair_follows_the_linear_network():
         A, b = A + eta * dA, b + eta * hidden.T @ error / len(x)
 
 
-def test_sweeps_of_wide_networks_go_one_by_one():
-    """Too wide for lanes, whose implicit steps invert n x n matrices; rows as of single runs."""
-    net = ok.linear.deep([6, 8, 4])
+def wide(widths, **phase):
+    """Two rates of a chain of many weights."""
+    net = ok.linear.deep(widths)
     rates = xr.DataArray([0.5, 1.0], dims="eta")
-    problem = ok.LinearProblem(
+    return ok.LinearProblem(
         network=net,
         weights=ok.linear.normal(net, 0.3, seed=0),
-        tasks=ok.linear.Correlations(yx=np.eye(4, 6), xx=np.eye(6)),
-        phases=ok.Phase("main", duration=4.0, learning_rate=rates),
+        tasks=ok.linear.Correlations(yx=np.eye(widths[-1], widths[0]), xx=np.eye(widths[0])),
+        phases=ok.Phase("main", **{"duration": 4.0, "learning_rate": rates, **phase}),
     )
-    grid = ok.solve(problem, t_eval=[0.0, 2.0, 4.0])
+
+
+WATCHED = ("W1", "map_main", "mode_strength", "generalization_error")
+
+
+def test_sweeps_of_wide_networks_go_one_by_one_where_a_method_is_not_in_lanes():
+    """Rows as of single runs, to the last bit."""
+    problem = wide([6, 8, 4])
+    grid = ok.solve(problem, t_eval=[0.0, 2.0, 4.0], method="DOP853")
     assert set(np.ravel(grid.method)) == {"DOP853"}
-    one = ok.solve(problem.replace_phase(0, learning_rate=1.0), t_eval=[0.0, 2.0, 4.0])
-    for name in ("W1", "map_main", "mode_strength", "generalization_error"):
+    one = ok.solve(
+        problem.replace_phase(0, learning_rate=1.0), t_eval=[0.0, 2.0, 4.0], method="DOP853"
+    )
+    for name in WATCHED:
         assert np.array_equal(grid[name][1], one[name], equal_nan=True)
+
+
+@pytest.mark.parametrize("widths", [[6, 8, 4], [9, 13, 11, 7], [17, 16, 19]])
+def test_sweeps_of_wide_networks_go_in_lanes(widths):
+    """From 80 to 576 weights, whose products have tiles and strips of all sizes."""
+    problem = wide(widths)
+    grid = ok.solve(problem, t_eval=[0.0, 2.0, 4.0], rtol=1e-9, atol=1e-12)
+    assert set(np.ravel(grid.method)) == {"RK45"}
+    one = ok.solve(
+        problem.replace_phase(0, learning_rate=1.0), t_eval=[0.0, 2.0, 4.0], rtol=1e-9, atol=1e-12
+    )
+    for name in WATCHED:
+        np.testing.assert_allclose(grid[name][1], one[name], rtol=1e-6, atol=1e-7)
+
+
+def test_wide_networks_turn_implicit_only_where_that_pays():
+    """For 80 weights an implicit step costs as much as some thousand explicit ones."""
+    short = ok.solve(wide([6, 8, 4], duration=3e3), t_eval=[0.0, 3e3])
+    assert set(np.ravel(short.method)) == {"RK45"}
+    long = ok.solve(wide([6, 8, 4], duration=1e6), t_eval=[0.0, 1e6])
+    assert all("Rodas5P" in str(m) for m in np.ravel(long.method))
+    np.testing.assert_allclose(
+        long.map_main[:, -1], np.broadcast_to(np.eye(4, 6), (2, 4, 6)), atol=1e-7
+    )
+
+
+def test_wide_products_cost_what_they_take():
+    """180,000 weights are some 10 ms for a right-hand side; inverse Jacobians are refused."""
+    from odekit.base.errors import ProblemError
+    from odekit.sweeps.workload import seconds_per_call
+
+    net = ok.linear.deep([300, 300, 300])
+    problem = ok.LinearProblem(
+        net,
+        ok.linear.normal(net, 0.01, seed=0),
+        ok.linear.Correlations(yx=np.eye(300), xx=np.eye(300)),
+        ok.Phase("main", duration=1.0, learning_rate=xr.DataArray([0.5, 1.0], dims="eta")),
+    )
+    assert 0.001 < seconds_per_call(problem, lanes=True) < 0.1
+    with pytest.raises(ProblemError, match="`method` must be explicit for more than 2000"):
+        ok.solve(problem, method="Rodas5P")

@@ -156,7 +156,7 @@ def copy(tmp_path_factory):
     folder = root / "odekit_kernels" / "committee" / "activations"
     (folder / "doubled.py").write_text(DOUBLED)
     table = folder / "__init__.py"
-    row = '    Row("relu", online=False),\n'
+    row = '    Row("relu", online=False, means=True),\n'
     assert table.read_text().count(row) == 1
     table.write_text(table.read_text().replace(row, row + '    Row("doubled", online=True),\n'))
     return root

@@ -75,7 +75,7 @@ problem = two_teachers([
     one_phase("b", 0.5, until=0.35, consolidation=switch("fisher", task="a")),
 ])
 keywords = {"input_dim": 20, "seed": 2, "replicas": 2, "t_eval": [0.1, 0.2, 0.3, 0.7]}
-cpu = ok.simulate(problem, **keywords)
+cpu = ok.simulate(problem, method="weights", **keywords)
 gpu = ok.simulate(problem, device="cuda", **keywords)
 for name in cpu.data_vars:
     np.testing.assert_allclose(gpu[name], cpu[name], atol=1e-12)

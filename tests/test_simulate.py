@@ -61,7 +61,8 @@ def test_every_law_holds_and_files_keep_it(tmp_path):
     ok.save(sim, tmp_path / "sim.nc")
     xr.testing.assert_identical(ok.open(tmp_path / "sim.nc"), sim)
     words = json.loads(sim.attrs["odekit_simulation"])
-    assert words == {"input_dim": 150, "seed": 0, "replicas": 2, "check_every": 0.1}
+    known = {"input_dim": 150, "seed": 0, "replicas": 2, "check_every": 0.1, "method": "overlaps"}
+    assert words == known
     assert "gradient descent in N = 150" in sim.attrs["source"]
 
 
@@ -104,26 +105,25 @@ def test_a_row_at_a_switch_is_taken_before_it():
 # ------------------------------------------------------------------------------- reproducibility
 
 
-def test_threads_do_not_matter():
+@pytest.mark.parametrize("method", ["overlaps", "weights"])
+def test_threads_do_not_matter(method):
     problem = short(learning_rate=etas(0.3, 0.8))
-    runs = [
-        ok.simulate(problem, input_dim=100, seed=3, replicas=4, threads=threads)
-        for threads in (1, 2, 5)
-    ]
+    keywords = {"input_dim": 100, "seed": 3, "replicas": 6, "method": method}
+    runs = [ok.simulate(problem, threads=threads, **keywords) for threads in (1, 2, 5)]
     same(runs[0], runs[1])
     same(runs[0], runs[2])
 
 
-def test_a_point_of_a_sweep_is_the_run_of_that_point():
-    problem = short()
-    sweep = ok.simulate(
-        problem.replace_phase(1, learning_rate=etas(0.3, 0.8)), input_dim=100, seed=3, replicas=2
-    )
+@pytest.mark.parametrize("method", ["overlaps", "weights"])
+def test_a_point_of_a_sweep_is_the_run_of_that_point(method):
+    problem, keywords = short(), {"input_dim": 100, "seed": 3, "method": method}
+    swept = problem.replace_phase(1, learning_rate=etas(0.3, 0.8))
+    sweep = ok.simulate(swept, replicas=2, **keywords)
     assert sweep.Q.dims[:3] == ("eta", "replica", "time")
     for eta in (0.3, 0.8):
         one = problem.replace_phase(1, learning_rate=eta)
-        same(sweep.sel(eta=eta), ok.simulate(one, input_dim=100, seed=3, replicas=2))
-        same(sweep.sel(eta=eta, replica=0), ok.simulate(one, input_dim=100, seed=3))
+        same(sweep.sel(eta=eta), ok.simulate(one, replicas=2, **keywords))
+        same(sweep.sel(eta=eta, replica=0), ok.simulate(one, **keywords))
 
 
 def test_seeds_and_replicas_differ():
@@ -146,7 +146,7 @@ def test_another_simulator_has_the_same_mean_and_spread():
     )
     times, n = [1.0, 2.0, 4.0], 64
     other = sample(problem, 200, n, times)
-    sim = ok.simulate(problem, input_dim=200, seed=0, replicas=n, t_eval=times)
+    sim = ok.simulate(problem, input_dim=200, seed=0, replicas=n, t_eval=times, method="weights")
     blocks = [sim[name].values for name in NAMES[:3]]
     ours = np.array([flat(*(block[i] for block in blocks)) for i in range(n)])
     error = np.sqrt((ours.var(axis=0, ddof=1) + other.var(axis=0, ddof=1)) / n)
@@ -234,9 +234,10 @@ def test_a_schedule_counts_from_the_start_of_its_phase():
 
 
 @pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
-def test_divergence_is_a_status():
+@pytest.mark.parametrize("method", ["overlaps", "weights"])
+def test_divergence_is_a_status(method):
     problem = two_teachers([one_phase("a", 50.0, learning_rate=40.0)], activation="linear")
-    sim = ok.simulate(problem, input_dim=50, seed=0, replicas=2)
+    sim = ok.simulate(problem, input_dim=50, seed=0, replicas=2, method=method)
     assert (sim.status == ok.Status.BLOW_UP).all()
     assert (sim.t_last < 50).all()
     assert np.isfinite(sim.Q[:, 0]).all()
@@ -260,6 +261,7 @@ def test_seconds_end_networks_that_would_take_for_ever(monkeypatch):
     monkeypatch.setattr(trajectory, "WORK", 1e5)
     problem = two_teachers([one_phase("a", 1e10)])
     keywords = {"input_dim": 100, "seed": 0, "t_eval": [0.0, 0.5, 1e10], "threads": 1}
+    keywords["method"] = "weights"  # eight of the other would go together
     with pytest.warns(ok.NotCompletedWarning, match="1 time_budget"):
         sim = ok.simulate(problem, replicas=2, max_seconds=0.5, **keywords)
     assert sim.status[0] == ok.Status.TIME_BUDGET
@@ -304,7 +306,7 @@ def test_an_error_in_one_network_is_raised(monkeypatch):
 
     monkeypatch.setattr(network, "realise", fail)
     with pytest.raises(MemoryError, match="no weights"):
-        ok.simulate(short(), input_dim=50, seed=0, replicas=3)
+        ok.simulate(short(), input_dim=50, seed=0, replicas=3, method="weights")
 
 
 @pytest.mark.parametrize(
@@ -322,6 +324,9 @@ def test_an_error_in_one_network_is_raised(monkeypatch):
         ({"fisher_samples": 0}, "fisher_samples"),
         ({"preprocess": "whiten"}, "inputs"),
         ({"labels": [1.0]}, "inputs"),
+        ({"method": "sgd"}, "method"),
+        ({"method": "overlaps", "fisher_samples": 5}, "method"),
+        ({"method": "overlaps", "input_dim": 5}, "input_dim"),
     ],
 )
 def test_refusals(change, argument):
@@ -348,10 +353,11 @@ def test_sampled_fisher_information_is_the_closed_form_on_average():
     )
     assert float(ok.compare(run, sim).in_standard_errors.max()) < 3
     few = ok.simulate(problem, input_dim=200, seed=0, t_eval=times, fisher_samples=10)
-    closed = ok.simulate(problem, input_dim=200, seed=0, t_eval=times)
+    closed = ok.simulate(problem, input_dim=200, seed=0, t_eval=times, method="weights")
     assert abs(few.Q[-1] - closed.Q[-1]).max() > 1e-6
 
 
+@pytest.mark.parametrize("samples", [50, None], ids=["weights", "overlaps"])
 @pytest.mark.parametrize(
     ("name", "g", "dg"),
     [
@@ -360,10 +366,10 @@ def test_sampled_fisher_information_is_the_closed_form_on_average():
     ],
     ids=["compiled", "not compiled"],
 )
-def test_a_user_function_trains_as_the_built_in_one(name, g, dg, monkeypatch):
+def test_a_user_function_trains_as_the_built_in_one(name, g, dg, samples, monkeypatch):
     """Once a function that numba compiles, once one that it does not know."""
     problem = short(consolidation=switch("fisher")).replace(activation=name)
-    keywords = {"input_dim": 60, "seed": 0, "fisher_samples": 50}
+    keywords = {"input_dim": 60, "seed": 0, "fisher_samples": samples}
     expected = ok.simulate(problem, **keywords)
     user = SimpleNamespace(name="mine", function=g, derivative=dg)
     plain = twin.trainer

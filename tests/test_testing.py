@@ -214,12 +214,10 @@ def test_theory_and_simulation_agree_to_one_over_root_n(run):
 
 
 def test_a_wrong_jacobian_is_found():
-    rhs = testing.right_hand_side(problem("erf"))
-    testing.assert_jacobian_matches(rhs.flat, rhs.flat_jacobian, rhs.start)
+    rhs = ok.equations(problem("erf"))
+    testing.assert_jacobian_matches(rhs.rhs, rhs.jac, rhs.start)
     with pytest.raises(LawBroken, match=r"J\["):
-        testing.assert_jacobian_matches(
-            rhs.flat, lambda t, y: rhs.flat_jacobian(t, y) * 1.001, rhs.start
-        )
+        testing.assert_jacobian_matches(rhs.rhs, lambda t, y: rhs.jac(t, y) * 1.001, rhs.start)
 
 
 def test_wrong_moments_are_found():

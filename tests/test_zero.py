@@ -9,7 +9,6 @@ from scipy.integrate import solve_ivp
 
 import odekit as ok
 from odekit.integrate.options import METHODS
-from odekit.testing import right_hand_side
 from odekit.verbs.validate import validate
 from random_problems import labelled
 
@@ -141,7 +140,7 @@ def test_sgd_at_a_small_rate_does_the_same():
 
 
 def test_a_unit_of_zero_norm_stands_still_between_steps():
-    at = right_hand_side(one_unit())
+    at = ok.equations(one_unit())
     dQ, dR, _ = at(0.0, [[0.0]], [[0.0, 0.0]], np.eye(2), [1.0])
     assert not dQ.any()
     assert not dR.any()

@@ -1,6 +1,6 @@
 """Studies of linear networks whose pictures are in docs/linear-networks.md.
 
-python docs/examples/linear_networks.py imbalance|unimodal|race|lazy -o FIG.png
+python docs/examples/linear_networks.py imbalance|timing|unimodal|race|lazy -o FIG.png
 """
 
 from __future__ import annotations
@@ -69,48 +69,94 @@ def imbalance() -> Figure:
     return figure
 
 
-def crossing(x: xr.DataArray, level: float) -> np.ndarray:
-    """Time at which each run first reaches a level, between rows."""
-    values, t = x.transpose(..., "time").values, x.time.values
-    rows = np.argmax(values >= level, axis=-1)
-    each = np.arange(len(values))
-    before, after = values[each, rows - 1], values[each, rows]
-    part = (level - before) / (after - before)
-    return np.asarray(t[rows - 1] + part * (t[rows] - t[rows - 1]))
+STRENGTH, START, DONE = 10.0, 1e-3, 1.0
+"""Of a mode: its strength, the first layer's weight, and the error at which a pathway is done."""
+
+
+def timing_map() -> xr.Dataset:
+    """When pathways of two imbalances are done, less when the other one escapes; and a race.
+
+    Closed forms all: of pathways with a mode each, and of two that share one.
+    """
+    first = axis("first", np.linspace(0.0, 100.0, 201))
+    second = axis("second", np.linspace(0.0, 20.0, 101))
+    weights = [np.sqrt(START**2 + imbalance) for imbalance in (first, second)]
+    done = [ok.linear.time_to(STRENGTH, START, w, within=DONE) for w in weights]
+    escaped = [ok.linear.time_to(STRENGTH, START, w, above=STRENGTH / 2) for w in weights]
+    pair = xr.concat(xr.broadcast(*weights), "pathway")
+    shares = ok.linear.race(np.inf, STRENGTH, 0 * pair + START, pair)
+    learnt = {
+        "first_done": done[0] - escaped[1],
+        "second_done": done[1] - escaped[0],
+        "winner_done": STRENGTH - shares.max("pathway") - DONE,
+    }
+    return xr.Dataset(learnt).transpose("second", "first", ...)
+
+
+def timing() -> Figure:
+    """Specialisation as a matter of timing: which pathway is done before the other one escapes."""
+    figure, axes = panels(2)
+    ds = timing_map()
+    x, y = ds["first"], ds["second"]
+    shown = axes[0].pcolormesh(x, y, ds.first_done, cmap="RdBu_r", vmin=-0.1, vmax=0.1)
+    figure.colorbar(shown, ax=axes[0], label=r"$t^*_1-\hat t_2$", extend="both", pad=0.02)
+    for times, dashes in ((ds.first_done, "-"), (ds.second_done, "--")):
+        axes[0].contour(x, y, times, levels=[0.0], colors="k", linestyles=dashes, linewidths=1.0)
+    axes[1].pcolormesh(x, y, ds.winner_done < 0, cmap="Blues", vmax=2)
+    for ax, title in zip(axes, ("a mode for each", "one mode for both"), strict=True):
+        ax.set(xlabel=r"imbalance $\Lambda_1$")
+        ax.set_title(title, fontsize=8)
+    axes[0].set_ylabel(r"imbalance $\Lambda_2$")
+    return figure
+
+
+RATIO, CORRELATION = 2.0, 0.3
+"""Standard deviations of the modalities, a over b, and their correlation; y = x_a + x_b."""
+
+
+def fused(fusion: int, starts: xr.DataArray) -> ok.LinearProblem:
+    """Networks of four layers, one unit wide, balanced: √2 u₀ in the layers that both share."""
+    network = ok.linear.multimodal({"a": 1, "b": 1}, 1, depth=4, fusion=fusion, width=1)
+    weights = {}
+    for edge, (start, end) in network.edges.items():
+        shared = all(edge in path for path in network.paths.values())
+        one = starts * (np.sqrt(2.0) if shared else 1.0)
+        weights[edge] = one.expand_dims({end: 1, start: 1}, axis=(1, 2))
+    own, cross = RATIO**2, CORRELATION * RATIO
+    tasks = ok.linear.Correlations(
+        yx={"a_path": [[own + cross]], "b_path": [[1 + cross]]},
+        xx={"a_path": {"a_path": [[own]], "b_path": [[cross]]}, "b_path": {"b_path": [[1.0]]}},
+    )
+    return problem(network, weights, tasks, 1e6)
+
+
+def unimodal_times(fusion: int, starts: xr.DataArray) -> tuple[Any, Any]:
+    """When a reaches half of what it would answer alone, and b half of its own."""
+    run = ok.solve(fused(fusion, starts), t_eval=[0.0, 1e6])
+    halves = {"a": (1 + CORRELATION / RATIO) / 2, "b": 0.5}
+    first, second = (
+        ok.measures.escape_time(run, half, of=f"map_{m}_path").squeeze(["output", m], drop=True)
+        for m, half in halves.items()
+    )
+    return first, second
 
 
 def unimodal() -> Figure:
     """How long one modality is learnt alone, by fusion depth and initial scale."""
     figure, axes = panels(2)
-    depth, scales = 4, np.geomspace(0.02, 0.2, 8)
-    correlation = 0.3
+    depth, starts = 4, axis("start", np.geomspace(0.02, 0.2, 8))
     for fusion, colour in zip(range(1, depth + 1), COLOURS, strict=False):
-        network = ok.linear.multimodal({"a": 1, "b": 1}, 1, depth=depth, fusion=fusion, width=1)
-        weights = {e: axis("scale", scales).expand_dims(u=[0], v=[0]) for e in network.edges}
-        weights = {
-            e: W.transpose("scale", "u", "v")
-            .drop_vars(["u", "v"])
-            .rename(u=network.edges[e][1], v=network.edges[e][0])
-            for e, W in weights.items()
-        }
-        tasks = ok.linear.Correlations(
-            yx={"a_path": [[2 + correlation]], "b_path": [[2 * correlation + 1]]},
-            xx={
-                "a_path": {"a_path": [[1.0]], "b_path": [[correlation]]},
-                "b_path": {"b_path": [[1.0]]},
-            },
-        )
-        t = np.concatenate([[0.0], np.geomspace(0.1, 1e6, 4000)])
-        run = ok.solve(problem(network, weights, tasks, 1e6), t_eval=t)
-        a, b = (run[f"map_{m}_path"].squeeze() for m in "ab")
-        first, second = crossing(a, 1.0), crossing(b, 0.5)
-        length = np.where(second - first > 1e-2 * first, second - first, np.nan)
-        axes[0].plot(scales, length, "o-", ms=3, color=colour, label=str(fusion))
-        axes[1].plot(scales, second / first, "o-", ms=3, color=colour, label=str(fusion))
+        first, second = unimodal_times(fusion, starts)
+        length = (second - first).where(second - first > 1e-2 * first)
+        axes[0].plot(starts, length, "o-", ms=3, color=colour, label=str(fusion))
+        axes[1].plot(starts, second / first, "o-", ms=3, color=colour, label=str(fusion))
+        if fusion > 1:
+            line = ok.linear.unimodal_ratio(RATIO, CORRELATION, depth, fusion, starts)
+            axes[1].plot(starts, line + 0 * starts, "--", lw=0.8, color=colour)
     axes[0].set(xscale="log", yscale="log", ylabel="length of the unimodal phase")
     axes[1].set(xscale="log", ylabel="time of b over time of a")
     for ax in axes:
-        ax.set_xlabel("initial weight")
+        ax.set_xlabel("initial weight $u_0$")
         ax.set_xticks([0.02, 0.05, 0.1, 0.2], ["0.02", "0.05", "0.1", "0.2"], minor=False)
         ax.set_xticks([], minor=True)
     axes[1].legend(
@@ -183,7 +229,13 @@ def lazy() -> Figure:
     return figure
 
 
-STUDIES = {"imbalance": imbalance, "unimodal": unimodal, "race": race, "lazy": lazy}
+STUDIES = {
+    "imbalance": imbalance,
+    "timing": timing,
+    "unimodal": unimodal,
+    "race": race,
+    "lazy": lazy,
+}
 
 
 def main() -> None:

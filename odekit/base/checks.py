@@ -123,6 +123,14 @@ def positive(argument: str, value: object, remedy: str = "") -> Number:
     return number(argument, value, "be > 0", lambda x: x > 0, remedy or "Give a number above zero.")
 
 
+def interval(argument: str, value: object) -> tuple[float, float]:
+    """Two numbers, from low to high."""
+    ends = as_floats(argument, value, "two numbers, low and high")
+    if ends.shape != (2,) or not ends[0] < ends[1]:
+        raise ProblemError(argument, "must be two numbers from low to high", _short(value), "")
+    return float(ends[0]), float(ends[1])
+
+
 def count(argument: str, value: object, most: int = MAX_UNITS, least: int = 1) -> int:
     """An integer between `least` and `most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
@@ -269,6 +277,13 @@ def label(argument: str, value: object) -> str:
         )
     if len(value) > 128:
         raise ProblemError(argument, "must have a name of at most 128 letters", value[:40], "")
+    return value
+
+
+def text(argument: str, value: object) -> str:
+    """A line for people."""
+    if not isinstance(value, str):
+        raise ProblemError(argument, "must be text", repr(value)[:80], "")
     return value
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 __all__ = [
     "CheckpointError",
     "CheckpointWarning",
+    "FluctuationWarning",
     "NotCompletedWarning",
     "OdekitError",
     "ProblemError",
@@ -146,6 +147,10 @@ class NotCompletedWarning(UserWarning):
     >>> import warnings, odekit
     >>> warnings.simplefilter("ignore", odekit.NotCompletedWarning)
     """
+
+
+class FluctuationWarning(UserWarning):
+    """Predicted fluctuations are no error bars at some of the times."""
 
 
 class CheckpointWarning(UserWarning):

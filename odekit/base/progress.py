@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 
@@ -12,6 +13,19 @@ def is_terminal() -> bool:
         return sys.stderr is not None and sys.stderr.isatty()
     except (OSError, ValueError):  # closed
         return False
+
+
+def _bar(options: dict[str, Any]) -> Any:
+    """A bar of tqdm: in a notebook one of widgets, where there are any."""
+    if "IPython" not in sys.modules:
+        import tqdm
+
+        return tqdm.tqdm(**options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # says that there are none
+        from tqdm.auto import tqdm as bar
+
+        return bar(**options)
 
 
 class Bar:
@@ -27,9 +41,7 @@ class Bar:
     def __init__(self, wanted: bool, **options: Any) -> None:
         self._bar: Any = None
         if wanted and sys.stderr is not None:
-            import tqdm
-
-            self._try(lambda: setattr(self, "_bar", tqdm.tqdm(**options)))
+            self._try(lambda: setattr(self, "_bar", _bar(options)))
 
     @property
     def n(self) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Self
 
-__all__ = ["Outcome", "Status"]
+__all__ = ["Convergence", "Outcome", "Status"]
 
 
-class _Flag(IntEnum):
+class Flag(IntEnum):
     """An integer code with words for people: what it means and what to do about it."""
 
     meaning: str
@@ -45,7 +45,7 @@ class _Flag(IntEnum):
         return " ".join(member.word for member in cls)
 
 
-class Status(_Flag):
+class Status(Flag):
     """How a trajectory as a whole ended.
 
     Examples
@@ -104,7 +104,7 @@ class Status(_Flag):
     )
 
 
-class Outcome(_Flag):
+class Outcome(Flag):
     """How one phase of a trajectory ended.
 
     Examples
@@ -130,6 +130,43 @@ class Outcome(_Flag):
         5,
         "the trajectory ended within this phase",
         "See the trajectory's `status`.",
+    )
+
+
+class Convergence(Flag):
+    """How the search for a fixed point ended.
+
+    Examples
+    --------
+    >>> Convergence.CONVERGED.word
+    'converged'
+    """
+
+    CONVERGED = 0, "the equations vanish there, to rounding"
+    SPENT = (
+        1,
+        "the number of steps allowed was used up",
+        "Start from a slower row or a closer guess, or raise `max_steps`.",
+    )
+    STALLED = (
+        2,
+        "no step lowers |f| any more, which is not zero there",
+        "There may be no fixed point near: start from a slower row or another guess.",
+    )
+    DIVERGED = (
+        3,
+        "the states ran away, as where a fixed point lies at infinity or nowhere",
+        "Learning may diverge at these learning rates: lower them, or start elsewhere.",
+    )
+    NONFINITE = (
+        4,
+        "the equations are not finite where the search begins",
+        "Give a state that is the overlaps of real vectors.",
+    )
+    NO_START = (
+        5,
+        "the run did not reach that time",
+        "See the `status` of the run, and choose an earlier `time`.",
     )
 
 

@@ -50,6 +50,30 @@ def array_digest(values: Any) -> str:
     return found.hexdigest()
 
 
+MOST_LETTERS = 60
+
+
+def brief(value: Any) -> str:
+    """A value in one line: of a large array its dims or shape and extent.
+
+    Examples
+    --------
+    >>> brief(0.5), brief(np.arange(3.0)), brief(np.arange(100.0))
+    ('0.5', '[0.0, 1.0, 2.0]', 'array of (100,), 0 to 99')
+    """
+    if not hasattr(value, "ndim"):
+        return repr(value)
+    array = np.asarray(value)
+    dims = getattr(value, "dims", ())
+    said = repr(array.tolist())
+    if not dims and len(said) <= MOST_LETTERS:
+        return said
+    shape = str(array.shape)[1:-1]
+    if dims:
+        shape = ", ".join(f"{d}: {n}" for d, n in zip(dims, array.shape, strict=True))
+    return f"array of ({shape}), {array.min():.4g} to {array.max():.4g}"
+
+
 def complaint(error: Exception) -> str:
     """What a compiler says, of many lines, in one short one.
 

@@ -85,7 +85,9 @@ def prepare(
     data, kept = describe(problem)
     name, words = how
     system = problem.system
-    about = provenance(data, system.title, f"odekit {__version__}, {source}", system.references)
+    about = provenance(
+        data, problem.title or system.title, f"odekit {__version__}, {source}", system.references
+    )
     about[name] = json.dumps(words, sort_keys=True)
     # A run that the time allowed cut short may be given more.
     same = {k: v for k, v in words.items() if k != "max_seconds"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.base.status import Outcome, Status
+from odekit.base.status import Flag
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +42,7 @@ class Variable:
     symbol: str = ""
     equation: str = ""
     units: str = "1"
-    flags: type[Status] | type[Outcome] | None = None
+    flags: type[Flag] | None = None
     required: bool = True
     coordinate: bool = False
 

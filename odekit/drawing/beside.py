@@ -43,11 +43,12 @@ def draw(
     others: Sequence[xr.Dataset],
     dim: str | None,
     lines: Callable[[xr.Dataset], Iterable[Line]],
+    more: Sequence[Any] = (),
 ) -> None:
     """Mark other results in the panels of a run, or of a sweep over `dim`.
 
     A point is the mean over simulated networks, its bar their standard deviation. `lines` are
-    those of another result, by its system.
+    those of another result, by its system; `more` are further keys of the legend.
     """
     if len(others) > len(MARKERS):
         raise ProblemError("beside", f"must be at most {len(MARKERS)} results", len(others), "")
@@ -60,7 +61,7 @@ def draw(
             _points(figure.axes[one.panel], one, marker)
         own = {one.marker: one.label for one in shown if one.marker}
         keys += [_key(marker, _name(other), mfc="white"), *(_key(m, own[m]) for m in own)]
-    figure.legend(handles=keys, loc="outside lower center", ncols=2, handlelength=1.4)
+    figure.legend(handles=[*keys, *more], loc="outside lower center", ncols=2, handlelength=1.4)
 
 
 def error_lines(ds: xr.Dataset) -> Iterator[Line]:

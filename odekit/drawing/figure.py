@@ -30,6 +30,7 @@ class FigureTable(BaseModel):
     hue: str | None = None
     column: str | None = None
     mean: list[str] = []
+    bars: bool = False
     levels: list[float] = []
     labels: dict[str, str] = {}
 
@@ -95,6 +96,9 @@ def check_figure(figure: FigureTable, known: Iterable[str]) -> None:
     _check_all_used(known, [dim for _, dim in used])
     if figure.y is not None and figure.hue is not None:
         raise ProblemError("hue", "must be left out of a map", repr(figure.hue), "Use `column`.")
+    if figure.bars and (figure.y is not None or not figure.mean):
+        remedy = "They are standard errors of means over `mean`."
+        raise ProblemError("bars", "must be left out of maps, and without `mean`", "true", remedy)
     if not figure.measures:
         raise ProblemError("measures", "must name at least one", "none", "")
 

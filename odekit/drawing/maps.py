@@ -16,7 +16,7 @@ from matplotlib.ticker import NullFormatter
 
 from odekit.base.errors import ProblemError
 from odekit.drawing.figure import LINES, FigureTable, is_numeric, text
-from odekit.drawing.style import UNITS, WIDTH, colormap, literal, scale_of
+from odekit.drawing.style import UNITS, WIDTH, Page, colormap, literal, scale_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,14 +52,17 @@ def draw(ds: xr.Dataset, figure: FigureTable, arrays: Sequence[xr.DataArray]) ->
     -------
     matplotlib.figure.Figure
     """
+    bars = [_errors(array, figure) for array in arrays]
     arrays = [_averaged(array, figure) for array in arrays]
     columns = [None] if figure.column is None else list(range(ds.sizes[figure.column]))
     page, axes = _page(ds, figure, len(arrays), len(columns))
-    for row, array in zip(axes, arrays, strict=True):
+    for row, array, bar in zip(axes, arrays, bars, strict=True):
         for ax, i in zip(row, columns, strict=True):
             panel = array if i is None else array.isel({figure.column: i})
             if figure.y is None:
                 _lines(ax, panel, figure)
+                if bar is not None:
+                    _bars(ax, panel, bar if i is None else bar.isel({figure.column: i}), figure)
             else:
                 _map(ax, panel, array, figure)
         _value_axis(row, array, figure)
@@ -69,6 +72,14 @@ def draw(ds: xr.Dataset, figure: FigureTable, arrays: Sequence[xr.DataArray]) ->
     if figure.y is None:
         _key(page, axes, ds, figure)
     return page
+
+
+def _errors(array: xr.DataArray, figure: FigureTable) -> xr.DataArray | None:
+    """Standard errors of the means; of fractions those of a binomial distribution."""
+    if not figure.bars or not figure.mean:
+        return None
+    spread = array.std(figure.mean, ddof=1) / array.count(figure.mean) ** 0.5
+    return _averaged(spread, figure.model_copy(update={"mean": []}))
 
 
 def _averaged(array: xr.DataArray, figure: FigureTable) -> xr.DataArray:
@@ -87,7 +98,7 @@ def _page(
 ) -> tuple[Figure, list[list[Axes]]]:
     width = min(WIDTH + COLUMN * (columns - 1), WIDEST)
     height = HEIGHT if figure.y is None else MAP_HEIGHT
-    page = Figure(figsize=(width, height * rows + 0.7), layout="constrained")
+    page = Page(figsize=(width, height * rows + 0.7), layout="constrained")
     FigureCanvasAgg(page)
     axes = page.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     title = literal(ds.attrs.get("title", ""))
@@ -111,6 +122,15 @@ def _lines(ax: Axes, panel: xr.DataArray, figure: FigureTable) -> None:
         width = 1.8 - 0.8 * i / max(count - 1, 1) if marker else 1.2
         shown = marker if len(x) <= MOST_MARKERS else None
         ax.plot(x, values, color=colour, marker=shown, ms=3.2, lw=width, mew=0, clip_on=False)
+
+
+def _bars(ax: Axes, panel: xr.DataArray, bars: xr.DataArray, figure: FigureTable) -> None:
+    """Standard errors on every line."""
+    x = _positions(ax, panel, figure.x)
+    count = 1 if figure.hue is None else panel.sizes[figure.hue]
+    for i, (colour, _) in zip(range(count), _styles(panel, figure), strict=False):
+        y, half = (a if figure.hue is None else a.isel({figure.hue: i}) for a in (panel, bars))
+        ax.errorbar(x, y.values, half.values, fmt="none", ecolor=colour, elinewidth=0.8)
 
 
 def _styles(panel: xr.DataArray, figure: FigureTable) -> Iterator[tuple[Any, str | None]]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter
 from odekit.base.errors import ProblemError
 from odekit.base.status import Status
 from odekit.dataset.provenance import problem_of
-from odekit.drawing.style import TASKS, WIDTH, above, colormap, line, literal, scale_of
+from odekit.drawing.style import TASKS, WIDTH, Page, above, colormap, line, literal, scale_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -81,7 +81,7 @@ def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
 
 def _figure(ds: xr.Dataset, heights: Sequence[float]) -> list[Axes]:
     title = "\n".join(textwrap.wrap(literal(ds.attrs.get("title", "")), 50)[:3])
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.55), layout="constrained")
+    figure = Page(figsize=(WIDTH, sum(heights) + 0.55), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(
         len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
@@ -16,9 +18,21 @@ from odekit.base.errors import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+
+class Page(Figure):
+    """A figure that shows itself in a notebook, whatever its backend."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=SCREEN)
+        return picture.getvalue()
+
+
 WIDTH = 3.4
 """Width of a journal's single column, inches."""
 DPI = 300
+SCREEN = 130
+"""Dots per inch in a notebook."""
 STYLE: dict[Any, Any] = {
     "font.size": 7.5,
     "axes.titlesize": 7.5,

@@ -52,16 +52,16 @@ _register("numba:compile", _Listener())
 
 
 @contextlib.contextmanager
-def announced(wanted: bool = True) -> Iterator[None]:
+def announced() -> Iterator[None]:
     """Say on stderr that kernels are being compiled, once in a process, as it begins."""
     global _wanted
     with _lock:
-        _wanted += wanted
+        _wanted += 1
     try:
         yield
     finally:
         with _lock:
-            _wanted -= wanted
+            _wanted -= 1
 
 
 @contextlib.contextmanager

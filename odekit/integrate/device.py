@@ -110,6 +110,7 @@ def _fixed(batch: Batch) -> dict[str, Any]:
         name: cuda.to_device(getattr(batch, name)) for name in ("places", "times", "shown", "stops")
     }
     shared["rate_w"], shared["rate_v"] = rates(batch.rate_w), rates(batch.rate_v)
+    shared["more_rates"] = type(batch.more_rates)(*map(cuda.to_device, batch.more_rates))
     shared["wiring"] = type(batch.wiring)(*map(cuda.to_device, batch.wiring))
     if len(batch.constants) == 1:
         shared["constants"] = cuda.to_device(batch.constants)

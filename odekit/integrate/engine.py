@@ -21,6 +21,7 @@ from odekit.integrate.options import SolverOptions
 from odekit.integrate.record import Record
 from odekit.integrate.stepper import Halt
 from odekit.problem.axes import Axis
+from odekit.problem.phase import each
 from odekit.problem.schedule import Schedule
 from odekit_kernels.integrators.batch import (
     CALLS,
@@ -201,7 +202,8 @@ class Engine:
     def _integrate(self, index: int, plan: Any, batch: Batch, todo: Any) -> None:
         """Advance all; with no method named, hand trajectories from partner to partner."""
         method = self.options.method
-        limits = self._limits(index, plan, WORTH_STEPS if method is None else np.inf)
+        worth = WORTH_STEPS * self.points.patience(plan) if method is None else np.inf
+        limits = self._limits(index, plan, worth)
         corners = self._corners(plan, batch, limits, todo)
         implicit = method == "Rodas5P"
         while todo.size and not self._stopped():
@@ -236,8 +238,7 @@ class Engine:
 
     def _limits(self, index: int, plan: Any, worth: float) -> Limits:
         phase, options = self.problem.phases[index], self.options
-        rates = (phase.learning_rate, phase.readout_learning_rate)
-        moves, trains = (isinstance(r, Schedule) or bool(np.any(np.asarray(r) != 0)) for r in rates)
+        moves, trains = (any(map(_moves, each(rate))) for rate in phase.rates)
         corner, atol_corner = self.points.corner_limits(plan, moves, options.atol)
         return Limits(
             rtol=options.rtol,
@@ -250,8 +251,8 @@ class Engine:
             worth=worth,
             moves=moves,
             trains=trains,
-            decays=bool(np.any(np.asarray(phase.weight_decay) != 0)),
-            scheduled=any(isinstance(r, Schedule) for r in rates),
+            decays=any(bool(np.any(kappa)) for kappa in each(phase.weight_decay)),
+            scheduled=bool(phase.schedules),
         )
 
     def _spread(self, todo: Any, work: Any) -> None:
@@ -339,6 +340,11 @@ class Engine:
 
         self._spread(np.arange(self.points.size), fill)
         return out
+
+
+def _moves(rate: Any) -> bool:
+    """Whether a learning rate is above 0 anywhere."""
+    return isinstance(rate, Schedule) or bool(np.any(rate))
 
 
 def _quota(work: int) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import warnings
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,16 @@ class SolverOptions:
         """The options that differ from their defaults, as plain data."""
         default = asdict(SolverOptions())
         return {k: v for k, v in asdict(self).items() if v != default[k]}
+
+
+def stored_options(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `solve` that a result keeps, but for its device: known ones, and nothing else."""
+    known = {"t_eval", *(f.name for f in fields(SolverOptions))} - {"device"}
+    try:
+        stored = json.loads(attrs.get("odekit_solver", "{}"))
+        return {k: v for k, v in stored.items() if k in known and v is not None}
+    except (TypeError, ValueError, AttributeError):
+        return {}
 
 
 def step_tolerance(method: str, rtol: float) -> float:

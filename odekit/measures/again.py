@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from odekit.problem.base import AnyProblem
 
 if TYPE_CHECKING:
     import xarray as xr
+
+Named = TypeVar("Named", "xr.DataArray", "xr.Dataset")
 
 SIMULATION = "odekit_simulation"
 """Attribute of what `odekit.simulate` returns."""
@@ -67,13 +69,32 @@ class Again:
             there = {self.dims[d]: s for d, s in region.items() if d in self.dims}
             yield part(self.problem, region), there
 
-    def phases(self, count: int) -> Again:
-        """The same up to a phase; sweep dims that only later ones have are gone."""
-        problem = self.problem.replace(phases=self.problem.phases[:count])
+    def phases(self, count: int | slice) -> Again:
+        """The same up to a phase, or with some; sweep dims that only others have are gone."""
+        some = count if isinstance(count, slice) else slice(count)
+        problem = self.problem.replace(phases=self.problem.phases[some])
         left = axes(problem)
         return replace(
             self, problem=problem, dims={d: n for d, n in self.dims.items() if d in left}
         )
+
+    def labelled(self, values: Any, problem: AnyProblem, core: Sequence[str] = ()) -> xr.DataArray:
+        """Numbers of the points of one of the `blocks`, over the dims of the dataset."""
+        import xarray as xr
+
+        found = axes(problem)
+        shape = np.shape(values)[np.ndim(values) - len(core) :]
+        sizes = [size for size, _ in found.values()]
+        array = xr.DataArray(np.reshape(values, (*sizes, *shape)), dims=[*found, *core])
+        return self.renamed(array)
+
+    def renamed(self, array: Named) -> Named:
+        """The dims of the problem's sweep as the dataset has them; those it has lost are gone."""
+        found = axes(self.problem)
+        lost = {d: 0 for d in array.dims if d in found and d not in self.dims}
+        kept = array.isel(lost, drop=True)
+        names = {d: n for d, n in self.dims.items() if d in kept.dims and d != n}
+        return kept.rename(names)
 
 
 def again(ds: xr.Dataset) -> Again:

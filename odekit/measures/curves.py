@@ -12,6 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.dataset.provenance import problem_of
 from odekit.dataset.variable import named
+from odekit.measures.logs import check_known, logarithms
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,6 +23,9 @@ def forgetting(
     task: str | Sequence[str] | None = None,
     switch: int = 1,
     through: int | None = None,
+    *,
+    log: bool = False,
+    floor: float | None = None,
 ) -> xr.DataArray:
     """Forgetting F(t) = ε_task(t_s + t) − ε_task(t_s) after the switch at t_s.
 
@@ -36,6 +40,11 @@ def forgetting(
         Index of the phase that begins at the switch, 1 for the second one.
     through : int, optional
         Last phase that the curve follows; by default the run's last.
+    log : bool
+        Of the logarithms: log₁₀ ε(t_s + t) − log₁₀ ε(t_s).
+    floor : float, optional
+        With `log`, smaller errors count as this one. By default errors that are rounding are
+        refused: those below the run's `rtol` of the largest, as after convergence without noise.
 
     Returns
     -------
@@ -48,7 +57,7 @@ def forgetting(
     ------
     ProblemError
         If there is no such switch, nothing has reached it, the task is ambiguous or no phase before
-        the switch trains it.
+        the switch trains it; with `log`, if an error is rounding.
 
     Notes
     -----
@@ -63,8 +72,11 @@ def forgetting(
         task = _trained_before(ds, switch, known)
     chosen = trained_task(ds, switch - 1, "forgetting") if task is None else task
     _check_learnt(ds, chosen, switch)
-    lost = change(ds, chosen, switch, through)
-    return named(lost, "forgetting", "error gained since the switch, eps(t_s + t) - eps(t_s)")
+    if not log:
+        lost = change(ds, chosen, switch, through)
+        return named(lost, "forgetting", "error gained since the switch, eps(t_s + t) - eps(t_s)")
+    text = "log10 of the error gained since the switch, log10 eps(t_s + t) / eps(t_s)"
+    return named(log_change(ds, chosen, switch, through, floor), "log_forgetting", text)
 
 
 def transfer(
@@ -72,12 +84,15 @@ def transfer(
     task: str | Sequence[str] | None = None,
     switch: int = 1,
     through: int | None = None,
+    *,
+    log: bool = False,
+    floor: float | None = None,
 ) -> xr.DataArray:
     """Transfer ε_task(t_s) − ε_task(t_s + t) after the switch at t_s: what learning has gained.
 
     Parameters
     ----------
-    ds, switch, through
+    ds, switch, through, log, floor
         As in `forgetting`.
     task : str or sequence of str, optional
         By default the task trained in the phase after the switch.
@@ -88,8 +103,30 @@ def transfer(
         As of `forgetting`.
     """
     chosen = trained_task(ds, switch, "transfer") if task is None else task
-    gained = -change(ds, chosen, switch, through)
-    return named(gained, "transfer", "error lost since the switch, eps(t_s) - eps(t_s + t)")
+    if not log:
+        gained = -change(ds, chosen, switch, through)
+        return named(gained, "transfer", "error lost since the switch, eps(t_s) - eps(t_s + t)")
+    text = "log10 of the error lost since the switch, log10 eps(t_s) / eps(t_s + t)"
+    return named(-log_change(ds, chosen, switch, through, floor), "log_transfer", text)
+
+
+def log_change(
+    ds: xr.Dataset,
+    task: str | Sequence[str],
+    switch: int,
+    through: int | None,
+    floor: float | None,
+    refuse: bool = True,
+) -> xr.DataArray:
+    """log₁₀ ε(t)/ε(t_s) as `change`; where it is rounding, an error, or else NaN all along."""
+    plain = change(ds, task, switch, through)
+    curve = change(logarithms(ds, floor), task, switch, through)
+    # Ends of phases that are rounding have no row.
+    curve = curve.reindex(time=plain["time"]).assign_coords(plain.coords)
+    lost = plain.notnull() & curve.isnull()
+    if refuse:
+        check_known(lost)
+    return curve.where(~lost.any("time"))
 
 
 def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
@@ -266,6 +303,17 @@ def change(
         time=ds["time"], time_since_switch=since.drop_vars("time")
     ).isel(time=slice(rows[0], rows[-1] + 1))
     return curve.transpose(..., "time")
+
+
+def at_switch(ds: xr.Dataset, task: str, switch: int) -> xr.DataArray:
+    """ε(t_s) of a task."""
+    if "phase_end_error" in ds:
+        ends = ds["phase_end_error"].isel(phase_index=switch - 1)
+        return ends.sel(task=task, drop=True).drop_vars("phase_index", errors="ignore")
+    error = ds["generalization_error"].sel(task=task, drop=True)
+    before = (ds["phase"] >= 0) & (ds["phase"] < switch)
+    row = before.cumsum("time").argmax("time")
+    return error.isel(time=row).drop_vars("time")
 
 
 def _common(since: xr.DataArray) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""Numbers taken from a curve: its initial rate, its maximum, its final value."""
+"""Numbers taken from a curve: its initial rate, its maximum, its mean, its final value."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def initial_rate(
     span: float | None = None,
     degree: int = 4,
     *,
+    rows: int | None = None,
     task: str | Sequence[str] | None = None,
     switch: int = 1,
 ) -> xr.DataArray:
@@ -56,6 +57,11 @@ def initial_rate(
         one for the noise of simulations.
     degree : int
         Of the polynomial; lower it to average over noise.
+    rows : int, optional
+        In place of a slope at the switch itself, the mean one over the first so many steps from row
+        to row, (y_n − y_0)/(t_n − t_0): what papers report of logarithms of errors. NaN where a
+        trajectory has fewer. Rows are those of the dataset, which lie differently after each switch
+        where the switches of a sweep differ, be it in the last digits of a threshold.
     task : str or sequence of str, optional
         Of a dataset: by default the task trained in the phase before the switch.
     switch : int
@@ -87,6 +93,8 @@ def initial_rate(
     """
     import xarray as xr
 
+    if rows is not None:
+        return _rate_of_rows(curve, count("rows", rows, most=10**9), span, task, switch)
     order = count("degree", degree, most=12)
     wide = None if span is None else float(np.asarray(positive("span", span)))
     if isinstance(curve, xr.Dataset):
@@ -94,6 +102,33 @@ def initial_rate(
     _check_curve(curve)
     slope = _along_time(lambda y, t: _slope(y, t, wide, order), curve)
     return named(slope, f"{curve.name}_initial_rate", f"initial rate of {curve.name}")
+
+
+def _rate_of_rows(
+    curve: xr.DataArray | xr.Dataset,
+    rows: int,
+    span: float | None,
+    task: str | Sequence[str] | None,
+    switch: int,
+) -> xr.DataArray:
+    import xarray as xr
+
+    if span is not None:
+        raise ProblemError("span", "must be left out with `rows`", span, "Either says how long.")
+    if isinstance(curve, xr.Dataset):
+        chosen = trained_task(curve, switch - 1, "initial_rate") if task is None else task
+        curve = change(curve, chosen, switch, None).rename("error")
+    _check_curve(curve)
+
+    def mean(values: Floats, since: Floats) -> float:
+        good = np.flatnonzero(np.isfinite(values) & np.isfinite(since))
+        if good.size <= rows:
+            return float("nan")
+        first, last = good[0], good[rows]
+        return float((values[last] - values[first]) / (since[last] - since[first]))
+
+    text = f"mean rate of {curve.name} over the first {rows} rows"
+    return named(_along_time(mean, curve), f"{curve.name}_initial_rate", text)
 
 
 def _rate_of_dataset(
@@ -144,6 +179,26 @@ def final(curve: xr.DataArray) -> xr.DataArray:
     """
     last = _along_time(_last_value, curve)
     return named(last, f"{curve.name}_final", f"final value of {curve.name}")
+
+
+def time_mean(curve: xr.DataArray) -> xr.DataArray:
+    """Mean of a curve, or of any variable, over the time of its rows, by the trapezoidal rule.
+
+    Returns
+    -------
+    DataArray
+        Without ``time``; of a single row its value, NaN where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, odekit as ok
+    >>> time = [0.0, 1.0, 3.0]
+    >>> curve = xr.DataArray([0.0, 1.0, 1.0], dims="time", coords={"time": time}, name="y")
+    >>> float(ok.measures.time_mean(curve).round(4))
+    0.8333
+    """
+    mean = _along_time(_mean_over_time, curve)
+    return named(mean, f"{curve.name}_mean", f"mean over time of {curve.name}")
 
 
 # ------------------------------------------------------------------------------------------ helpers
@@ -218,6 +273,14 @@ def _fit(values: Floats, since: Floats, degree: int) -> float:
 
 def _time_of_maximum(values: Floats, since: Floats) -> float:
     return float(since[np.nanargmax(values)]) if np.isfinite(values).any() else float("nan")
+
+
+def _mean_over_time(values: Floats, since: Floats) -> float:
+    good = np.isfinite(values) & np.isfinite(since)
+    y, t = values[good], since[good]
+    if y.size < 2:
+        return float(y[0]) if y.size else float("nan")
+    return float(np.trapezoid(y, t) / (t[-1] - t[0]))
 
 
 def _last_value(values: Floats, since: Floats) -> float:

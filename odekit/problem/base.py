@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from odekit.base.errors import ProblemError
+from odekit.base.html import as_table
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
@@ -20,11 +21,14 @@ class AnyProblem:
     ----------
     kind : str
         Name of the system of equations, in files and scenarios.
+    title : str
+        A line for people: of its datasets and pictures; by default that of the system.
     core_dims : frozenset of str
         Dims of its labelled arrays, and of its dataset, that are no axes of a sweep.
     """
 
     kind: ClassVar[str]
+    title: str
     phases: Sequence[Phase]
     tasks: Mapping[str, Any]
 
@@ -66,6 +70,62 @@ class AnyProblem:
                 "index", f"must be a phase, 0 to {len(phases) - 1}", str(index), ""
             ) from None
         return self.replace(phases=phases)
+
+    def __repr__(self) -> str:
+        said = "\n".join(f"{name:<9}{text}" for name, text in self._said())
+        return f"<odekit.{type(self).__name__}>\n{said}"
+
+    def _repr_html_(self) -> str:
+        return as_table(f"odekit.{type(self).__name__}", self._said())
+
+    def _said(self) -> list[tuple[str, str]]:
+        """The problem and its phases in words."""
+        from odekit.problem.words import phase_words
+
+        rows = [("title", self.title)] if self.title else []
+        rows += [("", text) for text in self.system.words(self)]
+        return rows + [(f"phase {i}", phase_words(p)) for i, p in enumerate(self.phases)]
+
+    def to_toml(self) -> str:
+        """The problem as a scenario, to be run by ``odekit run``.
+
+        Raises
+        ------
+        ProblemError
+            If a scenario cannot say it: functions of one's own, or numbers that vary along several
+            dims at once.
+
+        Examples
+        --------
+        >>> import odekit as ok
+        >>> problem = ok.Problem(
+        ...     state=ok.OrderParameters(Q=[[0.5]], R=[[0.1]], T=[[1.0]]),
+        ...     heads={"main": [1.0]},
+        ...     tasks={"main": ok.Task(readout=[1.0])},
+        ...     phases=[ok.Phase("main", duration=10.0, learning_rate=0.5)],
+        ... )
+        >>> print(problem.to_toml())
+        activation = "erf"
+        <BLANKLINE>
+        [state]
+        Q = [[0.5]]
+        R = [[0.1]]
+        T = [[1.0]]
+        <BLANKLINE>
+        [heads]
+        main = [1.0]
+        <BLANKLINE>
+        [tasks.main]
+        readout = [1.0]
+        noise_std = 0.0
+        <BLANKLINE>
+        [[phases]]
+        tasks = "main"
+        duration = 10.0
+        learning_rate = 0.5
+        <BLANKLINE>
+        """
+        return self.system.toml(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The whole problem as plain data (JSON), without rounding."""

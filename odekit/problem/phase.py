@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
 
@@ -21,6 +21,8 @@ from odekit.base.checks import (
     positive,
 )
 from odekit.base.errors import ProblemError
+from odekit.base.html import as_table
+from odekit.base.text import brief
 from odekit.problem.schedule import Schedule
 
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
@@ -72,9 +74,11 @@ class Consolidation:
 
 PENALTIES = ("weight_decay", "readout_weight_decay")
 """Numbers of a phase that are >= 0, and change its equations where they are not 0."""
+BY_EDGE = ("learning_rate", "weight_decay")
+"""Fields of a phase that linear networks take by edge, too."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Phase:
     """A stretch of training on one task or on a mixture of tasks.
 
@@ -84,10 +88,11 @@ class Phase:
         Name of the task, or the probability with which a sample comes from each task.
     duration : float
         Length in units of steps/N, > 0; with `until`, the longest the phase may last.
-    learning_rate : float, callable or Schedule, or dict of str to float
+    learning_rate : float, callable or Schedule, or a dict of them
         η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
-        tabulated once, kinks and jumps included (`Schedule.from_function`). A mapping gives the
-        inputs of each group a rate of their own.
+        tabulated once, kinks and jumps included (`Schedule.from_function`). Of a linear network it
+        may be a dict by edge, with a rate for each: 0 freezes an edge, which still answers. Of a
+        committee with groups of inputs it may be a dict of numbers by group.
     readout_learning_rate : float, callable or Schedule
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional
@@ -95,7 +100,9 @@ class Phase:
         this. It is looked at eight times in every step of the integrator: dips that are shorter may
         be missed (`max_step` bounds the steps).
     weight_decay, readout_weight_decay : float
-        κ_w and κ_v of the penalties (κ_w/2N) Σ|w_k|² and (κ_v/2) Σ v_k².
+        κ_w and κ_v of the penalties (κ_w/2N) Σ|w_k|² and (κ_v/2) Σ v_k². Of a linear network
+        κ_e of the penalty ½ Σ κ_e |W_e|²: one for all edges, or a dict by edge, 0 for those left
+        out.
     batch_size : int
         Samples averaged in each step.
     gradient_flow : bool
@@ -134,13 +141,13 @@ class Phase:
         put("duration", positive("duration", self.duration))
         if not isinstance(self.tasks, str):
             put("tasks", _probabilities(self.tasks))
-        if isinstance(self.learning_rate, Mapping):
-            put("learning_rate", _rates_of_groups(self.learning_rate))
-        for name in ("learning_rate", "readout_learning_rate"):
-            if not isinstance(getattr(self, name), Mapping) or name != "learning_rate":
-                put(name, _rate(name, getattr(self, name), self.duration))
-        for name in PENALTIES:
-            put(name, nonnegative(name, getattr(self, name)))
+        put("learning_rate", _by_edge("learning_rate", self.learning_rate, self._rate))
+        put("weight_decay", _by_edge("weight_decay", self.weight_decay, nonnegative))
+        for name, check in (
+            ("readout_learning_rate", self._rate),
+            ("readout_weight_decay", nonnegative),
+        ):
+            put(name, check(name, getattr(self, name)))
         put("until", _thresholds(self.until))
         put("batch_size", count("batch_size", self.batch_size, most=2**53))
         put("gradient_flow", flag("gradient_flow", self.gradient_flow))
@@ -157,6 +164,21 @@ class Phase:
             }
             put("copy_heads", copies or None)
 
+    def _said(self) -> list[tuple[str, str]]:
+        """Names and values of what is not at its default."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        usual = {f.name: f.default for f in fields(self)}
+        return [(n, brief(v)) for n, v in given.items() if not _equal(v, usual[n])]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={v}' for n, v in self._said())})"
+
+    def _repr_html_(self) -> str:
+        return as_table(type(self).__name__, self._said())
+
+    def _rate(self, argument: str, value: Any) -> Any:
+        return _rate(argument, value, self.duration)
+
     @property
     def mixture(self) -> dict[str, Any]:
         """Probability of every task that the phase samples."""
@@ -164,11 +186,26 @@ class Phase:
 
     @property
     def rates(self) -> tuple[Any, Any]:
-        """Learning rates of the two layers; of the first one the largest of any group."""
+        """Learning rates of the two layers."""
+        return self.learning_rate, self.readout_learning_rate
+
+    @property
+    def common_rates(self) -> tuple[Any, Any]:
+        """The same with one number for the first layer: the largest of those by name."""
         first = self.learning_rate
         if isinstance(first, Mapping):
             first = reduce(np.maximum, first.values())
         return first, self.readout_learning_rate
+
+    @property
+    def every_rate(self) -> list[Any]:
+        """Every learning rate, those of edges one by one."""
+        return [rate for given in self.rates for rate in each(given)]
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        """Those of them that change within the phase."""
+        return [rate for rate in self.every_rate if isinstance(rate, Schedule)]
 
     @property
     def thresholds(self) -> dict[str, Any]:
@@ -180,6 +217,21 @@ class Phase:
             if isinstance(self.until, dict)
             else dict.fromkeys(self.mixture, self.until)
         )
+
+
+def each(value: Any) -> list[Any]:
+    """Values by edge, or the one for all."""
+    return list(value.values()) if isinstance(value, Mapping) else [value]
+
+
+def _by_edge(argument: str, value: Any, check: Callable[[str, Any], Any]) -> Any:
+    """A value for all edges, or one for each, checked."""
+    if not isinstance(value, Mapping):
+        return check(argument, value)
+    return {
+        label(argument, edge): check(f"{argument}[{edge!r}]", one)
+        for edge, one in mapping(argument, value).items()
+    }
 
 
 def _probabilities(tasks: Any) -> dict[str, Any]:
@@ -212,18 +264,6 @@ def _rate(argument: str, value: Any, duration: Any) -> Any:
     return nonnegative(argument, value, "Learning rates have no sign; the update descends.")
 
 
-def _rates_of_groups(rates: Any) -> dict[str, Any]:
-    """One number for each group: schedules are of all inputs."""
-    found = {}
-    for group, rate in mapping("learning_rate", rates).items():
-        name = f"learning_rate[{group!r}]"
-        if isinstance(rate, Schedule) or (callable(rate) and not is_labelled(rate)):
-            remedy = "Use several phases, or one schedule for all groups."
-            raise ProblemError(name, "must be a number", "a schedule", remedy)
-        found[label("learning_rate", group)] = nonnegative(name, rate)
-    return found
-
-
 def _thresholds(until: Any) -> Any:
     if until is None:
         return None
@@ -247,24 +287,45 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
     return tuple(bool(x) for x in given)
 
 
-def placed(phases: Sequence[Any]) -> Iterator[tuple[str, Phase]]:
-    """Every phase of a problem with its place in words; refuses what is none."""
+def placed(
+    phases: Sequence[Any], edges: Collection[str] = (), groups: Collection[str] = ()
+) -> Iterator[tuple[str, Phase]]:
+    """Every phase of a problem with its place in words; refuses what is none, or of other edges.
+
+    Learning rates by group of inputs are let pass where there are groups.
+    """
     if not phases:
         raise ProblemError("phases", "must hold at least one Phase", "none", "")
     for i, phase in enumerate(phases):
         if not isinstance(phase, Phase):
             raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
+        for name in [n for n in BY_EDGE if not (groups and n == "learning_rate")]:
+            _check_edges(f"phases[{i}].{name}", getattr(phase, name), edges)
         yield f"phases[{i}]", phase
 
 
+def _check_edges(where: str, value: Any, edges: Collection[str]) -> None:
+    if not isinstance(value, Mapping):
+        return
+    if not edges:
+        rule, remedy = "must be one for all weights", "Only linear networks have edges."
+        raise ProblemError(where, rule, f"a mapping from {', '.join(map(repr, value))}", remedy)
+    for name in value:
+        if name not in edges:
+            known = ", ".join(map(repr, edges))
+            rule = f"must name edges of the network ({known})"
+            raise ProblemError(where, rule, repr(name), "Write one number for all of them.")
+
+
 def check_phases(
-    phases: Sequence[Any], tasks: Mapping[str, Any], refused: Mapping[str, Any], why: str
+    phases: Sequence[Any],
+    tasks: Mapping[str, Any],
+    refused: Mapping[str, Any],
+    why: str,
+    edges: Collection[str] = (),
 ) -> None:
-    """Refuse phases with terms that a system lacks, given by default value, or unknown tasks."""
-    for where, phase in placed(phases):
-        if isinstance(phase.learning_rate, Mapping):
-            rule, value = "must be one number or schedule", repr(dict(phase.learning_rate))[:80]
-            raise ProblemError(f"{where}.learning_rate", rule, value, "")
+    """Refuse phases with terms that a system lacks, given by default value, or unknown names."""
+    for where, phase in placed(phases, edges):
         for name, default in refused.items():
             if getattr(phase, name) != default:
                 rule, value = f"must be left out: {why}", repr(getattr(phase, name))[:80]
@@ -274,3 +335,8 @@ def check_phases(
                 known = ", ".join(map(repr, tasks))
                 rule = f"must name a task of the problem ({known})"
                 raise ProblemError(f"{where}.tasks", rule, repr(name))
+
+
+def _equal(value: Any, usual: Any) -> bool:
+    """Whether a field is at its default; a labelled array never is."""
+    return value is usual or (not is_labelled(value) and bool(np.all(value == usual)))

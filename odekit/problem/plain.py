@@ -13,7 +13,7 @@ from odekit.base.checks import is_labelled
 from odekit.base.errors import OdekitError, ProblemError
 from odekit.base.text import array_digest
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import Consolidation, Phase
+from odekit.problem.phase import BY_EDGE, Consolidation, Phase
 from odekit.problem.schedule import Schedule
 from odekit.problem.system import FIRST, system_of
 
@@ -26,7 +26,8 @@ Variables = dict[str, tuple[tuple[str, ...], Any]]
 
 def problem_to_dict(problem: AnyProblem, apart: Apart | None = None) -> dict[str, Any]:
     """Plain data with every number at full precision; large arrays may be kept apart."""
-    return {"kind": problem.kind, **problem.system.write(problem, apart)}
+    title = {"title": problem.title} if problem.title else {}
+    return {"kind": problem.kind, **title, **problem.system.write(problem, apart)}
 
 
 class Apart:
@@ -68,7 +69,8 @@ def problem_from_dict(data: Mapping[str, Any], own: Any = None) -> AnyProblem:
     """Rebuild, and check, a problem from plain data; `own` are the user's own functions."""
     system = system_of(data.get("kind", FIRST))
     try:
-        return system.read(data, own)
+        problem = system.read(data, own)
+        return problem.replace(title=data["title"]) if data.get("title") else problem
     except OdekitError:
         raise
     # What is raised where plain data are not what they stand for differs by where that is.
@@ -138,13 +140,15 @@ def rich_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Mappings from names that the user chose: these must not be taken for a labelled array or a table.
-BY_NAME = ("tasks", "until", "copy_heads")
+BY_NAME = ("tasks", "copy_heads")
+EITHER = ("until", *BY_EDGE)
 
 
 def _is_by_name(key: str, value: Any) -> bool:
-    """Only `until` may be either; the dims of an array are a list, a threshold never is."""
-    by_name = key in BY_NAME and isinstance(value, Mapping)
-    return by_name and not (key == "until" and isinstance(value.get("dims"), list))
+    """Dims of an array and times of a table are lists, what stands under a name never is."""
+    if not isinstance(value, Mapping) or key not in (*BY_NAME, *EITHER):
+        return False
+    return key in BY_NAME or not any(isinstance(value.get(k), list) for k in ("dims", "times"))
 
 
 def phase_plain(phase: Phase, where: str, apart: Apart | None) -> dict[str, Any]:

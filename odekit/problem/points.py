@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.checks import is_labelled
+from odekit.problem.axes import at
+from odekit.problem.axes import points as grid_of
 from odekit.problem.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from odekit.problem.axes import Axis
     from odekit.problem.base import AnyProblem
     from odekit.problem.phase import Phase
+    from odekit.problem.system import Equations
 
 
 class Points:
@@ -28,6 +31,8 @@ class Points:
     """
 
     def __init__(self, problem: AnyProblem, found: Mapping[str, Axis]) -> None:
+        self.problem: Any = problem
+        self.axes = found
         self.dims, self.tasks = list(found), list(problem.tasks)
         self.shape = tuple(size for size, _ in found.values())
         self.size = int(np.prod(self.shape, dtype=np.int64))
@@ -72,11 +77,34 @@ class Points:
         """A learning rate as a phase begins, (points or 1,)."""
         return self.values(rate(0.0) if isinstance(rate, Schedule) else rate)
 
+    def each_rate(self, rates: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Learning rates at every point: schedules, or numbers."""
+        every = [r if isinstance(r, Schedule) else self.values(r) for r in rates]
+        for i in range(self.size):
+            yield tuple(r if isinstance(r, Schedule) else float(one_of(r, i)) for r in every)
+
+    def each(self, index: int, frame: Any, begin: float) -> Iterator[Equations]:
+        """The equations of a phase at every point, of what does not depend on earlier states.
+
+        Systems may have a quicker way than one problem for each point.
+        """
+        del frame
+        for _, place in grid_of(self.axes):
+            one = self.problem.system.points(at(self.problem, place), {})
+            own, y = one.start()
+            for before in range(index + 1):
+                own, y = one.enter(before, own, y)
+            yield one.equations(index, own, begin)
+
     def stops(self, phase: Phase) -> Floats:
         """Times since the phase began that steps land on: kinks of its schedules."""
         longest = float(np.max(np.asarray(phase.duration)))
-        tables = [rate for rate in phase.rates if isinstance(rate, Schedule)]
-        return np.array(sorted({b for table in tables for b in table.breaks(longest)}))
+        return np.array(sorted({b for table in phase.schedules for b in table.breaks(longest)}))
+
+    def patience(self, plan: Any) -> float:
+        """How much more an implicit step must save than one of a small system."""
+        del plan
+        return 1.0
 
     def corner_limits(self, plan: Any, moves: bool, atol: float) -> tuple[float, float]:
         """Size below which entries of the state are looked at, and their absolute tolerance.
@@ -85,6 +113,11 @@ class Points:
         """
         del plan, moves
         return 0.0, atol
+
+
+def one_of(rows: Any, point: int) -> Any:
+    """The entry of a point in an array (points or 1, …)."""
+    return rows[point if len(rows) > 1 else 0]
 
 
 def rows_of(wanted: Mapping[str, Any], given: Mapping[str, Floats]) -> Floats:

@@ -12,6 +12,7 @@ import numpy as np
 
 from odekit.base.checks import as_floats, choice, readonly
 from odekit.base.errors import ProblemError
+from odekit.base.html import as_table
 from odekit.problem.tabulation import evaluate, pieces, tabulate
 
 EVERY = 8
@@ -26,7 +27,7 @@ LEAST = -1e-7
 """Smallest value of a spline, relative to its largest, that is rounding: it counts as 0."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Schedule:
     """A learning rate as a function of the time since its phase began.
 
@@ -182,6 +183,23 @@ class Schedule:
         largest = self.values.max()
         sharp = bend > SHARP * largest
         return sharp, (bend > FLAT * largest) & ~sharp
+
+    def __repr__(self) -> str:
+        kinks = f", {self.kinks.size} kinks" if self.kinks.size else ""
+        return (
+            f"Schedule({self.interpolation}, {self.times.size} times from {self.times[0]:g} to "
+            f"{self.times[-1]:g}, values from {self.values[0]:g} to {self.values[-1]:g}{kinks})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("interpolation", self.interpolation),
+            ("times", f"{self.times.size}, from {self.times[0]:g} to {self.times[-1]:g}"),
+            ("first and last value", f"{self.values[0]:g}, {self.values[-1]:g}"),
+            ("smallest and largest", f"{self.values.min():g}, {self.values.max():g}"),
+            ("kinks", str(self.kinks.size)),
+        ]
+        return as_table("Schedule", rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, enough to rebuild the schedule."""

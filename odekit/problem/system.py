@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from odekit.base.arrays import Floats
+    from odekit.base.arrays import Floats, Indices
     from odekit.dataset.variable import Variable
     from odekit.problem.axes import Axis
     from odekit.problem.base import AnyProblem
@@ -41,6 +41,57 @@ class Measured(NamedTuple):
     symbol: str
     of: Callable[[xr.Dataset], xr.DataArray] | None = None
     """By default it is the dataset's variable of that name."""
+
+
+class Block(NamedTuple):
+    """A variable of a state: its dims, and which entry of the flat state each of its entries is."""
+
+    dims: tuple[str, ...]
+    places: Indices
+
+
+class Resting(NamedTuple):
+    """Fixed points of a phase at m points of a sweep, for a system to say what they are.
+
+    Attributes
+    ----------
+    y : ndarray, shape (m, n)
+        Flat states; those of searches that failed may be anything.
+    which : ndarray of int64, shape (m,)
+        The points of the sweep that they are of.
+    errors : ndarray, shape (m, tasks)
+    free : ndarray of int64, shape (m,)
+        Number of vanishing eigenvalues, entries of the state that nothing moves left out.
+    still : ndarray of bool, shape (m, n)
+        Entries of the state that nothing moves.
+    space : callable
+        From a number below m to an orthonormal basis (n, free) of what these eigenvalues act on.
+    """
+
+    y: Floats
+    which: Indices
+    errors: Floats
+    free: Indices
+    still: Any
+    space: Callable[[int], Floats]
+
+
+class Judgement(NamedTuple):
+    """What a system says of fixed points.
+
+    Attributes
+    ----------
+    names : list of str, length m
+        What the field calls each; empty where it has no name.
+    lowest : ndarray, shape (m,), optional
+        Lowest eigenvalue of what must be positive semidefinite, over the largest.
+    zeros : mapping of str to ndarray, shape (m,)
+        How many of the `free` vanishing eigenvalues are of each kind that the system knows.
+    """
+
+    names: list[str]
+    lowest: Floats | None
+    zeros: Mapping[str, Any]
 
 
 class Equations(Protocol):
@@ -161,6 +212,41 @@ class System(ABC):
     def points(self, problem: Any, found: Mapping[str, Axis]) -> Any:
         """The packing of all points of a sweep; of a problem without sweep dims, of one."""
 
+    def layout(self, problem: Any, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where the variables of the dataset stand in a flat state of a phase.
+
+        By default one variable ``y``.
+        """
+        import numpy as np
+
+        del problem, frame
+        return {"y": Block(("entry",), np.arange(points.start()[1].shape[-1]))}
+
+    def field(self) -> Any:
+        """What makes the equations of a phase for users; None for `odekit.dynamics`' own."""
+        return None
+
+    def parts(self, problem: Any, layout: Mapping[str, Block]) -> Mapping[str, Indices]:
+        """Parts of a flat state by which directions are told apart; by default its variables."""
+        import numpy as np
+
+        del problem
+        return {name: np.unique(block.places) for name, block in layout.items()}
+
+    @property
+    def zero_kinds(self) -> Mapping[str, str]:
+        """Kinds of vanishing eigenvalues that `judged` tells apart, and what each is."""
+        return {}
+
+    def judged(self, points: Any, phase: int, frame: Any, resting: Resting) -> Judgement:
+        """What fixed points are."""
+        del points, phase, frame
+        return Judgement([""] * len(resting.y), None, {})
+
+    def check_flow(self, problem: Any) -> None:
+        """Refuse what no integrator can follow, though discrete steps can."""
+        del problem
+
     @abstractmethod
     def in_lanes(self, problem: Any) -> bool:
         """Whether the compiled engine has the equations."""
@@ -176,11 +262,21 @@ class System(ABC):
     # ------------------------------------------------------------------------------ finite networks
 
     def simulation(self) -> Any:
-        """What trains finite networks, as the committee's `experiment`, `course`, `train_fleet`."""
+        """What trains finite networks, as the committee's `experiment`, `courses`, `together`."""
         rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
         raise ProblemError("problem", rule, self.kind, "")
 
+    def noise(self) -> Any:
+        """What jumps of finite networks do, as the committee's `scatter`, `places`, `scales`."""
+        rule = f"must be of a system with finite networks, which {self.kind!r} lacks"
+        raise ProblemError("run", rule, self.kind, "")
+
     # ---------------------------------------------------------------------------------- for people
+
+    def toml(self, problem: Any) -> str:
+        """The problem as a scenario's text."""
+        rule = f"must be of a system that scenarios can say, not {self.kind!r}"
+        raise ProblemError("problem", rule, type(problem).__name__, "Save a result instead.")
 
     def words(self, problem: Any) -> Iterable[str]:
         """The problem in a few lines."""

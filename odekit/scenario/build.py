@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from odekit.base.checks import count, interval, nonnegative
 from odekit.base.errors import ProblemError
 from odekit.integrate import options
+from odekit.problem import names
 from odekit.problem.phase import Consolidation, Phase
 from odekit.scenario import values as scenario_values
 from odekit.scenario.mistakes import Key, Mistakes
@@ -53,6 +55,35 @@ class Builder(ABC):
         if times is not None:
             with self.collect((*where, "t_eval")):
                 given["t_eval"] = self._output_times(table, times)
+        return given
+
+    def fixed_point(self, table: Any) -> dict[str, Any]:
+        """Keyword arguments of `odekit.fixed_point`."""
+        given = _said(table, "fixed_point")
+        last = len(table.phases) - 1
+        checks: dict[str, Callable[[Any], Any]] = {
+            "time": lambda x: nonnegative("", x),
+            "phase": lambda x: count("", x, most=max(last, 0), least=0),
+            "max_steps": lambda x: count("", x, most=10**6),
+        }
+        for name, x in given.items():
+            with self.collect(("fixed_point", name)):
+                checks[name](x)
+        return given
+
+    def continuation(self, table: Any, problem: Any) -> dict[str, Any]:
+        """Keyword arguments of `odekit.continuation`."""
+        given = _said(table, "continuation")
+        last = len(table.phases) - 1
+        checks: dict[str, Callable[[Any], Any]] = {
+            "along": lambda x: problem is None or names.get(problem, x, ""),
+            "between": lambda x: interval("", x),
+            "phase": lambda x: count("", x, most=max(last, 0), least=0),
+            "max_points": lambda x: count("", x, most=10**6, least=2),
+        }
+        for name, x in given.items():
+            with self.collect(("continuation", name)):
+                checks.get(name, lambda x: x)(x)
         return given
 
     def _output_times(self, table: Any, given: Any) -> Any:
@@ -115,3 +146,9 @@ class Builder(ABC):
         except ProblemError as error:
             self.mistakes.blame(error, where)
             self.mistakes.broken.add(where)
+
+
+def _said(table: Any, section: str) -> dict[str, Any]:
+    """The keys that a section holds; none where the system's scenarios have no such section."""
+    own = getattr(table, section, None)
+    return {} if own is None else {k: v for k, v in vars(own).items() if v is not None}

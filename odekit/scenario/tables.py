@@ -76,6 +76,7 @@ class ScheduleTable(Table):
     times: list[float]
     values: list[float]
     interpolation: str = "linear"
+    kinks: list[float] = []
 
 
 Number = Annotated[
@@ -155,6 +156,25 @@ class Solver(Table):
     first_step: float | None = None
 
 
+class FixedPointTable(Table):
+    """Options of `odekit.fixed_point`."""
+
+    time: float | None = None
+    phase: int | None = None
+    max_steps: int | None = None
+
+
+class ContinuationTable(Table):
+    """Options of `odekit.continuation`."""
+
+    along: str | None = None
+    between: list[float] | None = None
+    at: float | None = None
+    phase: int | None = None
+    switch: bool | None = None
+    max_points: int | None = None
+
+
 TABLES: dict[str, type[Table]] = {
     "<over>": Axis,
     "<times>": ScheduleTable,
@@ -193,4 +213,4 @@ class Shape:
         """Length of the keys that are repaired alone."""
         if section in self.items:
             return 3 if isinstance(self.items[section], dict) else 2
-        return 2 if section == "solver" else 1
+        return 2 if section in ("solver", "fixed_point", "continuation") else 1

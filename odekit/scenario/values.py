@@ -41,9 +41,15 @@ def value(given: Any, axes: Axes) -> Any:
     ProblemError
         Naming the key below `given` that is at fault.
     """
-    if isinstance(given, Mapping):
-        return {name: value(v, axes) for name, v in given.items()}
-    return given
+    return _by_name(given, axes) if isinstance(given, Mapping) else given
+
+
+def _by_name(given: Mapping[str, Any], axes: Axes) -> dict[str, Any]:
+    found = {}
+    for name, item in given.items():
+        with within(f"[{name!r}]"):
+            found[name] = value(item, axes)
+    return found
 
 
 def vector(given: Any, core: str, axes: Axes) -> Any:
@@ -170,4 +176,9 @@ def matrix(name: str, given: Any, core: tuple[str, str], axes: Axes) -> Any:
 
 @value.register(schema.ScheduleTable)
 def _schedule(table: schema.ScheduleTable, _axes: Axes) -> Schedule:
-    return Schedule(np.asarray(table.times), np.asarray(table.values), table.interpolation)
+    return Schedule(
+        np.asarray(table.times),
+        np.asarray(table.values),
+        table.interpolation,
+        np.asarray(table.kinks),
+    )

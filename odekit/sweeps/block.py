@@ -61,7 +61,6 @@ def run_block(
         return Engine(problem, found, options, times, threads, interrupts).run()
     arrays = blank(problem, [size for size, _ in found.values()], times.size)
     begin = time.monotonic()
-    over_time = {name for name, spec in specs(problem, times.size).items() if "time" in spec.dims}
     for place, index in points(found):
         if interrupts.asked:
             break
@@ -69,13 +68,8 @@ def run_block(
             status = arrays["status"]
             status[status == Status.INTERRUPTED] = Status.TIME_BUDGET
             break
-        _put(
-            arrays,
-            over_time,
-            place,
-            times,
-            Run(at(problem, index), options.since(begin), times, None).integrate(interrupts),
-        )
+        run = Run(at(problem, index), options.since(begin), times, None)
+        put(problem, arrays, place, times, run.integrate(interrupts))
     return arrays
 
 
@@ -148,15 +142,16 @@ def blank(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any
     }
 
 
-def _put(
+def put(
+    problem: AnyProblem,
     arrays: dict[str, Any],
-    over_time: set[str],
     place: tuple[int, ...],
     times: Floats,
     run: dict[str, Any],
 ) -> None:
     """Write the result of one point; what it has not reached stays as it is."""
     t = run.pop("time")
+    over_time = {name for name, spec in specs(problem, times.size).items() if "time" in spec.dims}
     rows = np.searchsorted(times, t)
     # A run that stopped early has one more row, at a time of its own.
     kept = times[np.minimum(rows, times.size - 1)] == t

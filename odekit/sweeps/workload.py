@@ -23,6 +23,8 @@ MOST_SECONDS = 10.0
 """Longest right-hand side: nothing can stop a run within one."""
 MOST_IMPLICIT, MOST_STEADY = 10_000, 2_000
 """Most variables of implicit methods, whose matrices then take 0.8 GB each, and of spectra."""
+MOST_ROSENBROCK = 2_000
+"""The same of Rodas5P, which holds three matrices for each of eight trajectories."""
 MOST_POINTS = 100_000_000
 """Most points of a sweep: a number for each is 0.8 GB."""
 IMPLICIT = ("Radau", "BDF", "LSODA", "Rodas5P")
@@ -56,9 +58,11 @@ def check_work(problem: AnyProblem, options: SolverOptions, sizes: Mapping[str, 
             "Take fewer units; `gradient_flow` needs far fewer moments.",
         )
     variables = problem.system.start_size(problem)
-    if options.method in IMPLICIT and variables > MOST_IMPLICIT:
-        rule = f"must be explicit for more than {MOST_IMPLICIT} variables"
-        given = f"{options.method!r} for {variables}: {32 * variables**2 / 2**30:.0f} GiB"
+    lanes = options.method == "Rodas5P"
+    most, each = (MOST_ROSENBROCK, 192) if lanes else (MOST_IMPLICIT, 32)
+    if options.method in IMPLICIT and variables > most:
+        rule = f"must be explicit for more than {most} variables"
+        given = f"{options.method!r} for {variables}: {each * variables**2 / 2**30:.0f} GiB"
         raise ProblemError("method", rule, given, "Leave `method` out.")
     if options.steady_state is not None and variables > MOST_STEADY:
         rule = f"must be left out for more than {MOST_STEADY} variables, whose spectrum it needs"

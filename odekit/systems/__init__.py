@@ -19,11 +19,18 @@ def _linear() -> System:
     return Linear()
 
 
+def _data() -> System:
+    from odekit.systems.data.system import Data
+
+    return Data()
+
+
 def _outside() -> System:
     from odekit.systems.outside.system import Outside
 
     return Outside()
 
 
-for _kind, _make in {"committee": _committee, "linear": _linear, "outside": _outside}.items():
+_systems = {"committee": _committee, "linear": _linear, "data": _data, "outside": _outside}
+for _kind, _make in _systems.items():
     register(_kind, _make)

@@ -1,6 +1,6 @@
 """Laws of committees as a tool: assertions and Hypothesis strategies for their equations.
 
-The assertions work on a right-hand side, ours (`right_hand_side`) or your own (`Flow`), at a point
+The assertions work on a right-hand side, ours (`odekit.equations`) or your own (`Flow`), at a point
 (`Blocks`), or on a finished dataset of theory or simulation. A broken law raises `LawBroken`, an
 AssertionError that names the law, its worst entry, the time, and the tolerance in units of rtol.
 
@@ -18,7 +18,6 @@ _HOME = {
     "Blocks": "blocks",
     "Flow": "blocks",
     "LawBroken": "report",
-    "RightHandSide": "blocks",
     "assert_agrees": "agreement",
     "assert_conserved": "flow",
     "assert_declared": "declared",
@@ -30,7 +29,6 @@ _HOME = {
     "assert_positive_semidefinite": "flow",
     "assert_rotation_invariant": "symmetries",
     "assert_sign_equivariant": "symmetries",
-    "right_hand_side": "blocks",
     "strategies": "",
 }
 
@@ -57,8 +55,6 @@ if TYPE_CHECKING:
     from odekit.testing.agreement import assert_jacobian_matches as assert_jacobian_matches
     from odekit.testing.blocks import Blocks as Blocks
     from odekit.testing.blocks import Flow as Flow
-    from odekit.testing.blocks import RightHandSide as RightHandSide
-    from odekit.testing.blocks import right_hand_side as right_hand_side
     from odekit.testing.declared import assert_declared as assert_declared
     from odekit.testing.flow import assert_conserved as assert_conserved
     from odekit.testing.flow import assert_error_nonincreasing as assert_error_nonincreasing

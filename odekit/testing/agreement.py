@@ -39,7 +39,7 @@ def assert_jacobian_matches(
     ----------
     function, jacobian : callable
         ``f(t, y)`` of shape (n,) and ``J(t, y)`` of shape (n, n), as scipy's integrators take them;
-        ours are `RightHandSide.flat` and `flat_jacobian`.
+        ours are `rhs` and `jac` of `odekit.equations`.
     y : array_like, shape (n,)
         Where to compare.
     t : float

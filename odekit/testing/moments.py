@@ -21,10 +21,11 @@ from odekit.systems.committee.activations import (
     check_activation,
     on_quadrature,
 )
+from odekit.systems.committee.field import CommitteeField
 from odekit.systems.committee.problem import Problem, Task
 from odekit.systems.committee.state import OrderParameters
 from odekit.systems.committee.trainer import functions_of as compiled_functions
-from odekit.testing.blocks import derivative, right_hand_side
+from odekit.testing.blocks import derivative
 from odekit.testing.report import FACTOR, hold
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _compare_equations(
         phases=[Phase("main", 1.0, eta_w, eta_v, gradient_flow=flow)],
         activation=activation,
     )
-    rhs = right_hand_side(problem)
+    rhs = CommitteeField(problem)
     found = derivative(rhs, 0.0, rhs.blocks)
     f, d = np.asarray(g(X)), np.asarray(dg(X))
     error = u @ f[K:] - v @ f[:K]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.errors import ProblemError
 from odekit.dataset.assemble import system_in
 from odekit.dataset.common import REPLICA, no_clash
+from odekit.dataset.fluctuating import FLUCTUATIONS, RELIABLE, STD
 from odekit.dataset.simulated import simulation_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 VARIABLES = ("Q", "R", "readout", "generalization_error")
+CORE = ("time", "head", "task", "student", "student_other", "teacher")
 FIGURES = (
     "aligned",
     "deviation",
@@ -24,10 +27,17 @@ FIGURES = (
     "spread",
     "times_root_n",
     "in_standard_errors",
+    "in_predicted_std",
 )
 
 
-def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Dataset:
+def compare(
+    run: xr.Dataset,
+    sim: xr.Dataset,
+    *,
+    align: bool = True,
+    fluctuations: xr.Dataset | None = None,
+) -> xr.Dataset:
     """Compare a simulation with the theory, variable by variable.
 
     Deviations are root mean squares over the times that both have and over components. Those of
@@ -44,6 +54,8 @@ def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Datas
     align : bool
         Whether networks that found the theory's solution with their units in another order, or of
         another sign, are relabelled first (`Problem.system`'s `aligned`).
+    fluctuations : Dataset, optional
+        What `odekit.fluctuations` predicted for the run, at these or more times and any N.
 
     Returns
     -------
@@ -60,6 +72,10 @@ def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Datas
             Standard deviation between networks (NaN for fewer than two, as is the next).
         ``in_standard_errors``
             `mean_deviation` in units of the standard error of the mean.
+        ``in_predicted_std``
+            With `fluctuations`: deviation of single networks in units of the standard deviation
+            predicted for their N, its root mean square over networks, times and components: 1 but
+            for sampling. Times at which the prediction does not hold are left out.
         ``aligned``
             Number of networks that were relabelled (without the dim ``variable``).
 
@@ -100,6 +116,9 @@ def compare(run: xr.Dataset, sim: xr.Dataset, *, align: bool = True) -> xr.Datas
     error = found.spread / np.sqrt(replicas)
     # Readouts that do not move have neither deviation nor spread.
     found["in_standard_errors"] = found.mean_deviation / error.where(error > 0)
+    if fluctuations is not None:
+        off = [_in_predicted(theory, networks, name, fluctuations, words) for name in VARIABLES]
+        found["in_predicted_std"] = xr.concat(off, found["variable"])
     found["aligned"] = moved.sum(REPLICA) if REPLICA in moved.dims else moved.astype("int64")
     found = found.transpose(..., "variable")
     return found.assign_attrs(input_dim=words["input_dim"], replicas=replicas)
@@ -136,11 +155,31 @@ def aligned(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     return a, b
 
 
+def _in_predicted(
+    theory: xr.Dataset,
+    networks: xr.Dataset,
+    name: str,
+    predicted: xr.Dataset,
+    words: Mapping[str, Any],
+) -> xr.DataArray:
+    """Deviation of single networks in predicted standard deviations, root mean square."""
+    if FLUCTUATIONS not in predicted.attrs:
+        raise ProblemError("fluctuations", "must be of odekit.fluctuations", "another", "")
+    N = float(predicted.attrs[FLUCTUATIONS])
+    std = predicted[name + STD] * np.sqrt(N / words["input_dim"])
+    holds = (predicted[RELIABLE] == 1) & (std > 0)
+    off = (networks[name] - theory[name]) / std.where(holds)
+    if not off.sizes["time"]:
+        raise ProblemError("fluctuations", "must have times in common with both", "none", "")
+    core = [d for d in off.dims if d in CORE]
+    squared: xr.DataArray = (off**2).mean([REPLICA, *core])
+    return squared**0.5
+
+
 def _figures(theory: xr.DataArray, networks: xr.DataArray) -> xr.Dataset:
     import xarray as xr
 
-    core = [d for d in theory.dims if d in ("time", "head", "task", "student", "student_other",
-                                            "teacher")]  # fmt: skip
+    core = [d for d in theory.dims if d in CORE]
     off = networks - theory
     mean = off.mean(REPLICA)
     spread = networks.std(REPLICA, ddof=1) if networks.sizes[REPLICA] > 1 else mean * np.nan

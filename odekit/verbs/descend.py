@@ -13,10 +13,10 @@ from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
 from odekit.integrate.options import SolverOptions, output_times
 from odekit.integrate.record import Record
-from odekit.problem.axes import axes
+from odekit.problem.axes import at, axes, points
 from odekit.problem.base import AnyProblem
-from odekit.problem.schedule import Schedule
 from odekit.problem.system import kinds, system_of
+from odekit.sweeps.block import blank, put
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,12 +26,13 @@ MOST_ROWS = 501
 
 
 def descend(problem: AnyProblem, *, steps_per_unit: int = 1, t_eval: Any = None) -> xr.Dataset:
-    """Train a linear network by full-batch gradient descent.
+    """Train a network by full-batch gradient descent.
 
     Parameters
     ----------
-    problem : LinearProblem
-        Without sweep dims and schedules. Phases last whole numbers of steps, the last one less.
+    problem : LinearProblem or DataProblem
+        Phases last whole numbers of steps, the last one less. Schedules count at the beginning of
+        each step. Labelled arrays are swept over, one point after the other.
     steps_per_unit : int
         Steps in a unit of time, each at the learning rate of its phase over this number: 1 is
         gradient descent as it is; with more steps it approaches the flow.
@@ -54,28 +55,50 @@ def descend(problem: AnyProblem, *, steps_per_unit: int = 1, t_eval: Any = None)
     >>> ok.descend(problem).W1.values.ravel()
     array([0.  , 0.5 , 0.75])
     """
-    if not isinstance(problem, AnyProblem) or axes(problem):
-        raise ProblemError("problem", "must be a problem without sweep dims", "another", "")
+    if not isinstance(problem, AnyProblem):
+        raise ProblemError("problem", "must be a problem", repr(problem)[:80], "")
     if not problem.system.descends:
         known = ", ".join(repr(kind) for kind in kinds() if system_of(kind).descends)
         rule = f"must be of a system that discrete steps are known for ({known})"
         raise ProblemError("problem", rule, repr(problem.kind), "`odekit.simulate` takes others.")
-    if any(isinstance(phase.learning_rate, Schedule) for phase in problem.phases):
-        raise ProblemError("phases", "must have constant learning rates", "a schedule", "")
     fine = count("steps_per_unit", steps_per_unit, most=10**9)
-    counts = [round(float(phase.duration) * fine) for phase in problem.phases]
-    for i, (steps, phase) in enumerate(zip(counts, problem.phases, strict=True)):
-        if abs(steps - float(phase.duration) * fine) > 1e-9 * max(steps, 1) or steps < 1:
-            rule = "must last a whole number of steps"
-            raise ProblemError(f"phases[{i}].duration", rule, f"{phase.duration} of 1/{fine}", "")
-    total = sum(counts)
+    total = _longest(problem, fine)
     wanted = _rows(t_eval, total, fine)
     solver = {**SolverOptions().to_dict(), "t_eval": (wanted / fine).tolist()}
-    result = prepare(problem, ("odekit_solver", solver), "gradient descent in discrete steps")
-    arrays = _Descent(problem, fine).run(counts, wanted)
+    source = "gradient descent in discrete steps"
+    result = prepare(problem, ("odekit_solver", solver), source)
+    train = _sweep if result.axes else _one
+    arrays = train(problem, fine, wanted)
     ds = result.dataset(arrays, arrays.pop("time"))
     warn_unless_completed(ds)
     return ds
+
+
+def _one(problem: AnyProblem, fine: int, wanted: Any) -> dict[str, Any]:
+    return _Descent(problem, fine).run(wanted)
+
+
+def _sweep(problem: AnyProblem, fine: int, wanted: Any) -> dict[str, Any]:
+    """Variables of all points of a sweep by name."""
+    times = wanted / fine
+    found = axes(problem)
+    arrays = blank(problem, [size for size, _ in found.values()], times.size)
+    for place, index in points(found):
+        put(problem, arrays, place, times, _Descent(at(problem, index), fine).run(wanted))
+    return {**arrays, "time": times}
+
+
+def _longest(problem: AnyProblem, fine: int) -> int:
+    """Steps of all phases of the longest run, each checked to be whole."""
+    total: Any = 0
+    for i, phase in enumerate(problem.phases):
+        length: Any = np.asarray(phase.duration) * fine
+        steps = np.rint(length)
+        if np.any(np.abs(steps - length) > 1e-9 * np.maximum(steps, 1)) or np.any(steps < 1):
+            rule = "must last a whole number of steps"
+            raise ProblemError(f"phases[{i}].duration", rule, f"{phase.duration} of 1/{fine}", "")
+        total = total + phase.duration
+    return round(float(np.max(np.asarray(total))) * fine)
 
 
 def _rows(t_eval: Any, total: int, fine: int) -> Any:
@@ -99,8 +122,9 @@ class _Descent:
         self.t: list[int] = []
         self.y: list[Any] = []
 
-    def run(self, counts: list[int], wanted: Any) -> dict[str, Any]:
+    def run(self, wanted: Any) -> dict[str, Any]:
         """Variables of the dataset by name."""
+        counts = [round(float(phase.duration) * self.fine) for phase in self.problem.phases]
         frame, y = self.points.start()
         record, at = self.record, 0
         self._keep(0, y[0], wanted)
@@ -125,7 +149,7 @@ class _Descent:
         self, index: int, frame: Any, y: Any, steps: int, at: int, wanted: Any
     ) -> tuple[Any, int, bool]:
         """State after a phase, its steps, and whether it ended by threshold."""
-        equations = self.points.equations(index, frame, 0.0)
+        equations = self.points.equations(index, frame, at / self.fine)
 
         def met() -> bool:
             return bool(equations.has_event and equations.event(y) <= 0)
@@ -133,7 +157,7 @@ class _Descent:
         for taken in range(steps):
             if met():
                 return y, taken, True
-            y = equations.descend(y, self.fine)
+            y = equations.descend((at + taken) / self.fine, y, self.fine)
             self._keep(at + taken + 1, y, wanted)
             if not np.abs(y).max() <= LARGEST:
                 return y, taken + 1, False

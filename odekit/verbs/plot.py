@@ -15,7 +15,11 @@ import numpy as np
 from odekit.base.checks import choice
 from odekit.base.errors import OdekitError, ProblemError
 from odekit.dataset.common import REPLICA
+from odekit.dataset.fluctuating import FLUCTUATIONS
 from odekit.dataset.simulated import ALIGNED, SIMULATION
+from odekit.dataset.wholeness import whole
+from odekit.dynamics import branchwords
+from odekit.dynamics.branchset import is_branches
 from odekit.store.files import check_target, write_atomic
 
 if TYPE_CHECKING:
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from odekit.drawing.figure import FigureTable
     from odekit.problem.system import System
 
+MAX_PANELS = 6
+"""Most entries of a variable of branches that one picture shows."""
 MAX_LINES = 20
 """Most runs of a sweep that one panel can show apart."""
 TIMES = ("auto", "log", "linear", "phases")
@@ -40,15 +46,20 @@ def plot_run(
     time: str = "auto",
     overwrite: bool = False,
     beside: Sequence[xr.Dataset] = (),
+    bands: xr.Dataset | None = None,
     align: bool = True,
+    show: str | None = None,
 ) -> Figure:
-    """Draw the generalization error and the order parameters of a run.
+    """Draw the generalization error and the order parameters of a run, or branches of fixed points.
 
     The error of every task stands on a logarithmic axis; below it the overlaps R and Q (colour:
     student unit, line style: fixed vector) and the readouts, if they move. Phases are marked where
     there are several. A dataset with one sweep dimension of at most 20 runs shows the error of all
     of them; a larger one the last errors against the sweep's dimensions. A scenario's ``[figure]``
     says what else to show.
+
+    Of branches (`odekit.continuation`): the error against the parameter, stable and unstable lines
+    told apart, with the special points.
 
     Parameters
     ----------
@@ -64,10 +75,17 @@ def plot_run(
         Whether an existing picture may be replaced.
     beside : sequence of Dataset
         Results of the same problem, such as simulations, to draw as markers over the lines of the
-        course over time: the mean over networks, with a bar for their standard deviation.
+        course over time: the mean over networks, with a bar for their standard deviation. One of
+        `odekit.fluctuations` is drawn as `bands`.
+    bands : Dataset, optional
+        What `odekit.fluctuations` predicted for the run: one standard deviation to both sides of
+        every line is shaded, faintly where the prediction does not hold.
     align : bool
         Whether networks that found the run's solution with their units in another order, or of
         another sign, are relabelled first; the legend says how many were.
+    show : str, optional
+        Of branches: what to draw against the parameter, a variable or one entry of it, such as
+        ``"R[0, 1]"``; by default the errors of all tasks.
 
     Returns
     -------
@@ -87,12 +105,57 @@ def plot_run(
     from odekit.drawing.style import STYLE
 
     choice("time", time, TIMES)
+    predicted = [other for other in beside if FLUCTUATIONS in other.attrs]
+    beside = [other for other in beside if FLUCTUATIONS not in other.attrs]
+    shaded = predicted if bands is None else [_predicted(bands), *predicted]
     with mpl.rc_context(STYLE):
-        table = _figure_of(ds) if time == "auto" and not beside else None
-        figure = _over_time(ds, time, beside, align) if table is None else _measures(ds, table)
+        if is_branches(ds):
+            figure = _branches(ds, [*beside, *shaded], show)
+        else:
+            _check_left_out("show", show)
+            alone = time == "auto" and not beside and not shaded
+            table = _figure_of(ds) if alone else None
+            figure = (
+                _over_time(ds, time, beside, shaded, align)
+                if table is None
+                else _measures(ds, table)
+            )
         if target is not None:
             _write(figure, target)
     return figure
+
+
+def check_result(ds: xr.Dataset) -> None:
+    """Refuse a dataset that lacks a part of what made it.
+
+    Raises
+    ------
+    ProblemError
+    """
+    if is_branches(ds):
+        branchwords.checked(ds)
+    elif FLUCTUATIONS not in ds.attrs:
+        whole(ds)
+
+
+def _check_left_out(argument: str, given: Any) -> None:
+    if given:
+        rule = "must be left out of this picture"
+        raise ProblemError(argument, rule, repr(given)[:80], "")
+
+
+def _branches(ds: xr.Dataset, beside: Sequence[xr.Dataset], show: str | None) -> Figure:
+    """Branches of fixed points against the parameter, a panel for every entry of what is shown."""
+    from odekit.drawing import branches
+
+    _check_left_out("beside", list(beside))
+    branchwords.checked(ds)
+    panels = [
+        (word, branchwords.curves(ds, values, special))
+        for word, values, special in branchwords.shown(ds, show)
+    ]
+    label = str(ds.parameter.attrs.get("long_name", "parameter"))
+    return branches.draw(str(ds.attrs.get("title", "")), label, panels[:MAX_PANELS])
 
 
 def _figure_of(ds: xr.Dataset) -> FigureTable | None:
@@ -114,7 +177,13 @@ def _measures(ds: xr.Dataset, table: FigureTable) -> Figure:
     return maps.draw(ds, table, [evaluate(ds, name) for name in table.measures])
 
 
-def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset], align: bool) -> Figure:
+def _over_time(
+    ds: xr.Dataset,
+    time: str,
+    beside: Sequence[xr.Dataset],
+    bands: Sequence[xr.Dataset],
+    align: bool,
+) -> Figure:
     from odekit.dataset.assemble import system_in
     from odekit.drawing import panels
 
@@ -124,18 +193,38 @@ def _over_time(ds: xr.Dataset, time: str, beside: Sequence[xr.Dataset], align: b
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
     system, dim = system_in(ds), (sweep[0] if sweep else None)
-    lines = _lines_of(system, ds, dim) if beside else None
+    lines = _lines_of(system, ds, dim) if beside or bands else None
     if dim is not None:
         figure = panels.sweep(ds, dim, time)
     else:
         figure = panels.alone(ds, time) if system is None else system.panels(ds, time)
     if lines is not None:
+        from odekit.drawing import bands as drawn_bands
         from odekit.drawing import beside as drawn_beside
+
+        keys = [
+            key
+            for one in bands
+            for key in drawn_bands.draw(figure, ds, one.isel(_points(one, sweep)), lines)
+        ]
 
         if align and dim is None and system is not None:
             beside = [_aligned(system, ds, other) for other in beside]
-        drawn_beside.draw(figure, ds, beside, dim, lines)
+        drawn_beside.draw(figure, ds, beside, dim, lines, keys)
     return figure
+
+
+def _predicted(bands: xr.Dataset) -> xr.Dataset:
+    """The argument `bands`, refused before anything is drawn."""
+    if FLUCTUATIONS not in bands.attrs:
+        raise ProblemError("bands", "must be a result of odekit.fluctuations", "another", "")
+    return bands
+
+
+def _points(other: xr.Dataset, sweep: Sequence[str]) -> dict[str, int]:
+    """Where a result has one point of a dim that the first has no more."""
+    dims = _dims(other.rename(generalization_error_std="generalization_error"))
+    return {d: 0 for d in dims if d not in sweep and other.sizes[d] == 1}
 
 
 def _aligned(system: System, ds: xr.Dataset, other: xr.Dataset) -> xr.Dataset:

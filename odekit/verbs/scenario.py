@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass, field
 from os import PathLike
@@ -36,6 +35,8 @@ class Scenario:
         Text of the file.
     figure : FigureTable, optional
         What the picture of a sweep shows.
+    fixed_point, continuation : dict
+        Keyword arguments of `odekit.fixed_point` and `odekit.continuation`.
     """
 
     problem: AnyProblem
@@ -45,6 +46,8 @@ class Scenario:
     references: tuple[str, ...] = ()
     source: str = ""
     figure: FigureTable | None = None
+    fixed_point: dict[str, Any] = field(default_factory=dict)
+    continuation: dict[str, Any] = field(default_factory=dict)
 
 
 def load_scenario(path: str | PathLike[str]) -> Scenario:
@@ -54,8 +57,8 @@ def load_scenario(path: str | PathLike[str]) -> Scenario:
     ----------
     path : path-like
         A file that mirrors `odekit.Problem`: the tables ``state``, ``heads``, ``tasks``, ``phases``
-        and, besides, ``title``, ``description``, ``references`` and ``solver`` (see
-        ``data/README.md`` of the project for every key).
+        and, besides, ``title``, ``description``, ``references``, ``solver``, ``fixed_point``
+        and ``continuation`` (see ``data/README.md`` of the project for every key).
 
     Returns
     -------
@@ -95,12 +98,16 @@ def parse_scenario(text: str) -> Scenario:
         raise ScenarioError([("file", "is nested too deeply")]) from None
     table, builder, mistakes = _tables(raw)
     problem, solver = builder.problem(table), builder.solver(table)
+    points = {
+        "fixed_point": builder.fixed_point(table),
+        "continuation": builder.continuation(table, problem),
+    }
     figure = builder.figure(table, problem, _check_figure)
     if mistakes or problem is None:
         raise ScenarioError(mistakes.in_order())
     words = {"title": table.title, "description": table.description.strip(), "source": text}
     references = tuple(table.references)
-    return Scenario(problem, solver, **words, references=references, figure=figure)
+    return Scenario(problem, solver, **words, **points, references=references, figure=figure)
 
 
 def _tables(raw: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -142,28 +149,18 @@ def scenario_of(path: str | PathLike[str]) -> Scenario:
     """
     from odekit.dataset.provenance import problem_of
     from odekit.drawing.figure import figure_of
+    from odekit.integrate.options import stored_options
     from odekit.problem.plain import problem_from_dict
     from odekit.store.netcdf import open as open_result
 
     ds = open_result(path)
     problem = problem_from_dict(problem_of(ds))
-    words = {
+    words: dict[str, Any] = {
         n: str(ds.attrs.get(a, "")) for n, a in (("title", "title"), ("description", "comment"))
     }
     references = tuple(filter(None, str(ds.attrs.get("references", "")).split("; ")))
-    options, figure = _options_of(ds.attrs), figure_of(ds)
+    options, figure = stored_options(ds.attrs), figure_of(ds)
     return Scenario(problem, options, **words, references=references, figure=figure)
-
-
-def _options_of(attrs: Any) -> dict[str, Any]:
-    """Options of `solve` that a result keeps: those it knows, so that nothing else gets in."""
-    from odekit.scenario.tables import Solver
-
-    try:
-        stored = json.loads(attrs.get("odekit_solver", "{}"))
-        return {k: v for k, v in stored.items() if k in Solver.model_fields and v is not None}
-    except (TypeError, ValueError, AttributeError):
-        return {}
 
 
 def _read(path: str | PathLike[str]) -> str:

@@ -10,11 +10,15 @@ import numpy as np
 
 from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
-from odekit.dataset.wholeness import whole
+from odekit.dataset.assemble import system_in
+from odekit.dataset.ended import how_it_ended
+from odekit.dataset.wholeness import fitting_problem, whole
+from odekit.dynamics import branchwords
+from odekit.dynamics.branchset import is_branches
+from odekit.dynamics.words import blocks as fixed_blocks
+from odekit.dynamics.words import checked, is_fixed_point
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import PENALTIES, Phase
-from odekit.problem.schedule import Schedule
-from odekit.problem.words import extent, say
+from odekit.problem.words import extent, phase_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,7 +33,8 @@ def summary(ds: xr.Dataset) -> str:
     Parameters
     ----------
     ds : Dataset
-        What `odekit.solve` or `odekit.open` returned.
+        What `odekit.solve`, `odekit.fixed_point`, `odekit.plateaus`,
+        `odekit.continuation` or `odekit.open` returned.
 
     Returns
     -------
@@ -41,6 +46,10 @@ def summary(ds: xr.Dataset) -> str:
     ProblemError
         If variables are missing or changed, or do not fit the problem.
     """
+    if is_fixed_point(ds):
+        return _text(ds, _of_fixed_points(ds))
+    if is_branches(ds):
+        return _text(ds, _of_branches(ds))
     blocks: list[tuple[str, Iterable[str]]] = []
     problem = whole(ds)
     last: Iterable[str] = ()
@@ -57,9 +66,38 @@ def summary(ds: xr.Dataset) -> str:
     else:
         blocks.append(("Final", [*_final(ds), *last]))
     blocks.append(("Status", _status(ds)))
+    return _text(ds, blocks)
+
+
+def ended_early(ds: xr.Dataset) -> str:
+    """What is to be known of what did not reach its end; empty where all did."""
+    return branchwords.how_it_ended(ds) if is_branches(ds) else how_it_ended(ds)
+
+
+def _text(ds: xr.Dataset, blocks: Iterable[tuple[str, Iterable[str]]]) -> str:
     title = [str(ds.attrs["title"])] if ds.attrs.get("title") else []
     lines = [*title, *(line for name, body in blocks for line in _block(name, body))]
     return printable("\n".join(lines))
+
+
+def _of_fixed_points(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
+    """The problem, the phases, and the fixed points."""
+    checked(ds)
+    problem = None if system_in(ds) is None else fitting_problem(ds)
+    if problem is not None:
+        yield "Problem", problem.system.words(problem)
+        yield "Phases", _phases(problem, ds)
+    yield from fixed_blocks(ds, problem)
+
+
+def _of_branches(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
+    """The problem, and its branches of fixed points."""
+    branchwords.checked(ds)
+    if system_in(ds) is not None:
+        problem = fitting_problem(ds)
+        yield "Problem", problem.system.words(problem)
+        yield "Phases", _phases(problem, ds)
+    yield from branchwords.blocks(ds)
 
 
 def _block(name: str, body: Iterable[str]) -> Iterator[str]:
@@ -74,7 +112,7 @@ def _block(name: str, body: Iterable[str]) -> Iterator[str]:
 def _phases(problem: AnyProblem, ds: xr.Dataset) -> Iterator[str]:
     single = "phase_outcome" in ds and ds.phase_outcome.ndim == 1
     for i, phase in enumerate(problem.phases):
-        text = f"{i}: {_phase(phase)}"
+        text = f"{i}: {phase_words(phase)}"
         if single:
             outcome = Outcome(int(ds.phase_outcome[i]))
             text += f"; {outcome.meaning}"
@@ -83,28 +121,6 @@ def _phases(problem: AnyProblem, ds: xr.Dataset) -> Iterator[str]:
             if outcome is Outcome.THRESHOLD_MISSED:
                 text += f". {outcome.remedy}"
         yield text
-
-
-def _phase(phase: Phase) -> str:
-    tasks = phase.mixture
-    names = [n if len(tasks) == 1 else f"{say(p)} {n}" for n, p in tasks.items()]
-    words = [" + ".join(names), f"for {say(phase.duration)}", f"eta {say(phase.learning_rate)}"]
-    if isinstance(phase.readout_learning_rate, Schedule) or np.any(phase.readout_learning_rate):
-        words.append(f"readout eta {say(phase.readout_learning_rate)}")
-    words += ["gradient flow"] if phase.gradient_flow else []
-    words += [f"batch {phase.batch_size}"] if phase.batch_size != 1 else []
-    for name in PENALTIES:
-        value = getattr(phase, name)
-        words += [f"{name.replace('_', ' ')} {say(value)}"] if np.any(value) else []
-    limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]
-    words += [f"until {', '.join(limits)}"] if limits else []
-    if phase.frozen is not None and any(phase.frozen):
-        words.append(f"frozen units {', '.join(str(k) for k, f in enumerate(phase.frozen) if f)}")
-    if phase.consolidation is not None:
-        c = phase.consolidation
-        words.append(f"{c.kind} consolidation of strength {say(c.strength)}")
-    words += [f"head {b} copied from {a}" for b, a in (phase.copy_heads or {}).items()]
-    return ", ".join(words)
 
 
 def _final(ds: xr.Dataset) -> Iterator[str]:

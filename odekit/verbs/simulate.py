@@ -21,6 +21,7 @@ from odekit.dataset.common import REPLICA
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import prepare
 from odekit.dataset.simulated import SIMULATION
+from odekit.integrate.compiling import announced
 from odekit.integrate.options import output_times
 from odekit.problem.axes import Axis, at, points
 from odekit.problem.base import AnyProblem
@@ -51,6 +52,7 @@ def simulate(
     max_seconds: float | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    method: str | None = None,
     progress: bool = False,
 ) -> xr.Dataset:
     """Train the network itself by online SGD on fresh samples, beside the theory of `solve`.
@@ -59,6 +61,10 @@ def simulate(
     step draws `batch_size` inputs x ~ N(0, I_N) and descends the squared error on their labels,
 
         w_k += (η_w/√N) v_k g'(λ_k) δ x,      v_k += (η_v/N) g(λ_k) δ,      t = steps/N.
+
+    Of Gaussian inputs a step sees the D = K + P local fields and the length of the rest alone, so
+    that the overlaps and readouts are a Markov chain by themselves. By default it is that chain
+    which is drawn, of the same law as SGD at every N, and at a cost that does not grow with N.
 
     The result has the variables, dims and times of `solve`, so that ``run - sim`` is the
     difference. A phase with ``gradient_flow=True`` is simulated at its learning rate as it stands:
@@ -70,7 +76,8 @@ def simulate(
         Labelled arrays in it are swept over, as by `solve`. Every point of a sweep has the same
         random numbers, so that each equals the simulation of that point alone.
     input_dim : int
-        N, at least the rank of the initial overlaps. With `inputs` it is their number of features.
+        N, at least the rank of the initial overlaps, or for overlaps the number of units, fixed
+        vectors and copies. With `inputs` it is their number of features.
     seed : int
     t_eval : array_like, shape (rows,), optional
         Times of the rows, as for `solve`; a row is taken at the nearest step.
@@ -97,8 +104,12 @@ def simulate(
         Networks trained at a time; by default as many as there are processors. The result does not
         depend on it.
     device : {"cpu", "cuda"}
-        Where the steps are taken. A GPU pays off for many networks of many inputs; it gives those
-        of the CPU to rounding.
+        Where the steps are taken. A GPU pays off for many networks of many inputs; it gives the
+        weights of the CPU to rounding.
+    method : {"overlaps", "weights"}, optional
+        What is kept of a network: its overlaps and readouts, or all its weights. By default the
+        overlaps, and weights where these are needed: with `inputs`, `fisher_samples`, on a GPU, or
+        in fewer dimensions than there are vectors. The dataset's `odekit_simulation` says which.
     progress : bool
         Show progress on stderr.
 
@@ -147,6 +158,7 @@ def simulate(
         preprocess=preprocess,
         fisher_samples=fisher_samples,
         device=device,
+        method=method,
     )
     seeds = np.random.SeedSequence(count("seed", seed, most=2**128, least=0)).spawn(
         1 if replicas is None else count("replicas", replicas, most=2**20)
@@ -157,16 +169,16 @@ def simulate(
     result = prepare(
         problem,
         (SIMULATION, {k: v for k, v in words.items() if v is not None}),
-        f"stochastic gradient descent in N = {experiment.input_dim} dimensions",
+        experiment.source,
         more_axes=more,
     )
-    group = twin.train_fleet if device == "cuda" else None
     seconds = None if max_seconds is None else float(positive("max_seconds", max_seconds))
-    train = partial(_train, workers=workers, group=group, progress=progress, seconds=seconds)
+    how = twin.together(experiment)
+    train = partial(_train, workers=workers, how=how, progress=progress, seconds=seconds)
     if result.axes:
         arrays = _train_all(problem, result.axes, experiment, seeds, twin, train)
     else:
-        arrays = train([twin.course(problem, experiment, seeds[0])])[0]
+        arrays = train(twin.courses(problem, experiment, seeds))[0]
     ds = result.dataset(arrays, arrays.pop("time"))
     warn_unless_completed(ds)
     return ds
@@ -185,11 +197,12 @@ def _train_all(
     if times is None:
         times = common_times(problem, {d: a for d, a in found.items() if d != REPLICA})
     experiment = replace(experiment, times=times)
-    places, networks = [], []
-    for place, index in points(found):
-        places.append(place)
-        seed = seeds[index.pop(REPLICA, 0)]
-        networks.append(twin.course(at(problem, index), experiment, seed))
+    networks = [
+        network
+        for _, index in points({d: a for d, a in found.items() if d != REPLICA})
+        for network in twin.courses(at(problem, index), experiment, seeds)
+    ]
+    places = [place for place, _ in points(found)]  # replicas are the last dim
     table: dict[str, Any] = {"time": times}
     shape, known = tuple(size for size, _ in found.values()), variables_of(problem)
     timed = {name for name, variable in known.items() if "time" in variable.dims}
@@ -226,25 +239,25 @@ def _put(
 def _train(
     networks: Sequence[Trajectory],
     workers: int,
-    group: Any,
+    how: tuple[int | None, Any],
     progress: bool,
     seconds: float | None,
 ) -> list[Any]:
     """Train networks, and return the arrays of each, or None where it never began.
 
-    In so many threads, or on a GPU in one, while this one waits for signals.
+    In so many threads, each with as many networks as go together, while this one waits for signals.
     """
+    size, group = how[0] or len(networks), how[1]
+    crews = [networks[i : i + size] for i in range(0, len(networks), size)]
     bar = Bar(progress, **PERCENT)
-    with Interrupts() as interrupts, ThreadPoolExecutor(1 if group else workers) as pool:
+    with Interrupts() as interrupts, announced(), ThreadPoolExecutor(workers) as pool:
         stop = Stop(interrupts, seconds)
 
-        def job(i: int) -> dict[str, Any] | None:
-            return networks[i].run(stop) if i == 0 or not stop.asked else None
+        def job(i: int) -> list[Any]:
+            crew = crews[i]
+            return list(group(crew, stop)) if i == 0 or not stop.asked else [None] * len(crew)
 
-        if group is not None:
-            jobs: list[Future[Any]] = [pool.submit(group, networks, stop)]
-        else:
-            jobs = [pool.submit(job, i) for i in range(len(networks))]
+        jobs: list[Future[Any]] = [pool.submit(job, i) for i in range(len(crews))]
         left: Any = jobs
         # Signals reach the main thread, between two waits.
         while left:
@@ -253,5 +266,4 @@ def _train(
                 interrupts.asked = True
             bar.update(100.0 * sum(n.progress for n in networks) / len(networks) - bar.n)
     bar.close()
-    results = [f.result() for f in jobs]
-    return list(results[0]) if group is not None else results
+    return [arrays for f in jobs for arrays in f.result()]

@@ -66,7 +66,7 @@ def solve(
     Parameters
     ----------
     problem : Problem, LinearProblem, or one that `odekit.system` made
-        Numbers in it that are `xarray.DataArray`s are swept over: their dims, other than the core
+        Numbers in it that are an `xarray.DataArray` are swept over: their dims, other than the core
         dims of the dataset, become dims of the result, broadcast by name.
     t_eval : array_like, shape (rows,), optional
         Times of the rows, in units of steps/N, cumulative over the phases, strictly increasing.
@@ -174,6 +174,7 @@ def solve(
     )
     found = axes(problem)
     sizes = {dim: size for dim, (size, _) in found.items()}
+    problem.system.check_flow(problem)
     check_work(problem, options, sizes)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
@@ -192,7 +193,7 @@ def solve(
     if executor is None and found and device == "cuda":
         choose_device(device, 1)
     if not found:
-        with announced(progress):
+        with announced():
             ds = _single(problem, options.since(begin), times, saved, result, progress)
         ds = ds if store is None else _stored(ds, store, overwrite)
         warn_unless_completed(ds)
@@ -206,7 +207,7 @@ def solve(
     grid = Grid(
         problem, sizes, options, rows, target, workers, threads, chunk_size, progress, begin
     )
-    with Interrupts() as interrupts, announced(progress):
+    with Interrupts() as interrupts, announced():
         ds = grid.run(interrupts)
     warn_unless_completed(ds)
     return ds

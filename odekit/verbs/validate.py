@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.errors import OdekitError
+from odekit.base.status import Convergence
 from odekit.dataset.assemble import check
 from odekit.dataset.provenance import solver_option
 from odekit.dataset.wholeness import fitting_problem
+from odekit.dynamics import branchlaws
+from odekit.dynamics.branchset import is_branches
+from odekit.dynamics.rest import PHYSICAL
+from odekit.dynamics.words import check as check_points
+from odekit.dynamics.words import is_fixed_point
 from odekit.problem.system import Finding
 
 if TYPE_CHECKING:
@@ -42,8 +49,14 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
         above 1; errors not negative, and equal to those
         recomputed from the overlaps; the rows begin at the problem's state; gradient flow never
         raises the loss; every quantity that the problem conserves (`odekit.measures.conserved`)
-        stays what it was.
+        stays what it was. Of fixed points (`odekit.fixed_point`): schema; all values finite where
+        the search converged; what is said of eigenvalues agrees with them. Of branches
+        (`odekit.continuation`), besides: some of their points are fixed points, computed again.
     """
+    if is_fixed_point(ds):
+        return list(_of_fixed_points(ds))
+    if is_branches(ds):
+        return list(branchlaws.laws(ds, activation))
     faults = check(ds)
     verdicts = [Verdict("schema", not faults, "; ".join(faults) or "every variable as registered")]
     if faults:
@@ -57,3 +70,29 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
         return [*verdicts, Verdict("problem", False, str(error))]
     tolerance = PER_RTOL * solver_option(ds, "rtol", DEFAULT_RTOL)
     return verdicts + list(problem.system.laws(ds, problem, tolerance))
+
+
+def _of_fixed_points(ds: xr.Dataset) -> Iterator[Verdict]:
+    """What a file of fixed points can show."""
+    faults = check_points(ds)
+    yield Verdict("schema", not faults, "; ".join(faults) or "every variable as registered")
+    if faults:
+        return
+    try:
+        fitting_problem(ds)
+    except OdekitError as error:
+        yield Verdict("problem", False, str(error))
+        return
+    good = ds["status"] == Convergence.CONVERGED
+    rates = ds["eigenvalue_real"].where(good, 0.0)
+    finite = bool(np.isfinite(rates).all() & np.isfinite(ds["residual"].where(good, 0.0)).all())
+    yield Verdict("values are finite", finite, f"{int(good.sum())} fixed points")
+    growing = (rates > 0).sum("direction")
+    vanish = ds["n_zero"].sum("zero_kind")
+    known = (ds["index"] <= growing) & (growing <= ds["index"] + vanish)
+    yield Verdict("the index counts what grows", bool(known.all()), f"{int((~known).sum())} do not")
+    if "smallest_eigenvalue" in ds:
+        lowest = ds["smallest_eigenvalue"]
+        agrees = ((lowest >= PHYSICAL) == (ds["physical"] == 1)) | ~good
+        found = f"smallest eigenvalue {float(lowest.min()):.3g}"
+        yield Verdict("physical as the covariance is", bool(agrees.all()), found)

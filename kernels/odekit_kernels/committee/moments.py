@@ -33,15 +33,19 @@ __all__ = [
 ]
 
 
-def chain(name: str, end: Any) -> Any:
+def chain(name: str, end: Any, folder: str = activations.__name__, module: str = __name__) -> Any:
     """The function of this name of every activation, and `end` for all other codes.
 
     Parameters
     ----------
     name : str
-        Of a function that every file of `activations` has.
+        Of a function that every file of the folder has.
     end : kernel
         Called with the code too.
+    folder : str
+        `activations`, or a folder in it for what only some have: `means`.
+    module : str
+        Where the function will stand under its name.
 
     Returns
     -------
@@ -52,10 +56,12 @@ def chain(name: str, end: Any) -> Any:
     # closures, with arguments in a tuple, a right-hand side took 7 % more at K = P = 2, and lanes
     # of linear units rounded otherwise. Kernels come from the cache on disk only where all that
     # they call is a function of a module, and no two there may have one name.
-    names: dict[str, Any] = {"__name__": __name__, "end": end}
+    names: dict[str, Any] = {"__name__": module, "end": end}
     rest, lines = "", []
     for code, row in enumerate(activations.TABLE):
-        function = getattr(import_module(f"{activations.__name__}.{row.name}"), name)
+        if folder != activations.__name__ and not row.means:
+            continue
+        function = getattr(import_module(f"{folder}.{row.name}"), name)
         names[row.name] = function
         rest = ", ".join(signature(getattr(function, "py_func", function)).parameters)
         lines += [f" if activation == {code}:", f"  return {row.name}({rest})"]

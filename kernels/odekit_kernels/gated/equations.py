@@ -29,6 +29,9 @@ def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: An
     row = b.constants[i if b.constants.shape[0] > 1 else 0]
     for j in range(m.T):
         work.memory[work.plan.table + j] = row[j]
+    for e in range(m.E):
+        work.memory[work.plan.rates + e] = pick(M, m.rates + e, lane)
+        work.memory[work.plan.decays + e] = pick(M, m.decays + e, lane)
     flow.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)
 
 

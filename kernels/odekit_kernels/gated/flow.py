@@ -3,8 +3,10 @@
 Nodes carry layers, edge e the weights W_e; path p runs along edges from an input to an output. With
 W_p the product along p,
 
-    dW_e/dt = η Σ_{p ∋ e} W_aboveᵀ [ Σ_yx(p) − Σ_q W_q Σ_xx(q, p) ] W_belowᵀ.
+    dW_e/dt = η η_e (G_e − κ_e W_e),
+    G_e = Σ_{p ∋ e} W_aboveᵀ [ Σ_yx(p) − Σ_q W_q Σ_xx(q, p) ] W_belowᵀ,
 
+where η_e = 1 and κ_e = 0 unless the plan has rates and decays by edge.
 Everything is written for the memory of a group of trajectories (`lanes.values`): eight lanes in the
 engine of sweeps, one trajectory in single runs, where products of large matrices go through BLAS.
 The state is the edges' weights, each row-major, one after the other.
@@ -14,9 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from odekit_kernels._jit import alternatives, inner, kernel, outer
+from odekit_kernels._jit import inner, kernel, outer
 from odekit_kernels.gated.paths import (
     GatedPlan,
     GatedWork,
@@ -27,6 +27,7 @@ from odekit_kernels.gated.paths import (
     make_plan,
     make_work,
 )
+from odekit_kernels.gated.products import multiply
 from odekit_kernels.lanes.values import fill, get, put
 
 __all__ = [
@@ -46,92 +47,7 @@ __all__ = [
     "rhs",
 ]
 
-CROSSOVER = 1000
-"""Multiplications from which a product of matrices goes through BLAS. Four products of 6x6 took
-0.42 µs in loops and 1.6 µs in BLAS, of 10x10 1.4 and 1.4 µs, of 16x16 5.4 and 2.5 µs."""
-
 # ---------------------------------------------------------------------------------------- products
-
-
-@outer
-def in_loops(
-    M: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any, sign: Any, add: Any
-) -> None:
-    """Write C (r, c) = sign op(A) op(B), plus C if `add`; op transposes where its flag is 1."""
-    down, along = (1, r) if at else (k, 1)
-    first, second = (1, k) if bt else (c, 1)
-    for i in range(r):
-        for j in range(c):
-            total = fill(M, 0.0)
-            for l in range(k):
-                left = get(M, A + i * down + l * along)
-                total = total + left * get(M, B + l * first + j * second)
-            total = sign * total
-            if add:
-                total = total + get(M, C + i * c + j)
-            put(M, C + i * c + j, total)
-
-
-# With reference counts, which `np.dot` needs.
-@kernel(_nrt=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def in_blas(
-    M: Any, spare: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """`in_loops`, through BLAS where that is faster; `spare` has room for a product."""
-    if r * k * c < CROSSOVER:
-        in_loops(M, A, at, B, bt, C, r, k, c, sign, add)
-        return
-    out = M[spare : spare + r * c].reshape((r, c))
-    if not add and sign == 1.0:
-        out = M[C : C + r * c].reshape((r, c))
-    left, right = M[A : A + r * k], M[B : B + k * c]
-    if at and bt:
-        np.dot(left.reshape((k, r)).T, right.reshape((c, k)).T, out)
-    elif at:
-        np.dot(left.reshape((k, r)).T, right.reshape((k, c)), out)
-    elif bt:
-        np.dot(left.reshape((r, k)), right.reshape((c, k)).T, out)
-    else:
-        np.dot(left.reshape((r, k)), right.reshape((k, c)), out)
-    if add:
-        for i in range(r * c):
-            M[C + i] += sign * M[spare + i]
-    elif sign != 1.0:
-        for i in range(r * c):
-            M[C + i] = sign * M[spare + i]
-
-
-def through_blas(
-    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """`in_blas`, where the plan says."""
-    in_blas(M, m.spare, A, at, B, bt, C, r, k, c, sign, add)
-
-
-def through_loops(
-    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,  # noqa: ARG001
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """`in_loops`, whatever the plan."""
-    in_loops(M, A, at, B, bt, C, r, k, c, sign, add)
-
-
-def multiply(
-    M: Any, m: Any, A: Any, at: Any, B: Any, bt: Any, C: Any, r: Any, k: Any, c: Any,
-    sign: Any, add: Any,
-) -> None:  # fmt: skip
-    """A product of matrices, by the way that the type of the plan says."""
-    if isinstance(m, Single):
-        through_blas(M, m, A, at, B, bt, C, r, k, c, sign, add)
-    else:
-        through_loops(M, m, A, at, B, bt, C, r, k, c, sign, add)
-
-
-@alternatives(multiply, strict=False)
-def _multiply(M: Any, m: Any, *rest: Any) -> Any:  # noqa: ARG001
-    return through_blas if m.instance_class is Single else through_loops
 
 
 @inner
@@ -179,6 +95,8 @@ def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any) -> None:
     products(M, m, w, y)
     clear(M, dy, m.n)
     eta, half = get(M, m.eta_w), (m.spare - m.back) // 2
+    if m.E > 0:
+        eta = fill(M, 1.0)
     for p in range(w.inputs.shape[0]):
         now, then, c = m.back, m.back + half, w.inputs[p]
         residual(M, m, w, y, m.table, p, now)
@@ -195,6 +113,17 @@ def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any) -> None:
         for i in range(w.rows[e] * c):
             into = dy + w.place[e] + i
             put(M, into, get(M, into) + get(M, now + i))
+    if m.E > 0:
+        scale(M, m, w, y, dy)
+
+
+@outer
+def scale(M: Any, m: Any, w: Any, y: Any, dy: Any) -> None:
+    """Turn G_e into η η_e (G_e − κ_e W_e), edge by edge."""
+    for e in range(m.E):
+        rate, decay = get(M, m.eta_w) * get(M, m.rates + e), get(M, m.decays + e)
+        for i in range(w.place[e], w.place[e] + w.rows[e] * w.cols[e]):
+            put(M, dy + i, rate * (get(M, dy + i) - decay * get(M, y + i)))
 
 
 @inner
@@ -248,7 +177,7 @@ def tangent_residual(M: Any, m: Any, w: Any, d: Any, p: Any, out: Any) -> None:
 
 @outer
 def tangent(M: Any, m: Any, w: Any, d: Any, out: Any) -> None:
-    """Derivative of `rhs` over η along direction `d`, after `products` of the state at `m.y`."""
+    """Derivative of all G_e along direction `d`, after `products` of the state at `m.y`."""
     tangent_products(M, m, w, d)
     clear(M, out, m.n)
     half = (m.spare - m.back) // 2
@@ -291,13 +220,13 @@ def flow(M: Any, m: Any, w: Any, y: Any, eta: float, dy: Any) -> None:
     Parameters
     ----------
     M : ndarray, shape (m.size,)
-        Memory of one trajectory, the correlations at `m.table`.
+        Memory of one trajectory, the correlations at `m.table`, rates and decays at theirs.
     m : Single
     w : Paths
     y, dy : ndarray, shape (n,)
         State; receives its derivative.
     eta : float
-        Learning rate.
+        Learning rate, or what all rates share.
     """
     load(M, m.y, y)
     M[m.eta_w] = eta
@@ -308,7 +237,7 @@ def flow(M: Any, m: Any, w: Any, y: Any, eta: float, dy: Any) -> None:
 
 @kernel(_nrt=False)
 def jacobian(M: Any, m: Any, w: Any, y: Any, eta: float, J: Any) -> None:
-    """Jacobian of `flow`, exact: −η times the Hessian of the loss, column by column.
+    """Jacobian of `flow`, exact: −η η_e times the Hessian of the loss, column by column.
 
     Parameters
     ----------
@@ -318,14 +247,18 @@ def jacobian(M: Any, m: Any, w: Any, y: Any, eta: float, J: Any) -> None:
         Receives ∂(dy_i/dt)/∂y_j.
     """
     load(M, m.y, y)
+    M[m.eta_w] = eta
     products(M, m, w, m.y)
     clear(M, m.direction, m.n)
     for j in range(m.n):
         M[m.direction + j] = 1.0
         tangent(M, m, w, m.direction, m.new)
+        if m.E > 0:
+            scale(M, m, w, m.direction, m.new)
         M[m.direction + j] = 0.0
+        factor = 1.0 if m.E > 0 else eta
         for i in range(m.n):
-            J[i, j] = eta * M[m.new + i]
+            J[i, j] = factor * M[m.new + i]
 
 
 @kernel(_nrt=False)

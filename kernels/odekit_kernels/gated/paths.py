@@ -24,7 +24,7 @@ __all__ = [
 
 Indices = NDArray[np.int64]
 
-OWN = "T table watched below back spare direction tangents slant"
+OWN = "T E rates decays table watched below back spare direction tangents slant"
 FIELDS = [*OWN.split(), *MACHINERY]
 
 # One of a network of small matrices in lanes, one of a single trajectory. Two types of one shape:
@@ -33,6 +33,7 @@ _namedtuple: Any = namedtuple
 GatedPlan: Any = _namedtuple("GatedPlan", FIELDS)
 """Sizes, and the first index of each block in a group's memory, besides those of `MACHINERY`.
 
+E : 0 where all edges have one rate and no decay, else their number; rates, decays : of each, (E,);
 T : size of a table of correlations (`table_size`); table, watched : the one trained on, (T,), and
 those of watched tasks, (W, T); below : products along the paths; back : two matrices that go back
 along a path; spare : one product; direction, tangents, slant : for derivatives along a direction,
@@ -85,21 +86,23 @@ class GatedWork(NamedTuple):
     plan: Any
 
 
-def make_work(w: Paths) -> GatedWork:
+def make_work(w: Paths, by_edge: bool = False) -> GatedWork:
     """Allocate the memory for a network."""
-    plan = make_plan(w, single=True)
+    plan = make_plan(w, single=True, by_edge=by_edge)
     return GatedWork(np.zeros(plan.size), plan)
 
 
 def constants(m: Any) -> dict[str, Indices]:
     """Every constant of a phase by name, in the order of a row: where it goes in a group's memory.
 
-    The table trained on (T,), first of all; the learning rate; tables of the watched tasks (W, T),
-    their levels (W,).
+    The table trained on (T,), first of all; rates and decays of the edges (E,); the factor that
+    all rates share; tables of the watched tasks (W, T), their levels (W,).
     """
     table = np.arange(m.T)
     return {
         "table": m.table + table,
+        "rates": m.rates + np.arange(m.E),
+        "decays": m.decays + np.arange(m.E),
         "eta_w": np.asarray(m.eta_w),
         "watched": m.watched + np.arange(m.W)[:, np.newaxis] * m.T + table,
         "level": m.level + np.arange(m.W),
@@ -157,7 +160,9 @@ def table_size(w: Paths) -> int:
     return int((outputs * w.inputs).sum() + pairs.sum()) + 1
 
 
-def make_plan(w: Paths, watched: int = 0, stages: int = 0, *, single: bool = False) -> Any:
+def make_plan(
+    w: Paths, watched: int = 0, stages: int = 0, *, single: bool = False, by_edge: bool = False
+) -> Any:
     """Lay out the memory of a group.
 
     Parameters
@@ -169,6 +174,8 @@ def make_plan(w: Paths, watched: int = 0, stages: int = 0, *, single: bool = Fal
         Stages of the integrator.
     single : bool
         Whether for one trajectory: with room for derivatives, and large products through BLAS.
+    by_edge : bool
+        Whether edges have rates of their own, or decay.
 
     Returns
     -------
@@ -178,8 +185,11 @@ def make_plan(w: Paths, watched: int = 0, stages: int = 0, *, single: bool = Fal
     long = np.repeat(w.inputs, np.diff(w.first))
     products = int(np.where(w.below >= 0, w.rows[w.edge] * long, 0).sum())
     widest = int(max((np.maximum(w.rows, w.cols)[w.edge] * long).max(), (w.rows * w.cols).max()))
+    edges = w.rows.size if by_edge else 0
     sizes = {
         **machinery(n, watched, stages),
+        "rates": edges,
+        "decays": edges,
         "table": T,
         "watched": watched * T,
         "below": products,
@@ -189,6 +199,6 @@ def make_plan(w: Paths, watched: int = 0, stages: int = 0, *, single: bool = Fal
         "tangents": products if single else 0,
         "slant": 2 * widest if single else 0,
     }
-    known = ("T", "n", "W", "size")
+    known = ("T", "E", "n", "W", "size")
     places = lay_out((name for name in FIELDS if name not in known), sizes)
-    return (Single if single else GatedPlan)(T=T, n=n, W=watched, **places)
+    return (Single if single else GatedPlan)(T=T, E=edges, n=n, W=watched, **places)

@@ -14,10 +14,12 @@ __all__ = [
     "NUMBERS",
     "OUTCOMES",
     "Batch",
+    "ManyRates",
     "Rates",
     "enter",
     "leave",
     "make_counters",
+    "one_rate_at",
     "put_back",
     "rate_at",
     "set_bound",
@@ -74,6 +76,33 @@ class Rates(NamedTuple):
     final: float
 
 
+class ManyRates(NamedTuple):
+    """Several such rates, each with its place in a group's memory.
+
+    Attributes
+    ----------
+    place : ndarray of int64, shape (rates,)
+    first : ndarray of int64, shape (rates + 1,)
+        Where the pieces of each begin in `start` and `coefficients`.
+    start, coefficients : ndarray, shapes (pieces of all,) and (pieces of all, 4)
+    last, final : ndarray, shape (rates,)
+        As of `Rates`.
+    """
+
+    place: Indices
+    first: Indices
+    start: Array
+    coefficients: Array
+    last: Array
+    final: Array
+
+
+_NONE = np.zeros(0)
+NO_MORE_RATES = ManyRates(
+    np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64), _NONE, np.zeros((0, 4)), _NONE, _NONE
+)
+
+
 class Batch(NamedTuple):
     """One phase of B trajectories; arrays are C-contiguous.
 
@@ -104,6 +133,8 @@ class Batch(NamedTuple):
     rate_w, rate_v : Rates
         Schedules of the learning rates, shared.
     wiring : Wiring or gated.Paths
+    more_rates : ManyRates
+        Schedules of other rates, where a system has them.
     """
 
     y: Array
@@ -118,6 +149,7 @@ class Batch(NamedTuple):
     rate_w: Rates
     rate_v: Rates
     wiring: Any
+    more_rates: ManyRates = NO_MORE_RATES
 
 
 def make_counters(lanes: int) -> Indices:
@@ -181,10 +213,22 @@ def write_row(M: Any, I: Any, b: Any, state: int, lane: int) -> None:
 @inner
 def rate_at(rates: Any, t: float) -> float:
     """Learning rate at a time since the phase began; see `odekit.problem.schedule.Schedule`."""
-    count = rates.start.shape[0]
     if t >= rates.last:
         return rates.final
-    low, high = 0, count
+    return piece_at(rates, 0, rates.start.shape[0], t)
+
+
+@inner
+def one_rate_at(rates: Any, j: int, t: float) -> float:
+    """The same of one of `ManyRates`."""
+    if t >= rates.last[j]:
+        return rates.final[j]
+    return piece_at(rates, rates.first[j], rates.first[j + 1], t)
+
+
+@inner
+def piece_at(rates: Any, low: int, high: int, t: float) -> float:
+    """Value at a time by the pieces from `low` to `high`."""
     while high - low > 1:
         middle = (low + high) // 2
         if rates.start[middle] <= t:

@@ -123,6 +123,8 @@ def set_rates(M: Any, I: Any, m: Any, b: Any, node: float) -> None:
                 place(M, m.eta_w, lane, lane_of.rate_at(b.rate_w, t))
             if b.rate_v.start.shape[0] > 0:
                 place(M, m.eta_v, lane, lane_of.rate_at(b.rate_v, t))
+            for j in range(b.more_rates.place.shape[0]):
+                place(M, b.more_rates.place[j], lane, lane_of.one_rate_at(b.more_rates, j, t))
 
 
 @inner

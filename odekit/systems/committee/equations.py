@@ -21,13 +21,14 @@ from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
     from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit_kernels.committee.one import Committee
 
 
 class CommitteePhase(Exact):
     """Equations of a phase of the first point of a sweep (`odekit.problem.system.Equations`)."""
 
     def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame, begin: float) -> None:
-        self.begin, self.points, self.rates = begin, points, phase.rates
+        self.begin, self.points, self.rates = begin, points, phase.common_rates
         self.committee = points.committee(phase, frame)
         P, tasks = frame.T.shape[-1], max(len(points.tasks), len(self.committee.p))
         self.work = make_work(points.K, P, len(points.heads), tasks, points.G)
@@ -64,6 +65,12 @@ class CommitteePhase(Exact):
         """The same phase with other fixed vectors and readouts of theirs."""
         other = copy.copy(self)
         other.committee = self.committee._replace(T=T, u=u)
+        return other
+
+    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.committee, other.rates = committee, rates
         return other
 
     def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
@@ -123,6 +130,12 @@ class QuadraturePhase(CommitteePhase):
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian by central differences, shape (n, n)."""
         return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
+
+    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.committee, other.rates = committee, rates
+        return other
 
     def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""

@@ -43,6 +43,10 @@ class Experiment:
     samples : Samples or None
         Given inputs.
     trainer : Trainer
+    method : {"overlaps", "weights"}
+        What is kept of a network.
+    device : {"cpu", "cuda"}
+        Where steps are taken.
     """
 
     input_dim: int
@@ -51,6 +55,8 @@ class Experiment:
     fisher_samples: int | None
     samples: Samples | None
     trainer: Trainer
+    method: str = "weights"
+    device: str = "cpu"
 
     @property
     def words(self) -> dict[str, Any]:
@@ -61,7 +67,14 @@ class Experiment:
             "check_every": self.check_every,
             "fisher_samples": self.fisher_samples,
             "inputs": inputs,
+            "method": self.method,
         }
+
+    @property
+    def source(self) -> str:
+        """What made the data, for people."""
+        how = "" if self.method == "weights" else ", by the exact chain of its overlaps"
+        return f"stochastic gradient descent in N = {self.input_dim} dimensions{how}"
 
     @property
     def measured(self) -> bool:
@@ -103,7 +116,7 @@ class CommitteeNetwork:
     ) -> None:
         self.points, self.problem, self.experiment = points, points.problem, experiment
         self.N = experiment.input_dim
-        frame, drawn = (_child(seed, i) for i in range(2))
+        frame, drawn = (child(seed, i) for i in range(2))
         self.sizes = sizes(self.problem.groups or {"": 1.0}, self.N)
         self.group = np.repeat(np.arange(len(self.sizes)), self.sizes)
         W, B = realise(self.problem.state, self.N, frame, self.problem.groups)
@@ -292,6 +305,6 @@ class CommitteeNetwork:
         return max(float(np.abs(self.W).max()), float(np.abs(self.v).max()))
 
 
-def _child(seed: np.random.SeedSequence, i: int) -> np.random.SeedSequence:
+def child(seed: np.random.SeedSequence, i: int) -> np.random.SeedSequence:
     """One of a seed's children; `spawn` would count them, and seeds are shared along a sweep."""
     return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from odekit.base.errors import ProblemError
 from odekit.problem.plain import Apart, fields_of, phase_from, phase_plain, plain, rich, rich_fields
+from odekit.scenario.write import used
 from odekit.systems.committee.activations import Activation
 from odekit.systems.committee.problem import WHITE, Problem, Task
 from odekit.systems.committee.state import OrderParameters
@@ -28,6 +30,34 @@ def write(problem: Problem, apart: Apart | None) -> dict[str, Any]:
             phase_plain(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)
         ],
     }
+
+
+def written(problem: Problem) -> dict[str, Any]:
+    """The sections of a scenario.
+
+    Raises
+    ------
+    ProblemError
+        If the activation is the user's own.
+    """
+    own = problem.activation
+    if isinstance(own, Activation) and not own.is_shipped:
+        rule = "must be one that scenarios name"
+        raise ProblemError("activation", rule, repr(own.name), "Functions of one's own are code.")
+    parts = write(problem, None)
+    parts["phases"] = [used(phase) for phase in parts["phases"]]
+    if problem.groups is not None:
+        names = list(problem.groups)
+        parts["state"] = {n: _by_group(n, x, names) for n, x in parts["state"].items()}
+    return {"title": problem.title or None, **parts}
+
+
+def _by_group(name: str, blocks: Any, groups: list[str]) -> dict[str, Any]:
+    """Overlaps by the name of their group, as scenarios have them."""
+    if isinstance(blocks, Mapping):
+        remedy = "Write one point of the sweep."
+        raise ProblemError(f"state.{name}", "must be plain numbers with groups", "a sweep", remedy)
+    return dict(zip(groups, blocks, strict=True))
 
 
 def read(data: Mapping[str, Any], own: Activation | None) -> Problem:

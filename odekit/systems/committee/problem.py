@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from odekit.base.checks import array, choice, label, mapping, nonnegative, number
+from odekit.base.checks import array, choice, label, mapping, nonnegative, number, text
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Phase
@@ -85,7 +85,7 @@ class Task:
             object.__setattr__(self, "head", label("head", self.head))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem(AnyProblem):
     """Everything that decides a run: initial state, heads, tasks and the phases of training.
 
@@ -108,6 +108,8 @@ class Problem(AnyProblem):
     groups : dict of str to float, optional
         Groups of inputs and their fractions, which sum to one. Q, R and T of the state then have
         the dim ``group`` first, each over the inputs of its group: w_k·w_l/N_τ.
+    title : str
+        A line for people, over its results and pictures.
 
     Raises
     ------
@@ -138,6 +140,7 @@ class Problem(AnyProblem):
     activation: str | Activation = "erf"
     groups: Mapping[str, Any] | None = None
     teacher_activation: str | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         from odekit.systems.committee.crosscheck import check_problem
@@ -164,6 +167,7 @@ class Problem(AnyProblem):
                 raise ProblemError("teacher_activation", rule, "'sign'", remedy)
         if self.groups is not None:
             object.__setattr__(self, "groups", fractions("groups", self.groups))
+        text("title", self.title)
         check_problem(self)
 
     def head_of(self, task: str) -> str:

@@ -10,11 +10,13 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
+from odekit.base.errors import ProblemError
 from odekit.systems.committee.problem import WHITE
 from odekit_kernels.committee.inputs import Inputs
 
 if TYPE_CHECKING:
     from odekit.problem.points import Points
+    from odekit.systems.committee.points import CommitteePoints
     from odekit.systems.committee.problem import Problem, Task
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -99,6 +101,14 @@ def _distinct(views: Floats) -> tuple[list[int], Indices]:
             first.append(task)
         law[task] = same[0] if same else len(first) - 1
     return first, law
+
+
+def refuse_views(points: CommitteePoints, what: str) -> None:
+    """Refuse groups and views of inputs where what is computed knows white inputs alone."""
+    if points.G:
+        rule = f"must have white inputs, which the student sees as they are, for {what}"
+        given = "groups of inputs" if points.problem.groups is not None else "views of inputs"
+        raise ProblemError("problem", rule, given, "Leave them out.")
 
 
 def of_group(value: Any, group: str | None) -> Any:

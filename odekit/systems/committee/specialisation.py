@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.base.checks import number
 from odekit.base.errors import ProblemError
 from odekit.dataset.variable import named
 from odekit.problem.system import Measured
@@ -137,6 +138,31 @@ def contribution_entropy(ds: xr.Dataset, head: str | None = None) -> xr.DataArra
     )
 
 
+def specialised(ds: xr.Dataset, level: float = 0.5, head: str | None = None) -> xr.DataArray:
+    """Whether one unit has learnt a fixed vector: 1 where `contribution_entropy` is below a level.
+
+    Its mean over draws is the fraction that specialise: see `fraction`. Unequal shares need not be
+    different directions: `student_cosine` tells.
+
+    Parameters
+    ----------
+    ds : Dataset
+    level : float
+        From 0 to 1.
+    head : str, optional
+        One head; all by default.
+
+    Returns
+    -------
+    DataArray, dims (…, time, head, teacher)
+        1 or 0, NaN as in `readout_entropy`.
+    """
+    within = number("level", level, "be from 0 to 1", lambda x: (x >= 0) & (x <= 1))
+    entropy = contribution_entropy(ds, head)
+    found = (entropy < float(np.asarray(within))).where(entropy.notnull())
+    return named(found, "specialised", "whether one student unit has learnt the fixed vector")
+
+
 def imbalance(ds: xr.Dataset, head: str | None = None) -> xr.DataArray:
     """Layer imbalance v_k² − Q_kk of each unit.
 
@@ -222,6 +248,7 @@ MEASURES = {
     "imbalance": Measured("imbalance", "$v_k^2-Q_{kk}$", imbalance),
     "overlap_cosine": Measured("cosine", r"$R_{kn}/\sqrt{Q_{kk}T_{nn}}$", overlap_cosine),
     "readout_entropy": Measured("entropy of the readout", "$|v_k|$", readout_entropy),
+    "specialised": Measured("specialised", "$|v_kR_{kn}|$", specialised),
     "student_cosine": Measured("cosine", r"$Q_{kl}/\sqrt{Q_{kk}Q_{ll}}$", student_cosine),
     "readout": Measured("readout", "$v_k$"),
     "Q": Measured("overlap", "$Q_{kl}$"),

@@ -12,7 +12,9 @@ import numpy as np
 
 from odekit.base.checks import MAX_UNITS, array, as_floats, count, is_labelled, positive
 from odekit.base.errors import ProblemError
+from odekit.base.html import as_table
 from odekit.base.spread import spread
+from odekit.base.text import brief
 from odekit.systems.committee.groups import (
     confined,
     draw_groups,
@@ -30,7 +32,7 @@ MOST_DOUBLES = 2**28
 SYMMETRY_TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OrderParameters:
     """Overlaps of the student's weights and the fixed vectors: the state of the first layer.
 
@@ -91,6 +93,15 @@ class OrderParameters:
         _check_joint(Q, R, T)
         for name, value in (("Q", Q), ("R", R), ("T", T)):
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={brief(getattr(self, name))}" for name in ("Q", "R", "T"))
+        return f"OrderParameters({said})"
+
+    def _repr_html_(self) -> str:
+        rows = [("student units K", str(self.student)), ("fixed vectors P", str(self.teacher))]
+        rows += [(name, brief(getattr(self, name))) for name in ("Q", "R", "T")]
+        return as_table("OrderParameters", rows)
 
     @property
     def student(self) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from odekit.problem.system import Finding, Measured, System
+from odekit.problem.system import Block, Finding, Judgement, Measured, Resting, System
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from odekit.base.arrays import Indices
     from odekit.dataset.variable import Variable
     from odekit.problem.axes import Axis
     from odekit.problem.plain import Apart
@@ -78,6 +79,38 @@ class Committee(System):
 
         return CommitteePoints(problem, found)
 
+    def layout(self, problem: Problem, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where Q, R and the readouts stand in a flat state of a phase."""
+        from odekit.systems.committee.field import layout
+
+        del problem
+        return layout(points, frame)
+
+    def parts(self, problem: Problem, layout: Mapping[str, Block]) -> Mapping[str, Indices]:
+        """Q, R, and every head by itself."""
+        from odekit.systems.committee.resting import parts
+
+        return parts(list(problem.heads), layout)
+
+    def judged(self, points: Any, phase: int, frame: Any, resting: Resting) -> Judgement:
+        """What fixed points are."""
+        from odekit.systems.committee.resting import judged
+
+        return judged(points, phase, frame, resting)
+
+    @property
+    def zero_kinds(self) -> Mapping[str, str]:
+        """Kinds of vanishing eigenvalues that it tells apart."""
+        from odekit.systems.committee.resting import ZERO_KINDS
+
+        return ZERO_KINDS
+
+    def field(self) -> Any:
+        """The equations of a phase, which take labelled blocks too."""
+        from odekit.systems.committee.field import CommitteeField
+
+        return CommitteeField
+
     def in_lanes(self, problem: Problem) -> bool:
         """Whether the moments have closed forms."""
         from odekit.systems.committee.activations import quadrature_of
@@ -105,11 +138,24 @@ class Committee(System):
 
         return simulation
 
+    def noise(self) -> Any:
+        """What one step of SGD does to the order parameters of a finite network."""
+        from odekit.systems.committee import noise
+
+        return noise
+
     def words(self, problem: Problem) -> Iterator[str]:
         """The problem in a few lines."""
         from odekit.systems.committee.words import words
 
         return words(problem)
+
+    def toml(self, problem: Problem) -> str:
+        """The problem as a scenario's text."""
+        from odekit.scenario.write import scenario_text
+        from odekit.systems.committee.plain import written
+
+        return scenario_text(written(problem), problem.core_dims)
 
     def final_words(self, ds: xr.Dataset) -> Iterator[str]:
         """The last row of a run, errors excepted."""

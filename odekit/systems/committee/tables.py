@@ -12,6 +12,8 @@ from odekit.scenario.tables import (
     PHASE,
     TABLES,
     Axis,
+    ContinuationTable,
+    FixedPointTable,
     Number,
     PhaseTable,
     Shape,
@@ -220,6 +222,8 @@ class ScenarioTable(Table):
     tasks: dict[str, TaskTable]
     phases: list[PhaseTable]
     solver: Solver = Solver()
+    fixed_point: FixedPointTable = FixedPointTable()
+    continuation: ContinuationTable = ContinuationTable()
     figure: FigureTable | None = None
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from odekit.systems.committee.activations import COMPILED, Activation
 from odekit_kernels._jit import FLAGS, NO_JIT
+from odekit_kernels.committee.chain import plain as chain_plain
+from odekit_kernels.committee.chain import steps as chain
 from odekit_kernels.committee.sgd import plain as sgd_plain
 from odekit_kernels.committee.sgd import steps as sgd
 
@@ -30,6 +32,8 @@ class Trainer:
         What the loops take for the activation and its derivative.
     train, squared_slopes : callable
         As in `odekit_kernels.committee.sgd.steps`.
+    train_chain : callable
+        `train` of `odekit_kernels.committee.chain.steps`.
     value : callable
         g on arrays.
     """
@@ -38,6 +42,7 @@ class Trainer:
     dg: Any
     train: Callable[..., None]
     squared_slopes: Callable[..., None]
+    train_chain: Callable[..., None]
     value: Function
 
 
@@ -48,23 +53,28 @@ def trainer(activation: Any) -> Trainer:
     weights are compiled, and the response of the units, K + P numbers a sample, is in NumPy.
     """
     if isinstance(activation, str) and activation in COMPILED:
-        code: Any = sgd.CODES[activation]
-        return Trainer(code, code, sgd.train, sgd.squared_slopes, functions_of(activation)[0])
+        return _shipped(sgd.CODES[activation], functions_of(activation)[0])
     if isinstance(activation, str):
         activation = Activation.shipped(activation)
     if isinstance(activation, Activation) and activation.is_shipped:
         code = sgd.CODES.get(activation.name, activation.slope)
-        return Trainer(code, code, sgd.train, sgd.squared_slopes, activation.function)
+        return _shipped(code, activation.function)
     return _own(activation.function, activation.derivative)
+
+
+def _shipped(code: Any, value: Function) -> Trainer:
+    return Trainer(code, code, sgd.train, sgd.squared_slopes, chain.train, value)
 
 
 @lru_cache(MOST_LOOPS)
 def _own(g: Function, dg: Function) -> Trainer:
     compiled = _compiled(g), _compiled(dg)
     if None in compiled:
-        return Trainer(g, dg, sgd_plain.train_plain, sgd_plain.squared_slopes_plain, g)
+        plain = sgd_plain.train_plain, sgd_plain.squared_slopes_plain, chain_plain.train_plain
+        return Trainer(g, dg, *plain, g)
     # A cache would hold a copy for each session, since every session's function is another.
-    return Trainer(*compiled, _fresh(sgd.train), _fresh(sgd.squared_slopes), g)
+    loops = _fresh(sgd.train), _fresh(sgd.squared_slopes), _fresh(chain.train)
+    return Trainer(*compiled, *loops, g)
 
 
 def functions_of(activation: str) -> tuple[Function, Function]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,18 +66,19 @@ def realise(
         remedy = "Select one point of the sweep."
         raise ProblemError("state", "must hold plain numbers", "labelled arrays", remedy)
     N = count("input_dim", input_dim, most=MOST_NUMBERS)
-    C = joint(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T))
+    blocks = [np.asarray(x) for x in (state.Q, state.R, state.T)]
     if (state.groups is None) != (groups is None):
         given = "none" if groups is None else repr(dict(groups))
         raise ProblemError("groups", "must be those of the state", given, "")
     if groups is not None:
         seeds = _sequence(seed).spawn(len(groups))
-        parts = zip(C, sizes(fractions("groups", groups), N), seeds, strict=True)
+        numbers = sizes(fractions("groups", groups), N)
+        parts = zip(zip(*blocks, strict=True), numbers, seeds, strict=True)
         vectors = np.concatenate(
             [_vectors(*part, f" in group {i}") for i, part in enumerate(parts)], 1
         )
     else:
-        vectors = _vectors(C, N, seed, "")
+        vectors = _vectors(blocks, N, seed, "")
     return vectors[: state.student], vectors[state.student :]
 
 
@@ -88,10 +89,10 @@ def _sequence(seed: Any) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed)
 
 
-def _vectors(C: Floats, N: int, seed: Any, where: str) -> Floats:
-    """Vectors in N dimensions, the rows, of given overlaps."""
-    factor = _factor(C)
-    rank = factor.shape[1]
+def _vectors(blocks: Sequence[Floats], N: int, seed: Any, where: str) -> Floats:
+    """Vectors in N dimensions, the rows, of overlaps Q, R and T."""
+    rows = factor(*blocks)
+    rank = rows.shape[1]
     if rank > N:
         raise ProblemError(
             "input_dim",
@@ -99,11 +100,11 @@ def _vectors(C: Floats, N: int, seed: Any, where: str) -> Floats:
             f"{N}{where}",
             "No vectors in fewer dimensions have these overlaps.",
         )
-    if len(factor) * N > MOST_NUMBERS:
-        most = f"must make at most {MOST_NUMBERS} weights with the {len(factor)} vectors"
+    if len(rows) * N > MOST_NUMBERS:
+        most = f"must make at most {MOST_NUMBERS} weights with the {len(rows)} vectors"
         raise ProblemError("input_dim", most, str(N), "")
     rng = np.random.default_rng(seed)
-    return np.asarray(np.sqrt(N) * factor @ _frame(rng, N, rank).T)
+    return np.asarray(np.sqrt(N) * rows @ _frame(rng, N, rank).T)
 
 
 def _frame(rng: np.random.Generator, N: int, rank: int) -> Floats:
@@ -115,11 +116,12 @@ def _frame(rng: np.random.Generator, N: int, rank: int) -> Floats:
     return np.asarray(q * np.copysign(1.0, np.diagonal(r)))
 
 
-def _factor(C: Floats) -> Floats:
-    """F of full column rank with F Fᵀ = C.
+def factor(Q: Floats, R: Floats, T: Floats) -> Floats:
+    """F of full column rank with F Fᵀ = [[Q, R], [Rᵀ, T]], shape (K + P, rank).
 
     All vectors are scaled to length one first, so that small overlaps keep their digits.
     """
+    C = joint(Q, R, T)
     size = np.sqrt(np.maximum(np.diag(C), 0.0))
     scale = np.where(size > 0, size, 1.0)
     eigenvalues, vectors = np.linalg.eigh(C / np.outer(scale, scale))

@@ -83,8 +83,8 @@ class Correlations:
                     raise ProblemError(
                         f"{what}[{node!r}]", f"must have {count} samples", str(len(values)), ""
                     )
-        g = {p: _gate(p, (gates or {}).get(p), count) for p in network.paths}
-        _known("gates", gates or {}, network.paths)
+        g = {p: gate(p, (gates or {}).get(p), count) for p in network.paths}
+        known_paths("gates", gates or {}, network.paths)
         gated = {p: g[p][:, None] * x[network.ends(p)[0]] for p in network.paths}
         out = {p: network.ends(p)[1] for p in network.paths}
         return cls(
@@ -102,47 +102,82 @@ class Correlations:
         network: Network,
         xx: Any,
         yx: Sequence[Any],
-        gates: Mapping[str, Sequence[float]],
+        gates: Mapping[str, Sequence[float]] | None = None,
         probabilities: Sequence[float] | None = None,
     ) -> Correlations:
-        """Averages over contexts, for paths with the same input and output.
+        """Averages over contexts.
 
         Parameters
         ----------
         network : Network
-            Whose paths all lead from one node to one other.
-        xx : array_like, shape (inputs, inputs)
-            Σ_xx, the same in every context.
-        yx : sequence of array_like, shape (outputs, inputs)
-            Σ_yx in each context.
-        gates : dict of str to sequence of float
-            g_p in each context, by path.
+        xx : array_like, shape (inputs, inputs), or sequence of dict
+            Σ_xx, the same in every context, where all paths lead from one input to one output.
+            Else of each context ``{input: Σ_xx}`` of the inputs that it has; inputs that are there
+            together and depend on each other as ``{a: {a: Σ_aa, b: Σ_ab}, b: {b: Σ_bb}}``.
+        yx : sequence of array_like, shape (outputs, inputs), or of dict
+            Σ_yx in each context; or ``{output: {input: Σ_yx}}``, 0 where left out.
+        gates : dict of str to sequence of float, optional
+            g_p in each context, by path; 1 where none is given.
         probabilities : sequence of float, optional
             Of the contexts; equal by default.
+
+        Raises
+        ------
+        ProblemError
+            If shapes, names or numbers of contexts do not fit.
+
+        Notes
+        -----
+        Inputs that are never together have Σ_xx(q, p) = 0 on their paths q and p. A constant input,
+        a node of one unit for which nothing is given, is not: give its second moment, 1, and means.
+
+        Examples
+        --------
+        >>> import odekit as ok
+        >>> net = ok.linear.multimodal({"a": 1, "b": 1}, 1, depth=2, fusion=1, width=1)
+        >>> found = ok.linear.Correlations.from_contexts(
+        ...     net, xx=[{"a": [[1.0]]}, {"b": [[1.0]]}],
+        ...     yx=[{"output": {"a": [[2.0]]}}, {"output": {"b": [[1.0]]}}])
+        >>> found.yx["a_path"], found.xx["a_path"]["b_path"]
+        (array([[1.]]), array([[0.]]))
         """
-        if len(network.inputs) != 1 or len(network.outputs) != 1:
-            rule = "must lead from one input to one output along all paths"
-            raise ProblemError("network", rule, f"{network.inputs} to {network.outputs}", "")
-        ends = (network.outputs[0], network.inputs[0])
-        shape = (network.nodes[ends[0]], network.nodes[ends[1]])
-        if not len(yx):
-            raise ProblemError("yx", "must hold one matrix for each context", "none", "")
-        maps = np.stack([np.asarray(array(f"yx[{i}]", m, ends, shape)) for i, m in enumerate(yx)])
-        other = (ends[1], f"{ends[1]}_other")
-        X = np.asarray(array("xx", xx, other, (shape[1], shape[1])))
-        p = np.full(len(maps), 1.0 / len(maps)) if probabilities is None else probabilities
-        weight = as_floats("probabilities", p, "one number for each context")
-        if weight.shape != (len(maps),) or np.any(weight < 0) or abs(weight.sum() - 1) > 1e-9:
-            rule = f"must be {len(maps)} numbers >= 0 that sum to 1"
-            raise ProblemError("probabilities", rule, str(weight), "")
-        _known("gates", gates, network.paths)
-        g = {q: _gate(q, gates.get(q), len(maps)) for q in network.paths}
-        own = np.einsum("cyx,xz,cyz->c", maps, np.linalg.pinv(X), maps)
-        return cls(
-            yx={q: np.einsum("c,c,cyx->yx", weight, g[q], maps) for q in g},
-            xx={q: {r: (weight @ (g[q] * g[r])) * X for r in g} for q in g},
-            yy=float(weight @ own),
-        )
+        from odekit.systems.linear import contexts
+
+        if isinstance(xx, Sequence) and any(isinstance(one, Mapping) for one in xx):
+            return contexts.of_inputs(network, xx, yx, gates or {}, probabilities)
+        return contexts.of_one_input(network, xx, yx, gates or {}, probabilities)
+
+    @classmethod
+    def one_at_a_time(cls, network: Network, yx: Any, xx: Any, yy: Any = None) -> Correlations:
+        """Inputs of which no two are there at once, each with the outputs that its paths lead to.
+
+        Parameters
+        ----------
+        network : Network
+        yx : array_like or DataArray, shape (outputs, inputs), or a dict of them by path
+            Σ_yx(p), the same for all paths or by path.
+        xx : array_like or DataArray, shape (inputs, inputs), or a dict of them by input
+            Σ_xx of each input, the same for all or by node.
+        yy : float, optional
+            E|y|², all outputs together; by default as much as the inputs explain.
+
+        Returns
+        -------
+        Correlations
+            With Σ_xx(q, p) = 0 on paths from different inputs. They are sums over the inputs, not
+            averages: each counts as in a network of its own.
+
+        Examples
+        --------
+        >>> import odekit as ok
+        >>> net = ok.linear.routing(2, (0, 1), input=1, hidden=1, output=1)
+        >>> found = ok.linear.Correlations.one_at_a_time(net, yx=[[3.0]], xx=[[1.0]])
+        >>> found.xx["p_0_1"]["p_0_1"], found.xx["p_0_1"]["p_1_1"]
+        (array([[1.]]), array([[0.]]))
+        """
+        from odekit.systems.linear import contexts
+
+        return contexts.one_at_a_time(network, yx, xx, yy)
 
 
 def checked(given: Any, network: Network, where: str) -> Correlations:
@@ -158,7 +193,7 @@ def checked(given: Any, network: Network, where: str) -> Correlations:
         if not isinstance(value, Mapping):
             rule = f"must be a mapping from the paths {', '.join(map(repr, paths))}"
             raise ProblemError(f"{where}.{name}", rule, repr(value)[:80], "")
-        _known(f"{where}.{name}", value, paths)
+        known_paths(f"{where}.{name}", value, paths)
     full_yx = {p: _cross(yx, p, network, f"{where}.yx") for p in paths}
     full_xx: dict[str, dict[str, Any]] = {q: {} for q in paths}
     for q, p in pairs(network):
@@ -186,7 +221,8 @@ def pairs(network: Network) -> list[tuple[str, str]]:
     return [(q, p) for q in paths for p in paths if network.ends(q)[1] == network.ends(p)[1]]
 
 
-def _known(argument: str, given: Mapping[str, Any], known: Any) -> None:
+def known_paths(argument: str, given: Mapping[str, Any], known: Any) -> None:
+    """Refuse names that are of no path."""
     for name in given:
         if name not in known:
             listed = ", ".join(map(repr, known))
@@ -209,7 +245,8 @@ def _inputs(given: Mapping[str, Any], node: str, network: Network, count: int) -
     return _samples(f"inputs[{node!r}]", given, node, network)
 
 
-def _gate(path: str, given: Any, count: int) -> Floats:
+def gate(path: str, given: Any, count: int) -> Floats:
+    """g_p of every sample, or in every context."""
     if given is None:
         return np.ones(count)
     values = as_floats(f"gates[{path!r}]", given, "one number for each sample")

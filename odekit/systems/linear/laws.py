@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.problem.axes import at
-from odekit.problem.schedule import Schedule
 from odekit.problem.system import Finding
-from odekit.systems.linear.measures import conserved_layers
+from odekit.systems.linear.conserved import conserved_layers
 from odekit.systems.linear.points import LinearPoints
+from odekit.systems.linear.rates import decay_of
 from odekit_kernels.gated import flow as gated
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from odekit.problem.phase import Phase
     from odekit.systems.linear import LinearProblem
 
 ROUNDING = 1e-11
@@ -42,8 +43,10 @@ def laws(ds: xr.Dataset, problem: LinearProblem, tolerance: float) -> Iterator[F
     yield Finding("values are finite", bad == 0, f"{bad} NaN or infinite")
     yield from _one_by_one(ds, problem, tolerance)
     descends = bool(np.any(ds.method == "gradient descent"))
-    for node in [] if descends else problem.network.inner:
-        found = conserved_layers(ds)
+    found = conserved_layers(ds) if not descends else {}
+    for node in problem.network.inner:
+        if not np.any(np.isfinite(found.get(f"imbalance_{node}_drift", np.nan))):
+            continue
         size = np.maximum(found[f"imbalance_{node}_size"], np.finfo(float).tiny)
         off = float(np.nanmax(abs(found[f"imbalance_{node}_drift"]) / size))
         said = f"largest drift {off:.3g}, allowed {tolerance:.1g}"
@@ -112,13 +115,22 @@ def _rise(part: xr.Dataset, problem: LinearProblem, scale: float) -> float:
     """Largest rise of a phase's own loss from row to row."""
     worst = -np.inf
     for index, phase in enumerate(problem.phases):
-        if isinstance(phase.learning_rate, Schedule) and np.any(phase.learning_rate.values < 0):
-            continue
         rows = np.flatnonzero(part.phase.values == index)
         share = [
             (float(p), part.generalization_error.sel(task=n)) for n, p in phase.mixture.items()
         ]
         loss = sum(p * error.values[rows] for p, error in share)
+        loss = loss + _penalty(part, problem, phase)[rows]
         if rows.size > 1:
             worst = max(worst, float(np.diff(loss).max()) / scale)
     return worst
+
+
+def _penalty(part: xr.Dataset, problem: LinearProblem, phase: Phase) -> Any:
+    """½ Σ κ_e |W_e|² of every row."""
+    total = np.zeros(part.sizes["time"])
+    for edge in problem.network.edges:
+        decay = float(decay_of(phase, edge))
+        if decay > 0:
+            total += 0.5 * decay * np.square(part[edge].values).sum((-2, -1))
+    return total

@@ -1,4 +1,4 @@
-"""Measures of linear networks: what their layers conserve, and how units share the modes."""
+"""Measures of linear networks: how units share the modes."""
 
 from __future__ import annotations
 
@@ -7,68 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.errors import ProblemError
-from odekit.dataset.provenance import problem_of
 from odekit.dataset.variable import named
-from odekit.problem.plain import problem_from_dict
 from odekit.problem.system import Measured
-from odekit.systems.linear import LinearProblem
+from odekit.systems.linear.kernel import kernel_distance
+from odekit.systems.linear.result import problem_in
 
 if TYPE_CHECKING:
     import xarray as xr
 
-
-def conserved_layers(ds: xr.Dataset) -> xr.Dataset:
-    """Σ_in W W_ᵀ − Σ_out WᵀW at every inner node of a linear network, and its drift.
-
-    Parameters
-    ----------
-    ds : Dataset
-        A result of a `LinearProblem`.
-
-    Returns
-    -------
-    Dataset
-        For each inner node n: ``imbalance_n(…, time, n, n_other)``, which gradient flow conserves;
-        ``imbalance_n_drift``, its change since the first row; ``imbalance_n_size``, the largest
-        entry of the terms that make it up.
-
-    Examples
-    --------
-    >>> import odekit as ok
-    >>> net = ok.linear.deep([2, 2, 2])
-    >>> problem = ok.LinearProblem(net, ok.linear.balanced(net, 0.1, seed=0, imbalance=1.0),
-    ...     ok.linear.Correlations(yx=[[1.0, 0.0], [0.0, 1.0]], xx=[[1.0, 0.0], [0.0, 1.0]]),
-    ...     ok.Phase("main", duration=5.0, learning_rate=1.0))
-    >>> found = ok.measures.conserved_layers(ok.solve(problem))
-    >>> found.imbalance_hidden[-1].values.round(6) + 0.0
-    array([[-1.,  0.],
-           [ 0., -1.]])
-    """
-    import xarray as xr
-
-    network, found = _problem(ds).network, {}
-    for node in network.inner:
-        parts, sizes = [], []
-        for edge, (start, end) in network.edges.items():
-            if node not in (start, end):
-                continue
-            other, sign = (start, 1.0) if node == end else (end, -1.0)
-            W = ds[edge].drop_vars([start, end], errors="ignore")
-            product = xr.dot(W, W.rename({node: f"{node}_other"}), dim=other)
-            parts.append(sign * product)
-            sizes.append(abs(product).max([d for d in product.dims if d not in ds.status.dims]))
-        matrix: Any = sum(parts[1:], parts[0])
-        matrix = matrix.transpose(..., "time", node, f"{node}_other")
-        size: Any = sum(sizes[1:], sizes[0])
-        text = f"imbalance at {node}, sum_in W W^T - sum_out W^T W"
-        first = matrix.isel(time=0).drop_vars("time", errors="ignore")
-        for suffix, array, more in (
-            ("", matrix, ""),
-            ("_drift", matrix - first, ": change since the first row"),
-            ("_size", size, ": size of its terms"),
-        ):
-            found[f"imbalance_{node}{suffix}"] = named(array, f"imbalance_{node}", text + more)
-    return xr.Dataset(found)
+    from odekit.systems.linear import LinearProblem
 
 
 def mode_share(ds: xr.Dataset, node: str | None = None) -> xr.DataArray:
@@ -99,7 +46,7 @@ def mode_share(ds: xr.Dataset, node: str | None = None) -> xr.DataArray:
     """
     import xarray as xr
 
-    problem = _problem(ds)
+    problem = problem_in(ds)
     node = _inner(problem, node)
     whole = []
     for task in problem.tasks:
@@ -119,7 +66,7 @@ def unit_entropy(ds: xr.Dataset, node: str | None = None) -> xr.DataArray:
     DataArray, dims (…, time, task, path, mode)
         0: one unit carries it (the network is specialised); 1: all evenly; NaN: nothing.
     """
-    node = _inner(_problem(ds), node)
+    node = _inner(problem_in(ds), node)
     entropy = _entropy(abs(mode_share(ds, node)), node)
     return named(entropy, "unit_entropy", f"normalised entropy over {node} of each mode's shares")
 
@@ -134,13 +81,6 @@ def mode_entropy(ds: xr.Dataset, node: str | None = None) -> xr.DataArray:
     """
     entropy = _entropy(abs(mode_share(ds, node)), "mode")
     return named(entropy, "mode_entropy", "normalised entropy over modes of each unit's shares")
-
-
-def _problem(ds: xr.Dataset) -> LinearProblem:
-    problem = problem_from_dict(problem_of(ds))
-    if not isinstance(problem, LinearProblem):
-        raise ProblemError("ds", "must be of a LinearProblem", type(problem).__name__, "")
-    return problem
 
 
 def _inner(problem: LinearProblem, node: str | None) -> str:
@@ -227,6 +167,7 @@ MEASURES = {
     "mode_share": Measured("share of a mode", r"$m_{h\alpha}$", mode_share),
     "unit_entropy": Measured("entropy over units", r"$|m_{h\alpha}|$", unit_entropy),
     "mode_strength": Measured("strength of a mode", r"$a_\alpha$"),
+    "kernel_distance": Measured("turn of the kernel", r"$S(0,t)$", kernel_distance),
     "mode_alignment": Measured("alignment of a mode", r"$\cos_\alpha$"),
 }
 """What figures may show by name."""

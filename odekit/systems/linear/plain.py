@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from odekit.problem.plain import phase_from, phase_plain, plain, rich
+from odekit.scenario.write import used
 from odekit.systems.linear.correlations import Correlations
 from odekit.systems.linear.network import Network
 from odekit.systems.linear.problem import LinearProblem
@@ -26,6 +27,18 @@ def write(problem: LinearProblem, apart: Apart | None = None) -> dict[str, Any]:
     phases = [phase_plain(phase, f"phases_{i}", apart) for i, phase in enumerate(problem.phases)]
     network = problem.network.to_dict()
     return {"network": network, "weights": weights, "tasks": tasks, "phases": phases}
+
+
+def written(problem: LinearProblem) -> dict[str, Any]:
+    """The sections of a scenario."""
+    parts = write(problem)
+    return {
+        "system": problem.kind,
+        "title": problem.title or None,
+        **parts,
+        "weights": {"given": parts["weights"]},
+        "phases": [used(phase) for phase in parts["phases"]],
+    }
 
 
 def read(data: Mapping[str, Any], own: object) -> LinearProblem:

@@ -6,16 +6,18 @@ of a sweep come first, and a single run is a sweep of one point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.integrate.packing import NO_RATES, rates_of
-from odekit.problem.axes import Axis, axes
-from odekit.problem.points import Points, rows_of, side_by_side
+from odekit.integrate.packing import NO_RATES, many_rates, rates_of
+from odekit.problem.axes import Axis, at, axes
+from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.linear.equations import LinearPhase
+from odekit.systems.linear.rates import Rates
 from odekit.systems.linear.readings import Readings
 from odekit_kernels.gated import flow as gated
 from odekit_kernels.gated.paths import table_size
@@ -27,8 +29,29 @@ if TYPE_CHECKING:
     from odekit.systems.linear.network import Network
     from odekit.systems.linear.problem import LinearProblem
 
-COST = 0.12
-"""Moments I4 that take as long as each of n x n products in a right-hand side of n weights."""
+NOTHING = np.zeros((1, 0))
+PRODUCTS, NUMBERS = 0.02, 0.1
+"""Moments I4 of a committee that take as long as a multiplication, and as the other work on each
+weight: some 0.1 and 0.5 ns of eight trajectories at once."""
+SMALL, LARGEST = 64, 500
+"""Weights up to which an implicit step takes about as long as for committees, and up to which there
+are any: a change to them inverts an n x n matrix for every trajectory."""
+
+
+def multiplications(paths: Any) -> int:
+    """Multiplications of a right-hand side: along every path, and of its residual."""
+    rows, cols = paths.rows[paths.edge], paths.cols[paths.edge]
+    inputs = np.repeat(paths.inputs, np.diff(paths.first))
+    outputs = paths.rows[paths.edge[paths.first[1:] - 1]]
+    pairs = np.where(paths.xx >= 0, np.multiply.outer(paths.inputs, paths.inputs), 0).sum(axis=0)
+    inner = paths.below >= 0  # all edges of a path but the first
+    return int(3 * (rows * cols * inputs)[inner].sum() + (outputs * pairs).sum())
+
+
+def cost_of(paths: Any) -> int:
+    """Moments I4 of a committee that take about as long as a right-hand side."""
+    weights = int((paths.rows * paths.cols).sum())
+    return int(PRODUCTS * multiplications(paths) + NUMBERS * weights) + 1
 
 
 def paths_of(network: Network) -> Any:
@@ -80,39 +103,55 @@ class LinearPoints(Points):
     def plan(self, phase: Phase, frame: None, stages: int = 0) -> Any:
         """Memory of a group of trajectories in a phase."""
         del frame
-        return gated.make_plan(self.paths, len(phase.thresholds), stages)
+        some = len(phase.thresholds)
+        return gated.make_plan(self.paths, some, stages, by_edge=Rates(self.problem, phase).by_edge)
 
-    @staticmethod
-    def cost(plan: Any) -> int:
+    def cost(self, plan: Any) -> int:
         """Moments I4 of a committee that take about as long as a right-hand side."""
-        return int(COST * plan.n**2) + 1
+        del plan
+        return cost_of(self.paths)
+
+    def patience(self, plan: Any) -> float:
+        """How much more an implicit step must save than one of a small system."""
+        n = plan.n
+        if n <= SMALL:
+            return 1.0
+        if n > LARGEST:
+            return math.inf
+        products = multiplications(self.paths)
+        implicit, explicit = 2 * n**3 + 24 * n * products, 6 * products + 50 * n
+        return max(1.0, 0.25 * float(implicit / explicit))
 
     def work(self, plan: Any) -> Any:
         """Scratch memory of one trajectory."""
-        del plan
-        return gated.make_work(self.paths)
+        return gated.make_work(self.paths, plan.E > 0)
 
     def batch(self, index: int, frame: None, plan: Any, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
+        rates = Rates(self.problem, phase)
         return Batch(
             **state,
             constants=self.constants(phase, plan),
             places=places_of(gated.constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(phase.learning_rate),
+            rate_w=rates_of(rates.common),
             rate_v=NO_RATES,
             wiring=self.paths,
+            more_rates=many_rates({plan.rates + e: s for e, s in rates.schedules.items()}),
         )
 
     def constants(self, phase: Phase, plan: Any) -> Floats:
         """What is constant in a phase, a row for each point or one for all."""
         tables = [self.readings.table(name) for name in phase.thresholds]
+        rates = Rates(self.problem, phase)
         given = {
             "table": self.readings.trained(phase),
-            "eta_w": self.rate(phase.learning_rate),
-            "watched": side_by_side(tables) if tables else np.zeros((1, 0)),
+            "rates": self.stack(rates.first, 0),
+            "decays": self.stack(rates.decays, 0),
+            "eta_w": self.rate(rates.common),
+            "watched": side_by_side(tables or [NOTHING]),
             "level": self.levels(phase),
         }
         return rows_of(gated.constants(plan), given)
@@ -121,6 +160,16 @@ class LinearPoints(Points):
         """The equations of a phase of the first point, as functions of time and state."""
         del frame
         return LinearPhase(self, self.problem.phases[index], begin)
+
+    def each(self, index: int, frame: None, begin: float) -> Iterator[LinearPhase]:
+        """The equations of a phase at every point."""
+        phase = self.problem.phases[index]
+        single = at(self.problem, dict.fromkeys(self.dims, 0))
+        first = LinearPoints(single, {}).equations(index, frame, begin)
+        table, own = self.readings.trained(phase), Rates(self.problem, phase)
+        rates, decays = self.stack(own.first, 0), self.stack(own.decays, 0)
+        for i, (common,) in enumerate(self.each_rate([own.common])):
+            yield first.at_point(one_of(table, i), common, one_of(rates, i), one_of(decays, i))
 
     def errors(
         self, rows: Floats, tasks: Any = None, frame: None = None, points: Any = None

@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from odekit.base.checks import array
+from odekit.base.checks import array, text
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
 from odekit.problem.phase import Phase, check_phases
 from odekit.systems.linear.correlations import Correlations, checked
 from odekit.systems.linear.network import Network
+from odekit.systems.linear.rates import check_rates
 
-USED = ("tasks", "duration", "learning_rate", "until", "gradient_flow")
+USED = ("tasks", "duration", "learning_rate", "weight_decay", "until", "gradient_flow")
 REFUSED = {f.name: f.default for f in fields(Phase) if f.name not in USED}
 """Fields of a phase that a linear network has no use for, and their defaults."""
 NO_TERM = "the gradient flow of a linear network has no such term"
 COMMON = frozenset(["time", "task", "path", "mode", "phase_index"])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearProblem(AnyProblem):
     """Gradient flow of a gated deep linear network on the squared error (theory: Saxe et al. 2022).
 
@@ -33,8 +34,13 @@ class LinearProblem(AnyProblem):
     tasks : Correlations or dict of str to Correlations
         What is learnt, by name; a single one is named "main".
     phases : Phase or sequence of Phase
-        Run one after the other. Of a `Phase` count `tasks`, `duration`, `learning_rate` and
-        `until`; time is in steps of gradient descent at that rate, in the limit of small ones.
+        Run one after the other. Of a `Phase` count `tasks`, `duration`, `learning_rate`,
+        `weight_decay` and `until`; time is in steps of gradient descent at that rate, in the limit
+        of small ones. Rates and decays are one for all edges or by edge,
+        dW_e/dt = η_e (−∂L/∂W_e − κ_e W_e). Rates by edge must name every edge, and a rate of 0
+        freezes one; decays are 0 for edges left out.
+    title : str
+        A line for people, over its results and pictures.
 
     Labelled arrays among the numbers are swept over, as in `odekit.Problem`: weights over the dims
     (to, from), named as the nodes, with dims of the sweep before them.
@@ -65,8 +71,10 @@ class LinearProblem(AnyProblem):
     weights: Mapping[str, Any]
     tasks: Any
     phases: Any
+    title: str = ""
 
     def __post_init__(self) -> None:
+        text("title", self.title)
         if not isinstance(self.network, Network):
             raise ProblemError("network", "must be a Network", repr(self.network)[:80], "")
         given = {"main": self.tasks} if isinstance(self.tasks, Correlations) else self.tasks
@@ -80,7 +88,9 @@ class LinearProblem(AnyProblem):
         object.__setattr__(self, "weights", self._checked_weights())
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         object.__setattr__(self, "phases", phases)
-        check_phases(phases, self.tasks, REFUSED, NO_TERM)
+        check_phases(phases, self.tasks, REFUSED, NO_TERM, self.network.edges)
+        for i, phase in enumerate(phases):
+            check_rates(phase, self.network, f"phases[{i}]")
         for dim in axes(self):
             if dim in self.network.names:
                 raise ProblemError(

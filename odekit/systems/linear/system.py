@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from odekit.problem.system import Finding, Measured, System
+import numpy as np
+
+from odekit.problem.system import Block, Finding, Measured, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,9 +19,8 @@ if TYPE_CHECKING:
     from odekit.problem.plain import Apart
     from odekit.systems.linear.problem import LinearProblem
 
-MOST = 64
-"""Most weights of a network in lanes, whose implicit steps invert n x n matrices in each; larger
-ones go one by one, through BLAS."""
+MOST = 10**6
+"""Most numbers that a trajectory in lanes starts from: eight take 1 GB in each thread then."""
 
 
 class Linear(System):
@@ -74,15 +75,25 @@ class Linear(System):
 
         return LinearPoints(problem, found)
 
+    def layout(self, problem: LinearProblem, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where the weights of every edge stand in a flat state."""
+        del points, frame
+        network, found, first = problem.network, {}, 0
+        for name, (start, end) in network.edges.items():
+            shape = network.shape(name)
+            places = first + np.arange(math.prod(shape)).reshape(shape)
+            found[name], first = Block((end, start), places), first + places.size
+        return found
+
     def in_lanes(self, problem: LinearProblem) -> bool:
-        """Whether the network is small."""
-        network = problem.network
-        return sum(map(math.prod, map(network.shape, network.edges))) <= MOST
+        """Whether eight trajectories fit into memory."""
+        return self.start_size(problem) <= MOST
 
     def cost(self, problem: LinearProblem) -> int:
         """Moments I4 of a committee that take as long as a right-hand side."""
-        network = problem.network
-        return int(sum(math.prod(network.shape(edge)) for edge in network.edges)) ** 2 // 8 + 1
+        from odekit.systems.linear.points import cost_of, paths_of
+
+        return cost_of(paths_of(problem.network))
 
     def start_size(self, problem: LinearProblem) -> int:
         """Numbers that one trajectory starts from."""
@@ -95,6 +106,13 @@ class Linear(System):
         from odekit.systems.linear.words import words
 
         return words(problem)
+
+    def toml(self, problem: LinearProblem) -> str:
+        """The problem as a scenario's text."""
+        from odekit.scenario.write import scenario_text
+        from odekit.systems.linear.plain import written
+
+        return scenario_text(written(problem), problem.core_dims)
 
     def final_words(self, ds: xr.Dataset) -> Iterator[str]:
         """The last row of a run, errors excepted."""
@@ -122,7 +140,7 @@ class Linear(System):
 
     def conserved(self, ds: xr.Dataset, problem: LinearProblem) -> xr.Dataset:
         """Conserved quantities of a run, their drifts and sizes."""
-        from odekit.systems.linear.measures import conserved_layers
+        from odekit.systems.linear.conserved import conserved_layers
 
         del problem  # the dataset says it all
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Tag, ValidationError
+from pydantic import Discriminator, Tag, ValidationError
 
 from odekit.base.errors import ProblemError, ScenarioError
 from odekit.drawing.figure import FigureTable
 from odekit.scenario.build import Builder
 from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
-from odekit.scenario.tables import FORMS, TABLES, Number, PhaseTable, Shape, Solver, Table, form
+from odekit.scenario.tables import (
+    FORMS,
+    TABLES,
+    Axis,
+    ContinuationTable,
+    FixedPointTable,
+    Number,
+    PhaseTable,
+    Rate,
+    ScheduleTable,
+    Shape,
+    Solver,
+    Table,
+    form,
+)
 from odekit.scenario.values import matrix, value, within
 from odekit.systems import linear
 from odekit.systems.linear import Correlations, LinearProblem, Network
@@ -26,11 +40,32 @@ ByPair = Annotated[
 ]
 
 
+ByEdge = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[dict[str, Number], Tag("<names>")],
+    form("<number>", "<over>", "<names>"),
+]
+Block = list[list[float]]
+BlockByName = Annotated[
+    Annotated[Block, Tag("<list>")] | Annotated[dict[str, Block], Tag("<names>")],
+    form("<list>", "<names>"),
+]
+
+
+def _by_node(contexts: Any) -> str:
+    """Whether contexts hold matrices, or these by node."""
+    first = contexts[0] if isinstance(contexts, list) and contexts else None
+    return "<names>" if isinstance(first, dict) else "<list>"
+
+
 class DeepTable(Table):
     """Arguments of `odekit.linear.deep`."""
 
     widths: list[int]
-    bias: bool = False
+    bias: Annotated[
+        Annotated[bool, Tag("<flag>")] | Annotated[str, Tag("<text>")], form("<flag>", "<text>")
+    ] = False
 
 
 class MultimodalTable(Table):
@@ -50,6 +85,18 @@ class PathwaysTable(Table):
     input: int
     hidden: int
     output: int
+    depth: int = 2
+
+
+class RoutingTable(Table):
+    """Arguments of `odekit.linear.routing`."""
+
+    domains: int
+    offsets: list[int]
+    input: int
+    hidden: int
+    output: int
+    depth: int = 3
 
 
 class NetworkTable(Table):
@@ -58,17 +105,28 @@ class NetworkTable(Table):
     deep: DeepTable | None = None
     multimodal: MultimodalTable | None = None
     pathways: PathwaysTable | None = None
+    routing: RoutingTable | None = None
     nodes: dict[str, int] | None = None
     edges: dict[str, list[str]] | None = None
     paths: dict[str, list[str]] | None = None
 
 
 class NormalTable(Table):
-    """Arguments of `odekit.linear.normal`."""
+    """Arguments of `odekit.linear.normal`; in place of a scale those of `path_scales`."""
 
-    scale: Number
+    scale: ByEdge | None = None
+    path_scales: Number | None = None
     seed: int
     imbalance: Number = 1.0
+    draws: int | None = None
+
+
+class OrthogonalTable(Table):
+    """Arguments of `odekit.linear.orthogonal`, as those of `normal`."""
+
+    scale: ByEdge | None = None
+    path_scales: Number | None = None
+    seed: int
     draws: int | None = None
 
 
@@ -79,19 +137,29 @@ class BalancedTable(Table):
     seed: int
     imbalance: float = 0.0
     draws: int | None = None
+    normal: bool = False
 
 
 class AlignedTable(Table):
     """Arguments of `odekit.linear.aligned`."""
 
     target: list[list[float]]
-    strengths: list[float] | list[list[float]]
+    strengths: (
+        Annotated[
+            Annotated[list[float] | list[list[float]], Tag("<list>")]
+            | Annotated[dict[str, Number | list[float]], Tag("<names>")],
+            form("<list>", "<names>"),
+        ]
+        | None
+    ) = None
+    path_scales: Number | None = None
 
 
 class WeightsTable(Table):
     """How the weights are drawn, or their values by edge."""
 
     normal: NormalTable | None = None
+    orthogonal: OrthogonalTable | None = None
     balanced: BalancedTable | None = None
     aligned: AlignedTable | None = None
     given: dict[str, Rows] | None = None
@@ -100,10 +168,26 @@ class WeightsTable(Table):
 class ContextsTable(Table):
     """Arguments of `odekit.linear.Correlations.from_contexts`."""
 
-    xx: list[list[float]]
-    yx: list[list[list[float]]]
-    gates: dict[str, list[float]]
+    xx: Annotated[
+        Annotated[list[list[float]], Tag("<list>")]
+        | Annotated[list[dict[str, Block | dict[str, Block]]], Tag("<names>")],
+        Discriminator(_by_node),
+    ]
+    yx: Annotated[
+        Annotated[list[Block], Tag("<list>")]
+        | Annotated[list[dict[str, dict[str, Block]]], Tag("<names>")],
+        Discriminator(_by_node),
+    ]
+    gates: dict[str, list[float]] | None = None
     probabilities: list[float] | None = None
+
+
+class OneAtATimeTable(Table):
+    """Arguments of `odekit.linear.Correlations.one_at_a_time`."""
+
+    yx: BlockByName
+    xx: BlockByName
+    yy: float | None = None
 
 
 class SamplesTable(Table):
@@ -121,7 +205,22 @@ class CorrelationsTable(Table):
     xx: ByPair | None = None
     yy: Number | None = None
     contexts: ContextsTable | None = None
+    one_at_a_time: OneAtATimeTable | None = None
     samples: SamplesTable | None = None
+
+
+class LinearPhaseTable(PhaseTable):
+    """A phase, with rates and decays of the edges."""
+
+    # Wider than in the phases of committees.
+    learning_rate: Annotated[  # type: ignore[assignment]
+        Annotated[float, Tag("<number>")]
+        | Annotated[Axis, Tag("<over>")]
+        | Annotated[ScheduleTable, Tag("<times>")]
+        | Annotated[dict[str, Rate], Tag("<names>")],
+        form("<number>", "<over>", "<times>", "<names>"),
+    ]
+    weight_decay: ByEdge = 0.0  # type: ignore[assignment]
 
 
 class LinearTable(Table):
@@ -134,12 +233,14 @@ class LinearTable(Table):
     network: NetworkTable
     weights: WeightsTable
     tasks: dict[str, CorrelationsTable]
-    phases: list[PhaseTable]
+    phases: list[LinearPhaseTable]
     solver: Solver = Solver()
+    fixed_point: FixedPointTable = FixedPointTable()
+    continuation: ContinuationTable = ContinuationTable()
     figure: FigureTable | None = None
 
 
-SHAPE = Shape(LinearTable, FORMS, TABLES, sections={}, items={})
+SHAPE = Shape(LinearTable, FORMS | {"<flag>": "true or false"}, TABLES, sections={}, items={})
 
 
 def validate(raw: dict[str, Any]) -> tuple[LinearTable, Mistakes]:
@@ -200,7 +301,7 @@ def _only(table: Table, names: list[str]) -> str:
 
 
 def _network(table: NetworkTable) -> Network:
-    name = _only(table, ["deep", "multimodal", "pathways", "nodes"])
+    name = _only(table, ["deep", "multimodal", "pathways", "routing", "nodes"])
     if name == "nodes":
         edges = {edge: tuple(ends) for edge, ends in (table.edges or {}).items()}
         return Network(table.nodes or {}, edges, table.paths)  # type: ignore[arg-type]
@@ -211,7 +312,7 @@ def _network(table: NetworkTable) -> Network:
 
 
 def _weights(network: Network, table: WeightsTable, axes: Any) -> Any:
-    name = _only(table, ["normal", "balanced", "aligned", "given"])
+    name = _only(table, ["normal", "orthogonal", "balanced", "aligned", "given"])
     with within(name):
         if name == "given":
             return {
@@ -221,11 +322,26 @@ def _weights(network: Network, table: WeightsTable, axes: Any) -> Any:
             }
         arguments = getattr(table, name)
         built = {field: value(v, axes) for field, v in vars(arguments).items()}
+        if "path_scales" in built:
+            built |= _sizes(network, built, "strengths" if name == "aligned" else "scale")
+            del built["path_scales"]
         return getattr(linear, name)(network, **built)
 
 
+def _sizes(network: Network, built: dict[str, Any], argument: str) -> dict[str, Any]:
+    """Sizes of the weights, given or those of a balanced start."""
+    given = [name for name in (argument, "path_scales") if built[name] is not None]
+    if len(given) != 1:
+        rule = f"must have exactly one of {argument}, path_scales"
+        raise ProblemError("", rule, ", ".join(given) or "none", "")
+    if given == [argument]:
+        return {}
+    with within("path_scales"):
+        return {argument: linear.path_scales(network, built["path_scales"])}
+
+
 def _task(network: Network, table: CorrelationsTable, axes: Any) -> Correlations:
-    name = _only(table, ["yx", "contexts", "samples"])
+    name = _only(table, ["yx", "contexts", "one_at_a_time", "samples"])
     if name == "samples":
         assert table.samples is not None
         with within(name):
@@ -234,6 +350,10 @@ def _task(network: Network, table: CorrelationsTable, axes: Any) -> Correlations
         assert table.contexts is not None
         with within(name):
             return Correlations.from_contexts(network, **vars(table.contexts))
+    if name == "one_at_a_time":
+        assert table.one_at_a_time is not None
+        with within(name):
+            return Correlations.one_at_a_time(network, **vars(table.one_at_a_time))
     if table.xx is None:
         raise ProblemError("xx", "must be given with yx", "nothing", "")
     yx, xx = table.yx, table.xx

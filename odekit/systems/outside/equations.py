@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -31,6 +32,13 @@ class DeclaredEquations(Exact):
         self.has_event = bool(self.levels.size)
         self.square = np.zeros((self.plan.n, self.plan.n))
         self.breaks = sorted({begin + b for b in points.stops(phase)})
+
+    def at_point(self, row: Floats, rates: tuple[Any, Any]) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.rates, other.memory = rates, self.memory.copy()
+        other.memory[places_of(outside.constants(self.plan))] = row
+        return other
 
     def _eta(self, t: float) -> tuple[float, float]:
         w, v = (r(t - self.begin) if isinstance(r, Schedule) else r for r in self.rates)

@@ -6,7 +6,7 @@ come first, and a single run is a sweep of one point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from odekit.base.errors import ProblemError
 from odekit.base.text import complaint
 from odekit.integrate.packing import rates_of
 from odekit.problem.axes import Axis
-from odekit.problem.points import Points, rows_of, side_by_side
+from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.outside.equations import DeclaredEquations
 from odekit.systems.outside.plain import refuse_without_code
 from odekit.systems.outside.probe import layouts
@@ -129,6 +129,13 @@ class DeclaredPoints(Points):
         """The equations of a phase of the first point, as functions of time and state."""
         del frame
         return DeclaredEquations(self, self.problem.phases[index], begin)
+
+    def each(self, index: int, frame: None, begin: float) -> Iterator[DeclaredEquations]:
+        """The equations of a phase at every point."""
+        phase, first = self.problem.phases[index], self.equations(index, frame, begin)
+        rows = self.constants(phase, self.plan(phase))
+        for i, rates in enumerate(self.each_rate(phase.rates)):
+            yield first.at_point(one_of(rows, i), rates)
 
     def errors(
         self, rows: Floats, tasks: Any = None, frame: None = None, points: Any = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from odekit.base.checks import array, is_labelled, label, number
+from odekit.base.checks import array, is_labelled, label, number, text
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
@@ -28,14 +28,14 @@ COMMON = frozenset(["time", "task", "phase_index"])
 OTHER = "_other"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DeclaredPhase(Phase):
     """A phase with parameters of its own; made by `Declaration.phase`."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DeclaredProblem(AnyProblem):
     """A problem of a system that a user declared; made by `Declaration.problem`.
 
@@ -46,6 +46,8 @@ class DeclaredProblem(AnyProblem):
     tasks : dict of str to dict
         Parameters of each, over those of the problem.
     phases : Phase or sequence of Phase
+    title : str
+        A line for people, over its results and pictures; by default that of the declaration.
     """
 
     kind: ClassVar[str] = "outside"
@@ -55,12 +57,14 @@ class DeclaredProblem(AnyProblem):
     parameters: Mapping[str, Any]
     tasks: Any
     phases: Any
-    record: Any = field(default=None, repr=False)
+    record: Any = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
+        text("title", self.title)
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         put("tasks", _checked_tasks(self.tasks))
         check_phases(phases, self.tasks, REFUSED, "write such terms into `rhs`")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from odekit.base.errors import ScenarioError
-from odekit.problem.system import Finding, System
+from odekit.problem.system import Block, Finding, System
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,6 +63,15 @@ class Outside(System):
 
         return DeclaredPoints(problem, found)
 
+    def layout(self, problem: DeclaredProblem, points: Any, frame: Any) -> Mapping[str, Block]:
+        """Where the declared variables stand in a flat state."""
+        del problem, frame
+        every = points.arrays(np.arange(points.n, dtype=float)[np.newaxis])
+        return {
+            name: Block(tuple(dims), np.asarray(every[name][0]).astype(np.int64))
+            for name, dims in points.own.state.items()
+        }
+
     def in_lanes(self, problem: DeclaredProblem) -> bool:
         """Whether the state is small."""
         return problem.count <= MOST
@@ -112,5 +123,5 @@ class Outside(System):
     def scenario(self, raw: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """No scenario names functions: declared systems run from Python."""
         del raw
-        words = "must be 'committee' or 'linear': declared systems run from Python, got 'outside'"
-        raise ScenarioError([("system", words)])
+        rule = "must be 'committee', 'linear' or 'data': declared systems run from Python"
+        raise ScenarioError([("system", f"{rule}, got 'outside'")])

@@ -33,6 +33,9 @@ The two forms stay side by side: the functions in lanes, given one trajectory, t
 22 µs for a right-hand side of erf at K = P = 2, 4 and 8, where those of one take 0.24, 0.87 and
 7.0, and eight trajectories in lanes 0.06, 0.40 and 4.7 each. Tests hold the two together.
 
+Of those whose row says ``means=True`` a file in the folder `means` has the same moments of fields
+with means, for clusters of inputs, labels and biases.
+
 This module imports neither them nor numba: problems are described without.
 """
 
@@ -52,16 +55,19 @@ class Row(NamedTuple):
         Of the activation, and of its file.
     online : bool
         Whether I4, and so the η² term, has a closed form.
+    means : bool
+        Whether a file of the same name in `means` has the moments of fields with means.
     """
 
     name: str
     online: bool
+    means: bool = False
 
 
 TABLE = (
-    Row("erf", online=True),
-    Row("linear", online=True),
-    Row("relu", online=False),
+    Row("erf", online=True, means=True),
+    Row("linear", online=True, means=True),
+    Row("relu", online=False, means=True),
 )
 """A row's number is the activation's code in all kernels."""
 

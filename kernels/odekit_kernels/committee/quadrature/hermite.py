@@ -24,7 +24,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Nodes", "fourth", "inner_error", "line_error", "make_nodes", "second", "variance"]
+__all__ = [
+    "Nodes",
+    "fourth",
+    "given_pair",
+    "inner_error",
+    "line_error",
+    "make_nodes",
+    "pairs_of",
+    "regress",
+    "second",
+    "variance",
+]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Any]
@@ -124,7 +135,7 @@ def second(
     G2 : ndarray, shape (rows, D)
         E[g''(x_k) g(x_a)], so that I3(k, b, a) = C_kb G2(k, a) + C_ab J2(k, a).
     """
-    s, r, rest = _pairs(C, rows)
+    s, r, rest = pairs_of(C, rows)
     (z, other), weight = rule.plane, rule.weight
     shape = (rows, len(C))
     I2, J2, M2 = np.empty(shape), np.empty(shape), np.empty(shape)
@@ -143,7 +154,7 @@ def second(
 
 def variance(C: Array, g: Function, rule: Nodes) -> Array:
     """E[g(x_a) g(x_b)] of all fields, shape (D, D)."""
-    s, r, rest = _pairs(C, len(C))
+    s, r, rest = pairs_of(C, len(C))
     (z, other), weight = rule.plane, rule.weight
     I2 = np.empty_like(C)
     for a in range(len(C)):
@@ -152,7 +163,7 @@ def variance(C: Array, g: Function, rule: Nodes) -> Array:
     return I2
 
 
-def _pairs(C: Array, rows: int) -> tuple[Array, Array, Array]:
+def pairs_of(C: Array, rows: int) -> tuple[Array, Array, Array]:
     """Norms s (D,), and the parts of field a along field k and besides it, (rows, D) each."""
     diagonal = np.maximum(np.diagonal(C), 0.0)
     s = np.sqrt(diagonal)
@@ -168,23 +179,26 @@ def fourth(C: Array, K: int, g: Function, dg: Function, rule: Nodes) -> Array:
     The first axis counts pairs k ≤ l row by row.
     """
     pairs = np.transpose(np.triu_indices(K)).tolist()
-    return np.array([_given_pair(C, k, l, g, dg, rule) for k, l in pairs])
+    M = np.zeros(len(C))
+    return np.array([given_pair(M, C, k, l, g, dg, rule)[1] for k, l in pairs])
 
 
-def _given_pair(C: Array, k: int, l: int, g: Function, dg: Function, rule: Nodes) -> Array:
-    """I4(k, l, a, b) for all a, b, shape (D, D)."""
-    loads, rest = _regress(C, k, l)
+def given_pair(
+    M: Array, C: Array, k: int, l: int, g: Function, dg: Function, rule: Nodes
+) -> tuple[Array, Array]:
+    """E[g'_k g'_l g_a] and I4(k, l, a, b) of all fields, shape (D,) and (D, D), at means M."""
+    loads, rest = regress(C, k, l)
     nodes, weight = (rule.z[None, :], rule.w) if k == l else (rule.plane, rule.weight)
     width = np.sqrt(np.maximum(np.diagonal(rest), 0.0))
     wide = np.flatnonzero(width > NO_WIDTH * np.sqrt(np.maximum(np.diagonal(C), 0.0)))
     rho = np.clip(rest[np.ix_(wide, wide)] / np.outer(width[wide], width[wide]), -1.0, 1.0)
     powers = rho ** np.arange(1, rule.x.size)[:, None, None]
     spread = width[wide, None] * rule.x
-    I4 = np.zeros_like(C)
+    I3, I4 = np.zeros(len(C)), np.zeros_like(C)
     step = max(1, MOST_VALUES // (max(wide.size, 1) * rule.x.size))
     for first in range(0, weight.size, step):
         part = slice(first, first + step)
-        mean = loads @ nodes[:, part]
+        mean = M[:, None] + loads @ nodes[:, part]
         tilt = weight[part] * np.asarray(dg(mean[k])) * np.asarray(dg(mean[l]))
         given = np.array(g(mean))
         if wide.size:
@@ -193,8 +207,9 @@ def _given_pair(C: Array, k: int, l: int, g: Function, dg: Function, rule: Nodes
             later = c[:, 1:]
             sums = np.einsum("ani,bni->nab", later * tilt, later)
             I4[np.ix_(wide, wide)] += (powers * sums).sum(axis=0)
+        I3 += given @ tilt
         I4 += (given * tilt) @ given.T
-    return I4
+    return I3, I4
 
 
 def _coefficients(g: Function, mean: Array, spread: Array, A: Array) -> Array:
@@ -212,7 +227,7 @@ def _coefficients(g: Function, mean: Array, spread: Array, A: Array) -> Array:
     return c
 
 
-def _regress(C: Array, k: int, l: int) -> tuple[Array, Array]:
+def regress(C: Array, k: int, l: int) -> tuple[Array, Array]:
     """Fields as combinations of one or two standard normal ones, (D, 1 or 2), and what is left.
 
     The second is x_l less its part along x_k. Where that has hardly any width its loads are

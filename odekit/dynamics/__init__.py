@@ -1,0 +1,1 @@
+"""What the equations of any system do near a state: fixed points, rates, directions."""
