@@ -91,8 +91,8 @@ class Phase:
     learning_rate : float, callable or Schedule, or a dict of them
         η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
         tabulated once, kinks and jumps included (`Schedule.from_function`). Of a linear network it
-        may be a dict by edge, with a rate for each: 0 freezes an edge, which still answers; of a
-        committee with groups of inputs a dict of numbers by group.
+        may be a dict by edge, with a rate for each: 0 freezes an edge, which still answers. Of a
+        committee with groups of inputs it may be a dict of numbers by group.
     readout_learning_rate : float, callable or Schedule
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional
@@ -190,8 +190,8 @@ class Phase:
         return self.learning_rate, self.readout_learning_rate
 
     @property
-    def fastest(self) -> tuple[Any, Any]:
-        """The same; of rates by group of inputs the largest."""
+    def common_rates(self) -> tuple[Any, Any]:
+        """The same with one number for the first layer: the largest of those by name."""
         first = self.learning_rate
         if isinstance(first, Mapping):
             first = reduce(np.maximum, first.values())
@@ -288,19 +288,19 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
 
 
 def placed(
-    phases: Sequence[Any], edges: Collection[str] | None = ()
+    phases: Sequence[Any], edges: Collection[str] = (), groups: Collection[str] = ()
 ) -> Iterator[tuple[str, Phase]]:
     """Every phase of a problem with its place in words; refuses what is none, or of other edges.
 
-    With None the rates by name are checked elsewhere.
+    Learning rates by group of inputs are let pass where there are groups.
     """
     if not phases:
         raise ProblemError("phases", "must hold at least one Phase", "none", "")
     for i, phase in enumerate(phases):
         if not isinstance(phase, Phase):
             raise ProblemError(f"phases[{i}]", "must be a Phase", repr(phase)[:80], "")
-        for name in BY_EDGE if edges is not None else ("weight_decay",):
-            _check_edges(f"phases[{i}].{name}", getattr(phase, name), edges or ())
+        for name in [n for n in BY_EDGE if not (groups and n == "learning_rate")]:
+            _check_edges(f"phases[{i}].{name}", getattr(phase, name), edges)
         yield f"phases[{i}]", phase
 
 

@@ -196,7 +196,7 @@ class Trajectory:
         while self.step < stop and self.status == Status.COMPLETED:
             steps = min(most, stop - self.step)
             times = np.arange(self.step, self.step + steps) / self.N - begin
-            eta_w, eta_v = (_rates(rate, times) for rate in phase.rates)
+            eta_w, eta_v = (_rates(rate, times) for rate in phase.common_rates)
             yield Request(steps, (eta_w, eta_v), lesson)
             self.step += steps
             if self.stop.asked and self.step < self.total:

@@ -116,8 +116,8 @@ class CommitteeBuilder(Builder):
         return (
             OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
             dict.fromkeys(heads, np.ones(1)),
-            {n: replace(t, **plain) for n, t in tasks.items()},
-            [replace(phase, frozen=None, learning_rate=phase.fastest[0]) for phase in phases],
+            {n: replace(t, readout=np.zeros(1), **WHITE) for n, t in tasks.items()},
+            [replace(phase, frozen=None, learning_rate=phase.common_rates[0]) for phase in phases],
         )
 
 
@@ -144,7 +144,7 @@ def _replace(parts: dict[str, Any], key: Key) -> bool:
             parts["tasks"][name] = replace(parts["tasks"][name], **{view: WHITE[view]})
         case ("phases", int(i), "learning_rate", *_):
             phase = parts["phases"][i]
-            parts["phases"][i] = replace(phase, learning_rate=phase.fastest[0])
+            parts["phases"][i] = replace(phase, learning_rate=phase.common_rates[0])
         case ("phases", int(i), str(name), *_) if name in _OPTIONAL:
             parts["phases"][i] = replace(parts["phases"][i], **{name: None})
         case _:

@@ -22,7 +22,7 @@ def check_problem(problem: Problem) -> None:
     """Raise on the first inconsistency between the parts of a problem."""
     _check_groups(problem)
     _check_tasks(problem)
-    for i, (where, phase) in enumerate(placed(problem.phases, None)):
+    for i, (where, phase) in enumerate(placed(problem.phases, groups=problem.groups or ())):
         _check_phase(problem, i, where, phase)
     _check_size(problem)
     _check_accuracy(problem)
@@ -110,7 +110,10 @@ def _check_tasks(problem: Problem) -> None:
 def _check_phase(problem: Problem, i: int, where: str, phase: Phase) -> None:
     K = problem.state.student
     _known(f"{where}.tasks", phase.mixture, problem.tasks, "task")
-    _check_rates(problem, f"{where}.learning_rate", phase.learning_rate)
+    _each_group(problem, f"{where}.learning_rate", phase.learning_rate)
+    if problem.groups is not None and isinstance(phase.learning_rate, Mapping) and phase.schedules:
+        remedy = "Use several phases, or one schedule for all groups."
+        raise ProblemError(f"{where}.learning_rate", "must have numbers", "a schedule", remedy)
     _known(f"{where}.until", phase.thresholds, problem.tasks, "task")
     for target, source in (phase.copy_heads or {}).items():
         _known(f"{where}.copy_heads", [target, source], problem.heads, "head")

@@ -28,7 +28,7 @@ class CommitteePhase(Exact):
     """Equations of a phase of the first point of a sweep (`odekit.problem.system.Equations`)."""
 
     def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame, begin: float) -> None:
-        self.begin, self.points, self.rates = begin, points, phase.fastest
+        self.begin, self.points, self.rates = begin, points, phase.common_rates
         self.committee = points.committee(phase, frame)
         P, tasks = frame.T.shape[-1], max(len(points.tasks), len(self.committee.p))
         self.work = make_work(points.K, P, len(points.heads), tasks, points.G)
@@ -67,7 +67,7 @@ class CommitteePhase(Exact):
         other.committee = self.committee._replace(T=T, u=u)
         return other
 
-    def at_point(self, committee: Committee, rates: tuple[Any, ...]) -> Self:
+    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
         """The same phase with the numbers of another point of the sweep."""
         other = copy.copy(self)
         other.committee, other.rates = committee, rates
@@ -130,6 +130,12 @@ class QuadraturePhase(CommitteePhase):
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian by central differences, shape (n, n)."""
         return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
+
+    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
+        """The same phase with the numbers of another point of the sweep."""
+        other = copy.copy(self)
+        other.committee, other.rates = committee, rates
+        return other
 
     def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""

@@ -11,6 +11,7 @@ from odekit.base.arrays import Floats
 from odekit.dynamics.field import VectorField
 from odekit.problem.phase import Phase
 from odekit.problem.system import Block
+from odekit.systems.committee.seen import refuse_views
 
 if TYPE_CHECKING:
     from odekit.systems.committee.points import CommitteePoints, Frame
@@ -55,6 +56,7 @@ class Blocks(NamedTuple):
 
 def layout(points: CommitteePoints, frame: Frame) -> dict[str, Block]:
     """Where Q, R and the readouts stand in a flat state; copies of units have overlaps too."""
+    refuse_views(points, "blocks of its equations")
     P, heads = frame.T.shape[1], len(points.heads)
     n = len(points.upper[0]) + points.K * (P + heads)
     Q, R, v = (block.astype(np.int64) for block in points.unpack(np.arange(n, dtype=float)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.systems.committee.diffusion import Diffusion
-from odekit.systems.committee.seen import require_alike
+from odekit.systems.committee.seen import refuse_views
 
 if TYPE_CHECKING:
     from odekit.systems.committee.points import CommitteePoints, Frame
@@ -19,7 +19,7 @@ ESCAPED = 0.3
 
 def scatter(points: CommitteePoints, index: int, frame: Frame) -> Diffusion:
     """Scatter of the steps of a phase, as a function of state and learning rates."""
-    require_alike(points.problem, "fluctuations")
+    refuse_views(points, "fluctuations of networks")
     return Diffusion(points, points.problem.phases[index], frame)
 
 

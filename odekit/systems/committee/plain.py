@@ -46,7 +46,18 @@ def written(problem: Problem) -> dict[str, Any]:
         raise ProblemError("activation", rule, repr(own.name), "Functions of one's own are code.")
     parts = write(problem, None)
     parts["phases"] = [used(phase) for phase in parts["phases"]]
+    if problem.groups is not None:
+        names = list(problem.groups)
+        parts["state"] = {n: _by_group(n, x, names) for n, x in parts["state"].items()}
     return {"title": problem.title or None, **parts}
+
+
+def _by_group(name: str, blocks: Any, groups: list[str]) -> dict[str, Any]:
+    """Overlaps by the name of their group, as scenarios have them."""
+    if isinstance(blocks, Mapping):
+        remedy = "Write one point of the sweep."
+        raise ProblemError(f"state.{name}", "must be plain numbers with groups", "a sweep", remedy)
+    return dict(zip(groups, blocks, strict=True))
 
 
 def read(data: Mapping[str, Any], own: Activation | None) -> Problem:

@@ -139,12 +139,13 @@ class CommitteePoints(Points):
         triangle, lead, K = len(self.upper[0]), y.shape[:-1], self.K
         end = y.shape[-1] - len(self.heads) * K
         blocks = (*lead, self.G) if self.G else lead
-        both = y[..., :end].reshape(*blocks, end // max(self.G, 1))
+        size = end // max(self.G, 1)
+        both = y[..., :end].reshape(*blocks, size)
         Q = np.empty((*blocks, K, K))
         Q[..., self.upper[0], self.upper[1]] = both[..., :triangle]
         Q[..., self.upper[1], self.upper[0]] = both[..., :triangle]
-        width = both.shape[-1] - triangle
-        R, v = both[..., triangle:].reshape(*blocks, K, width // K), y[..., end:]
+        R = both[..., triangle:].reshape(*blocks, K, (size - triangle) // K)
+        v = y[..., end:]
         return Q, R, v.reshape(*lead, len(self.heads), K)
 
     def shown(self, frame: Frame) -> Any:
@@ -255,8 +256,8 @@ class CommitteePoints(Points):
             places=places_of(constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(phase.fastest[0]),
-            rate_v=rates_of(phase.fastest[1]),
+            rate_w=rates_of(phase.common_rates[0]),
+            rate_v=rates_of(phase.common_rates[1]),
             wiring=self.wiring(phase, frame, plan),
         )
 
@@ -291,8 +292,8 @@ class CommitteePoints(Points):
             "inverse_batch": 1.0 / self.values(phase.batch_size),
             "kappa_w": self.values(phase.weight_decay),
             "kappa_v": self.values(phase.readout_weight_decay),
-            "eta_w": self.rate(phase.fastest[0]),
-            "eta_v": self.rate(phase.fastest[1]),
+            "eta_w": self.rate(phase.common_rates[0]),
+            "eta_v": self.rate(phase.common_rates[1]),
             "F": frame.F,
             "F_v": frame.F_v,
             "v_anchor": frame.v_anchor,
@@ -331,8 +332,9 @@ class CommitteePoints(Points):
         phase, first = self.problem.phases[index], self.equations(index, frame, begin)
         plan = self.plan(phase, frame)
         wiring, rows = self.wiring(phase, frame, plan), self.constants(phase, frame, plan)
-        for i, rates in enumerate(self.each_rate(phase.fastest)):
-            yield first.at_point(decode(plan, wiring, one_of(rows, i)), rates)
+        for i, rates in enumerate(self.each_rate(phase.common_rates)):
+            of = decode_with_groups if self.G else decode
+            yield first.at_point(of(plan, wiring, one_of(rows, i)), rates)
 
     def corner_limits(self, plan: CommitteePlan, moves: bool, atol: float) -> tuple[float, float]:
         """Squared norm of units below which they may be about to vanish, and its tolerance."""

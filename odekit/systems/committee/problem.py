@@ -103,13 +103,13 @@ class Problem(AnyProblem):
         have compiled closed forms (but for ReLU's η² term); ``"tanh"``, ``"gelu"``,
         ``"softplus"``, ``"quadratic"`` or ``"leaky_relu"``, whose moments are found by quadrature;
         or one's own functions, as an `odekit.Activation`.
-    title : str
-        A line for people, over its results and pictures.
+    teacher_activation : {"sign"}, optional
+        Of the teachers, for students of erf, where it is not the student's.
     groups : dict of str to float, optional
         Groups of inputs and their fractions, which sum to one. Q, R and T of the state then have
         the dim ``group`` first, each over the inputs of its group: w_k·w_l/N_τ.
-    teacher_activation : {"sign"}, optional
-        Of the teachers, for students of erf, where it is not the student's.
+    title : str
+        A line for people, over its results and pictures.
 
     Raises
     ------
@@ -138,9 +138,9 @@ class Problem(AnyProblem):
     tasks: Mapping[str, Task]
     phases: Sequence[Phase]
     activation: str | Activation = "erf"
-    title: str = ""
     groups: Mapping[str, Any] | None = None
     teacher_activation: str | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         from odekit.systems.committee.crosscheck import check_problem
@@ -160,7 +160,6 @@ class Problem(AnyProblem):
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
         object.__setattr__(self, "phases", phases)
         check_activation(self.activation)
-        text("title", self.title)
         if self.teacher_activation is not None:
             choice("teacher_activation", self.teacher_activation, ("sign",))
             if self.activation != "erf":
@@ -168,6 +167,7 @@ class Problem(AnyProblem):
                 raise ProblemError("teacher_activation", rule, "'sign'", remedy)
         if self.groups is not None:
             object.__setattr__(self, "groups", fractions("groups", self.groups))
+        text("title", self.title)
         check_problem(self)
 
     def head_of(self, task: str) -> str:

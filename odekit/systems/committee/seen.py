@@ -16,6 +16,7 @@ from odekit_kernels.committee.inputs import Inputs
 
 if TYPE_CHECKING:
     from odekit.problem.points import Points
+    from odekit.systems.committee.points import CommitteePoints
     from odekit.systems.committee.problem import Problem, Task
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -102,23 +103,12 @@ def _distinct(views: Floats) -> tuple[list[int], Indices]:
     return first, law
 
 
-def alike(problem: Problem) -> bool:
-    """Whether all inputs are white, and students and teachers of one kind see the same."""
-    plain = problem.groups is None and problem.teacher_activation is None
-    return plain and all(sees_all(task) for task in problem.tasks.values())
-
-
-def require_alike(problem: Problem, what: str) -> None:
-    """Refuse structured inputs where only the equations of white ones are known.
-
-    Raises
-    ------
-    ProblemError
-    """
-    if not alike(problem):
-        rule = f"must have white inputs, which student and teacher see alike, for {what}"
-        given = "groups" if problem.groups is not None else "inputs of other laws, or sign teachers"
-        raise ProblemError("problem", rule, given, "`odekit.solve` and `simulate` take them.")
+def refuse_views(points: CommitteePoints, what: str) -> None:
+    """Refuse groups and views of inputs where what is computed knows white inputs alone."""
+    if points.G:
+        rule = f"must have white inputs, which the student sees as they are, for {what}"
+        given = "groups of inputs" if points.problem.groups is not None else "views of inputs"
+        raise ProblemError("problem", rule, given, "Leave them out.")
 
 
 def of_group(value: Any, group: str | None) -> Any:

@@ -125,6 +125,9 @@ def _against_overlaps(
 ) -> tuple[str, str, str, str] | None:
     """What keeps a simulation from being one of overlaps, as a refusal; None for nothing."""
     rule = "must be 'weights' "
+    if CommitteePoints(problem, axes(problem), derivatives=False).G:
+        remedy = "The chain is of white inputs."
+        return "method", f"{rule}with groups or views of inputs", "'overlaps'", remedy
     if inputs is not None:
         return "method", f"{rule}with `inputs`", "'overlaps'", "Only Gaussian inputs have a chain."
     if not alike(problem):
@@ -151,7 +154,12 @@ def _check_size(problem: Problem, N: int, method: str) -> None:
     width = N
     if method == "weights":
         count("input_dim", N, most=MOST_INPUTS)
-        _check_rank(problem, N)
+        shares = [float(np.min(np.asarray(f))) for f in (problem.groups or {"": 1.0}).values()]
+        least = int(min(shares) * N - 1.0) if problem.groups else N
+        if state.student + state.teacher > least:
+            for _, index in points(axes(problem)):
+                one = at(problem, index)
+                realise(one.state, N, 0, one.groups)
     else:
         width = WIDTH * (state.student + state.teacher)
     largest = max(phase.batch_size for phase in problem.phases)

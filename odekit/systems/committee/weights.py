@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,18 +66,19 @@ def realise(
         remedy = "Select one point of the sweep."
         raise ProblemError("state", "must hold plain numbers", "labelled arrays", remedy)
     N = count("input_dim", input_dim, most=MOST_NUMBERS)
-    C = joint(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T))
+    blocks = [np.asarray(x) for x in (state.Q, state.R, state.T)]
     if (state.groups is None) != (groups is None):
         given = "none" if groups is None else repr(dict(groups))
         raise ProblemError("groups", "must be those of the state", given, "")
     if groups is not None:
         seeds = _sequence(seed).spawn(len(groups))
-        parts = zip(C, sizes(fractions("groups", groups), N), seeds, strict=True)
+        numbers = sizes(fractions("groups", groups), N)
+        parts = zip(zip(*blocks, strict=True), numbers, seeds, strict=True)
         vectors = np.concatenate(
             [_vectors(*part, f" in group {i}") for i, part in enumerate(parts)], 1
         )
     else:
-        vectors = _vectors(C, N, seed, "")
+        vectors = _vectors(blocks, N, seed, "")
     return vectors[: state.student], vectors[state.student :]
 
 
@@ -88,9 +89,9 @@ def _sequence(seed: Any) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed)
 
 
-def _vectors(C: Floats, N: int, seed: Any, where: str) -> Floats:
-    """Vectors in N dimensions, the rows, of given overlaps."""
-    rows = factor(C)
+def _vectors(blocks: Sequence[Floats], N: int, seed: Any, where: str) -> Floats:
+    """Vectors in N dimensions, the rows, of overlaps Q, R and T."""
+    rows = factor(*blocks)
     rank = rows.shape[1]
     if rank > N:
         raise ProblemError(
