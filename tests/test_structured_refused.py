@@ -33,7 +33,9 @@ def problem(request):
 
 
 def refused():
-    return pytest.raises(ok.ProblemError, match="must have white inputs, which student and teacher")
+    return pytest.raises(
+        ok.ProblemError, match="must have white inputs, which the student sees as they are"
+    )
 
 
 def test_equations_and_fixed_points(problem):
@@ -57,7 +59,7 @@ def test_fluctuations(problem):
 
 
 def test_the_chain_of_overlaps(problem):
-    with pytest.raises(ok.ProblemError, match="must be 'weights' with structured inputs"):
+    with pytest.raises(ok.ProblemError, match="must be 'weights' with groups or views of inputs"):
         ok.simulate(problem, input_dim=100, seed=0, method="overlaps")
     sim = ok.simulate(problem, input_dim=100, seed=0)
     assert '"method": "weights"' in sim.attrs["odekit_simulation"]

@@ -11,7 +11,6 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Stop
 from odekit.systems.committee.network import child
-from odekit.systems.committee.state import joint
 from odekit.systems.committee.weights import factor
 from odekit.training.course import Trajectory
 from odekit.training.lockstep import lockstep
@@ -191,7 +190,7 @@ def _coordinates(problem: Problem) -> tuple[Floats, Floats, Floats]:
     """Fixed vectors (P, P), units (K, P) and their rest (K, K) in one frame, over √N."""
     state = problem.state
     P, D = state.teacher, state.teacher + state.student
-    parts = factor(joint(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T)))
+    parts = factor(np.asarray(state.Q), np.asarray(state.R), np.asarray(state.T))
     rows = np.zeros((D, D))
     rows[:P, : parts.shape[1]] = parts[state.student :]
     rows[P:, : parts.shape[1]] = parts[: state.student]

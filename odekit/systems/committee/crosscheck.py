@@ -10,7 +10,6 @@ import numpy as np
 from odekit.base.checks import MAX_UNITS
 from odekit.base.errors import ProblemError
 from odekit.problem.phase import Phase, placed
-from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import node_counts, on_quadrature
 from odekit.systems.committee.problem import WHITE, Task
 
@@ -80,15 +79,6 @@ def _each_group(problem: Problem, argument: str, value: object) -> None:
     if left:
         rule = f"must have a number for every group ({_list(problem.groups)})"
         raise ProblemError(argument, rule, f"none for {left[0]!r}", "Add it.")
-
-
-def _check_rates(problem: Problem, argument: str, rates: object) -> None:
-    """Rates by group are numbers: schedules are of all inputs."""
-    _each_group(problem, argument, rates)
-    for group, rate in rates.items() if isinstance(rates, Mapping) else ():
-        if isinstance(rate, Schedule):
-            remedy = "Use several phases, or one schedule for all groups."
-            raise ProblemError(f"{argument}[{group!r}]", "must be a number", "a schedule", remedy)
 
 
 def _check_tasks(problem: Problem) -> None:

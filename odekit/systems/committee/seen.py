@@ -72,7 +72,7 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     tasks = list(problem.tasks.values())
     names: list[str | None] = list(problem.groups or [None])
     sharp = SHARP if problem.teacher_activation == "sign" else 1.0
-    if alike(problem):
+    if problem.groups is None and sharp == 1.0 and all(sees_all(task) for task in tasks):
         none = np.zeros((1, 0, 0))
         return Seen(np.zeros((1, 0)), none, none, none, np.zeros(len(tasks), dtype=np.int64))
     share = [1.0] if problem.groups is None else list(problem.groups.values())

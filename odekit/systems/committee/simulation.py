@@ -18,7 +18,6 @@ from odekit.systems.committee.inputs import Samples, samples_of
 from odekit.systems.committee.network import CommitteeNetwork, Experiment
 from odekit.systems.committee.points import CommitteePoints
 from odekit.systems.committee.problem import Problem
-from odekit.systems.committee.seen import alike
 from odekit.systems.committee.trainer import trainer
 from odekit.systems.committee.weights import realise
 from odekit.training.course import Trajectory
@@ -130,9 +129,6 @@ def _against_overlaps(
         return "method", f"{rule}with groups or views of inputs", "'overlaps'", remedy
     if inputs is not None:
         return "method", f"{rule}with `inputs`", "'overlaps'", "Only Gaussian inputs have a chain."
-    if not alike(problem):
-        remedy = "The chain is that of white inputs, which student and teacher see alike."
-        return "method", f"{rule}with structured inputs", "'overlaps'", remedy
     if fisher_samples is not None:
         remedy = "Overlaps take its closed form."
         return "method", f"{rule}with `fisher_samples`", "'overlaps'", remedy
@@ -170,13 +166,3 @@ def _check_size(problem: Problem, N: int, method: str) -> None:
             f"{largest} samples of {width}",
             "Use a smaller batch or input_dim.",
         )
-
-
-def _check_rank(problem: Problem, N: int) -> None:
-    """Refuse overlaps that no vectors in so many dimensions have, in any group of inputs."""
-    shares = [float(np.min(np.asarray(f))) for f in (problem.groups or {"": 1.0}).values()]
-    least = int(min(shares) * N - 1.0) if problem.groups else N
-    if problem.state.student + problem.state.teacher > least:
-        for _, index in points(axes(problem)):
-            one = at(problem, index)
-            realise(one.state, N, 0, one.groups)

@@ -116,11 +116,12 @@ def _frame(rng: np.random.Generator, N: int, rank: int) -> Floats:
     return np.asarray(q * np.copysign(1.0, np.diagonal(r)))
 
 
-def factor(C: Floats) -> Floats:
-    """F of full column rank with F Fᵀ = C.
+def factor(Q: Floats, R: Floats, T: Floats) -> Floats:
+    """F of full column rank with F Fᵀ = [[Q, R], [Rᵀ, T]], shape (K + P, rank).
 
     All vectors are scaled to length one first, so that small overlaps keep their digits.
     """
+    C = joint(Q, R, T)
     size = np.sqrt(np.maximum(np.diag(C), 0.0))
     scale = np.where(size > 0, size, 1.0)
     eigenvalues, vectors = np.linalg.eigh(C / np.outer(scale, scale))

@@ -17,7 +17,7 @@ from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Accuracy, Taken, ends_of
 from odekit.systems.committee.gradients.readings import Reading, readings_of
-from odekit.systems.committee.seen import require_alike
+from odekit.systems.committee.seen import refuse_views
 from odekit_kernels.committee.activations import RELU
 
 COARSER, WIDER = 100.0, 1.5
@@ -68,8 +68,8 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         if changing:
             rule = "must hold no schedules but those of learning rates"
             raise ProblemError(f"phases[{i}]", rule, ", ".join(changing))
-    require_alike(problem, "derivatives")
     points = problem.system.points(problem, {})
+    refuse_views(points, "derivatives")
     return names_of(problem, wrt), readings_of(points, of)
 
 
