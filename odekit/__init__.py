@@ -46,6 +46,7 @@ _HOME = {
     "descend": "verbs.descend",
     "equations": "verbs.equations",
     "even_angles": "systems.committee.start",
+    "fit": "verbs.fit",
     "fixed_point": "verbs.fixed_point",
     "fluctuations": "verbs.fluctuations",
     "hidden_manifold": "systems.committee.spectra",

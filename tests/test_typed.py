@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 mypy = pytest.importorskip("mypy.api", reason="extra `lint` is not installed")
-SCRIPT = Path(__file__).with_name("user_script.py")
+SCRIPT = Path(__file__).with_name("user_script.txt")
 
 
 def check(text, folder):

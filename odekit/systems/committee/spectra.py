@@ -152,14 +152,15 @@ def power_law(exponent: float, input_dim: int = 10_000, nodes: int = 12) -> Inpu
     input_dim : int
         N, where the power law ends.
     nodes : int
-        Groups: see `spectrum`.
+        Groups: see `spectrum`. Of 10,000 eigenvalues i^(−1) the mean of exp(−λ t) is off by at most
+        0.10 with 12, 0.018 with 24 and 2e-4 with 48 of them.
 
     Examples
     --------
     >>> import odekit as ok
     >>> world = ok.power_law(1.0, nodes=8)
-    >>> len(world.groups), world.error < 0.05
-    (8, True)
+    >>> len(world.groups), round(world.error, 2)
+    (8, 0.17)
     """
     alpha = number("exponent", exponent, "be >= 0", lambda x: x >= 0)
     i = np.arange(1.0, count("input_dim", input_dim, most=2**24) + 1.0)

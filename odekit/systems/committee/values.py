@@ -39,7 +39,7 @@ def _blocks(name: str, given: Any, core: tuple[str, str], axes: Axes, groups: An
     """A matrix of overlaps, or one for each group of inputs, in their order."""
     if not isinstance(given, dict):
         return matrix(name, given, core, axes)
-    if sorted(given) != sorted(groups or ()):
+    if not groups or sorted(given) != sorted(groups):
         listed = ", ".join(map(repr, groups or ())) or "none"
         rule = f"must have a matrix for every group ({listed})"
         raise ProblemError(name, rule, ", ".join(map(repr, given)), "")
