@@ -44,7 +44,7 @@ def reference() -> str:
     for module in MODULES:
         names = [name for name in getattr(ok, module).__all__ if name not in ok.__all__]
         parts.append(_section(f"odekit.{module}", [f"odekit.{module}.{name}" for name in names]))
-    parts.append(_section("Of every result", ["odekit.accessor.Result"]))
+    parts.append(_section("Of every result", ["odekit.accessor.Accessor"]))
     return "\n".join(filter(None, parts))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _register: Callable[..., Any] = xr.register_dataset_accessor
 
 
-class Result:
+class Accessor:
     """A result of odekit, as ``run.odekit``; the measures of `odekit.measures` are its methods.
 
     Parameters
@@ -143,4 +143,4 @@ class Result:
         return as_text(self.summary())
 
 
-_register("odekit")(Result)
+_register("odekit")(Accessor)
