@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
-from pathlib import Path
 
 import pytest
 
 from odekit import cli
+from pages import blocks, run_and_compare
 from test_examples import load
-
-PAGE = (Path(__file__).parents[1] / "docs" / "branches.md").read_text()
-BLOCK = re.compile(r"^```(python)?\n(.*?)^```", re.M | re.S)
 
 
 def sure(text):
@@ -23,23 +18,11 @@ def sure(text):
 
 
 def test_code_of_the_page_runs_and_prints_what_it_says():
-    names: dict[str, object] = {}
-    printed, compared = "", 0
-    for language, text in BLOCK.findall(PAGE):
-        if not language:
-            if not text.startswith("odekit "):
-                assert sure(printed) == sure(text)
-                compared += 1
-            continue
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
-            exec(compile(text, "docs/branches.md", "exec"), names)
-        printed = said.getvalue()
-    assert compared == 3
+    assert run_and_compare("branches.md", sure) == 3
 
 
 def test_commands_of_the_page_have_these_options(capsys):
-    text = "\n".join(block for _, block in BLOCK.findall(PAGE) if block.startswith("odekit "))
+    text = "\n".join(block for _, block in blocks("branches.md") if block.startswith("odekit "))
     for name in ("continue", "plot"):
         assert cli.main([name, "--help"]) == 0
         said = capsys.readouterr().out

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 from pathlib import Path
 
@@ -11,10 +9,10 @@ import numpy as np
 import pytest
 
 from odekit import cli
+from pages import run_and_compare
 from test_examples import load
 
 PAGE = (Path(__file__).parents[1] / "docs" / "fixed-points.md").read_text()
-BLOCK = re.compile(r"^```(python)?\n(.*?)^```", re.M | re.S)
 
 
 def sure(text):
@@ -24,19 +22,7 @@ def sure(text):
 
 
 def test_code_of_the_page_runs_and_prints_what_it_says():
-    names: dict[str, object] = {}
-    printed, compared = "", 0
-    for language, text in BLOCK.findall(PAGE):
-        if not language:
-            if not text.startswith("odekit "):
-                assert sure(printed) == sure(text)
-                compared += 1
-            continue
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
-            exec(compile(text, "docs/fixed-points.md", "exec"), names)
-        printed = said.getvalue()
-    assert compared == 6
+    assert run_and_compare("fixed-points.md", sure) == 6
 
 
 def test_commands_of_the_page_have_these_options(capsys):

@@ -2,25 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
-from pathlib import Path
-
-PAGE = (Path(__file__).parents[1] / "docs" / "gradients.md").read_text()
-BLOCK = re.compile(r"^```(python)?\n(.*?)^```", re.M | re.S)
+from pages import run_and_compare
 
 
 def test_code_of_the_page_runs_and_prints_what_it_says():
-    names: dict[str, object] = {}
-    printed, compared = "", 0
-    for language, text in BLOCK.findall(PAGE):
-        if not language:
-            assert printed.split() == text.split()
-            compared += 1
-            continue
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
-            exec(compile(text, "docs/gradients.md", "exec"), names)
-        printed = said.getvalue()
-    assert compared == 6
+    assert run_and_compare("gradients.md") == 6

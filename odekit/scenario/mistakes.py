@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from odekit.base.errors import ProblemError
+from odekit.base.errors import ProblemError, ScenarioError
 from odekit.scenario.tables import Shape
 
 EXTRA = "extra_forbidden"
@@ -82,6 +82,24 @@ def validate(raw: dict[str, Any], shape: Shape) -> tuple[Any, Mistakes]:
             mistakes.append((key, message(one, shape)))
         _repair(raw, key, mistakes.broken, shape)
     return shape.table.model_validate(raw), mistakes
+
+
+def validate_whole(raw: dict[str, Any], shape: Shape) -> tuple[Any, Mistakes]:
+    """The same where parts need each other, so that nothing can stand in for one.
+
+    Raises
+    ------
+    ScenarioError
+        Listing every key that is wrong.
+    """
+    try:
+        return shape.table.model_validate(raw), Mistakes(shape.table.model_fields)
+    except ValidationError as error:
+        found = []
+        for one in error.errors(include_url=False):
+            key = dotted(plain_key(one["loc"], shape))
+            found.append((key, message(one, shape, "see data/README.md")))
+        raise ScenarioError(list(dict.fromkeys(found))) from None
 
 
 def plain_key(loc: Key, shape: Shape) -> Key:

@@ -132,7 +132,8 @@ class Data(System):
 
     def scenario(self, raw: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """Tables of a scenario, what builds its problem, and the mistakes so far."""
+        from odekit.scenario.mistakes import validate_whole
         from odekit.systems.data import tables
 
-        table, mistakes = tables.validate(dict(raw))
+        table, mistakes = validate_whole(dict(raw), tables.SHAPE)
         return table, tables.DataBuilder(mistakes), mistakes

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from odekit.base.errors import ProblemError, ScenarioError
+from odekit.base.errors import ProblemError
 from odekit.drawing.figure import FigureTable
 from odekit.scenario.build import Builder
-from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
 from odekit.scenario.tables import FORMS, TABLES, Number, PhaseTable, Shape, Solver, Table
 from odekit.scenario.values import matrix, value, within
 from odekit.systems.data.initial import nodes, normal
@@ -56,24 +53,6 @@ class DataTable(Table):
 
 
 SHAPE = Shape(DataTable, FORMS, TABLES, sections={}, items={})
-
-
-def validate(raw: dict[str, Any]) -> tuple[DataTable, Mistakes]:
-    """The scenario's tables.
-
-    Raises
-    ------
-    ScenarioError
-        Listing every key that is wrong.
-    """
-    try:
-        return DataTable.model_validate(raw), Mistakes(DataTable.model_fields)
-    except ValidationError as error:
-        found = []
-        for one in error.errors(include_url=False):
-            key = dotted(plain_key(one["loc"], SHAPE))
-            found.append((key, message(one, SHAPE, "see data/README.md")))
-        raise ScenarioError(list(dict.fromkeys(found))) from None
 
 
 class DataBuilder(Builder):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Tag, ValidationError
+from pydantic import Discriminator, Tag
 
-from odekit.base.errors import ProblemError, ScenarioError
+from odekit.base.errors import ProblemError
 from odekit.drawing.figure import FigureTable
 from odekit.scenario.build import Builder
-from odekit.scenario.mistakes import Mistakes, dotted, message, plain_key
 from odekit.scenario.tables import (
     FORMS,
     TABLES,
@@ -241,24 +240,6 @@ class LinearTable(Table):
 
 
 SHAPE = Shape(LinearTable, FORMS | {"<flag>": "true or false"}, TABLES, sections={}, items={})
-
-
-def validate(raw: dict[str, Any]) -> tuple[LinearTable, Mistakes]:
-    """The scenario's tables.
-
-    Raises
-    ------
-    ScenarioError
-        Listing every key that is wrong.
-    """
-    try:
-        return LinearTable.model_validate(raw), Mistakes(LinearTable.model_fields)
-    except ValidationError as error:
-        found = []
-        for one in error.errors(include_url=False):
-            key = dotted(plain_key(one["loc"], SHAPE))
-            found.append((key, message(one, SHAPE, "see data/README.md")))
-        raise ScenarioError(list(dict.fromkeys(found))) from None
 
 
 class LinearBuilder(Builder):
