@@ -267,12 +267,15 @@ class Problem(AnyProblem):
 
     @property
     def beyond(self) -> list[str]:
-        """What the dataset has more than Q, R and readouts: outputs, biases, velocities, …."""
+        """What the dataset has more than Q, R and readouts: outputs, biases, velocities, ….
+
+        What only some phases have is not in it.
+        """
         there = {
             "outputs": self.outputs is not None,
             "biases": self.biases is not None,
-            "velocities": any(p.momentum_decay is not None for p in self.phases),
-            "squared_gradient": any(p.normalization is not None for p in self.phases),
+            "velocities": all(p.momentum_decay is not None for p in self.phases),
+            "squared_gradient": all(p.normalization is not None for p in self.phases),
         }
         return [name for name, is_there in there.items() if is_there]
 

@@ -32,7 +32,7 @@ def words_of(problem: Problem) -> str:
 def refuse_general(problem: Problem, what: str) -> None:
     """Refuse what `is_general` tells where what is computed does not know it."""
     if is_general(problem):
-        rule = f"must have one output and tasks without label or mean, for {what}"
+        rule = f"must be without outputs, labels, means, biases, dropout and momentum, for {what}"
         raise ProblemError("problem", rule, words_of(problem), "Leave them out.")
 
 

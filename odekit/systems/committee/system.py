@@ -76,9 +76,9 @@ class Committee(System):
 
     def points(self, problem: Problem, found: Mapping[str, Axis]) -> Any:
         """The packing of all points of a sweep."""
-        from odekit.systems.committee.points import CommitteePoints
+        from odekit.systems.committee.packing import points_of
 
-        return CommitteePoints(problem, found)
+        return points_of(problem, found)
 
     def layout(self, problem: Problem, points: Any, frame: Any) -> Mapping[str, Block]:
         """Where Q, R and the readouts stand in a flat state of a phase."""
