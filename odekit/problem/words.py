@@ -92,7 +92,7 @@ def _unusual(phase: Phase) -> Iterator[str]:
     if np.any(np.asarray(phase.bias_learning_rate)):
         yield f"bias eta {say(phase.bias_learning_rate)}"
     if np.any(np.asarray(phase.keep_probability) != 1.0):
-        yield f"units answer with probability {say(phase.keep_probability, core=('student',))}"
+        yield f"units answer with probability {say(phase.keep_probability)}"
     if phase.momentum_decay is not None:
         yield f"momentum that decays at {say(phase.momentum_decay)}"
     if phase.normalization is not None:

@@ -32,6 +32,9 @@ class Builder(ABC):
         Those known so far; new ones are added.
     """
 
+    units = "unit"
+    """The dim of what has one number for each unit."""
+
     def __init__(self, mistakes: Mistakes) -> None:
         self.mistakes = mistakes
         self.axes: Axes = {}
@@ -105,7 +108,7 @@ class Builder(ABC):
             with self.collect((*where, name)):
                 given = getattr(table, name)
                 of_units = name == "keep_probability"
-                read = vector(given, "student", self.axes) if of_units else value(given, self.axes)
+                read = vector(given, self.units, self.axes) if of_units else value(given, self.axes)
                 fields[name] = read
         if (*where, "tasks") in self.mistakes.broken or fields.get("tasks") == "":
             fields["tasks"] = any_task

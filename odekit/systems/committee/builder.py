@@ -25,6 +25,8 @@ from odekit.systems.committee.values import state as initial_state
 class CommitteeBuilder(Builder):
     """Build a committee part by part, and go on after a mistake to find the others."""
 
+    units = "student"
+
     def problem(self, table: ScenarioTable) -> Problem | None:
         """The problem, or None if there is none to speak of."""
         broken = self.mistakes.broken

@@ -110,7 +110,7 @@ _GROUPS = [
     Variable("group_fraction", ("group",), "float64", "fraction of the inputs", "f_tau"),
 ]
 
-_BEYOND: dict[str, list[Variable]] = {
+BEYOND: dict[str, list[Variable]] = {
     "outputs": [coordinate("output", "int64", "output of the network", symbol="o")],
     "biases": [
         Variable(
@@ -178,4 +178,4 @@ def _variables(groups: bool, beyond: tuple[str, ...]) -> dict[str, Variable]:
     if "outputs" in beyond:
         dims = ("time", "head", "output", "student")
         own = [replace(v, dims=dims) if v.name == "readout" else v for v in own]
-    return registry([*own, *(v for name in beyond for v in _BEYOND.get(name, []))])
+    return registry([*own, *(v for name in beyond for v in BEYOND.get(name, []))])
