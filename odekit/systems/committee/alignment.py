@@ -28,8 +28,10 @@ SIGNS = (1.0, -1.0)
 
 
 class Rows(NamedTuple):
-    """One trajectory: R (time, K, P), Q (time, K, K), and v (time, H O, K) of all heads and outputs,
-    with the biases as its last row, if there are any."""
+    """One trajectory: R (time, K, P), Q (time, K, K), and v (time, H O, K) of heads and outputs.
+
+    Biases, if there are any, are the last row of v.
+    """
 
     R: Floats
     Q: Floats

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import odekit_kernels.committee.general.equations  # noqa: F401 - the integrators' equations
 from odekit.base.arrays import Floats
 from odekit.integrate.packing import rates_of
 from odekit.problem.normalization import RMSNorm
@@ -26,7 +27,6 @@ from odekit.systems.committee.laws_of_inputs import laws_of
 from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.problem import Problem, outputs_of
 from odekit_kernels.committee.activations import LINEAR
-from odekit_kernels.committee.general import equations as registered
 from odekit_kernels.committee.general.alone import errors
 from odekit_kernels.committee.general.plan import (
     ADAGRAD,
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from odekit.problem.axes import Axis
     from odekit.problem.phase import Phase
     from odekit.systems.committee.generalphase import GeneralPhase
-
-assert registered.rhs, "the integrators know the plans of this module"
 
 Blocks = dict[str, Floats]
 """The blocks of states by name, (points, *shape)."""
