@@ -12,7 +12,7 @@ import test_groups_kernels as old
 import transcription_inputs as inputs
 from general_committees import flat, given_of, memory_of, of_groups, row_of, sizes_of, wiring_of
 from odekit_kernels._jit import kernel
-from odekit_kernels.committee.activations import ERF, LINEAR, RELU
+from odekit_kernels.committee.activations import ERF, LINEAR, QUADRATURE, RELU
 from odekit_kernels.committee.general import equations
 from odekit_kernels.committee.general.alone import errors, rhs
 from odekit_kernels.committee.general.differences import jacobian
@@ -33,7 +33,7 @@ from test_transcription_inputs import setting
 from transcription_inputs import State
 
 EPS = np.finfo(float).eps
-WIDTHS = {ERF: [1.0, 1.0, 2.0, 2.0], LINEAR: [-1.0, -1.0, 2.0, 2.0]}
+WIDTHS = {ERF: [1.0, 1.0, 2.0, 2.0], QUADRATURE: [1.0] * 4, LINEAR: [-1.0, -1.0, 2.0, 2.0]}
 
 
 def full(activation=ERF, size=0.4):
