@@ -368,3 +368,124 @@ def test_misclassification_of_one_unit_is_in_the_dataset():
     )
     with pytest.raises(ok.ProblemError, match="labels are signs"):
         ok.measures.misclassification(ok.solve(regression, t_eval=[0.0, 1.0]))
+
+
+# -------------------------------------------------------------------------------------- quadrature
+
+
+def test_units_at_nodes_are_those_in_closed_form():
+    """erf as a function of one's own, with every term of the equations; its count is reported."""
+    own = ok.Activation("soft", lambda x: erf(x / np.sqrt(2)), slope_of_erf)
+    closed, at_nodes = (equations(problem(activation=g)) for g in ("erf", own))
+    assert_allclose(at_nodes[1].rhs(0.0, at_nodes[2]), closed[1].rhs(0.0, closed[2]), atol=1e-7)
+    assert at_nodes[1].accurate(at_nodes[2])
+    rows = closed[2][np.newaxis, np.newaxis]
+    assert_allclose(at_nodes[0].errors(rows), closed[0].errors(rows), rtol=0, atol=1e-7)
+    report = at_nodes[0].arrays(rows)
+    assert report["quadrature_nodes"][0] >= 16
+    assert report["quadrature_error"][0] < 1e-7
+
+
+def slope_of_erf(x):
+    return np.sqrt(2 / np.pi) * np.exp(-0.5 * x * x)
+
+
+def test_the_published_curriculum():
+    """Saglietti et al. 2022: easy first .15586, hard first .16282, half of both at test."""
+    errors = []
+    for order in (("easy", "hard"), ("hard", "easy")):
+        given = ok.Problem(
+            ok.OrderParameters([[[1.0]], [[1.0]]], [[[0.0]], [[0.0]]], [[[2.0]], [[0.0]]]),
+            {"main": [1.0]},
+            {
+                n: ok.Task([1.0], head="main", input_variance={"relevant": 1.0, "irrelevant": d})
+                for n, d in (("easy", 0.0), ("hard", 2.0))
+            },
+            [ok.Phase(name, 3.0, 3.0) for name in order],
+            groups={"relevant": 0.5, "irrelevant": 0.5},
+            teacher_activation="sign",
+        )
+        run = ok.solve(given, t_eval=[0.0, 6.0])
+        errors.append(float(run.misclassification[-1].mean()))
+    assert_allclose(errors, [0.15586, 0.16282], rtol=0, atol=6e-6)
+
+
+# ---------------------------------------------------------------------------------------- refusals
+
+
+def refused(argument, rule):
+    return pytest.raises(ok.ProblemError, match=f"(?s)`{argument}` {rule}")
+
+
+def one(**said):
+    return ok.Problem(**(WIDE | said))
+
+
+WRONG = {
+    "outputs of heads and readouts": (
+        lambda: one(heads={"m": [[0.7, -0.4]] * 2}), r"tasks\['m'\].readout",
+        "must have an axis of 2",
+    ),
+    "outputs of two heads": (
+        lambda: one(heads={"m": [0.7, -0.4], "n": [[0.7, -0.4]]}), r"heads\['n'\]",
+        "must have no axis",
+    ),
+    "labels of more outputs": (
+        lambda: one(tasks={"m": ok.Task([1.0], label=[1.0, 2.0])}), r"tasks\['m'\].label",
+        "must be a number",
+    ),
+    "mean of wrong length": (
+        lambda: one(tasks={"m": ok.Task([1.0], input_mean=[1.0, 0.0])}), r"tasks\['m'\].input_mean",
+        r"must have shape \(P,\) = \(1,\)",
+    ),
+    "probability above one": (
+        lambda: ok.Phase("m", 1.0, 0.5, keep_probability=1.5), "keep_probability",
+        "must be >= 0 and <= 1",
+    ),
+    "probabilities of other units": (
+        lambda: one(phases=[ok.Phase("m", 1.0, 0.5, keep_probability=[0.5] * 3)]),
+        r"phases\[0\].keep_probability", "must be a number or have shape",
+    ),
+    "bias of no use": (
+        lambda: one(activation="linear", biases=[0.0, 0.0]), "biases",
+        "must be left out where linear",
+    ),
+    "rate of biases without any": (
+        lambda: one(phases=[ok.Phase("m", 1.0, 0.5, bias_learning_rate=0.1)]),
+        r"phases\[0\].bias_learning_rate", "must be 0 without biases",
+    ),
+    "biases of other units": (lambda: one(biases=[0.0]), "biases", r"must have shape \(2,\)"),
+    "normalised flow": (
+        lambda: one(phases=[ok.Phase("m", 1.0, 0.5, gradient_flow=True,
+                                     normalization=ok.AdaGradNorm())]),
+        r"phases\[0\].normalization", "must be left out in gradient flow",
+    ),
+    "normalization of another kind": (
+        lambda: ok.Phase("m", 1.0, 0.5, normalization="rms"), "normalization",
+        "must be an AdaGradNorm",
+    ),
+    "sign teachers of ReLU": (
+        lambda: one(activation="relu", teacher_activation="sign"), "teacher_activation",
+        "must be left out",
+    ),
+    "a sweep over outputs": (
+        lambda: one(phases=[ok.Phase("m", xr.DataArray([1.0, 2.0], dims="output"), 0.5)]),
+        r"phases\[0\].duration", "must have sweep dims that nothing in the result has",
+    ),
+    "clusters of different lengths": (
+        lambda: ok.gaussian_mixture([[1.0], [0.0]], labels=[1.0]), "labels", "must have 2 entries"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_mistakes_name_argument_rule_value_and_remedy(wrong):
+    make, argument, rule = WRONG[wrong]
+    with refused(argument, rule):
+        make()
+
+
+@pytest.mark.parametrize("verb", ["equations", "fixed_point"])
+def test_what_knows_only_the_committees_own_equations_refuses(verb):
+    with pytest.raises(ok.ProblemError, match="must be without outputs, labels, means"):
+        getattr(ok, verb)(one(biases=[0.1, 0.0]))
