@@ -71,7 +71,7 @@ class Times(Table):
 
 
 class ScheduleTable(Table):
-    """A learning rate that changes within a phase."""
+    """A number that changes within a phase."""
 
     times: list[float]
     values: list[float]
@@ -95,8 +95,15 @@ RateOfGroups = Annotated[
     Annotated[float, Tag("<number>")]
     | Annotated[Axis, Tag("<over>")]
     | Annotated[ScheduleTable, Tag("<times>")]
-    | Annotated[dict[str, Number], Tag("<names>")],
+    | Annotated[dict[str, Rate], Tag("<names>")],
     form("<number>", "<over>", "<times>", "<names>"),
+]
+Share = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[str, Tag("<text>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[ScheduleTable, Tag("<times>")],
+    form("<number>", "<text>", "<over>", "<times>"),
 ]
 
 
@@ -104,7 +111,7 @@ class ConsolidationTable(Table):
     """Arguments of `odekit.Consolidation`."""
 
     kind: str
-    strength: Number
+    strength: Rate
     task: str | None = None
 
 
@@ -112,7 +119,7 @@ class PhaseTable(Table):
     """Arguments of `odekit.Phase`."""
 
     tasks: Annotated[
-        Annotated[str, Tag("<text>")] | Annotated[dict[str, Number], Tag("<names>")],
+        Annotated[str, Tag("<text>")] | Annotated[dict[str, Share], Tag("<names>")],
         form("<text>", "<names>"),
     ]
     duration: Number
@@ -127,13 +134,15 @@ class PhaseTable(Table):
         ]
         | None
     ) = None
-    weight_decay: Number = 0.0
-    readout_weight_decay: Number = 0.0
+    weight_decay: Rate = 0.0
+    readout_weight_decay: Rate = 0.0
     batch_size: int = 1
     gradient_flow: bool = False
     frozen: list[bool] | None = None
     consolidation: ConsolidationTable | None = None
     copy_heads: dict[str, str] | None = None
+    noise_std: dict[str, Rate] | None = None
+    input_variance: dict[str, RateOfGroups] | None = None
 
 
 class Solver(Table):

@@ -1,5 +1,9 @@
 """A committee as the integrators in lanes take it."""
 
+# ruff: noqa: ARG001 - every system has the same functions, with all arguments
+
+# ruff: noqa: ARG001 - every system has the same functions, with all arguments
+
 from __future__ import annotations
 
 from typing import Any
@@ -94,11 +98,10 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     lanes.errors(M, m, w.watched_head, y)
 
 
-def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+def jacobian(M: Any, m: Any, w: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """See `registry.jacobian`."""
-    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
-    jacobian_of_one(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
+    eta_w, eta_v = row[w.first.eta_w], row[w.first.eta_v]
+    jacobian_of_one(y, eta_w, eta_v, committee_of(m, w, row), work, J)
 
 
 def rhs_of_groups(
@@ -114,12 +117,11 @@ def errors_of_groups(M: Any, m: Any, w: Any, y: Any) -> None:
 
 
 def jacobian_of_groups(
-    M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any
+    M: Any, m: Any, w: Any, row: Any, lane: Any, work: Any, y: Any, J: Any
 ) -> None:
     """See `registry.jacobian`."""
-    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
-    system = committee_with_groups(m, b.wiring, row)
+    eta_w, eta_v = row[w.first.eta_w], row[w.first.eta_v]
+    system = committee_with_groups(m, w, row)
     jacobian_of_one_with_groups(y, eta_w, eta_v, system, work, J)
 
 

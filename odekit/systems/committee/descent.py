@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
     """Index, loss (…, time) and its size for every phase that must descend.
 
-    Phases under a consolidation are left out: its copies are not in the dataset.
+    Phases under a consolidation are left out: its copies are not in the dataset. So are those with
+    schedules other than of learning rates.
     """
     found = []
     held = False
     for index, phase in enumerate(problem.phases):
         held = held or phase.consolidation is not None
-        if phase.gradient_flow and not held:
+        # A loss whose terms change in time need not fall.
+        if phase.gradient_flow and not held and not phase.moving:
             # Rows of one phase of a sweep may lie at other times than those of another point.
             loss = _loss(ds, problem, phase).where(ds.phase == index)
             size = float(np.nanmax(np.abs(loss.values), initial=0.0))

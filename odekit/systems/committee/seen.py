@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from odekit.systems.committee.problem import WHITE
 from odekit_kernels.committee.inputs import Inputs
 
 if TYPE_CHECKING:
+    from odekit.problem.phase import Phase
     from odekit.problem.points import Points
     from odekit.systems.committee.points import CommitteePoints
     from odekit.systems.committee.problem import Problem, Task
@@ -72,7 +73,9 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     tasks = list(problem.tasks.values())
     names: list[str | None] = list(problem.groups or [None])
     sharp = SHARP if problem.teacher_activation == "sign" else 1.0
-    if problem.groups is None and sharp == 1.0 and all(sees_all(task) for task in tasks):
+    changed = any(phase.input_variance for phase in problem.phases)
+    plain = not changed and all(sees_all(task) for task in tasks)
+    if problem.groups is None and sharp == 1.0 and plain:
         none = np.zeros((1, 0, 0))
         return Seen(np.zeros((1, 0)), none, none, none, np.zeros(len(tasks), dtype=np.int64))
     share = [1.0] if problem.groups is None else list(problem.groups.values())
@@ -89,6 +92,50 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     first, law = _distinct(views)
     ss, st, tt = (np.ascontiguousarray(x[:, first]) for x in views)
     return Seen(points.stack(share, 0), ss, st, tt, law)
+
+
+def views_of(
+    problem: Problem, points: Points, task: str, group: str | None
+) -> dict[str, tuple[Floats, Floats]]:
+    """Second moments of what is seen, scale · variance + base, (points or 1,) each, by name."""
+    gain, noise = (
+        points.values(of_group(getattr(problem.tasks[task], kind), group))
+        for kind in ("student_gain", "student_noise_std")
+    )
+    sharp = SHARP if problem.teacher_activation == "sign" else 1.0
+    none, one = np.zeros(1), np.ones(1)
+    return {
+        "ss": (gain * gain, noise * noise),
+        "st": (sharp * gain, none),
+        "tt": (sharp * sharp * one, none),
+    }
+
+
+def seen_in(problem: Problem, points: CommitteePoints, phase: Phase) -> Seen:
+    """The same in a phase: after the laws of the tasks those that it gives them."""
+    seen, given = points.seen, phase.input_variance or {}
+    if not given:
+        return seen
+    names: list[Any] = list(problem.groups or [None])
+    blocks, law = {n: [getattr(seen, n)] for n in ("ss", "st", "tt")}, seen.law.copy()
+    for i, (task, variance) in enumerate(given.items(), start=seen.size[1]):
+        law[points.tasks.index(task)] = i
+        views = [views_of(problem, points, task, g) for g in names]
+        m = [points.values(points.first(of_group(variance, g))) for g in names]
+        for name, known in blocks.items():
+            rows = [
+                scale * x + base
+                for x, (scale, base) in zip(m, (v[name] for v in views), strict=True)
+            ]
+            size = max(len(r) for r in rows)
+            row = np.stack([np.broadcast_to(r, size) for r in rows], axis=1)
+            known.append(row[:, np.newaxis])
+    whole = {}
+    for name, parts in blocks.items():
+        size = max(len(x) for x in parts)
+        parts = [np.broadcast_to(x, (size, *x.shape[1:])) for x in parts]
+        whole[name] = np.ascontiguousarray(np.concatenate(parts, axis=1))
+    return replace(seen, **whole, law=law)
 
 
 def _distinct(views: Floats) -> tuple[list[int], Indices]:
