@@ -352,7 +352,8 @@ def test_table_at_is_the_schedule(schedule):
     # Entry 4 follows the second table, as entry 7 does: those of one table stand side by side.
     drives = [Drive(4, schedule), Drive(1, other), Drive(7, schedule, np.full(1, 2.0), np.ones(1))]
     tables = driven(drives)
-    assert tables.entry.tolist() == [4, 7, 1] and tables.table.tolist() == [0, 0, 1]
+    assert tables.entry.tolist() == [4, 7, 1]
+    assert tables.table.tolist() == [0, 0, 1]
     tables_at(tables, times, out)
     # Contraction to FMAs is all that may differ.
     expected = np.array([schedule(float(t)) for t in times])

@@ -48,7 +48,7 @@ def problem(*phases, K=1, **more):
 
 
 def reference(given):
-    """Q, R and readouts at the end, from functions of time put into the equations letter by letter."""
+    """Q, R and readouts at the end, with functions of time in the equations letter by letter."""
     points = CommitteePoints(given, {})
     before = ok.solve(given.replace(phases=[BEFORE]), t_eval=[0.0, 4.0], **TIGHT)
     last = before.isel(time=-1)
@@ -191,7 +191,7 @@ def test_variances_and_rates_of_groups_follow_schedules():
     end = y[0]
     for span in ((0.0, 2.0), (2.0, 6.0)):
         end = solve_ivp(rhs, span, end, "DOP853", rtol=1e-9, atol=1e-12).y[:, -1]
-    Q, R, v = points.unpack(end[None])
+    Q, _, v = points.unpack(end[None])
     for method in (None, "RK45", "Rodas5P"):
         run = ok.solve(given, t_eval=[0.0, 6.0], method=method, **TIGHT)
         assert_allclose(run.Q_group.values[-1], Q[0], rtol=2e-7)
@@ -266,7 +266,7 @@ def test_fluctuations_of_flat_schedules():
     assert_allclose(one.Q_std.values, two.Q_std.values, rtol=1e-5)
 
 
-# -------------------------------------------------------------------------------- files and refusals
+# ------------------------------------------------------------------------------- files, refusals
 
 
 def test_problems_come_back(tmp_path):
@@ -280,7 +280,8 @@ def test_problems_come_back(tmp_path):
     path = tmp_path / "run.nc"
     ok.save(ok.solve(given, t_eval=[0.0, 10.0]), path)
     assert ok.open(path).odekit.problem == given
-    assert "0.2 to 0.5 a" in ok.show(given) and "strength from 0 to 1" in ok.show(given)
+    assert "0.2 to 0.5 a" in ok.show(given)
+    assert "strength from 0 to 1" in ok.show(given)
 
 
 def test_scenarios_say_the_rest():
@@ -294,7 +295,7 @@ def test_scenarios_say_the_rest():
     ("change", "message"),
     [
         ({"tasks": {"a": table(0.2, 0.9, 0.5), "b": 0.5}}, r"`tasks` must have.*sum to 1.*at t ="),
-        ({"tasks": {"a": table(0.2, 1.9, 0.5), "b": "rest"}}, r"`tasks\['a'\]` must be >= 0 and <= 1"),
+        ({"tasks": {"a": table(0.2, 1.9, 0.5), "b": "rest"}}, r"tasks\['a'\]` must be >= 0 and <="),
         ({"tasks": {"a": "rest", "b": "rest"}}, "one rest at most"),
         ({"tasks": {"a": 0.8, "b": 0.4, "c": "rest"}}, r"`tasks\['c'\]` must be >= 0 and <= 1"),
         ({"tasks": {"a": table(0.1, 0.2, 0.3, interpolation="cubic"),
@@ -305,8 +306,8 @@ def test_scenarios_say_the_rest():
         ({"noise_std": {"c": 0.1}}, r"`noise_std` must name tasks of the phase \('a'\), got 'c'"),
         ({"noise_std": {"a": -0.1}}, r"`noise_std\['a'\]` must be >= 0"),
         ({"noise_std": 0.1}, "`noise_std` must be"),
-        ({"consolidation": ok.Consolidation("node", lambda t: -t)}, r"consolidation.strength` must be"),
-        ({"input_variance": {"a": {"x": 0.1}}}, r"input_variance\['a'\]` must be a number without groups"),
+        ({"consolidation": ok.Consolidation("node", lambda t: -t)}, "strength` must be"),
+        ({"input_variance": {"a": {"x": 0.1}}}, r"\['a'\]` must be a number without groups"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(change, message):
