@@ -32,10 +32,15 @@ def two_teachers(horizon: float, noise: float = 0.0) -> ok.Problem:
     """The second of two tasks, as it begins: the first was learnt for 1000 (2409.18061)."""
     begin = ok.Problem(
         state=ok.OrderParameters(
-            Q=[[0.1, 0.01], [0.01, 0.2]], R=[[0.05, 0.01], [-0.02, 0.03]], T=[[1.0, 0.3], [0.3, 1.0]]
+            Q=[[0.1, 0.01], [0.01, 0.2]],
+            R=[[0.05, 0.01], [-0.02, 0.03]],
+            T=[[1.0, 0.3], [0.3, 1.0]],
         ),
         heads={"old": [0.4, 0.6], "new": [0.1, 0.05]},
-        tasks={"old": ok.Task([1.0, 0.0], noise_std=noise), "new": ok.Task([0.0, 1.0], noise_std=noise)},
+        tasks={
+            "old": ok.Task([1.0, 0.0], noise_std=noise),
+            "new": ok.Task([0.0, 1.0], noise_std=noise),
+        },
         phases=[ok.Phase("old", 1000.0, 1.0, 1.0)],
     )
     last = ok.solve(begin, t_eval=[0.0, 1000.0], rtol=1e-10, atol=1e-13).isel(time=-1)
@@ -85,13 +90,17 @@ def best_focus(problem: ok.Problem) -> tuple[float, float, float]:
         until = float(np.clip(x[0], 0.01 * T, 0.99 * T))
         return float(np.log(mean_error(focus(problem, until, float(np.clip(x[1], 0.0, 1.0))))))
 
-    found = minimize(of, [0.5 * T, 0.45], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6})
+    found = minimize(
+        of, [0.5 * T, 0.45], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6}
+    )
     return float(np.exp(found.fun)), float(found.x[0]), float(found.x[1])
 
 
 def teachers(names: list[str], **more: Any) -> None:
     """Print rows of the table of two teachers."""
-    print(f"{'horizon':10} {'new only':>10} {'half/half':>10} {'focus, const.':>14} {'optimal':>12}")
+    print(
+        f"{'horizon':10} {'new only':>10} {'half/half':>10} {'focus, const.':>14} {'optimal':>12}"
+    )
     for name in names:
         horizon, noise, pieces = TEACHERS[name]
         problem = two_teachers(horizon, noise)

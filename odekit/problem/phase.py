@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.checks import (
+    as_floats,
     choice,
     count,
     flag,
@@ -19,11 +20,13 @@ from odekit.base.checks import (
     mapping,
     nonnegative,
     positive,
+    readonly,
 )
 from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
 from odekit.base.text import brief
 from odekit.problem.mixture import probabilities
+from odekit.problem.normalization import AdaGradNorm, RMSNorm, normalization_from
 from odekit.problem.schedule import Schedule, scheduled
 
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
@@ -78,6 +81,8 @@ PENALTIES = ("weight_decay", "readout_weight_decay")
 """Numbers of a phase that are >= 0, and change its equations where they are not 0."""
 BY_EDGE = ("learning_rate", "weight_decay")
 """Fields of a phase that linear networks take by edge, too."""
+ROUNDING = 1e-7
+"""By how much a schedule of probabilities may be above one."""
 OF_TASKS = ("noise_std", "input_variance")
 """Fields of a phase that stand in place of what its tasks say."""
 
@@ -113,11 +118,23 @@ class Phase:
     gradient_flow : bool
         Take the limit of small learning rates at fixed η·t: the η² line is dropped.
     frozen : sequence of bool, shape (K,), optional
-        True for units whose first-layer weights do not move; their readouts still train.
+        True for units whose first-layer weights do not move; readouts and biases still train.
     consolidation : Consolidation, optional
         A penalty from the start of this phase on.
     copy_heads : dict of str to str, optional
         ``{"b": "a"}``: as the phase begins head b takes the value of head a.
+    bias_learning_rate : float
+        η_b of the biases of a committee's units, >= 0.
+    keep_probability : float or array_like, shape (K,), callable or Schedule
+        Dropout: the probability that a unit answers at a step, of all units or of each, 0 to 1.
+        A schedule is of all units.
+        Its output and both its gradients are left out otherwise.
+    momentum_decay : float, optional
+        γ >= 0 of the heavy ball: every weight, readout and bias has a velocity,
+        ν ← (1 − γ/N) ν + its step, and moves by ν/N (torch's momentum 1 − γ/N at a rate η/N).
+        Velocities begin at zero, and go on from a phase with momentum to the next.
+    normalization : AdaGradNorm or RMSNorm, optional
+        Divides the learning rates by the root of the first layer's mean squared gradient.
     noise_std : dict of str to float, callable or Schedule, optional
         Label noise in this phase, by task; of tasks left out their own.
     input_variance : dict of str to float, callable, Schedule or dict of them, optional
@@ -150,6 +167,10 @@ class Phase:
     frozen: Sequence[bool] | None = None
     consolidation: Consolidation | None = None
     copy_heads: Mapping[str, str] | None = None
+    bias_learning_rate: Any = 0.0
+    keep_probability: Any = 1.0
+    momentum_decay: Any = None
+    normalization: AdaGradNorm | RMSNorm | None = None
     noise_std: Mapping[str, Any] | None = None
     input_variance: Mapping[str, Any] | None = None
 
@@ -183,6 +204,13 @@ class Phase:
                 for k, v in mapping("copy_heads", self.copy_heads).items()
             }
             put("copy_heads", copies or None)
+        put("bias_learning_rate", nonnegative("bias_learning_rate", self.bias_learning_rate))
+        put("keep_probability", self._number("keep_probability", self.keep_probability, _kept))
+        if _moves(self.keep_probability) and self.keep_probability.largest > 1.0 + ROUNDING:
+            raise _not_kept(self.keep_probability.largest)
+        if self.momentum_decay is not None:
+            put("momentum_decay", nonnegative("momentum_decay", self.momentum_decay))
+        put("normalization", _normalization(self.normalization))
         for name in OF_TASKS:
             if getattr(self, name) is not None:
                 put(name, self._of_tasks(name, mapping(name, getattr(self, name))))
@@ -259,7 +287,7 @@ class Phase:
         held = None if self.consolidation is None else self.consolidation.strength
         given: dict[str, Any] = {
             **{f"tasks[{name}]": p for name, p in self.mixture.items()},
-            **{name: getattr(self, name) for name in (*PENALTIES, *OF_TASKS)},
+            **{name: getattr(self, name) for name in (*PENALTIES, *OF_TASKS, "keep_probability")},
             "consolidation.strength": held,
         }
         return {n: v for name, x in given.items() for n, v in _leaves(name, x) if _moves(v)}
@@ -277,8 +305,8 @@ class Phase:
         """
         found = copy.copy(self)
         held = self.consolidation
-        changed = {name: _means(getattr(self, name), times) for name in ("tasks", *PENALTIES)}
-        changed |= {name: _means(getattr(self, name), times) for name in OF_TASKS}
+        names = ("tasks", *PENALTIES, *OF_TASKS, "keep_probability")
+        changed = {name: _means(getattr(self, name), times) for name in names}
         if isinstance(self.learning_rate, Mapping):
             changed["learning_rate"] = _means(self.learning_rate, times)
         if held is not None:
@@ -361,6 +389,32 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
     return tuple(bool(x) for x in given)
 
 
+def _not_kept(given: float) -> ProblemError:
+    remedy = "Give the probability that a unit answers."
+    return ProblemError("keep_probability", "must be >= 0 and <= 1", f"{given:g}", remedy)
+
+
+def _kept(name: str, value: Any) -> Any:
+    """A probability of all units, or of each: a system that has units looks at their number."""
+    numbers = as_floats(name, value, "a probability, or one for each unit")
+    if (numbers < 0).any() or (numbers > 1).any():
+        raise _not_kept(numbers.ravel()[((numbers < 0) | (numbers > 1)).ravel().argmax()])
+    if is_labelled(value) and numbers.ndim:
+        return value
+    return readonly(numbers) if numbers.ndim else float(numbers)
+
+
+def _normalization(rule: Any) -> Any:
+    if isinstance(rule, Mapping):
+        return normalization_from(rule, "normalization.")
+    if rule is not None and not isinstance(rule, AdaGradNorm | RMSNorm):
+        remedy = "Write normalization=ok.AdaGradNorm(initial=1.0)."
+        raise ProblemError(
+            "normalization", "must be an AdaGradNorm or RMSNorm", repr(rule)[:80], remedy
+        )
+    return rule
+
+
 def placed(
     phases: Sequence[Any], edges: Collection[str] = (), groups: Collection[str] = ()
 ) -> Iterator[tuple[str, Phase]]:
@@ -404,7 +458,7 @@ def check_phases(
             rule = "must be a number: such systems have schedules of learning rates alone"
             raise ProblemError(f"{where}.{name}", rule, "a schedule", "Use several phases.")
         for name, default in refused.items():
-            if getattr(phase, name) != default:
+            if not _equal(getattr(phase, name), default):
                 rule, value = f"must be left out: {why}", repr(getattr(phase, name))[:80]
                 raise ProblemError(f"{where}.{name}", rule, value, "")
         for name in (*phase.mixture, *phase.thresholds):

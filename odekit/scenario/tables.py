@@ -115,6 +115,31 @@ class ConsolidationTable(Table):
     task: str | None = None
 
 
+class NormalizationTable(Table):
+    """Arguments of `odekit.AdaGradNorm` or `odekit.RMSNorm`."""
+
+    kind: str
+    decay: Number | None = None
+    initial: Number | None = None
+    epsilon: Number | None = None
+
+
+OfUnits = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[list[Number], Tag("<list>")],
+    form("<number>", "<over>", "<list>"),
+]
+"""One number, or one for each unit or output."""
+Kept = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[list[Number], Tag("<list>")]
+    | Annotated[ScheduleTable, Tag("<times>")],
+    form("<number>", "<over>", "<list>", "<times>"),
+]
+
+
 class PhaseTable(Table):
     """Arguments of `odekit.Phase`."""
 
@@ -141,6 +166,10 @@ class PhaseTable(Table):
     frozen: list[bool] | None = None
     consolidation: ConsolidationTable | None = None
     copy_heads: dict[str, str] | None = None
+    bias_learning_rate: Number = 0.0
+    keep_probability: Kept = 1.0
+    momentum_decay: Number | None = None
+    normalization: NormalizationTable | None = None
     noise_std: dict[str, Rate] | None = None
     input_variance: dict[str, RateOfGroups] | None = None
 

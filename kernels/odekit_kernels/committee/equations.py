@@ -98,10 +98,10 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     lanes.errors(M, m, w.watched_head, y)
 
 
-def jacobian(M: Any, m: Any, w: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """See `registry.jacobian`."""
-    eta_w, eta_v = row[w.first.eta_w], row[w.first.eta_v]
-    jacobian_of_one(y, eta_w, eta_v, committee_of(m, w, row), work, J)
+    eta_w, eta_v = row[b.wiring.first.eta_w], row[b.wiring.first.eta_v]
+    jacobian_of_one(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
 
 
 def rhs_of_groups(
@@ -117,11 +117,11 @@ def errors_of_groups(M: Any, m: Any, w: Any, y: Any) -> None:
 
 
 def jacobian_of_groups(
-    M: Any, m: Any, w: Any, row: Any, lane: Any, work: Any, y: Any, J: Any
+    M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any
 ) -> None:
     """See `registry.jacobian`."""
-    eta_w, eta_v = row[w.first.eta_w], row[w.first.eta_v]
-    system = committee_with_groups(m, w, row)
+    eta_w, eta_v = row[b.wiring.first.eta_w], row[b.wiring.first.eta_v]
+    system = committee_with_groups(m, b.wiring, row)
     jacobian_of_one_with_groups(y, eta_w, eta_v, system, work, J)
 
 

@@ -24,14 +24,14 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     flow.errors(M, m, w, y)
 
 
-def jacobian(M: Any, m: Any, w: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """See `registry.jacobian`."""
     for j in range(m.T):
         work.memory[work.plan.table + j] = row[j]
     for e in range(m.E):
         work.memory[work.plan.rates + e] = pick(M, m.rates + e, lane)
         work.memory[work.plan.decays + e] = pick(M, m.decays + e, lane)
-    flow.jacobian(work.memory, work.plan, w, y, pick(M, m.eta_w, lane), J)
+    flow.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)
 
 
 register(GatedPlan, rhs=rhs, errors=errors, jacobian=jacobian)

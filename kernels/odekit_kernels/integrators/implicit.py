@@ -221,7 +221,7 @@ def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane:
     for j in range(m.n):
         scratch.y[j] = pick(M, m.y + j, lane)
     lane_of.fill_row(M, b, I[INDEX, lane], lane, scratch.row)
-    jacobian(M, m, b.wiring, scratch.row, lane, work, scratch.y, scratch.dense)
+    jacobian(M, m, b, scratch.row, lane, work, scratch.y, scratch.dense)
     for j in range(m.n):
         for l in range(m.n):
             place(scratch.J, j * m.n + l, lane, scratch.dense[j, l])

@@ -9,56 +9,67 @@ import numpy as np
 
 from odekit.integrate.packing import Drive, drives_of
 from odekit.problem.schedule import Schedule
-from odekit.systems.committee.seen import of_group, views_of
-from odekit_kernels.committee.memory import CommitteePlan, constants
+from odekit.systems.committee.seen import of_group
 from odekit_kernels.lanes.memory import firsts
 
 if TYPE_CHECKING:
+    from odekit.base.arrays import Indices
     from odekit.problem.phase import Phase
-    from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit.systems.committee.general import GeneralPoints
+    from odekit.systems.committee.points import CommitteePoints
+
+    AnyPoints = CommitteePoints | GeneralPoints
 
 
-def drives(points: CommitteePoints, phase: Phase, frame: Frame, plan: CommitteePlan) -> list[Drive]:
-    """Every constant of a phase that changes within it, by its place in a row."""
+def drives(
+    points: AnyPoints, phase: Phase, frame: Any, places: Mapping[str, Indices]
+) -> list[Drive]:
+    """Every constant of a phase that changes within it, by its place in a row.
+
+    `places` are the kernels' constants; those of either packing have the same names.
+    """
     if not phase.schedules:
         return []
-    places, (eta_w, eta_v) = constants(plan), phase.common_rates
+    eta_w, eta_v = phase.common_rates
+    noise = [points.noise_std(phase, name) for name in phase.mixture]
     given = {
         "eta_w": [eta_w],
         "eta_v": [eta_v],
         "kappa_w": [phase.weight_decay],
         "kappa_v": [phase.readout_weight_decay],
         "p": list(phase.mixture.values()),
-        "sigma": [points.noise_std(phase, name) for name in phase.mixture],
+        "sigma": [sigma for sigma in noise for _ in range(points.O)],
     }
+    if "keep" in places:
+        given["keep"] = [phase.keep_probability] * points.K
     first = firsts(places)
     return [
         *drives_of(places, given),
-        *_pulls(frame, plan, first),
+        *_pulls(frame, first),
         *_paces(points, phase, first),
-        *_variances(points, phase, plan, first),
+        *_variances(points, phase, first),
     ]
 
 
-def besides_rates(drives: Sequence[Drive], plan: CommitteePlan) -> list[Drive]:
+def besides_rates(drives: Sequence[Drive], places: Mapping[str, Indices]) -> list[Drive]:
     """Those that are no learning rates of a whole layer."""
-    first = firsts(constants(plan))
+    first = firsts(places)
     return [drive for drive in drives if drive.entry not in (first["eta_w"], first["eta_v"])]
 
 
-def _pulls(frame: Frame, plan: CommitteePlan, first: Mapping[str, int]) -> Iterator[Drive]:
+def _pulls(frame: Any, first: Mapping[str, int]) -> Iterator[Drive]:
     """Penalties of the consolidation that the phase began with, the last."""
     if frame.held is None or not isinstance(frame.held[0], Schedule):
         return
     strength, F, F_v = frame.held
     for name, unit in (("F", F), ("F_v", F_v)):
         flat = unit.reshape(len(unit), -1)
-        start = first[name] + (plan.c - 1) * flat.shape[1]
+        start = first[name] + (len(frame.anchor) - 1) * flat.shape[1]
         for j in range(flat.shape[1]):
             yield Drive(start + j, strength, np.ascontiguousarray(flat[:, j]))
 
 
-def _paces(points: CommitteePoints, phase: Phase, first: Mapping[str, int]) -> Iterator[Drive]:
+def _paces(points: AnyPoints, phase: Phase, first: Mapping[str, int]) -> Iterator[Drive]:
     """Learning rates of groups over the largest of all, at any time."""
     if not isinstance(phase.learning_rate, Mapping):
         return
@@ -70,16 +81,14 @@ def _paces(points: CommitteePoints, phase: Phase, first: Mapping[str, int]) -> I
             yield Drive(first["pace"] + g, rate, share)
 
 
-def _variances(
-    points: CommitteePoints, phase: Phase, plan: CommitteePlan, first: Mapping[str, int]
-) -> Iterator[Drive]:
+def _variances(points: AnyPoints, phase: Phase, first: Mapping[str, int]) -> Iterator[Drive]:
     """What student and teacher see of inputs whose variance changes: linear in it."""
     names: list[Any] = list(points.problem.groups or [None])
-    for law, task in enumerate(phase.input_variance or (), start=points.seen.size[1]):
+    for law, task in enumerate(phase.input_variance or (), start=points.laws):
         for g, group in enumerate(names):
             m = of_group((phase.input_variance or {})[task], group)
             if not isinstance(m, Schedule):
                 continue
-            entry = law * plan.G + g
-            for name, (scale, base) in views_of(points.problem, points, task, group).items():
+            entry = law * len(names) + g
+            for name, (scale, base) in points.views(task, group).items():
                 yield Drive(first[name] + entry, m, scale, base)

@@ -30,8 +30,10 @@ from odekit.systems.committee.errors import (
     quadrature_errors,
     unit_moments,
 )
+from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.quadrature import Moments
-from odekit.systems.committee.seen import seen_in, seen_of
+from odekit.systems.committee.seen import Views, noise_in, seen_in, seen_of, sharpness, views_of
+from odekit.systems.committee.structure import refuse_general
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
 from odekit_kernels.committee.equations import decode, decode_with_groups
@@ -89,10 +91,13 @@ class CommitteePoints(Points):
         of four fields.
     """
 
+    O = 1
+
     def __init__(
         self, problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True
     ) -> None:
         super().__init__(problem, found)
+        refuse_general(problem, "what is computed of it")
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.seen = seen_of(problem, self)
@@ -244,7 +249,7 @@ class CommitteePoints(Points):
             self.code,
             not phase.gradient_flow,
             stages,
-            seen_in(self.problem, self, phase).size if self.G else (0, 0),
+            seen_in(self, phase).size if self.G else (0, 0),
         )
 
     @staticmethod
@@ -267,14 +272,14 @@ class CommitteePoints(Points):
             shown=self.shown(frame),
             stops=self.stops(phase),
             wiring=self.wiring(phase, frame, plan),
-            driven=driven(drives(self, phase, frame, plan)),
+            driven=driven(drives(self, phase, frame, constants(plan))),
         )
 
     def wiring(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Wiring:
         """What all trajectories of a phase share."""
         places = [self.tasks.index(name) for name in phase.mixture]
         move = np.ones(self.K) if phase.frozen is None else 1.0 - np.array(phase.frozen, float)
-        watched, own = self.watched(phase), seen_in(self.problem, self, phase).law
+        watched, own = self.watched(phase), seen_in(self, phase).law
         return Wiring(
             head=self.head_index[places],
             move=move,
@@ -288,11 +293,12 @@ class CommitteePoints(Points):
 
     def constants(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Floats:
         """What is constant in a phase, a row for each point or one for all, as it begins."""
-        return begun(self._constants(phase, frame, plan), drives(self, phase, frame, plan))
+        moving = drives(self, phase, frame, constants(plan))
+        return begun(self._constants(phase, frame, plan), moving)
 
     def _constants(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Floats:
         """The same with any number in place of what follows a schedule."""
-        names, seen = list(phase.mixture), seen_in(self.problem, self, phase)
+        names, seen = list(phase.mixture), seen_in(self, phase)
         places = [self.tasks.index(name) for name in names]
         copies = frame.T.shape[-1] - self.P
         p = self.stack([self.first(share) for share in phase.mixture.values()], 0)
@@ -328,9 +334,18 @@ class CommitteePoints(Points):
         rates, most = self.stack(given, 0), self.values(phase.common_rates[0])[:, np.newaxis]
         return np.asarray(np.divide(rates, most, out=np.ones_like(rates), where=most > 0))
 
+    @property
+    def laws(self) -> int:
+        """Laws of the inputs of the problem's tasks."""
+        return self.seen.size[1]
+
     def noise_std(self, phase: Phase, task: str) -> Any:
         """Label noise of a task in a phase."""
-        return (phase.noise_std or {}).get(task, self.problem.tasks[task].noise_std)
+        return noise_in(self.problem, phase, task)
+
+    def views(self, task: str, group: str | None) -> Views:
+        """Second moments of what is seen, as linear functions of the variance."""
+        return views_of(self.problem, self, task, group, sharpness(self.problem))
 
     def committee(self, phase: Phase, frame: Frame, point: int = 0) -> Committee:
         """One point in a phase as it begins, as the kernels of a single trajectory take it."""
@@ -354,7 +369,8 @@ class CommitteePoints(Points):
     def now(self, phase: Phase, frame: Frame) -> Now:
         """The constants of a phase of the first point, and what changes them."""
         plan = self.plan(phase, frame)
-        moving = besides_rates(drives(self, phase, frame, plan), plan)
+        places = constants(plan)
+        moving = besides_rates(drives(self, phase, frame, places), places)
         return Now(self.decoded(phase, frame, plan), self.constants(phase, frame, plan)[0], moving)
 
     def each(self, index: int, frame: Frame, begin: float) -> Iterator[CommitteePhase]:
@@ -362,7 +378,8 @@ class CommitteePoints(Points):
         phase, first = self.problem.phases[index], self.equations(index, frame, begin)
         plan = self.plan(phase, frame)
         decode, rows = self.decoded(phase, frame, plan), self.constants(phase, frame, plan)
-        moving = besides_rates(drives(self, phase, frame, plan), plan)
+        places = constants(plan)
+        moving = besides_rates(drives(self, phase, frame, places), places)
         for i, rates in enumerate(self.each_rate(phase.common_rates)):
             now = Now(decode, one_of(rows, i), moving, i)
             yield first.at_point(now.committee, rates, now)
@@ -414,6 +431,9 @@ class CommitteePoints(Points):
             found |= {"Q": self.seen.total(Q), "R": self.seen.total(R)}
         if self.problem.groups is not None:
             found |= {"Q_group": Q, "R_group": R}
+        if classified(self.problem):
+            blocks = (Q, R) if self.G else (Q[:, :, np.newaxis], R[:, :, np.newaxis])
+            found["misclassification"] = of_rows(self.problem, self, *blocks, v, 0.0)
         if self.moments is not None:
             T = self.overlaps("T").reshape(-1, max(self.G, 1) * self.P, self.P)
             law = self.seen.law

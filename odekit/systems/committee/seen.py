@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.problem import WHITE
+from odekit.systems.committee.structure import refuse_general
 from odekit_kernels.committee.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     """What the tasks of a problem see, with tasks that see the same under one law."""
     tasks = list(problem.tasks.values())
     names: list[str | None] = list(problem.groups or [None])
-    sharp = SHARP if problem.teacher_activation == "sign" else 1.0
+    sharp = sharpness(problem)
     changed = any(phase.input_variance for phase in problem.phases)
     plain = not changed and all(sees_all(task) for task in tasks)
     if problem.groups is None and sharp == 1.0 and plain:
@@ -89,20 +90,33 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     ]
     size = max(len(x) for x in every)
     views = np.array([np.broadcast_to(x, (size, *x.shape[1:])) for x in every])
-    first, law = _distinct(views)
+    first, law = distinct(views)
     ss, st, tt = (np.ascontiguousarray(x[:, first]) for x in views)
     return Seen(points.stack(share, 0), ss, st, tt, law)
 
 
+def sharpness(problem: Problem) -> float:
+    """Factor on what teachers see."""
+    return SHARP if problem.teacher_activation == "sign" else 1.0
+
+
+def noise_in(problem: Problem, phase: Phase, task: str) -> Any:
+    """Label noise of a task in a phase."""
+    return (phase.noise_std or {}).get(task, problem.tasks[task].noise_std)
+
+
+Views = dict[str, tuple[Floats, Floats]]
+"""Scale and base (points or 1,) of the second moments ss, st and tt, by name."""
+
+
 def views_of(
-    problem: Problem, points: Points, task: str, group: str | None
-) -> dict[str, tuple[Floats, Floats]]:
-    """Second moments of what is seen, scale · variance + base, (points or 1,) each, by name."""
+    problem: Problem, points: Points, task: str, group: str | None, sharp: float = 1.0
+) -> Views:
+    """Second moments of what a task sees, scale · variance + base."""
     gain, noise = (
         points.values(of_group(getattr(problem.tasks[task], kind), group))
         for kind in ("student_gain", "student_noise_std")
     )
-    sharp = SHARP if problem.teacher_activation == "sign" else 1.0
     none, one = np.zeros(1), np.ones(1)
     return {
         "ss": (gain * gain, noise * noise),
@@ -111,34 +125,45 @@ def views_of(
     }
 
 
-def seen_in(problem: Problem, points: CommitteePoints, phase: Phase) -> Seen:
-    """The same in a phase: after the laws of the tasks those that it gives them."""
-    seen, given = points.seen, phase.input_variance or {}
-    if not given:
+def laws_in(
+    points: Any, phase: Phase, known: Mapping[str, Floats], law: Indices
+) -> tuple[dict[str, Floats], Indices]:
+    """Second moments of laws (points or 1, V, G) in a phase, and the law of each task.
+
+    After those of the problem stand those of the tasks to which the phase gives a variance.
+    """
+    names: list[Any] = list(points.problem.groups or [None])
+    blocks, law = {name: [x] for name, x in known.items()}, law.copy()
+    for task, variance in (phase.input_variance or {}).items():
+        law[points.tasks.index(task)] = len(blocks["ss"]) - 1 + known["ss"].shape[1]
+        parts: dict[str, list[Floats]] = {name: [] for name in known}
+        for group in names:
+            m = points.values(points.first(of_group(variance, group)))
+            for name, (scale, base) in points.views(task, group).items():
+                parts[name].append(scale * m + base)
+        for name, row in parts.items():
+            blocks[name].append(joined(row)[:, np.newaxis])
+    return {name: np.ascontiguousarray(joined(x)) for name, x in blocks.items()}, law
+
+
+def joined(parts: Sequence[Floats]) -> Floats:
+    """Arrays (points or 1, n, ...) side by side along n; those of one axis have n = 1."""
+    parts = [x[:, np.newaxis] if x.ndim == 1 else x for x in parts]
+    size = max(len(x) for x in parts)
+    return np.concatenate([np.broadcast_to(x, (size, *x.shape[1:])) for x in parts], axis=1)
+
+
+def seen_in(points: CommitteePoints, phase: Phase) -> Seen:
+    """What the tasks of a problem see in a phase."""
+    seen = points.seen
+    if not phase.input_variance:
         return seen
-    names: list[Any] = list(problem.groups or [None])
-    blocks, law = {n: [getattr(seen, n)] for n in ("ss", "st", "tt")}, seen.law.copy()
-    for i, (task, variance) in enumerate(given.items(), start=seen.size[1]):
-        law[points.tasks.index(task)] = i
-        views = [views_of(problem, points, task, g) for g in names]
-        m = [points.values(points.first(of_group(variance, g))) for g in names]
-        for name, known in blocks.items():
-            rows = [
-                scale * x + base
-                for x, (scale, base) in zip(m, (v[name] for v in views), strict=True)
-            ]
-            size = max(len(r) for r in rows)
-            row = np.stack([np.broadcast_to(r, size) for r in rows], axis=1)
-            known.append(row[:, np.newaxis])
-    whole = {}
-    for name, parts in blocks.items():
-        size = max(len(x) for x in parts)
-        parts = [np.broadcast_to(x, (size, *x.shape[1:])) for x in parts]
-        whole[name] = np.ascontiguousarray(np.concatenate(parts, axis=1))
-    return replace(seen, **whole, law=law)
+    known = {name: getattr(seen, name) for name in ("ss", "st", "tt")}
+    blocks, law = laws_in(points, phase, known, seen.law)
+    return replace(seen, **blocks, law=law)
 
 
-def _distinct(views: Floats) -> tuple[list[int], Indices]:
+def distinct(views: Floats) -> tuple[list[int], Indices]:
     """First task of each law, and the law of each task; views (3, points, tasks, G)."""
     first: list[int] = []
     law = np.zeros(views.shape[2], dtype=np.int64)
@@ -152,6 +177,7 @@ def _distinct(views: Floats) -> tuple[list[int], Indices]:
 
 def refuse_views(points: CommitteePoints, what: str) -> None:
     """Refuse groups and views of inputs where what is computed knows white inputs alone."""
+    refuse_general(points.problem, what)
     if points.G:
         rule = f"must have white inputs, which the student sees as they are, for {what}"
         given = "groups of inputs" if points.problem.groups is not None else "views of inputs"
