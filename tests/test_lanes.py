@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import odekit as ok
 import transcription
 from committees import random_committee
-from odekit.integrate.packing import NO_RATES, rates_of
+from odekit.integrate.packing import Drive, driven, row_at
 from odekit_kernels._jit import NO_JIT, kernel
 from odekit_kernels.committee import one as committee
 from odekit_kernels.committee.activations import ERF, LINEAR, RELU
@@ -21,7 +22,7 @@ from odekit_kernels.committee.lanes import rhs
 from odekit_kernels.committee.memory import First, Wiring, constants, make_plan
 from odekit_kernels.committee.rows import errors_of_rows, moments_of_rows
 from odekit_kernels.integrators import inverse as lanes_inverse
-from odekit_kernels.integrators.batch import STOP, make_counters, rate_at, set_bound
+from odekit_kernels.integrators.batch import STOP, make_counters, set_bound, table_at
 from odekit_kernels.lanes.memory import firsts, make_memory, places_of
 from odekit_kernels.lanes.values import pick
 from odekit_kernels.simd import WIDTH
@@ -43,9 +44,10 @@ def invert(A, B, n):
 
 
 @kernel(_nrt=False)
-def rates_at(rates, times, out):
-    for i in range(times.shape[0]):
-        out[i] = rate_at(rates, times[i])
+def tables_at(tables, times, out):
+    for j in range(out.shape[0]):
+        for i in range(times.shape[0]):
+            out[j, i] = table_at(tables, j, times[i])
 
 
 @kernel(_nrt=False)
@@ -339,23 +341,31 @@ def test_an_inverse_does_not_depend_on_the_other_lanes():
         ok.Schedule.from_function(lambda t: 1 / (1 + t), 30.0),
     ],
 )
-def test_rate_at_is_the_schedule(schedule):
+def test_table_at_is_the_schedule(schedule):
     last = schedule.times[-1]
     times = np.concatenate(
         [schedule.times, np.nextafter(schedule.times, 0.0), np.nextafter(schedule.times, 99.0),
          np.linspace(0.0, 1.2 * last, 77)]
     )  # fmt: skip
-    out = np.empty_like(times)
-    rates_at(rates_of(schedule), times, out)
+    out = np.empty((2, times.size))
+    other = ok.Schedule([0.0, 9.0], [2.0, 1.0])
+    # Entry 4 follows the second table, as entry 7 does: those of one table stand side by side.
+    drives = [Drive(4, schedule), Drive(1, other), Drive(7, schedule, np.full(1, 2.0), np.ones(1))]
+    tables = driven(drives)
+    assert tables.entry.tolist() == [4, 7, 1]
+    assert tables.table.tolist() == [0, 0, 1]
+    tables_at(tables, times, out)
     # Contraction to FMAs is all that may differ.
-    expected = [schedule(float(t)) for t in times]
-    assert_allclose(out, expected, rtol=4 * EPS, atol=4 * EPS * schedule.values.max())
+    expected = np.array([schedule(float(t)) for t in times])
+    close = {"rtol": 4 * EPS, "atol": 4 * EPS * schedule.values.max()}
+    assert_allclose(out[0], expected, **close)
+    assert_allclose(out[1], np.interp(times, other.times, other.values), rtol=4 * EPS)
     assert (out >= 0).all()
-
-
-def test_a_constant_rate_has_no_pieces():
-    assert rates_of(0.3) is NO_RATES
-    assert NO_RATES.start.size == 0
+    batch = SimpleNamespace(driven=tables, constants=np.zeros((1, 8)))
+    rows = np.array([row_at(batch, 0, t) for t in times])
+    assert_allclose(rows[:, 4], expected, **close)
+    assert_allclose(rows[:, 7], 1.0 + 2.0 * expected, **close)
+    assert not rows[:, [0, 2, 3, 5, 6]].any()
 
 
 @given(

@@ -41,7 +41,7 @@ def errors_of(M, m, w, y):
 
 @kernel(_nrt=False)
 def jacobian_of(M, m, b, work, J):
-    registry.jacobian(M, m, b, 0, 0, work, J[0], J)
+    registry.jacobian(M, m, b, J[0], 0, work, J[0], J)
 
 
 def decay_rhs(M, m, w, y, dy, moves, trains, decays):
@@ -53,7 +53,7 @@ def decay_errors(M, m, w, y):
     put(M, m.error, get(M, y))
 
 
-def decay_jacobian(M, m, b, i, lane, work, y, J):
+def decay_jacobian(M, m, b, row, lane, work, y, J):
     for j in range(m.n):
         J[j, j] = -1.0
 

@@ -51,7 +51,7 @@ class PhaseFlow:
         self.frame = self._frame([s for _, s in memories])
         self.equations = points.equations(index, self.frame, begin)
         self.scatters = noise.scatter(points, index, self.frame)
-        self.moving = any(isinstance(rate, Schedule) for rate in self.phase.rates)
+        self.moving = bool(self.phase.schedules)
         self.end = begin
         self._near = [
             (self._displaced_equations(c, i, STEP), self._displaced_equations(c, i, -STEP))
@@ -106,11 +106,11 @@ class PhaseFlow:
         eta_w, eta_v = (
             float(rate(since) if isinstance(rate, Schedule) else rate) for rate in self.phase.rates
         )
-        found = self.scatters(y, (eta_w, eta_v))
+        found = self.scatters(y, (eta_w, eta_v), since)
         return found.B, found.drift
 
     def by_time(self, t: float, y: Floats) -> Floats:
-        """Partial derivative by time: of the learning rates."""
+        """Partial derivative by time: of what follows schedules."""
         if not self.moving:
             return np.zeros_like(y)
         h = 1e-6 * max(self.end - self.begin, 1e-300)

@@ -12,7 +12,7 @@ from numba.core.errors import NumbaError, NumbaPerformanceWarning
 
 from odekit.base.errors import ProblemError
 from odekit.base.text import complaint
-from odekit_kernels.integrators.batch import CODE, OUTCOMES, ROW, Batch, Rates
+from odekit_kernels.integrators.batch import CODE, OUTCOMES, ROW, Batch, Driven
 
 if TYPE_CHECKING:
     from odekit_kernels.integrators.explicit import Tableau
@@ -103,14 +103,10 @@ def _fixed(batch: Batch) -> dict[str, Any]:
     """What all trajectories share, on the device."""
     cuda = _cuda()
 
-    def rates(r: Rates) -> Rates:
-        return Rates(cuda.to_device(r.start), cuda.to_device(r.coefficients), r.last, r.final)
-
     shared: dict[str, Any] = {
         name: cuda.to_device(getattr(batch, name)) for name in ("places", "times", "shown", "stops")
     }
-    shared["rate_w"], shared["rate_v"] = rates(batch.rate_w), rates(batch.rate_v)
-    shared["more_rates"] = type(batch.more_rates)(*map(cuda.to_device, batch.more_rates))
+    shared["driven"] = type(batch.driven)(*map(cuda.to_device, batch.driven))
     shared["wiring"] = type(batch.wiring)(*map(cuda.to_device, batch.wiring))
     if len(batch.constants) == 1:
         shared["constants"] = cuda.to_device(batch.constants)
@@ -131,8 +127,9 @@ def _chunk(
     own = {name: cuda.to_device(getattr(batch, name)[part]) for name in ("y", "numbers", "counts")}
     if len(batch.constants) > 1:
         own["constants"] = cuda.to_device(batch.constants[part])
+    own["driven"] = fixed["driven"]._replace(**_own_drives(batch.driven, part))
     rows = cuda.device_array((part.size, *batch.rows.shape[1:]), np.float64)
-    _launch(plan, Batch(**fixed, **own, rows=rows), pair, limits, part.size, stopped)
+    _launch(plan, Batch(**{**fixed, **own}, rows=rows), pair, limits, part.size, stopped)
     before = batch.counts[part, ROW]
     for name in ("y", "numbers", "counts"):
         getattr(batch, name)[part] = own[name].copy_to_host()
@@ -140,6 +137,12 @@ def _chunk(
     new = (index >= before[:, np.newaxis]) & (index < after[:, np.newaxis])
     which, row = np.nonzero(new)
     batch.rows[part[which], row] = rows.copy_to_host()[which, row]
+
+
+def _own_drives(driven: Driven, part: Any) -> dict[str, Any]:
+    """What scales the schedules of a chunk's trajectories, where that is each one's own."""
+    both = {name: getattr(driven, name) for name in ("base", "scale")}
+    return {n: _cuda().to_device(x[part]) for n, x in both.items() if len(x) > 1}
 
 
 def _launch(

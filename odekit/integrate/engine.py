@@ -203,7 +203,7 @@ class Engine:
         """Advance all; with no method named, hand trajectories from partner to partner."""
         method = self.options.method
         worth = WORTH_STEPS * self.points.patience(plan) if method is None else np.inf
-        limits = self._limits(index, plan, worth)
+        limits = self._limits(index, plan, batch, worth)
         corners = self._corners(plan, batch, limits, todo)
         implicit = method == "Rodas5P"
         while todo.size and not self._stopped():
@@ -236,7 +236,7 @@ class Engine:
         work = self._implicit if implicit else self._explicit
         self._spread(todo, lambda part: self._advance(work, plan, batch, limits, part))
 
-    def _limits(self, index: int, plan: Any, worth: float) -> Limits:
+    def _limits(self, index: int, plan: Any, batch: Batch, worth: float) -> Limits:
         phase, options = self.problem.phases[index], self.options
         moves, trains = (any(map(_moves, each(rate))) for rate in phase.rates)
         corner, atol_corner = self.points.corner_limits(plan, moves, options.atol)
@@ -251,8 +251,8 @@ class Engine:
             worth=worth,
             moves=moves,
             trains=trains,
-            decays=any(bool(np.any(kappa)) for kappa in each(phase.weight_decay)),
-            scheduled=bool(phase.schedules),
+            decays=any(map(_moves, each(phase.weight_decay))),
+            scheduled=batch.driven.entry.size > 0,
         )
 
     def _spread(self, todo: Any, work: Any) -> None:
@@ -287,7 +287,7 @@ class Engine:
 
     def _implicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         memory, counters, queue = _group(plan, todo)
-        scratch = make_scratch(plan.n)
+        scratch = make_scratch(plan.n, batch.places.size)
         work = self.points.work(plan)
         # A Jacobian of every lane, and the inverses.
         quota = _quota(10 * (self.points.cost(plan) + plan.n**3 // 100))
@@ -343,7 +343,7 @@ class Engine:
 
 
 def _moves(rate: Any) -> bool:
-    """Whether a learning rate is above 0 anywhere."""
+    """Whether a learning rate, or a decay, is above 0 anywhere."""
     return isinstance(rate, Schedule) or bool(np.any(rate))
 
 

@@ -1,36 +1,108 @@
-"""Schedules in the kernels' form."""
+"""Schedules in the kernels' form: which constants of a phase they drive."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
-from odekit_kernels.integrators.batch import ManyRates, Rates
-
-NO_RATES = Rates(np.zeros(0), np.zeros((0, 4)), 0.0, 0.0)
-
-
-def rates_of(rate: Any) -> Rates:
-    """A schedule's table; that of no pieces for a constant."""
-    if not isinstance(rate, Schedule):
-        return NO_RATES
-    start, coefficients = rate.pieces
-    last, final = float(rate.times[-1]), float(rate.values[-1])
-    return Rates(np.array(start), np.array(coefficients), last, final)
+from odekit_kernels.integrators.batch import Batch, Driven
+from odekit_kernels.lanes.memory import firsts
 
 
-def many_rates(schedules: Mapping[int, Schedule]) -> ManyRates:
-    """Several schedules, by their places in the memory of a group."""
-    found = [rates_of(schedule) for schedule in schedules.values()]
-    sizes = [rates.start.size for rates in found]
-    return ManyRates(
-        place=np.array(list(schedules), dtype=np.int64),
+class Drive(NamedTuple):
+    """A constant that follows a schedule: base + scale · schedule(t).
+
+    Attributes
+    ----------
+    entry : int
+        Where it stands in a row of constants.
+    schedule : Schedule
+    scale, base : ndarray, shape (points or 1,)
+    """
+
+    entry: int
+    schedule: Schedule
+    scale: Floats = np.ones(1)
+    base: Floats = np.zeros(1)
+
+    def begun(self) -> Floats:
+        """Its values as the phase begins, (points or 1,)."""
+        return np.asarray(self.base + self.scale * self.schedule(0.0))
+
+
+def drives_of(places: Mapping[str, Any], given: Mapping[str, Sequence[Any]]) -> list[Drive]:
+    """Those that follow schedules among the values of constants.
+
+    Parameters
+    ----------
+    places : mapping
+        Every constant of a phase, in the order of a row (`constants` of the kernels).
+    given : mapping
+        Values by name, one for each entry of the constant; numbers are passed over.
+    """
+    first = firsts(places)
+    return [
+        Drive(first[name] + i, value)
+        for name, values in given.items()
+        for i, value in enumerate(values)
+        if isinstance(value, Schedule)
+    ]
+
+
+def driven(drives: Sequence[Drive]) -> Driven:
+    """Constants that follow schedules, as the integrators in lanes take them."""
+    tables = list({id(d.schedule): d.schedule for d in drives}.values())
+    number = {id(schedule): i for i, schedule in enumerate(tables)}
+    drives = sorted(drives, key=lambda d: number[id(d.schedule)])
+    pieces = [schedule.pieces for schedule in tables]
+    sizes = [len(start) for start, _ in pieces]
+    return Driven(
+        entry=np.array([d.entry for d in drives], dtype=np.int64),
+        table=np.array([number[id(d.schedule)] for d in drives], dtype=np.int64),
+        base=_columns([d.base for d in drives]),
+        scale=_columns([d.scale for d in drives]),
         first=np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-        start=np.concatenate([np.zeros(0), *(rates.start for rates in found)]),
-        coefficients=np.concatenate([np.zeros((0, 4)), *(rates.coefficients for rates in found)]),
-        last=np.array([rates.last for rates in found], dtype=float),
-        final=np.array([rates.final for rates in found], dtype=float),
+        start=np.concatenate([np.zeros(0), *(start for start, _ in pieces)]),
+        coefficients=np.concatenate([np.zeros((0, 4)), *(np.array(c) for _, c in pieces)]),
+        last=np.array([schedule.times[-1] for schedule in tables], dtype=float),
+        final=np.array([schedule.values[-1] for schedule in tables], dtype=float),
     )
+
+
+def begun(rows: Floats, drives: Sequence[Drive]) -> Floats:
+    """Rows of constants with those that are driven as the phase begins."""
+    if not drives:
+        return rows
+    first = [drive.begun() for drive in drives]
+    many = max([len(rows), *map(len, first)])
+    rows = np.array(np.broadcast_to(rows, (many, rows.shape[1])))
+    for drive, values in zip(drives, first, strict=True):
+        rows[:, drive.entry] = values
+    return rows
+
+
+def row_at(batch: Batch, i: int, since: float) -> Floats:
+    """Constants of a trajectory at a time since the phase began, as its lane has them then."""
+    d, row = batch.driven, np.array(batch.constants[i if len(batch.constants) > 1 else 0])
+    base, scale = (x[i if len(x) > 1 else 0] for x in (d.base, d.scale))
+    for j, (entry, k) in enumerate(zip(d.entry, d.table, strict=True)):
+        value, own = d.final[k], slice(d.first[k], d.first[k + 1])
+        if since < d.last[k]:
+            piece = max(int(np.searchsorted(d.start[own], since, side="right")) - 1, 0)
+            x = max(since - d.start[own][piece], 0.0)
+            value = max(float(np.polyval(d.coefficients[own][piece], x)), 0.0)
+        row[entry] = base[j] + scale[j] * value
+    return row
+
+
+def _columns(columns: Sequence[Floats]) -> Floats:
+    """Values (points or 1,) side by side: a row for each point, or one for all."""
+    size = max((len(x) for x in columns), default=1)
+    found = np.zeros((size, len(columns)))
+    for j, column in enumerate(columns):
+        found[:, j] = column
+    return found

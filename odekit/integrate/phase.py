@@ -99,7 +99,9 @@ class Integrator:
     def _advance(self) -> Outcome:
         if self.equations.has_event and self.equations.event(self.position.y) <= 0:
             return Outcome.THRESHOLD
-        settled = None if self.corners is None else self.corners.settle(self.position.y)
+        settled = (
+            None if self.corners is None else self.corners.settle(self.position.t, self.position.y)
+        )
         if settled is not None:
             self._stand(self.position.t, settled)
         for bound in self._bounds():
@@ -161,7 +163,7 @@ class Integrator:
         if bracket is not None:
             self._stop_at_event(stepper, t_old, y_old, bracket)
             return Outcome.THRESHOLD
-        settled = None if self.corners is None else self.corners.settle(stepper.y)
+        settled = None if self.corners is None else self.corners.settle(stepper.t, stepper.y)
         if settled is not None:
             self._settle(stepper, t_old, y_old, settled)
             self.after_step(self.position)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Any
 
@@ -18,18 +19,17 @@ from odekit.base.checks import (
     label,
     mapping,
     nonnegative,
-    number,
     positive,
     readonly,
 )
 from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
 from odekit.base.text import brief
+from odekit.problem.mixture import probabilities
 from odekit.problem.normalization import AdaGradNorm, RMSNorm, normalization_from
-from odekit.problem.schedule import Schedule
+from odekit.problem.schedule import Schedule, scheduled
 
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
-PROBABILITY_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,8 @@ class Consolidation:
     ----------
     kind : {"fisher", "node", "quadratic"}
         F_k = v_k² E[g'(λ_k)²] (elastic weight consolidation), v_k², or 1; v is the head of `task`.
-    strength : float
-        λ >= 0.
+    strength : float, callable or Schedule
+        λ >= 0, of the time since its phase began; in later phases the last value of the table.
     task : str, optional
         The task to protect; by default the only one trained in the phase before.
 
@@ -70,7 +70,9 @@ class Consolidation:
 
     def __post_init__(self) -> None:
         choice("kind", self.kind, CONSOLIDATIONS)
-        object.__setattr__(self, "strength", nonnegative("strength", self.strength))
+        # The phase knows for how long a function of time is to be tabulated.
+        if is_labelled(self.strength) or not callable(self.strength):
+            object.__setattr__(self, "strength", nonnegative("strength", self.strength))
         if self.task is not None:
             label("task", self.task)
 
@@ -79,6 +81,10 @@ PENALTIES = ("weight_decay", "readout_weight_decay")
 """Numbers of a phase that are >= 0, and change its equations where they are not 0."""
 BY_EDGE = ("learning_rate", "weight_decay")
 """Fields of a phase that linear networks take by edge, too."""
+ROUNDING = 1e-7
+"""By how much a schedule of probabilities may be above one."""
+OF_TASKS = ("noise_std", "input_variance")
+"""Fields of a phase that stand in place of what its tasks say."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,22 +93,23 @@ class Phase:
 
     Parameters
     ----------
-    tasks : str or dict of str to float
-        Name of the task, or the probability with which a sample comes from each task.
+    tasks : str or dict of str to float, callable or Schedule
+        Name of the task, or the probability with which a sample comes from each task. They sum to
+        one at all times; in place of one of them ``"rest"`` is what the others leave.
     duration : float
         Length in units of steps/N, > 0; with `until`, the longest the phase may last.
     learning_rate : float, callable or Schedule, or a dict of them
         η_w of the first layer, >= 0. A callable takes the time since the phase began; it is
         tabulated once, kinks and jumps included (`Schedule.from_function`). Of a linear network it
         may be a dict by edge, with a rate for each: 0 freezes an edge, which still answers. Of a
-        committee with groups of inputs it may be a dict of numbers by group.
+        committee with groups of inputs it may be a dict by group.
     readout_learning_rate : float, callable or Schedule
         η_v of the head, >= 0; zero keeps it fixed.
     until : float or dict of str to float, optional
         End the phase when the generalization error of its task (of every task named) is at most
         this. It is looked at eight times in every step of the integrator: dips that are shorter may
         be missed (`max_step` bounds the steps).
-    weight_decay, readout_weight_decay : float
+    weight_decay, readout_weight_decay : float, callable or Schedule
         κ_w and κ_v of the penalties (κ_w/2N) Σ|w_k|² and (κ_v/2) Σ v_k². Of a linear network
         κ_e of the penalty ½ Σ κ_e |W_e|²: one for all edges, or a dict by edge, 0 for those left
         out.
@@ -118,8 +125,9 @@ class Phase:
         ``{"b": "a"}``: as the phase begins head b takes the value of head a.
     bias_learning_rate : float
         η_b of the biases of a committee's units, >= 0.
-    keep_probability : float or array_like, shape (K,)
+    keep_probability : float or array_like, shape (K,), callable or Schedule
         Dropout: the probability that a unit answers at a step, of all units or of each, 0 to 1.
+        A schedule is of all units.
         Its output and both its gradients are left out otherwise.
     momentum_decay : float, optional
         γ >= 0 of the heavy ball: every weight, readout and bias has a velocity,
@@ -127,12 +135,24 @@ class Phase:
         Velocities begin at zero, and go on from a phase with momentum to the next.
     normalization : AdaGradNorm or RMSNorm, optional
         Divides the learning rates by the root of the first layer's mean squared gradient.
+    noise_std : dict of str to float, callable or Schedule, optional
+        Label noise in this phase, by task; of tasks left out their own.
+    input_variance : dict of str to float, callable, Schedule or dict of them, optional
+        Variance of the inputs in this phase, by task, and there of all inputs or by group; of
+        tasks left out their own. Errors are those at the task's own variance.
 
     Examples
     --------
     >>> import odekit as ok
     >>> ok.Phase({"a": 0.7, "b": 0.3}, duration=100.0, learning_rate=0.5).mixture
     {'a': 0.7, 'b': 0.3}
+
+    From one task to the other:
+
+    >>> fade = ok.Schedule([0.0, 100.0], [1.0, 0.0])
+    >>> phase = ok.Phase({"a": fade, "b": "rest"}, duration=100.0, learning_rate=0.5)
+    >>> phase.mixture["b"](25.0)
+    0.25
     """
 
     tasks: str | Mapping[str, Any]
@@ -151,6 +171,8 @@ class Phase:
     keep_probability: Any = 1.0
     momentum_decay: Any = None
     normalization: AdaGradNorm | RMSNorm | None = None
+    noise_std: Mapping[str, Any] | None = None
+    input_variance: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -158,14 +180,14 @@ class Phase:
 
         put("duration", positive("duration", self.duration))
         if not isinstance(self.tasks, str):
-            put("tasks", _probabilities(self.tasks))
-        put("learning_rate", _by_edge("learning_rate", self.learning_rate, self._rate))
-        put("weight_decay", _by_edge("weight_decay", self.weight_decay, nonnegative))
-        for name, check in (
-            ("readout_learning_rate", self._rate),
-            ("readout_weight_decay", nonnegative),
-        ):
-            put(name, check(name, getattr(self, name)))
+            put("tasks", probabilities(self.tasks, self.duration))
+        put("learning_rate", _by_name("learning_rate", self.learning_rate, self._rate))
+        put("weight_decay", _by_name("weight_decay", self.weight_decay, self._number))
+        put(
+            "readout_learning_rate", self._rate("readout_learning_rate", self.readout_learning_rate)
+        )
+        decay = self._number("readout_weight_decay", self.readout_weight_decay)
+        put("readout_weight_decay", decay)
         put("until", _thresholds(self.until))
         put("batch_size", count("batch_size", self.batch_size, most=2**53))
         put("gradient_flow", flag("gradient_flow", self.gradient_flow))
@@ -175,6 +197,7 @@ class Phase:
             raise ProblemError(
                 "consolidation", "must be a Consolidation", repr(self.consolidation), ""
             )
+        put("consolidation", self._tabulated(self.consolidation))
         if self.copy_heads is not None:
             copies = {
                 label("copy_heads", k): label("copy_heads", v)
@@ -182,10 +205,15 @@ class Phase:
             }
             put("copy_heads", copies or None)
         put("bias_learning_rate", nonnegative("bias_learning_rate", self.bias_learning_rate))
-        put("keep_probability", _kept(self.keep_probability))
+        put("keep_probability", self._number("keep_probability", self.keep_probability, _kept))
+        if _moves(self.keep_probability) and self.keep_probability.largest > 1.0 + ROUNDING:
+            raise _not_kept(self.keep_probability.largest)
         if self.momentum_decay is not None:
             put("momentum_decay", nonnegative("momentum_decay", self.momentum_decay))
         put("normalization", _normalization(self.normalization))
+        for name in OF_TASKS:
+            if getattr(self, name) is not None:
+                put(name, self._of_tasks(name, mapping(name, getattr(self, name))))
 
     def _said(self) -> list[tuple[str, str]]:
         """Names and values of what is not at its default."""
@@ -200,7 +228,28 @@ class Phase:
         return as_table(type(self).__name__, self._said())
 
     def _rate(self, argument: str, value: Any) -> Any:
-        return _rate(argument, value, self.duration)
+        remedy = "Learning rates have no sign; the update descends."
+        return self._number(argument, value, lambda a, x: nonnegative(a, x, remedy))
+
+    def _number(
+        self, argument: str, value: Any, check: Callable[[str, Any], Any] = nonnegative
+    ) -> Any:
+        return scheduled(argument, value, self.duration, check)
+
+    def _tabulated(self, held: Consolidation | None) -> Consolidation | None:
+        """A consolidation whose strength is no function any more."""
+        if held is None or is_labelled(held.strength) or not callable(held.strength):
+            return held
+        return replace(held, strength=self._number("consolidation.strength", held.strength))
+
+    def _of_tasks(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Numbers by task, and where inputs have groups by these too."""
+        strange = [task for task in given if task not in self.mixture]
+        if strange:
+            rule = f"must name tasks of the phase ({', '.join(map(repr, self.mixture))})"
+            raise ProblemError(name, rule, repr(strange[0]), "")
+        check = _by_name if name == "input_variance" else _one
+        return {t: check(f"{name}[{t!r}]", x, self._number) for t, x in given.items()}
 
     @property
     def mixture(self) -> dict[str, Any]:
@@ -214,10 +263,11 @@ class Phase:
 
     @property
     def common_rates(self) -> tuple[Any, Any]:
-        """The same with one number for the first layer: the largest of those by name."""
+        """The same with one for the first layer: the largest of those by name, at any time."""
         first = self.learning_rate
         if isinstance(first, Mapping):
-            first = reduce(np.maximum, first.values())
+            most = (r.largest if _moves(r) else r for r in first.values())
+            first = reduce(np.maximum, most)
         return first, self.readout_learning_rate
 
     @property
@@ -227,8 +277,43 @@ class Phase:
 
     @property
     def schedules(self) -> list[Schedule]:
-        """Those of them that change within the phase."""
-        return [rate for rate in self.every_rate if isinstance(rate, Schedule)]
+        """All that changes within the phase."""
+        rates = [rate for rate in self.every_rate if isinstance(rate, Schedule)]
+        return [*rates, *self.moving.values()]
+
+    @property
+    def moving(self) -> dict[str, Schedule]:
+        """What else than learning rates changes within the phase, by name."""
+        held = None if self.consolidation is None else self.consolidation.strength
+        given: dict[str, Any] = {
+            **{f"tasks[{name}]": p for name, p in self.mixture.items()},
+            **{name: getattr(self, name) for name in (*PENALTIES, *OF_TASKS, "keep_probability")},
+            "consolidation.strength": held,
+        }
+        return {n: v for name, x in given.items() for n, v in _leaves(name, x) if _moves(v)}
+
+    @property
+    def curves(self) -> list[Schedule]:
+        """Schedules that `during` takes the means of."""
+        by_name = self.learning_rate if isinstance(self.learning_rate, Mapping) else {}
+        return [*self.moving.values(), *(r for r in by_name.values() if _moves(r))]
+
+    def during(self, times: Any) -> Phase:
+        """The phase with the means over some times in place of what is `moving`.
+
+        So are learning rates by name; the others stay.
+        """
+        found = copy.copy(self)
+        held = self.consolidation
+        names = ("tasks", *PENALTIES, *OF_TASKS, "keep_probability")
+        changed = {name: _means(getattr(self, name), times) for name in names}
+        if isinstance(self.learning_rate, Mapping):
+            changed["learning_rate"] = _means(self.learning_rate, times)
+        if held is not None:
+            changed["consolidation"] = replace(held, strength=_means(held.strength, times))
+        for name, value in changed.items():
+            object.__setattr__(found, name, value)
+        return found
 
     @property
     def thresholds(self) -> dict[str, Any]:
@@ -247,44 +332,38 @@ def each(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, Mapping) else [value]
 
 
-def _by_edge(argument: str, value: Any, check: Callable[[str, Any], Any]) -> Any:
-    """A value for all edges, or one for each, checked."""
+def _by_name(argument: str, value: Any, check: Callable[[str, Any], Any]) -> Any:
+    """A value for all edges or groups, or one for each, checked."""
     if not isinstance(value, Mapping):
         return check(argument, value)
     return {
-        label(argument, edge): check(f"{argument}[{edge!r}]", one)
-        for edge, one in mapping(argument, value).items()
+        label(argument, name): check(f"{argument}[{name!r}]", one)
+        for name, one in mapping(argument, value).items()
     }
 
 
-def _probabilities(tasks: Any) -> dict[str, Any]:
-    names = mapping("tasks", tasks)
-    p = {
-        label("tasks", k): number(
-            f"tasks[{k!r}]",
-            v,
-            "be >= 0 and <= 1",
-            lambda x: (x >= 0) & (x <= 1),
-            "Give the fraction of samples from the task.",
-        )
-        for k, v in names.items()
-    }
-    total: Any = sum(p.values())
-    if np.any(np.abs(total - 1.0) > PROBABILITY_TOLERANCE):
-        worst = float(np.asarray(total).ravel()[np.abs(np.asarray(total) - 1).argmax()])
-        raise ProblemError(
-            "tasks", "must have probabilities that sum to 1", f"{worst:.12g}", "Rescale them."
-        )
-    return p
+def _one(argument: str, value: Any, check: Callable[[str, Any], Any]) -> Any:
+    return check(argument, value)
 
 
-def _rate(argument: str, value: Any, duration: Any) -> Any:
-    if isinstance(value, Schedule):
-        return value
-    if callable(value) and not is_labelled(value):
-        function: Callable[[float], float] = value
-        return Schedule.from_function(function, float(np.max(np.asarray(duration))))
-    return nonnegative(argument, value, "Learning rates have no sign; the update descends.")
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Single values of a field, each with its name."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, one in value.items():
+        yield from _leaves(f"{name}[{key}]", one)
+
+
+def _moves(value: Any) -> bool:
+    return isinstance(value, Schedule)
+
+
+def _means(value: Any, times: Any) -> Any:
+    """A field with the means of its schedules over some times."""
+    if isinstance(value, Mapping):
+        return {name: _means(one, times) for name, one in value.items()}
+    return float(value.at(times).mean()) if isinstance(value, Schedule) else value
 
 
 def _thresholds(until: Any) -> Any:
@@ -310,14 +389,16 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
     return tuple(bool(x) for x in given)
 
 
-def _kept(value: Any) -> Any:
+def _not_kept(given: float) -> ProblemError:
+    remedy = "Give the probability that a unit answers."
+    return ProblemError("keep_probability", "must be >= 0 and <= 1", f"{given:g}", remedy)
+
+
+def _kept(name: str, value: Any) -> Any:
     """A probability of all units, or of each: a system that has units looks at their number."""
-    name = "keep_probability"
     numbers = as_floats(name, value, "a probability, or one for each unit")
     if (numbers < 0).any() or (numbers > 1).any():
-        worst = numbers.ravel()[((numbers < 0) | (numbers > 1)).ravel().argmax()]
-        remedy = "Give the probability that a unit answers."
-        raise ProblemError(name, "must be >= 0 and <= 1", f"{worst:g}", remedy)
+        raise _not_kept(numbers.ravel()[((numbers < 0) | (numbers > 1)).ravel().argmax()])
     if is_labelled(value) and numbers.ndim:
         return value
     return readonly(numbers) if numbers.ndim else float(numbers)
@@ -373,6 +454,9 @@ def check_phases(
 ) -> None:
     """Refuse phases with terms that a system lacks, given by default value, or unknown names."""
     for where, phase in placed(phases, edges):
+        for name in phase.moving:
+            rule = "must be a number: such systems have schedules of learning rates alone"
+            raise ProblemError(f"{where}.{name}", rule, "a schedule", "Use several phases.")
         for name, default in refused.items():
             if not _equal(getattr(phase, name), default):
                 rule, value = f"must be left out: {why}", repr(getattr(phase, name))[:80]

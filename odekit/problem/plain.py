@@ -140,7 +140,7 @@ def rich_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Mappings from names that the user chose: these must not be taken for a labelled array or a table.
-BY_NAME = ("tasks", "copy_heads")
+BY_NAME = ("tasks", "copy_heads", "noise_std")
 EITHER = ("until", *BY_EDGE)
 
 
@@ -165,6 +165,9 @@ def phase_from(data: Mapping[str, Any]) -> Phase:
     """The phase that its fields stand for."""
     named = {k: rich_fields(v) for k, v in data.items() if _is_by_name(k, v)}
     fields = {**rich_fields({k: v for k, v in data.items() if k not in named}), **named}
+    if "input_variance" in fields:
+        # By task, and there by group.
+        fields["input_variance"] = {k: rich(v) for k, v in data["input_variance"].items()}
     if "consolidation" in fields:
         fields["consolidation"] = Consolidation(**fields["consolidation"])
     if isinstance(fields.get("keep_probability"), list):

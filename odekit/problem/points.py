@@ -73,9 +73,14 @@ class Points:
         """Indices of the tasks whose errors end a phase."""
         return np.array([self.tasks.index(name) for name in phase.thresholds], dtype=np.int64)
 
+    @staticmethod
+    def first(value: Any) -> Any:
+        """A number as a phase begins."""
+        return value(0.0) if isinstance(value, Schedule) else value
+
     def rate(self, rate: Any) -> Floats:
         """A learning rate as a phase begins, (points or 1,)."""
-        return self.values(rate(0.0) if isinstance(rate, Schedule) else rate)
+        return self.values(self.first(rate))
 
     def each_rate(self, rates: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         """Learning rates at every point: schedules, or numbers."""

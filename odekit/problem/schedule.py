@@ -1,4 +1,4 @@
-"""Learning rates that change in time: a table, or a function tabulated once."""
+"""Numbers of a phase that change in time: a table, or a function tabulated once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit.base.checks import as_floats, choice, readonly
+from odekit.base.checks import as_floats, choice, is_labelled, readonly
 from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
 from odekit.problem.tabulation import evaluate, pieces, tabulate
@@ -19,7 +19,7 @@ EVERY = 8
 """Knots of a smooth table from one that steps land on to the next. Stages of a step are less than
 a third of it apart, so that none jumps over more than three knots."""
 SHARP = 1e-8
-"""A bend that moves the rate by less, relative to the largest one, is that of a smooth curve: the
+"""A bend that moves the number by less, relative to the largest one, is that of a smooth curve: the
 default relative tolerance of a run."""
 FLAT = 1e-13
 """And by less than this no bend at all."""
@@ -29,7 +29,7 @@ LEAST = -1e-7
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Schedule:
-    """A learning rate as a function of the time since its phase began.
+    """A number of a phase, such as a learning rate, as a function of the time since it began.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Schedule:
         Times since the start of the phase, units of steps/N, strictly increasing, the first >= 0.
         Before the first and after the last the nearest value holds.
     values : array_like, shape (n,)
-        Learning rates >= 0 at these times.
+        Numbers >= 0 at these times.
     interpolation : {"linear", "cubic", "spline"}
         Between the times. Cubic is monotone wherever the values are (PCHIP), and so neither
         overshoots nor falls below 0. A spline is smoother, for values that a smooth function has;
@@ -71,13 +71,13 @@ class Schedule:
 
     def __post_init__(self) -> None:
         times = as_floats("times", self.times, "a table of times")
-        values = as_floats("values", self.values, "a table of learning rates")
+        values = as_floats("values", self.values, "a table of numbers")
         if times.ndim != 1 or times.shape != values.shape or times.size < 2:
             raise ProblemError(
                 "times",
                 "must be one axis of at least two times, as many as `values`",
                 f"shapes {times.shape} and {values.shape}",
-                "Give one learning rate for each time.",
+                "Give one number for each time.",
             )
         if times[0] < 0 or (np.diff(times) <= 0).any():
             raise ProblemError(
@@ -123,7 +123,7 @@ class Schedule:
         return cls(times, values, "spline", kinks)
 
     def __call__(self, time: float) -> float:
-        """Learning rate at a time since the start of the phase."""
+        """The number at a time since the start of the phase."""
         starts, coefficients = self.pieces
         if time <= starts[0]:
             return float(self.values[0])
@@ -136,7 +136,7 @@ class Schedule:
         return max(((c3 * x + c2) * x + c1) * x + c0, 0.0)
 
     def at(self, times: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Learning rates at many times since the start of the phase, shape (n,)."""
+        """The number at many times since the start of the phase, shape (n,)."""
         if self.interpolation == "linear":
             return np.asarray(np.interp(times, self.times, self.values))
         start, coefficients = self.pieces
@@ -160,6 +160,11 @@ class Schedule:
             table = pieces(self.times, self.values, self.kinks)
         return self.times[:-1].tolist(), [tuple(c) for c in table.T.tolist()]
 
+    @property
+    def largest(self) -> float:
+        """Largest value, between the times too."""
+        return -_least(np.diff(self.times), -np.array(self.pieces[1]).T)
+
     def breaks(self, duration: float) -> list[float]:
         """Times that a step may not straddle: kinks, and of what is smooth every eighth knot."""
         sharp, smooth = self._bends()
@@ -178,7 +183,7 @@ class Schedule:
         slopes = np.diff(self.values) / width
         bend = np.zeros(self.times.size)
         bend[1:-1] = 0.25 * np.abs(np.diff(slopes)) * np.maximum(width[1:], width[:-1])
-        # Before the first and after the last knot the rate is constant.
+        # Before the first and after the last knot the number is constant.
         bend[[0, -1]] = 0.25 * np.abs(slopes[[0, -1]]) * width[[0, -1]]
         largest = self.values.max()
         sharp = bend > SHARP * largest
@@ -209,6 +214,19 @@ class Schedule:
             "interpolation": self.interpolation,
             **({"kinks": self.kinks.tolist()} if self.kinks.size else {}),
         }
+
+
+def scheduled(argument: str, value: Any, duration: Any, check: Callable[[str, Any], Any]) -> Any:
+    """A number of a phase, checked, or the schedule that it is; functions are tabulated."""
+    if isinstance(value, Schedule):
+        return value
+    if not callable(value) or is_labelled(value):
+        return check(argument, value)
+    function: Callable[[float], float] = value
+    try:
+        return Schedule.from_function(function, float(np.max(np.asarray(duration))))
+    except ProblemError as error:
+        raise ProblemError(argument, error.rule, error.given, error.remedy) from None
 
 
 def _least(width: Any, coefficients: Any) -> float:

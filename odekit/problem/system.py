@@ -127,8 +127,8 @@ class Corners(Protocol):
     def tolerance(self, size: int) -> Floats:
         """Absolute tolerance of every entry of a state."""
 
-    def settle(self, y: Floats) -> Floats | None:
-        """The state put at a corner that is near, or on its way from it; None if none is."""
+    def settle(self, t: float, y: Floats) -> Floats | None:
+        """The state put at a corner that is near at a time, or on its way from it, if any is."""
 
     def leaving(self, y: Floats, settled: Floats) -> bool:
         """Whether a state that was at a corner has left it."""

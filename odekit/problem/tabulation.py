@@ -194,17 +194,17 @@ def _is_kink(bends: list[float]) -> bool:
 
 def sample(function: Callable[[float], float], times: Any) -> Floats:
     """Values of a function, checked."""
-    rates = as_floats(
-        "learning_rate", [function(float(t)) for t in times], "a function of time giving numbers"
+    values = as_floats(
+        "function", [function(float(t)) for t in times], "a function of time giving numbers"
     )
-    if rates.shape != np.shape(times) or (rates < 0).any():
+    if values.shape != np.shape(times) or (values < 0).any():
         raise ProblemError(
-            "learning_rate",
+            "function",
             "must be a function giving one number >= 0",
-            f"values from {rates.min():g}, shape {rates.shape}",
+            f"values from {values.min():g}, shape {values.shape}",
             "Check the function over [0, duration].",
         )
-    return rates
+    return values
 
 
 def _probes(duration: float) -> Floats:
@@ -215,7 +215,7 @@ def _probes(duration: float) -> Floats:
 
 def _too_rough(given: str) -> ProblemError:
     return ProblemError(
-        "learning_rate",
+        "function",
         f"must fit a table of splines of {MOST_KNOTS} times when it is a function",
         given,
         "Give a Schedule (linear table) or one phase for each piece.",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.checks import is_labelled
-from odekit.problem.phase import PENALTIES, Phase, each
+from odekit.problem.phase import OF_TASKS, PENALTIES, Phase, each
 from odekit.problem.schedule import Schedule
 
 MAX_UNITS = 6
@@ -83,6 +83,9 @@ def phase_words(phase: Phase) -> str:
     if phase.consolidation is not None:
         c = phase.consolidation
         words.append(f"{c.kind} consolidation of strength {say(c.strength)}")
+    for name in OF_TASKS:
+        said = [f"{say(x)} of {task}" for task, x in (getattr(phase, name) or {}).items()]
+        words += [f"{name.split('_std')[0].replace('_', ' ')} {', '.join(said)}"] if said else []
     words += [f"head {b} copied from {a}" for b, a in (phase.copy_heads or {}).items()]
     return ", ".join(words)
 

@@ -71,7 +71,7 @@ class Times(Table):
 
 
 class ScheduleTable(Table):
-    """A learning rate that changes within a phase."""
+    """A number that changes within a phase."""
 
     times: list[float]
     values: list[float]
@@ -95,8 +95,15 @@ RateOfGroups = Annotated[
     Annotated[float, Tag("<number>")]
     | Annotated[Axis, Tag("<over>")]
     | Annotated[ScheduleTable, Tag("<times>")]
-    | Annotated[dict[str, Number], Tag("<names>")],
+    | Annotated[dict[str, Rate], Tag("<names>")],
     form("<number>", "<over>", "<times>", "<names>"),
+]
+Share = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[str, Tag("<text>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[ScheduleTable, Tag("<times>")],
+    form("<number>", "<text>", "<over>", "<times>"),
 ]
 
 
@@ -104,7 +111,7 @@ class ConsolidationTable(Table):
     """Arguments of `odekit.Consolidation`."""
 
     kind: str
-    strength: Number
+    strength: Rate
     task: str | None = None
 
 
@@ -124,13 +131,20 @@ OfUnits = Annotated[
     form("<number>", "<over>", "<list>"),
 ]
 """One number, or one for each unit or output."""
+Kept = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[list[Number], Tag("<list>")]
+    | Annotated[ScheduleTable, Tag("<times>")],
+    form("<number>", "<over>", "<list>", "<times>"),
+]
 
 
 class PhaseTable(Table):
     """Arguments of `odekit.Phase`."""
 
     tasks: Annotated[
-        Annotated[str, Tag("<text>")] | Annotated[dict[str, Number], Tag("<names>")],
+        Annotated[str, Tag("<text>")] | Annotated[dict[str, Share], Tag("<names>")],
         form("<text>", "<names>"),
     ]
     duration: Number
@@ -145,17 +159,19 @@ class PhaseTable(Table):
         ]
         | None
     ) = None
-    weight_decay: Number = 0.0
-    readout_weight_decay: Number = 0.0
+    weight_decay: Rate = 0.0
+    readout_weight_decay: Rate = 0.0
     batch_size: int = 1
     gradient_flow: bool = False
     frozen: list[bool] | None = None
     consolidation: ConsolidationTable | None = None
     copy_heads: dict[str, str] | None = None
     bias_learning_rate: Number = 0.0
-    keep_probability: OfUnits = 1.0
+    keep_probability: Kept = 1.0
     momentum_decay: Number | None = None
     normalization: NormalizationTable | None = None
+    noise_std: dict[str, Rate] | None = None
+    input_variance: dict[str, RateOfGroups] | None = None
 
 
 class Solver(Table):

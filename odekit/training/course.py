@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 WORK = 2.0e8
 """Multiplications between two looks at whether to stop: about a tenth of a second."""
 MOST_STEPS = 2**16
+MOST_AT_ONCE = 2**12
+"""The same where each look evaluates schedules at all of these."""
 LARGEST = 1e100
+COARSE = 1e-3
+"""By how much numbers of a phase may change, in their largest values, within steps that are taken
+together at their means: what is left is of second order in it."""
 
 
 class Request(NamedTuple):
@@ -148,17 +153,17 @@ class Trajectory:
 
     def _train(self, phase: Phase, begin: float) -> Requests:
         """Train one phase, from row to row and from look to look at its threshold."""
-        lesson = self.network.lesson(phase)
         end = begin + float(phase.duration)
         last = max(round(end * self.N), self.step)
         watched = [(self.points.tasks.index(n), level) for n, level in phase.thresholds.items()]
         every = max(1, round(self.experiment.check_every * self.N)) if watched else max(last, 1)
         self._set_due(begin, float(phase.duration), last, bool(watched))
+        self.lesson = None
         started, below = self.step, bool(watched) and self._below(watched)
         while not below and self._emit_due() and self.step < last:
             look = started + ((self.step - started) // every + 1) * every
             row = self.due[0][1] if self.due else last
-            yield from self._advance(phase, begin, min(row, look, last), lesson)
+            yield from self._advance(phase, begin, min(row, look, last))
             below = bool(watched) and self._below(watched)
         self._emit_due()
         reached = min(self.step / self.N, end) if below or self.step < last else end
@@ -190,19 +195,28 @@ class Trajectory:
             times[-1] = end
         return times[(times > begin) & (times <= end)]
 
-    def _advance(self, phase: Phase, begin: float, stop: int, lesson: Any) -> Requests:
+    def _advance(self, phase: Phase, begin: float, stop: int) -> Requests:
         """Take the steps up to `stop`, with a look now and then at whether to go on."""
-        most = int(min(max(WORK / self.network.width(lesson), 1), MOST_STEPS))
         while self.step < stop and self.status == Status.COMPLETED:
+            most = MOST_AT_ONCE if phase.curves else MOST_STEPS
             steps = min(most, stop - self.step)
             times = np.arange(self.step, self.step + steps) / self.N - begin
-            eta_w, eta_v = (_rates(rate, times) for rate in phase.common_rates)
+            steps, taught = _alike(phase, times)
+            lesson = self._lesson(phase, taught)
+            steps = min(steps, int(max(WORK / self.network.width(lesson), 1)))
+            eta_w, eta_v = (_rates(rate, times[:steps]) for rate in taught.common_rates)
             yield Request(steps, (eta_w, eta_v), lesson)
             self.step += steps
             if self.stop.asked and self.step < self.total:
                 late = self.stop.late
                 self.status = Status.TIME_BUDGET if late else Status.INTERRUPTED
             self._sound()
+
+    def _lesson(self, phase: Phase, taught: Phase) -> Any:
+        """What to train with: one for the whole phase unless its numbers change."""
+        if self.lesson is None or taught is not phase:
+            self.lesson = self.network.lesson(taught)
+        return self.lesson
 
     def _sound(self) -> bool:
         """Whether the network is finite; else the run is over."""
@@ -259,6 +273,22 @@ class Trajectory:
             arrays["generalization_error"] = arrays["test_error"]
         del self.network
         return arrays
+
+
+def _alike(phase: Phase, times: Floats) -> tuple[int, Phase]:
+    """How many of the next steps no schedule tells apart, and the phase that they have.
+
+    But for those of the learning rates, which each step has for itself.
+    """
+    curves = phase.curves
+    if not curves:
+        return times.size, phase
+    moved = np.zeros(times.size)
+    for curve in curves:
+        values = curve.at(times)
+        moved[1:] += np.cumsum(np.abs(np.diff(values))) / max(curve.values.max(), 1e-300)
+    steps = int(np.searchsorted(moved, COARSE, side="right"))
+    return steps, phase.during(times[:steps])
 
 
 def _rates(rate: Any, times: Floats) -> Floats:

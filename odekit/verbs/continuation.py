@@ -23,7 +23,6 @@ from odekit.dynamics.parameter import OneParameter
 from odekit.dynamics.special import Event, events
 from odekit.problem import names
 from odekit.problem.base import AnyProblem
-from odekit.problem.schedule import Schedule
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -269,6 +268,6 @@ class _Task:
 
 def _constant(problem: AnyProblem, phase: int) -> None:
     """Refuse a phase without fixed points."""
-    if any(isinstance(rate, Schedule) for rate in problem.phases[phase].every_rate):
-        rule = "must have constant learning rates"
+    if problem.phases[phase].schedules:
+        rule = "must have constant numbers"
         raise ProblemError(f"phases[{phase}]", rule, "a schedule", "Give one number.")

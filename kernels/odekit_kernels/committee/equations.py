@@ -1,5 +1,9 @@
 """A committee as the integrators in lanes take it."""
 
+# ruff: noqa: ARG001 - every system has the same functions, with all arguments
+
+# ruff: noqa: ARG001 - every system has the same functions, with all arguments
+
 from __future__ import annotations
 
 from typing import Any
@@ -94,10 +98,9 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     lanes.errors(M, m, w.watched_head, y)
 
 
-def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """See `registry.jacobian`."""
-    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    eta_w, eta_v = row[b.wiring.first.eta_w], row[b.wiring.first.eta_v]
     jacobian_of_one(y, eta_w, eta_v, committee_of(m, b.wiring, row), work, J)
 
 
@@ -114,11 +117,10 @@ def errors_of_groups(M: Any, m: Any, w: Any, y: Any) -> None:
 
 
 def jacobian_of_groups(
-    M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any
+    M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any
 ) -> None:
     """See `registry.jacobian`."""
-    eta_w, eta_v = pick(M, m.eta_w, lane), pick(M, m.eta_v, lane)
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
+    eta_w, eta_v = row[b.wiring.first.eta_w], row[b.wiring.first.eta_v]
     system = committee_with_groups(m, b.wiring, row)
     jacobian_of_one_with_groups(y, eta_w, eta_v, system, work, J)
 

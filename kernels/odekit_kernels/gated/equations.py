@@ -24,9 +24,8 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     flow.errors(M, m, w, y)
 
 
-def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """See `registry.jacobian`."""
-    row = b.constants[i if b.constants.shape[0] > 1 else 0]
     for j in range(m.T):
         work.memory[work.plan.table + j] = row[j]
     for e in range(m.E):

@@ -14,14 +14,13 @@ __all__ = [
     "NUMBERS",
     "OUTCOMES",
     "Batch",
-    "ManyRates",
-    "Rates",
+    "Driven",
+    "drive",
     "enter",
+    "fill_row",
     "leave",
     "make_counters",
-    "one_rate_at",
     "put_back",
-    "rate_at",
     "set_bound",
     "write_row",
 ]
@@ -55,52 +54,35 @@ INDEX, FRESH, SHRINKS, REJECTED, STOP, HIT, SINCE = range(9, 16)
 COUNTERS = 16
 
 
-class Rates(NamedTuple):
-    """Piecewise cubic learning rate of time since the phase began; no pieces: a constant.
+class Driven(NamedTuple):
+    """Constants of a phase that follow tables of time, piecewise cubic: base + scale · table.
 
     Attributes
     ----------
-    start : ndarray, shape (pieces,)
-        Where each piece begins.
-    coefficients : ndarray, shape (pieces, 4)
+    entry : ndarray of int64, shape (driven,)
+        Which entries of a row of constants they are, those of one table side by side.
+    table : ndarray of int64, shape (driven,)
+        The table that each follows.
+    base, scale : ndarray, shape (B or 1, driven)
+    first : ndarray of int64, shape (tables + 1,)
+        Where the pieces of each table begin in `start` and `coefficients`.
+    start : ndarray, shape (pieces of all,)
+        Where each piece begins, in time since the phase did.
+    coefficients : ndarray, shape (pieces of all, 4)
         Of the powers 3, 2, 1, 0 of the time since then.
-    last : float
-        End of the last piece; the value there holds on.
-    final : float
-        That value.
+    last, final : ndarray, shape (tables,)
+        End of the last piece of each; the value there holds on.
     """
 
-    start: Array
-    coefficients: Array
-    last: float
-    final: float
-
-
-class ManyRates(NamedTuple):
-    """Several such rates, each with its place in a group's memory.
-
-    Attributes
-    ----------
-    place : ndarray of int64, shape (rates,)
-    first : ndarray of int64, shape (rates + 1,)
-        Where the pieces of each begin in `start` and `coefficients`.
-    start, coefficients : ndarray, shapes (pieces of all,) and (pieces of all, 4)
-    last, final : ndarray, shape (rates,)
-        As of `Rates`.
-    """
-
-    place: Indices
+    entry: Indices
+    table: Indices
+    base: Array
+    scale: Array
     first: Indices
     start: Array
     coefficients: Array
     last: Array
     final: Array
-
-
-_NONE = np.zeros(0)
-NO_MORE_RATES = ManyRates(
-    np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64), _NONE, np.zeros((0, 4)), _NONE, _NONE
-)
 
 
 class Batch(NamedTuple):
@@ -119,7 +101,7 @@ class Batch(NamedTuple):
         at the stability limit and below it: columns CODE to EASY.
     constants : ndarray, shape (B or 1, width)
         What is constant in the phase, for each trajectory or for all, in the order of
-        `plan.constant_places`.
+        `plan.constant_places`, but for those that are driven.
     places : ndarray of int64, shape (width,)
         Where each constant goes in the memory of a group.
     times : ndarray, shape (rows,)
@@ -130,11 +112,9 @@ class Batch(NamedTuple):
         Which entries of the state a row shows.
     stops : ndarray, shape (stops,)
         Times since the phase began that no step may straddle.
-    rate_w, rate_v : Rates
-        Schedules of the learning rates, shared.
     wiring : Wiring or gated.Paths
-    more_rates : ManyRates
-        Schedules of other rates, where a system has them.
+    driven : Driven
+        Which of the constants follow schedules; in `constants` they are as the phase begins.
     """
 
     y: Array
@@ -146,10 +126,8 @@ class Batch(NamedTuple):
     rows: Any
     shown: Indices
     stops: Array
-    rate_w: Rates
-    rate_v: Rates
     wiring: Any
-    more_rates: ManyRates = NO_MORE_RATES
+    driven: Driven
 
 
 def make_counters(lanes: int) -> Indices:
@@ -211,32 +189,47 @@ def write_row(M: Any, I: Any, b: Any, state: int, lane: int) -> None:
 
 
 @inner
-def rate_at(rates: Any, t: float) -> float:
-    """Learning rate at a time since the phase began; see `odekit.problem.schedule.Schedule`."""
-    if t >= rates.last:
-        return rates.final
-    return piece_at(rates, 0, rates.start.shape[0], t)
+def drive(M: Any, b: Any, i: int, lane: int, t: float) -> None:
+    """Put the driven constants of trajectory i where they are at a time since the phase began."""
+    d = b.driven
+    base, scale = i if d.base.shape[0] > 1 else 0, i if d.scale.shape[0] > 1 else 0
+    value = 0.0
+    for j in range(d.entry.shape[0]):
+        if j == 0 or d.table[j] != d.table[j - 1]:
+            value = table_at(d, d.table[j], t)
+        place(M, b.places[d.entry[j]], lane, d.base[base, j] + d.scale[scale, j] * value)
 
 
 @inner
-def one_rate_at(rates: Any, j: int, t: float) -> float:
-    """The same of one of `ManyRates`."""
-    if t >= rates.last[j]:
-        return rates.final[j]
-    return piece_at(rates, rates.first[j], rates.first[j + 1], t)
+def fill_row(M: Any, b: Any, i: int, lane: int, row: Any) -> None:
+    """The constants of the trajectory in a lane, as they are now."""
+    own = i if b.constants.shape[0] > 1 else 0
+    for j in range(b.places.shape[0]):
+        row[j] = b.constants[own, j]
+    for j in range(b.driven.entry.shape[0]):
+        entry = b.driven.entry[j]
+        row[entry] = pick(M, b.places[entry], lane)
 
 
 @inner
-def piece_at(rates: Any, low: int, high: int, t: float) -> float:
+def table_at(tables: Any, j: int, t: float) -> float:
+    """Value of a table; see `odekit.problem.schedule.Schedule`."""
+    if t >= tables.last[j]:
+        return tables.final[j]
+    return piece_at(tables, tables.first[j], tables.first[j + 1], t)
+
+
+@inner
+def piece_at(tables: Any, low: int, high: int, t: float) -> float:
     """Value at a time by the pieces from `low` to `high`."""
     while high - low > 1:
         middle = (low + high) // 2
-        if rates.start[middle] <= t:
+        if tables.start[middle] <= t:
             low = middle
         else:
             high = middle
-    x = larger(t - rates.start[low], 0.0)
-    c = rates.coefficients
+    x = larger(t - tables.start[low], 0.0)
+    c = tables.coefficients
     return larger(((c[low, 0] * x + c[low, 1]) * x + c[low, 2]) * x + c[low, 3], 0.0)
 
 

@@ -11,7 +11,7 @@ from odekit_kernels._jit import inner, kernel
 from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.registry import rhs, tolerance
-from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
+from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
 from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
 
@@ -105,7 +105,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
                 source = m.new
             combine(M, m, tableau.W, s, source)
         if limits.scheduled:
-            set_rates(M, I, m, b, tableau.nodes[s])
+            set_driven(M, I, m, b, tableau.nodes[s])
         rhs(M, m, b.wiring, source, target, limits.moves, limits.trains, limits.decays)
         if s == 0:
             take_fresh(M, I, m, target)

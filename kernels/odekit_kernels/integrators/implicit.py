@@ -30,7 +30,7 @@ from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.inverse import invert
 from odekit_kernels.integrators.registry import jacobian, rhs, tolerance
 from odekit_kernels.integrators.spectrum import spectrum
-from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_rates
+from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
 from odekit_kernels.lanes.memory import make_memory
 from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
@@ -176,6 +176,8 @@ class Scratch(NamedTuple):
         State and Jacobian of one lane.
     H, p : ndarray, shapes (n, n) and (3,)
         For its spectrum.
+    row : ndarray, shape (width,)
+        Its constants.
     """
 
     J: NDArray[np.float64]
@@ -189,10 +191,11 @@ class Scratch(NamedTuple):
     dense: NDArray[np.float64]
     H: NDArray[np.float64]
     p: NDArray[np.float64]
+    row: NDArray[np.float64]
 
 
-def make_scratch(n: int) -> Scratch:
-    """Allocate the memory for states of n numbers."""
+def make_scratch(n: int, width: int) -> Scratch:
+    """Allocate the memory for states of n numbers, and rows of so many constants."""
     return Scratch(
         J=make_memory(n * n),
         A=make_memory(n * n),
@@ -205,6 +208,7 @@ def make_scratch(n: int) -> Scratch:
         dense=np.zeros((n, n)),
         H=np.zeros((n, n)),
         p=np.zeros(3),
+        row=np.zeros(width),
     )
 
 
@@ -216,7 +220,8 @@ def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane:
     """The analytic Jacobian of one lane, to `scratch.J` and `scratch.dense`."""
     for j in range(m.n):
         scratch.y[j] = pick(M, m.y + j, lane)
-    jacobian(M, m, b, I[INDEX, lane], lane, work, scratch.y, scratch.dense)
+    lane_of.fill_row(M, b, I[INDEX, lane], lane, scratch.row)
+    jacobian(M, m, b, scratch.row, lane, work, scratch.y, scratch.dense)
     for j in range(m.n):
         for l in range(m.n):
             place(scratch.J, j * m.n + l, lane, scratch.dense[j, l])
@@ -364,7 +369,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: An
     for s in range(-1 if limits.scheduled else 0, count):
         combine(M, m, method, max(s, 0), m.new)
         if limits.scheduled:
-            set_rates(M, I, m, b, PART if s < 0 else method.nodes[s])
+            set_driven(M, I, m, b, PART if s < 0 else method.nodes[s])
         u = m.k + max(s, 0) * m.n
         rhs(M, m, b.wiring, m.new, u, limits.moves, limits.trains, limits.decays)
         if s < 0:
@@ -418,7 +423,7 @@ def advance_implicit(
         if refill(M, I, m, b, queue, todo) == 0:
             return True
         if limits.scheduled:
-            set_rates(M, I, m, b, 0.0)
+            set_driven(M, I, m, b, 0.0)
         look_around(M, I, m, b, work, scratch, limits)
         clip_steps(M, I, m, limits)
         fill_iteration_matrix(M, m, scratch, method.gamma)

@@ -134,9 +134,9 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     equations_of(type(m)).errors(M, m, w, y)
 
 
-def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
-    """Jacobian of trajectory i, which is in a lane, with its state in `y`, to `J`."""
-    equations_of(type(m)).jacobian(M, m, b, i, lane, work, y, J)
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    """Jacobian of the trajectory in a lane, of state `y` and with the constants `row`, to `J`."""
+    equations_of(type(m)).jacobian(M, m, b, row, lane, work, y, J)
 
 
 def _compiled(m: Any) -> Equations:

@@ -37,7 +37,7 @@ from odekit_kernels.integrators.registry import at_corner
 from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import choose_less
 
-__all__ = ["Limits", "clip_steps", "commit", "judge", "refill", "set_rates"]
+__all__ = ["Limits", "clip_steps", "commit", "judge", "refill", "set_driven"]
 
 SAFETY, GREATEST, LEAST = 0.9, 10.0, 0.2
 SHRINK_LIMIT = 40
@@ -114,17 +114,12 @@ def refill(M: Any, I: Any, m: Any, b: Any, queue: Any, todo: Any) -> int:
 
 
 @inner
-def set_rates(M: Any, I: Any, m: Any, b: Any, node: float) -> None:
-    """Learning rates by their schedules at a node of the step of every lane."""
+def set_driven(M: Any, I: Any, m: Any, b: Any, node: float) -> None:
+    """Constants that follow schedules at a node of the step of every lane."""
     for lane in range(lanes(M)):
         if I[INDEX, lane] >= 0:
             t = pick(M, m.time, lane) + node * pick(M, m.h, lane) - pick(M, m.begin, lane)
-            if b.rate_w.start.shape[0] > 0:
-                place(M, m.eta_w, lane, lane_of.rate_at(b.rate_w, t))
-            if b.rate_v.start.shape[0] > 0:
-                place(M, m.eta_v, lane, lane_of.rate_at(b.rate_v, t))
-            for j in range(b.more_rates.place.shape[0]):
-                place(M, b.more_rates.place[j], lane, lane_of.one_rate_at(b.more_rates, j, t))
+            lane_of.drive(M, b, I[INDEX, lane], lane, t)
 
 
 @inner

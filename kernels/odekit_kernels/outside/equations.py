@@ -21,8 +21,8 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     flow.errors(M, m, y)
 
 
-def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
-    """Jacobian of trajectory i, which is in a lane, with its state in `y`, to `J`."""
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    """Jacobian of the trajectory in a lane, with its state in `y`, to `J`."""
     flow.jacobian(M, m, lane, work, y, J)
 
 

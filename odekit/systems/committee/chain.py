@@ -10,6 +10,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Stop
+from odekit.systems.committee.growing import Growing
 from odekit.systems.committee.network import child
 from odekit.systems.committee.weights import factor
 from odekit.training.course import Trajectory
@@ -75,10 +76,11 @@ class Curriculum:
 
     def phase(self, phase: Phase) -> Any:
         """A phase as the kernels have it."""
-        found = self._phases.get(id(phase))
-        if found is None:
-            found = self._phases[id(phase)] = self.points.committee(phase, self._frame)
-        return found
+        known = self._phases.get(id(phase))
+        if known is None or known[0] is not phase:
+            # Kept with the phase: another would get its number once it is gone.
+            known = self._phases[id(phase)] = phase, self.points.committee(phase, self._frame)
+        return known[1]
 
 
 class ChainNetwork:
@@ -106,6 +108,7 @@ class ChainNetwork:
         self.streams = streams(child(seed, 1).generate_state(2 * STREAMS, np.uint64))
         self.hold, self.pull = np.zeros(self.K), np.zeros_like(self.X)
         self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
+        self.growing: Growing | None = None
 
     def _set(self, X: Floats, L: Floats, v: Floats) -> None:
         """Pack a state of another size."""
@@ -130,27 +133,31 @@ class ChainNetwork:
     def enter(self, index: int) -> None:
         """Copies of heads and of units are made, as in the theory: by `CommitteePoints.enter`."""
         phase = self.curriculum.problem.phases[index]
+        if self.growing is not None:
+            self.growing.end()
         if phase.consolidation is None and not phase.copy_heads:
             return
         frame, y = self.curriculum.enter(index, self.state()[np.newaxis])
         if phase.consolidation is not None:
-            head = int(frame.v_head[-1])
-            self._hold(frame.F[0, -1], frame.F_v[0, -1], head, frame.v_anchor[0, -1])
+            strength, (F,), (F_v,) = frame.held
+            self._hold(strength, F, F_v, int(frame.v_head[-1]), frame.v_anchor[0, -1])
         self.v[:] = self.points.unpack(y[0])[2]
 
-    def _hold(self, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
+    def _hold(self, strength: Any, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
         """Freeze copies of all units: the axes that the units had alone are theirs now."""
         copies = np.hstack([self.X, self.L])
         more = np.zeros((len(self.fixed), self.K))
         self.fixed = np.vstack([np.hstack([self.fixed, more]), copies])
-        self.hold = self.hold + F
-        self.pull = np.pad(self.pull, ((0, 0), (0, self.K))) + F[:, None] * copies
-        self.F_v[head] += F_v
-        self.Fv[head] += F_v * v
+        self.pull = np.pad(self.pull, ((0, 0), (0, self.K)))
+        parts = [(self.hold, F), (self.pull, F[:, None] * copies)]
+        readouts = [(self.F_v[head], F_v), (self.Fv[head], F_v * v)]
+        self.growing = Growing(strength, [*parts, *readouts])
         self._set(copies, np.zeros_like(self.L), self.v)
 
     def lesson(self, phase: Phase) -> ChainLesson:
         """What a phase is trained with."""
+        if self.growing is not None and phase.consolidation is not None:
+            self.growing.put(phase.consolidation.strength)
         system = self.curriculum.phase(phase)
         read = np.flatnonzero((system.u != 0).any(axis=0))
         given = {

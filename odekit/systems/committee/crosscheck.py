@@ -103,9 +103,8 @@ def _check_phase(problem: Problem, i: int, where: str, phase: Phase) -> None:
     K = problem.state.student
     _known(f"{where}.tasks", phase.mixture, problem.tasks, "task")
     _each_group(problem, f"{where}.learning_rate", phase.learning_rate)
-    if problem.groups is not None and isinstance(phase.learning_rate, Mapping) and phase.schedules:
-        remedy = "Use several phases, or one schedule for all groups."
-        raise ProblemError(f"{where}.learning_rate", "must have numbers", "a schedule", remedy)
+    for task, variance in (phase.input_variance or {}).items():
+        _each_group(problem, f"{where}.input_variance[{task!r}]", variance)
     _known(f"{where}.until", phase.thresholds, problem.tasks, "task")
     for target, source in (phase.copy_heads or {}).items():
         _known(f"{where}.copy_heads", [target, source], problem.heads, "head")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
     """Index, loss (…, time) and its size for every phase that must descend.
 
-    Phases under a consolidation are left out: its copies are not in the dataset.
+    Phases under a consolidation are left out: its copies are not in the dataset. So are those with
+    schedules other than of learning rates.
     """
     found = []
     held = False
@@ -31,10 +32,14 @@ def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
 
 
 def _descends(problem: Problem, phase: Phase) -> bool:
-    """Whether what a phase descends is the error: not with masks, momentum or another head."""
+    """Whether what a phase descends is the error: not with masks, momentum or another head.
+
+    Nor need a loss fall whose terms change in time.
+    """
     masked = np.any(np.asarray(phase.keep_probability) != 1.0)
     scaled = np.any(np.asarray(problem.test_scale) != 1.0)
-    return phase.momentum_decay is None and not masked and not scaled
+    plain = phase.momentum_decay is None and not phase.moving
+    return plain and not masked and not scaled
 
 
 def _loss(ds: xr.Dataset, problem: Problem, phase: Phase) -> Any:

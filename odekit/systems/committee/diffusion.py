@@ -59,15 +59,18 @@ class Diffusion:
 
     def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame) -> None:
         self.points, self.K, self.b = points, points.K, float(phase.batch_size)
-        self.committee = points.committee(phase, frame)
-        c = self.committee
+        self.now = points.now(phase, frame)
+        c = self.committee = self.now.committee
         self.read = np.flatnonzero((c.u != 0).any(axis=0))
         self.g, self.dg = activation(points.problem.activation)
-        self.held = np.full(self.K, float(c.kappa_w)) + np.asarray(c.F).sum(axis=0)
 
-    def __call__(self, y: Floats, rates: tuple[float, float]) -> Scatter:
-        """The scatter at a state, with learning rates of weights and readouts."""
-        c, K = self.committee, self.K
+    def __call__(self, y: Floats, rates: tuple[float, float], since: float = 0.0) -> Scatter:
+        """The scatter at a state, with learning rates of weights and readouts, and at a time.
+
+        The time, since the phase began, is that of other schedules.
+        """
+        c, K = self.now.at(since), self.K
+        self.committee = c
         Q, R, v = self.points.unpack(y)
         C = np.block([[Q, R], [R.T, np.asarray(c.T)]])
         seen = _Fields(C, K, self.read)
@@ -133,7 +136,7 @@ class Diffusion:
         c, (i, j) = self.committee, self.points.upper
         penalty = np.zeros((self.K, len(C)))
         k = np.arange(self.K)
-        penalty[k, k] = self.held
+        penalty[k, k] = float(c.kappa_w) + np.asarray(c.F).sum(axis=0)
         for F, anchor in zip(np.asarray(c.F), np.asarray(c.anchor), strict=True):
             np.add.at(penalty, (k, self.K + anchor), -F)
         penalty *= rates[0] * np.asarray(c.move)[:, None]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.problem.points import one_of
 from odekit.problem.schedule import Schedule
 from odekit.problem.system import Exact
 from odekit.systems.committee.zero import UnitsAtZero
@@ -24,12 +26,47 @@ if TYPE_CHECKING:
     from odekit_kernels.committee.one import Committee
 
 
+class Now:
+    """The constants of a phase at one point, as its schedules have them at a time.
+
+    Parameters
+    ----------
+    decode : callable
+        Makes a committee of a row of constants.
+    row : ndarray
+        As the phase begins.
+    drives : sequence of Drive
+        What changes, but for the learning rates, which the kernels take apart.
+    point : int
+        Which of the drives' points it is.
+    """
+
+    def __init__(
+        self, decode: Callable[[Floats], Committee], row: Floats, drives: Any, point: int = 0
+    ) -> None:
+        self.decode, self.row = decode, np.array(row)
+        self.drives = [
+            (d.entry, d.schedule, float(one_of(d.base, point)), float(one_of(d.scale, point)))
+            for d in drives
+        ]
+        self.committee = decode(self.row)
+
+    def at(self, since: float) -> Committee:
+        """The committee at a time since the phase began."""
+        if not self.drives:
+            return self.committee
+        for entry, schedule, base, scale in self.drives:
+            self.row[entry] = base + scale * schedule(since)
+        return self.decode(self.row)
+
+
 class CommitteePhase(Exact):
     """Equations of a phase of the first point of a sweep (`odekit.problem.system.Equations`)."""
 
     def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame, begin: float) -> None:
         self.begin, self.points, self.rates = begin, points, phase.common_rates
-        self.committee = points.committee(phase, frame)
+        self.now: Now | None = points.now(phase, frame)
+        self.committee = self.now.committee
         P, tasks = frame.T.shape[-1], max(len(points.tasks), len(self.committee.p))
         self.work = make_work(points.K, P, len(points.heads), tasks, points.G)
         self.breaks = [begin + float(stop) for stop in points.stops(phase)]
@@ -52,6 +89,9 @@ class CommitteePhase(Exact):
             eta_v(since) if isinstance(eta_v, Schedule) else eta_v,
         )
 
+    def _at_time(self, t: float) -> Committee:
+        return self.committee if self.now is None else self.now.at(t - self.begin)
+
     def corners(self, atol: float, rtol: float) -> UnitsAtZero | None:
         """Units that vanish; None if none can, or where noise keeps them alive."""
         c = self.committee
@@ -59,18 +99,25 @@ class CommitteePhase(Exact):
             return None
         if c.inputs is not None:
             return None
-        return UnitsAtZero(c, self.work, atol, rtol)
+        return UnitsAtZero(self._at_time, self.begin, self.work, atol, rtol)
 
     def with_teachers(self, T: Floats, u: Floats) -> Self:
         """The same phase with other fixed vectors and readouts of theirs."""
-        other = copy.copy(self)
+        other, now = copy.copy(self), self.now
         other.committee = self.committee._replace(T=T, u=u)
+        if now is not None and now.drives:
+            other.now = copy.copy(now)
+            other.now.decode = lambda row: now.decode(row)._replace(T=T, u=u)
+        else:
+            other.now = None
         return other
 
-    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
+    def at_point(
+        self, committee: Committee, rates: tuple[Any, Any], now: Now | None = None
+    ) -> Self:
         """The same phase with the numbers of another point of the sweep."""
         other = copy.copy(self)
-        other.committee, other.rates = committee, rates
+        other.committee, other.rates, other.now = committee, rates, now
         return other
 
     def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
@@ -89,14 +136,14 @@ class CommitteePhase(Exact):
         """Time derivative, shape (n,)."""
         dy = np.empty_like(y)
         of = rhs if self.committee.inputs is None else groups.rhs
-        of(y, *self._at(t), self.committee, self.work, dy)
+        of(y, *self._at(t), self._at_time(t), self.work, dy)
         return dy
 
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
         J = np.empty((y.size, y.size))
         of = jacobian if self.committee.inputs is None else groups.jacobian
-        of(y, *self._at(t), self.committee, self.work, J)
+        of(y, *self._at(t), self._at_time(t), self.work, J)
         return J
 
     def event(self, y: Floats) -> float:
@@ -111,7 +158,7 @@ class QuadraturePhase(CommitteePhase):
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
         assert self.points.moments is not None
-        return self.points.moments.rhs(y, *self._at(t), self.committee, self.work)
+        return self.points.moments.rhs(y, *self._at(t), self._at_time(t), self.work)
 
     def accurate(self, y: Floats) -> bool:
         """Whether the moments are as accurate as was asked for."""
@@ -130,12 +177,6 @@ class QuadraturePhase(CommitteePhase):
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian by central differences, shape (n, n)."""
         return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
-
-    def at_point(self, committee: Committee, rates: tuple[Any, Any]) -> Self:
-        """The same phase with the numbers of another point of the sweep."""
-        other = copy.copy(self)
-        other.committee, other.rates = committee, rates
-        return other
 
     def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""

@@ -12,13 +12,17 @@ import numpy as np
 import odekit_kernels.committee.general.equations  # noqa: F401 - the integrators' equations
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
-from odekit.integrate.packing import rates_of
+from odekit.integrate.packing import begun, driven
 from odekit.problem.normalization import RMSNorm
 from odekit.problem.points import one_of, rows_of
+from odekit.problem.schedule import Schedule
+from odekit.systems.committee.drives import drives
 from odekit.systems.committee.generalnodes import GeneralQuadraturePhase, fields_of
 from odekit.systems.committee.generalphase import GeneralPhase
 from odekit.systems.committee.generalstate import Frame, GeneralState
+from odekit.systems.committee.laws_of_inputs import Laws
 from odekit.systems.committee.misclassified import classified, of_rows
+from odekit.systems.committee.seen import Views, joined, laws_in, noise_in, views_of
 from odekit_kernels.committee.general import nodes
 from odekit_kernels.committee.general.plan import CONSTANT, Wiring, constants, make_plan
 from odekit_kernels.committee.rows import errors_of_groups_of_rows
@@ -37,6 +41,7 @@ class GeneralPoints(GeneralState):
     def plan(self, phase: Phase, frame: Frame, stages: int = 0) -> Any:
         """Memory of a group of trajectories in a phase."""
         own = {"S": len(phase.mixture), "c": len(frame.anchor), "W": len(phase.thresholds)}
+        own["V"] = self.laws + len(phase.input_variance or ())
         return make_plan(self.sizes(frame, **own, online=int(not phase.gradient_flow)), stages)
 
     @staticmethod
@@ -58,9 +63,8 @@ class GeneralPoints(GeneralState):
             places=places_of(constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(phase.common_rates[0]),
-            rate_v=rates_of(phase.common_rates[1]),
             wiring=self.wiring(phase, frame),
+            driven=driven(drives(self, phase, frame, constants(plan))),
         )
 
     def wiring(self, phase: Phase | None, frame: Frame, watched: Any = None) -> Wiring:
@@ -70,33 +74,63 @@ class GeneralPoints(GeneralState):
         frozen = None if phase is None else phase.frozen
         return Wiring(
             head=self.head_index[places],
-            law=self.laws.law[places],
+            law=(self.own_laws if phase is None else self.laws_in(phase)).law[places],
             move=np.ones(self.K) if frozen is None else 1.0 - np.array(frozen, float),
             width=self._width(frame.T.shape[-1] - self.P),
             anchor=frame.anchor,
             v_head=frame.v_head,
             watched_head=self.head_index[seen],
-            watched_law=self.laws.law[seen],
+            watched_law=self.own_laws.law[seen],
         )
 
+    @property
+    def laws(self) -> int:
+        """Laws of the inputs of the problem's tasks."""
+        return self.own_laws.size[1]
+
+    def laws_in(self, phase: Phase) -> Laws:
+        """Those in a phase."""
+        own = self.own_laws
+        if not phase.input_variance:
+            return own
+        known = {name: getattr(own, name) for name in ("ss", "st", "tt")}
+        blocks, law = laws_in(self, phase, known, own.law)
+        # What else there is of a law is that of its task.
+        tasks = [int(own.law[self.tasks.index(name)]) for name in phase.input_variance]
+        more = {n: joined([getattr(own, n), getattr(own, n)[:, tasks]]) for n in ("gain", "mean")}
+        return replace(own, **blocks, **more, law=law)
+
+    def noise_std(self, phase: Phase, task: str) -> Any:
+        """Label noise of a task in a phase."""
+        return noise_in(self.problem, phase, task)
+
+    def views(self, task: str, group: str | None) -> Views:
+        """Second moments of what is seen, as linear functions of the variance."""
+        return views_of(self.problem, self, task, group)
+
     def constants(self, phase: Phase, frame: Frame, plan: Any) -> Floats:
-        """What is constant in a phase, a row for each point or one for all."""
+        """What is constant in a phase, a row for each point or one for all, as it begins."""
+        moving = drives(self, phase, frame, constants(plan))
+        return begun(self._constants(phase, frame, plan), moving)
+
+    def _constants(self, phase: Phase, frame: Frame, plan: Any) -> Floats:
+        """The same with any number in place of what follows a schedule."""
         names = list(phase.mixture)
         places = [self.tasks.index(name) for name in names]
-        tasks = [self.problem.tasks[name] for name in names]
-        p = self.stack([phase.mixture[name] for name in names], 0)
+        p = self.stack([self.first(share) for share in phase.mixture.values()], 0)
+        moves = any(isinstance(share, Schedule) for share in phase.mixture.values())
         given = {
-            **self._of_state(frame, self.watched(phase)),
+            **self._of_state(frame, self.watched(phase), self.laws_in(phase)),
             "u": self._widened(self.u[:, places], frame),
             "label": self.label[:, places],
-            "sigma": self.each_output([t.noise_std for t in tasks]),
+            "sigma": self.each_output([self.first(self.noise_std(phase, n)) for n in names]),
             # Given to nine digits they sum to one only roughly.
-            "p": p / p.sum(axis=1, keepdims=True),
-            "keep": self.of_units(phase.keep_probability),
+            "p": p if moves else p / p.sum(axis=1, keepdims=True),
+            "keep": self.of_units(self.first(phase.keep_probability)),
             "pace": self._pace(phase),
             "inverse_batch": 1.0 / self.values(phase.batch_size),
-            "kappa_w": self.values(phase.weight_decay),
-            "kappa_v": self.values(phase.readout_weight_decay),
+            "kappa_w": self.values(self.first(phase.weight_decay)),
+            "kappa_v": self.values(self.first(phase.readout_weight_decay)),
             "eta_w": self.rate(phase.common_rates[0]),
             "eta_v": self.rate(phase.common_rates[1]),
             "eta_b": self.values(phase.bias_learning_rate),
@@ -109,14 +143,14 @@ class GeneralPoints(GeneralState):
         }
         return rows_of(constants(plan), given)
 
-    def _of_state(self, frame: Frame, watched: Any) -> dict[str, Floats]:
+    def _of_state(self, frame: Frame, watched: Any, laws: Laws) -> dict[str, Floats]:
         """Constants that errors of states need."""
         biases = self.problem.teacher_biases
         b = np.zeros((1, self.P)) if biases is None else self.values(biases, 1)
         copies = frame.T.shape[-1] - self.P
         return {
-            **self.laws.constants(),
-            "mean": np.pad(self.laws.mean, ((0, 0), (0, 0), (0, copies))),
+            **laws.constants(),
+            "mean": np.pad(laws.mean, ((0, 0), (0, 0), (0, copies))),
             "T": frame.T,
             "bias": np.pad(b, ((0, 0), (0, copies))),
             "watched": self._widened(self.u[:, watched], frame),
@@ -140,8 +174,8 @@ class GeneralPoints(GeneralState):
         """Learning rate of every group over the largest, (points or 1, G)."""
         if not isinstance(phase.learning_rate, Mapping):
             return np.ones((1, self.G))
-        rates = self.stack([phase.learning_rate[g] for g in self.problem.groups or ()], 0)
-        most = rates.max(axis=1, keepdims=True)
+        given = [self.first(phase.learning_rate[g]) for g in self.problem.groups or ()]
+        rates, most = self.stack(given, 0), self.values(phase.common_rates[0])[:, np.newaxis]
         return np.asarray(np.divide(rates, most, out=np.ones_like(rates), where=most > 0))
 
     def equations(self, index: int, frame: Frame, begin: float) -> GeneralPhase:
@@ -166,7 +200,7 @@ class GeneralPoints(GeneralState):
         plan = make_plan(self.sizes(plain, W=len(chosen), online=0))
         flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1])[:, : plan.n])
         which = np.repeat(which, len(flat) // max(len(rows), 1))
-        named = self._of_state(plain, chosen)
+        named = self._of_state(plain, chosen, self.own_laws)
         places = {name: x for name, x in constants(plan).items() if name in named}
         given = rows_of(places, {name: named[name] for name in places})
         out = np.empty((len(flat), len(chosen)))
@@ -241,5 +275,5 @@ class GeneralPoints(GeneralState):
 
     def _total(self, blocks: Floats) -> Floats:
         """Σ_τ f_τ of blocks (points, times, G, a, b)."""
-        share = self.laws.share[:, np.newaxis, :, np.newaxis, np.newaxis]
+        share = self.own_laws.share[:, np.newaxis, :, np.newaxis, np.newaxis]
         return np.asarray((share * blocks).sum(axis=-3))

@@ -102,7 +102,7 @@ class GeneralQuadraturePhase(GeneralPhase):
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
-        self._set_rates(t)
+        self._set_driven(t)
         if not np.isfinite(y).all():
             return np.full_like(y, np.nan)
         try:

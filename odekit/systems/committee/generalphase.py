@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.problem.schedule import Schedule
 from odekit.problem.system import Exact
+from odekit.systems.committee.drives import drives
 from odekit_kernels.committee.general.alone import errors, rhs
 from odekit_kernels.committee.general.differences import jacobian
 from odekit_kernels.committee.general.plan import constants
@@ -23,31 +23,34 @@ class GeneralPhase(Exact):
     """Equations of a phase of the first point of a sweep (`odekit.problem.system.Equations`)."""
 
     def __init__(self, points: GeneralPoints, phase: Phase, frame: Frame, begin: float) -> None:
-        self.begin, self.rates = begin, phase.common_rates
+        self.begin = begin
         self.plan, self.wiring = points.plan(phase, frame), points.wiring(phase, frame)
         self.memory = np.zeros(self.plan.size)
         places = places_of(constants(self.plan))
         self.memory[places] = points.constants(phase, frame, self.plan)[0]
+        self.drives = [
+            (places[d.entry], d.schedule, float(d.base[0]), float(d.scale[0]))
+            for d in drives(points, phase, frame, constants(self.plan))
+        ]
         self.breaks = [begin + float(stop) for stop in points.stops(phase)]
         self.has_event = bool(phase.thresholds)
         self.levels = points.levels(phase)[0]
 
-    def _set_rates(self, t: float) -> None:
-        """Learning rates at a time, as the kernels of one trajectory find them."""
-        for place, rate in zip((self.plan.eta_w, self.plan.eta_v), self.rates, strict=True):
-            if isinstance(rate, Schedule):
-                self.memory[place] = rate(t - self.begin)
+    def _set_driven(self, t: float) -> None:
+        """What follows schedules, as the kernels of one trajectory find it."""
+        for place, schedule, base, scale in self.drives:
+            self.memory[place] = base + scale * schedule(t - self.begin)
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
-        self._set_rates(t)
+        self._set_driven(t)
         dy = np.empty_like(y)
         rhs(self.memory, self.plan, self.wiring, y, dy)
         return dy
 
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
-        self._set_rates(t)
+        self._set_driven(t)
         lanes = make_memory(self.plan.size)
         lanes[:] = self.memory[:, np.newaxis]
         J = np.empty((y.size, y.size))

@@ -18,6 +18,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.problem.normalization import RMSNorm
 from odekit.problem.points import Points
+from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.errors import code_of
@@ -51,6 +52,8 @@ class Frame:
         Fixed vectors that are the copies, and the head that each readout penalty holds.
     heavy, adaptive : int
         What the state has of velocities and normalised rates, as in `Sizes`.
+    held : tuple, optional
+        As of the committee's own frames.
     """
 
     T: Floats
@@ -61,6 +64,7 @@ class Frame:
     v_head: Any
     heavy: int = 0
     adaptive: int = CONSTANT
+    held: tuple[Any, Floats, Floats] | None = None
 
 
 class GeneralState(Points):
@@ -78,8 +82,8 @@ class GeneralState(Points):
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.O = problem.outputs or 1
-        self.laws = laws_of(problem, self)
-        self.G = self.laws.size[0]
+        self.own_laws = laws_of(problem, self)
+        self.G = self.own_laws.size[0]
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)
         online = not all(phase.gradient_flow for phase in problem.phases)
@@ -132,7 +136,7 @@ class GeneralState(Points):
                 "H": len(self.heads),
                 "S": 0,
                 "G": self.G,
-                "V": self.laws.size[1],
+                "V": self.laws,
                 "activation": self.code,
                 "biases": int(self.problem.biases is not None),
                 "heavy": frame.heavy,
@@ -235,7 +239,7 @@ class GeneralState(Points):
         Velocities and the accumulated squared gradient go on where the phase before has them too.
         """
         phase = self.problem.phases[index]
-        blocks = self.blocks(frame, y)
+        blocks, frame = self.blocks(frame, y), replace(frame, held=None)
         if phase.consolidation is not None:
             frame, blocks = self._consolidate(index, frame, blocks)
         if phase.copy_heads:
@@ -263,16 +267,17 @@ class GeneralState(Points):
         head = self.head_index[task]
         Q, R = self.overlap_blocks(blocks["overlaps"])
         T = np.broadcast_to(frame.T, (self.size, *frame.T.shape[1:]))
-        law = int(self.laws.law[task])
-        mean, variance = self.laws.students(law, Q, R, blocks.get("biases", 0.0))
+        law = int(self.own_laws.law[task])
+        mean, variance = self.own_laws.students(law, Q, R, blocks.get("biases", 0.0))
         I2, J2 = self._unit_moments(mean, variance)
         v = (blocks["heads"][:, head] ** 2).sum(axis=1)
         importance = {"fisher": v * J2, "node": v, "quadratic": np.ones_like(J2)}
         weight = importance[consolidation.kind][:, np.newaxis]
         # The Fisher information of a weight is that of the inputs that it sees.
-        ss = self.laws.ss[:, law, :, np.newaxis]
+        ss = self.own_laws.ss[:, law, :, np.newaxis]
         weight = weight * (ss if consolidation.kind == "fisher" else np.ones_like(ss))
-        strength = self.values(consolidation.strength)
+        given = consolidation.strength
+        strength = self.values(given.values[-1] if isinstance(given, Schedule) else given)
         grown = replace(
             frame,
             T=np.ascontiguousarray(np.block([[T, R.swapaxes(-1, -2)], [R, Q]])),
@@ -281,6 +286,7 @@ class GeneralState(Points):
             v_anchor=self._append(frame.v_anchor, blocks["heads"][:, head]),
             anchor=np.vstack([frame.anchor, T.shape[-1] + np.arange(self.K)]),
             v_head=np.append(frame.v_head, head),
+            held=(given, weight, I2),
         )
         found = {**blocks, "overlaps": self._joined(Q, np.concatenate([R, Q], axis=-1))}
         if frame.heavy:

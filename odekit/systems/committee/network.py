@@ -12,6 +12,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.groups import sizes
+from odekit.systems.committee.growing import Growing
 from odekit.systems.committee.inputs import Samples
 from odekit.systems.committee.seen import SHARP, of_group
 from odekit.systems.committee.trainer import Trainer
@@ -126,6 +127,7 @@ class CommitteeNetwork:
         self.streams = streams(drawn.generate_state(4, np.uint64))
         none = np.zeros((0, self.W.shape[1]))
         self.F, self.Fa = none, none
+        self.growing: Growing | None = None
         self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
         self.measured = 0 if self.experiment.samples is None else len(self.points.tasks)
 
@@ -170,32 +172,33 @@ class CommitteeNetwork:
 
     def enter(self, index: int) -> None:
         """Copies of heads and of units are made, as in the theory: by `CommitteePoints.enter`."""
+        if self.growing is not None:
+            self.growing.end()
         frame, _ = self.points.start()
         frame, y = self.points.enter(index, frame, self.state()[np.newaxis])
         consolidation = self.problem.phases[index].consolidation
         if consolidation is not None:
-            own = frame.F[0, -1].T if self.points.G else frame.F[0, -1][:, None]
-            F: Floats = self._of_inputs(own)
-            F_v, head = frame.F_v[0, -1], int(frame.v_head[-1])
+            assert frame.held is not None
+            strength, (unit,), (F_v,) = frame.held
+            F: Floats = self._of_inputs(unit.T if self.points.G else unit[:, None])
+            head = int(frame.v_head[-1])
             if self._samples_fisher():
-                fisher, I2 = self._sampled_fisher(protected_task(self.problem, index), head)
-                F_v = consolidation.strength * I2
+                fisher, F_v = self._sampled_fisher(protected_task(self.problem, index), head)
                 if consolidation.kind == "fisher":
-                    F = consolidation.strength * fisher
-            self._hold(F, F_v, head, frame.v_anchor[0, -1])
+                    F = fisher
+            self._hold(strength, F, F_v, head, frame.v_anchor[0, -1])
         self.v[:] = self.points.unpack(y[0])[2]
 
     def _samples_fisher(self) -> bool:
         return self.experiment.fisher_samples is not None or self.experiment.samples is not None
 
-    def _hold(self, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
+    def _hold(self, strength: Any, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
         """Add a consolidation to the penalties: weights in all by F, and by F times the copy."""
         if not len(self.F):
             self.F, self.Fa = np.zeros_like(self.W), np.zeros_like(self.W)
-        self.F += F
-        self.Fa += F * self.W
-        self.F_v[head] += F_v
-        self.Fv[head] += F_v * v
+        parts = [(self.F, F), (self.Fa, F * self.W)]
+        readouts = [(self.F_v[head], F_v), (self.Fv[head], F_v * v)]
+        self.growing = Growing(strength, [*parts, *readouts])
 
     def _sampled_fisher(self, task: str, head: int) -> tuple[Floats, Floats]:
         """Diagonal Fisher information of a task's output and E[g²], over fresh samples."""
@@ -214,6 +217,8 @@ class CommitteeNetwork:
 
     def rule(self, phase: Phase) -> Rule:
         """The kernel's view of a phase."""
+        if self.growing is not None and phase.consolidation is not None:
+            self.growing.put(phase.consolidation.strength)
         frame, _ = self.points.start()
         system = self.points.committee(phase, frame)
         places = [self.points.tasks.index(name) for name in phase.mixture]
@@ -233,22 +238,24 @@ class CommitteeNetwork:
             F_v=self.F_v,
             Fv=self.Fv,
             **self._samples_of(places),
-            **self._views_of(list(phase.mixture)),
+            **self._views_of(phase),
             pace=self._pace(phase),
         )
 
-    def _views_of(self, names: list[str]) -> dict[str, Any]:
+    def _views_of(self, phase: Phase) -> dict[str, Any]:
         """What teacher and student see in each task of a phase, at each input."""
         none = np.zeros((0, self.W.shape[1]))
         if not self.points.G:
             return {"drawn": none, "gain": none, "noise": none}
-        groups = list(self.problem.groups or [None])
-        m, a, s = (
-            np.array(
-                [[of_group(getattr(self.problem.tasks[n], kind), g) for g in groups] for n in names]
-            )
-            for kind in ("input_variance", "student_gain", "student_noise_std")
-        )
+        groups: list[Any] = list(self.problem.groups or [None])
+        tasks = {n: self.problem.tasks[n] for n in phase.mixture}
+        changed = phase.input_variance or {}
+        every = [
+            [changed.get(n, t.input_variance) for n, t in tasks.items()],
+            [t.student_gain for t in tasks.values()],
+            [t.student_noise_std for t in tasks.values()],
+        ]
+        m, a, s = (np.array([[of_group(x, g) for g in groups] for x in given]) for given in every)
         width = np.sqrt(m)
         sharp = SHARP if self.problem.teacher_activation == "sign" else 1.0
         noise = self._of_inputs(s) if np.any(s != 0.0) else none

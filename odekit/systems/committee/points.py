@@ -8,18 +8,21 @@ where all points share it; a single run is a sweep of one point.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.integrate.packing import rates_of
+from odekit.integrate.packing import begun, driven
 from odekit.problem.points import Points, one_of, rows_of, side_by_side
+from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.crosscheck import protected_task
-from odekit.systems.committee.equations import CommitteePhase, QuadraturePhase
+from odekit.systems.committee.drives import besides_rates, drives
+from odekit.systems.committee.equations import CommitteePhase, Now, QuadraturePhase
 from odekit.systems.committee.errors import (
     closed_errors,
     code_of,
@@ -29,7 +32,7 @@ from odekit.systems.committee.errors import (
 )
 from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.quadrature import Moments
-from odekit.systems.committee.seen import seen_of
+from odekit.systems.committee.seen import Views, noise_in, seen_in, seen_of, sharpness, views_of
 from odekit.systems.committee.structure import refuse_general
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
@@ -61,6 +64,9 @@ class Frame:
         Fixed vectors that are the copies.
     v_head : ndarray of int64, shape (c,)
         The head that each readout penalty holds.
+    held : tuple, optional
+        Of the consolidation that the phase began with: its strength, and F and F_v at strength 1.
+        Where it changes within the phase, those above are at its last value.
     """
 
     T: Floats
@@ -69,6 +75,7 @@ class Frame:
     v_anchor: Floats
     anchor: np.ndarray[Any, np.dtype[np.int64]]
     v_head: np.ndarray[Any, np.dtype[np.int64]]
+    held: tuple[Any, Floats, Floats] | None = None
 
 
 class CommitteePoints(Points):
@@ -83,6 +90,8 @@ class CommitteePoints(Points):
         Whether they will be asked for, and not the errors alone: those of the η² term take moments
         of four fields.
     """
+
+    O = 1
 
     def __init__(
         self, problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True
@@ -163,6 +172,7 @@ class CommitteePoints(Points):
     def enter(self, index: int, frame: Frame, y: Floats) -> tuple[Frame, Floats]:
         """Frame and states as a phase begins: copies of heads and of units are made."""
         phase = self.problem.phases[index]
+        frame = replace(frame, held=None)
         if phase.consolidation is not None:
             frame, y = self._consolidate(index, frame, y)
         if phase.copy_heads:
@@ -195,16 +205,18 @@ class CommitteePoints(Points):
             ss = self.seen.ss[:, self.seen.law[task], :, np.newaxis]
             ss = ss if consolidation.kind == "fisher" else np.ones_like(ss)
             importance = importance[:, np.newaxis] * ss
-        strength = self.values(consolidation.strength)
-        strength = strength.reshape(len(strength), *(1,) * (importance.ndim - 1))
+        given = consolidation.strength
+        strength = self.values(given.values[-1] if isinstance(given, Schedule) else given)
+        F = strength.reshape(len(strength), *(1,) * (importance.ndim - 1)) * importance
         grown = replace(
             frame,
             T=whole,
-            F=self._append(frame.F, strength * importance),
-            F_v=self._append(frame.F_v, self.values(consolidation.strength)[:, None] * I2),
+            F=self._append(frame.F, F),
+            F_v=self._append(frame.F_v, strength[:, None] * I2),
             v_anchor=self._append(frame.v_anchor, v[:, head]),
             anchor=np.vstack([frame.anchor, T.shape[-1] + np.arange(self.K)]),
             v_head=np.append(frame.v_head, head),
+            held=(given, importance, I2),
         )
         return grown, self.pack(Q, np.concatenate([R, Q], axis=-1), v)
 
@@ -237,7 +249,7 @@ class CommitteePoints(Points):
             self.code,
             not phase.gradient_flow,
             stages,
-            self.seen.size if self.G else (0, 0),
+            seen_in(self, phase).size if self.G else (0, 0),
         )
 
     @staticmethod
@@ -259,16 +271,15 @@ class CommitteePoints(Points):
             places=places_of(constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(phase.common_rates[0]),
-            rate_v=rates_of(phase.common_rates[1]),
             wiring=self.wiring(phase, frame, plan),
+            driven=driven(drives(self, phase, frame, constants(plan))),
         )
 
     def wiring(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Wiring:
         """What all trajectories of a phase share."""
         places = [self.tasks.index(name) for name in phase.mixture]
         move = np.ones(self.K) if phase.frozen is None else 1.0 - np.array(phase.frozen, float)
-        watched = self.watched(phase)
+        watched, own = self.watched(phase), seen_in(self, phase).law
         return Wiring(
             head=self.head_index[places],
             move=move,
@@ -276,25 +287,32 @@ class CommitteePoints(Points):
             v_head=frame.v_head,
             watched_head=self.head_index[watched],
             first=First(**firsts(constants(plan))),
-            law=self.seen.law[places],
+            law=own[places],
             watched_law=self.seen.law[watched],
         )
 
     def constants(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Floats:
-        """What is constant in a phase, a row for each point or one for all."""
-        names = list(phase.mixture)
+        """What is constant in a phase, a row for each point or one for all, as it begins."""
+        moving = drives(self, phase, frame, constants(plan))
+        return begun(self._constants(phase, frame, plan), moving)
+
+    def _constants(self, phase: Phase, frame: Frame, plan: CommitteePlan) -> Floats:
+        """The same with any number in place of what follows a schedule."""
+        names, seen = list(phase.mixture), seen_in(self, phase)
         places = [self.tasks.index(name) for name in names]
         copies = frame.T.shape[-1] - self.P
-        p = self.stack([phase.mixture[name] for name in names], 0)
+        p = self.stack([self.first(share) for share in phase.mixture.values()], 0)
+        moves = any(isinstance(share, Schedule) for share in phase.mixture.values())
+        sigma = [self.first(self.noise_std(phase, name)) for name in names]
         given = {
             "T": frame.T,
             "u": widened(self.u[:, places], copies),
             # Given to nine digits they sum to one only roughly.
-            "p": p / p.sum(axis=1, keepdims=True),
-            "sigma": self.stack([self.problem.tasks[name].noise_std for name in names], 0),
+            "p": p if moves else p / p.sum(axis=1, keepdims=True),
+            "sigma": self.stack(sigma, 0),
             "inverse_batch": 1.0 / self.values(phase.batch_size),
-            "kappa_w": self.values(phase.weight_decay),
-            "kappa_v": self.values(phase.readout_weight_decay),
+            "kappa_w": self.values(self.first(phase.weight_decay)),
+            "kappa_v": self.values(self.first(phase.readout_weight_decay)),
             "eta_w": self.rate(phase.common_rates[0]),
             "eta_v": self.rate(phase.common_rates[1]),
             "F": frame.F,
@@ -304,7 +322,7 @@ class CommitteePoints(Points):
             "level": self.levels(phase),
             "share": self.seen.share,
             "pace": self.pace(phase),
-            **{name: getattr(self.seen, name) for name in ("ss", "st", "tt")},
+            **{name: getattr(seen, name) for name in ("ss", "st", "tt")},
         }
         return rows_of(constants(plan), given)
 
@@ -312,32 +330,59 @@ class CommitteePoints(Points):
         """Learning rate of every group over the largest, (points or 1, G)."""
         if not isinstance(phase.learning_rate, Mapping):
             return np.ones((1, self.G))
-        rates = self.stack([phase.learning_rate[g] for g in self.problem.groups or ()], 0)
-        most = rates.max(axis=1, keepdims=True)
+        given = [self.first(phase.learning_rate[g]) for g in self.problem.groups or ()]
+        rates, most = self.stack(given, 0), self.values(phase.common_rates[0])[:, np.newaxis]
         return np.asarray(np.divide(rates, most, out=np.ones_like(rates), where=most > 0))
 
+    @property
+    def laws(self) -> int:
+        """Laws of the inputs of the problem's tasks."""
+        return self.seen.size[1]
+
+    def noise_std(self, phase: Phase, task: str) -> Any:
+        """Label noise of a task in a phase."""
+        return noise_in(self.problem, phase, task)
+
+    def views(self, task: str, group: str | None) -> Views:
+        """Second moments of what is seen, as linear functions of the variance."""
+        return views_of(self.problem, self, task, group, sharpness(self.problem))
+
     def committee(self, phase: Phase, frame: Frame, point: int = 0) -> Committee:
-        """One point in a phase, as the kernels of a single trajectory take it."""
+        """One point in a phase as it begins, as the kernels of a single trajectory take it."""
         plan = self.plan(phase, frame)
         rows = self.constants(phase, frame, plan)
-        found: Committee = (decode_with_groups if self.G else decode)(
-            plan, self.wiring(phase, frame, plan), rows[point if len(rows) > 1 else 0]
+        return self.decoded(phase, frame, plan)(one_of(rows, point))
+
+    def decoded(
+        self, phase: Phase, frame: Frame, plan: CommitteePlan
+    ) -> Callable[[Floats], Committee]:
+        """What makes a committee of a row of constants; but for single numbers it is a view."""
+        return partial(
+            decode_with_groups if self.G else decode, plan, self.wiring(phase, frame, plan)
         )
-        return found
 
     def equations(self, index: int, frame: Frame, begin: float) -> CommitteePhase:
         """The equations of a phase of the first point, as functions of time and state."""
         kind = CommitteePhase if self.moments is None else QuadraturePhase
         return kind(self, self.problem.phases[index], frame, begin)
 
+    def now(self, phase: Phase, frame: Frame) -> Now:
+        """The constants of a phase of the first point, and what changes them."""
+        plan = self.plan(phase, frame)
+        places = constants(plan)
+        moving = besides_rates(drives(self, phase, frame, places), places)
+        return Now(self.decoded(phase, frame, plan), self.constants(phase, frame, plan)[0], moving)
+
     def each(self, index: int, frame: Frame, begin: float) -> Iterator[CommitteePhase]:
         """The equations of a phase at every point."""
         phase, first = self.problem.phases[index], self.equations(index, frame, begin)
         plan = self.plan(phase, frame)
-        wiring, rows = self.wiring(phase, frame, plan), self.constants(phase, frame, plan)
+        decode, rows = self.decoded(phase, frame, plan), self.constants(phase, frame, plan)
+        places = constants(plan)
+        moving = besides_rates(drives(self, phase, frame, places), places)
         for i, rates in enumerate(self.each_rate(phase.common_rates)):
-            of = decode_with_groups if self.G else decode
-            yield first.at_point(of(plan, wiring, one_of(rows, i)), rates)
+            now = Now(decode, one_of(rows, i), moving, i)
+            yield first.at_point(now.committee, rates, now)
 
     def corner_limits(self, plan: CommitteePlan, moves: bool, atol: float) -> tuple[float, float]:
         """Squared norm of units below which they may be about to vanish, and its tolerance."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats, Indices
 from odekit.problem.points import one_of
+from odekit.problem.schedule import Schedule
 from odekit.problem.system import Block, Judgement, Resting
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class _Namer:
     def __init__(self, points: CommitteePoints, phase: Phase) -> None:
         self.tasks = [points.tasks.index(name) for name in phase.mixture]
         self.u = points.u[:, self.tasks]
-        named = [points.problem.tasks[name].noise_std for name in phase.mixture]
+        noise = [points.noise_std(phase, name) for name in phase.mixture]
+        named = [n.largest if isinstance(n, Schedule) else n for n in noise]
         self.noise = points.stack(named, 0).max(axis=1)
         if phase.gradient_flow:
             self.noise = np.zeros(1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from odekit.systems.committee.structure import refuse_general
 from odekit_kernels.committee.inputs import Inputs
 
 if TYPE_CHECKING:
+    from odekit.problem.phase import Phase
     from odekit.problem.points import Points
     from odekit.systems.committee.points import CommitteePoints
     from odekit.systems.committee.problem import Problem, Task
@@ -72,8 +73,10 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     """What the tasks of a problem see, with tasks that see the same under one law."""
     tasks = list(problem.tasks.values())
     names: list[str | None] = list(problem.groups or [None])
-    sharp = SHARP if problem.teacher_activation == "sign" else 1.0
-    if problem.groups is None and sharp == 1.0 and all(sees_all(task) for task in tasks):
+    sharp = sharpness(problem)
+    changed = any(phase.input_variance for phase in problem.phases)
+    plain = not changed and all(sees_all(task) for task in tasks)
+    if problem.groups is None and sharp == 1.0 and plain:
         none = np.zeros((1, 0, 0))
         return Seen(np.zeros((1, 0)), none, none, none, np.zeros(len(tasks), dtype=np.int64))
     share = [1.0] if problem.groups is None else list(problem.groups.values())
@@ -90,6 +93,74 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     first, law = distinct(views)
     ss, st, tt = (np.ascontiguousarray(x[:, first]) for x in views)
     return Seen(points.stack(share, 0), ss, st, tt, law)
+
+
+def sharpness(problem: Problem) -> float:
+    """Factor on what teachers see."""
+    return SHARP if problem.teacher_activation == "sign" else 1.0
+
+
+def noise_in(problem: Problem, phase: Phase, task: str) -> Any:
+    """Label noise of a task in a phase."""
+    return (phase.noise_std or {}).get(task, problem.tasks[task].noise_std)
+
+
+Views = dict[str, tuple[Floats, Floats]]
+"""Scale and base (points or 1,) of the second moments ss, st and tt, by name."""
+
+
+def views_of(
+    problem: Problem, points: Points, task: str, group: str | None, sharp: float = 1.0
+) -> Views:
+    """Second moments of what a task sees, scale · variance + base."""
+    gain, noise = (
+        points.values(of_group(getattr(problem.tasks[task], kind), group))
+        for kind in ("student_gain", "student_noise_std")
+    )
+    none, one = np.zeros(1), np.ones(1)
+    return {
+        "ss": (gain * gain, noise * noise),
+        "st": (sharp * gain, none),
+        "tt": (sharp * sharp * one, none),
+    }
+
+
+def laws_in(
+    points: Any, phase: Phase, known: Mapping[str, Floats], law: Indices
+) -> tuple[dict[str, Floats], Indices]:
+    """Second moments of laws (points or 1, V, G) in a phase, and the law of each task.
+
+    After those of the problem stand those of the tasks to which the phase gives a variance.
+    """
+    names: list[Any] = list(points.problem.groups or [None])
+    blocks, law = {name: [x] for name, x in known.items()}, law.copy()
+    for task, variance in (phase.input_variance or {}).items():
+        law[points.tasks.index(task)] = len(blocks["ss"]) - 1 + known["ss"].shape[1]
+        parts: dict[str, list[Floats]] = {name: [] for name in known}
+        for group in names:
+            m = points.values(points.first(of_group(variance, group)))
+            for name, (scale, base) in points.views(task, group).items():
+                parts[name].append(scale * m + base)
+        for name, row in parts.items():
+            blocks[name].append(joined(row)[:, np.newaxis])
+    return {name: np.ascontiguousarray(joined(x)) for name, x in blocks.items()}, law
+
+
+def joined(parts: Sequence[Floats]) -> Floats:
+    """Arrays (points or 1, n, ...) side by side along n; those of one axis have n = 1."""
+    parts = [x[:, np.newaxis] if x.ndim == 1 else x for x in parts]
+    size = max(len(x) for x in parts)
+    return np.concatenate([np.broadcast_to(x, (size, *x.shape[1:])) for x in parts], axis=1)
+
+
+def seen_in(points: CommitteePoints, phase: Phase) -> Seen:
+    """What the tasks of a problem see in a phase."""
+    seen = points.seen
+    if not phase.input_variance:
+        return seen
+    known = {name: getattr(seen, name) for name in ("ss", "st", "tt")}
+    blocks, law = laws_in(points, phase, known, seen.law)
+    return replace(seen, **blocks, law=law)
 
 
 def distinct(views: Floats) -> tuple[list[int], Indices]:

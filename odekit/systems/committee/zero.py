@@ -6,6 +6,7 @@ there: between steps they ask here about the units that are all but zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,13 +34,19 @@ class UnitsAtZero:
 
     Parameters
     ----------
-    committee : Committee
+    at : callable
+        The committee at a time.
+    begin : float
+        When the phase begins.
     work : Work
     atol, rtol : float
     """
 
-    def __init__(self, committee: Committee, work: Work, atol: float, rtol: float) -> None:
-        self.committee, self.work, self.rtol = committee, work, rtol
+    def __init__(
+        self, at: Callable[[float], Committee], begin: float, work: Work, atol: float, rtol: float
+    ) -> None:
+        self.at, self.work, self.rtol = at, work, rtol
+        committee = at(begin)
         self.atol, self.atol_norm, self.small = atol, *norm_limits(atol)
         K, P = committee.move.size, committee.T.shape[1]
         self.norms = np.array([upper_index(k, k, K) for k in range(K)])
@@ -52,14 +59,14 @@ class UnitsAtZero:
         out[self.norms] = self.atol_norm
         return out
 
-    def settle(self, y: Floats) -> Floats | None:
-        """The state with units put to zero, or on their way from it; None if none was."""
+    def settle(self, t: float, y: Floats) -> Floats | None:
+        """The state at a time with units put to zero, or on their way from it; None if none was."""
         if not (y[self.moving] < self.small).any():
             return None
         settled = np.array(y)
         scratch = np.empty((6, max(y.size, self.least_width)))
         changed = settle(
-            settled, self.committee, self.work, self.small, self.atol_norm, self.rtol, scratch
+            settled, self.at(t), self.work, self.small, self.atol_norm, self.rtol, scratch
         )
         return settled if changed else None
 
@@ -75,7 +82,7 @@ class UnitsAtZero:
                 break
             middle = 0.5 * (low + high)
             y = solution(middle)
-            settled = self.settle(y)
+            settled = self.settle(middle, y)
             if settled is not None and self.leaving(y, settled):
                 high, found = middle, settled
             else:

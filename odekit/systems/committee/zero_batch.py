@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.integrate.packing import row_at
 from odekit.systems.committee.zero import UnitsAtZero, norm_limits
 from odekit_kernels.committee.activations import RELU
 from odekit_kernels.committee.equations import decode
 from odekit_kernels.committee.work import upper_index
-from odekit_kernels.integrators.batch import CODE, OUTCOMES, ROW, TIME, WISH, Batch
+from odekit_kernels.integrators.batch import BEGIN, CODE, OUTCOMES, ROW, TIME, WISH, Batch
+
+if TYPE_CHECKING:
+    from odekit_kernels.committee.one import Committee
 
 RUNNING = OUTCOMES["running"]
 
@@ -52,11 +56,9 @@ class UnitsOfBatch:
             self._settle(int(i))
 
     def _settle(self, i: int) -> None:
-        b = self.batch
-        row = b.constants[i if len(b.constants) > 1 else 0]
-        committee = decode(self.plan, b.wiring, row)
-        units = UnitsAtZero(committee, self.work, self.atol, self.rtol)
-        settled = units.settle(b.y[i])
+        b, t = self.batch, float(self.batch.numbers[i, TIME])
+        units = UnitsAtZero(lambda t: self._committee(i, t), t, self.work, self.atol, self.rtol)
+        settled = units.settle(t, b.y[i])
         if settled is not None:
             leaves = units.leaving(b.y[i], settled)
             if leaves and self.known[i] and self._go_back(i):
@@ -66,6 +68,12 @@ class UnitsOfBatch:
         elif np.isfinite(self.high[i]):
             self._aim(i)
         self._keep(i)
+
+    def _committee(self, i: int, t: float) -> Committee:
+        """A trajectory's constants at a time."""
+        row = row_at(self.batch, i, t - self.batch.numbers[i, BEGIN])
+        found: Committee = decode(self.plan, self.batch.wiring, row)
+        return found
 
     def _keep(self, i: int) -> None:
         b = self.batch

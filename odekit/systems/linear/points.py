@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.integrate.packing import NO_RATES, many_rates, rates_of
+from odekit.integrate.packing import driven, drives_of
 from odekit.problem.axes import Axis, at, axes
 from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.linear.equations import LinearPhase
@@ -130,16 +130,15 @@ class LinearPoints(Points):
         """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
         rates = Rates(self.problem, phase)
+        moving = {"rates": rates.of_edges, "eta_w": [rates.common]}
         return Batch(
             **state,
             constants=self.constants(phase, plan),
             places=places_of(gated.constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(rates.common),
-            rate_v=NO_RATES,
             wiring=self.paths,
-            more_rates=many_rates({plan.rates + e: s for e, s in rates.schedules.items()}),
+            driven=driven(drives_of(gated.constants(plan), moving)),
         )
 
     def constants(self, phase: Phase, plan: Any) -> Floats:

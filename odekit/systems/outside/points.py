@@ -14,7 +14,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.base.text import complaint
-from odekit.integrate.packing import rates_of
+from odekit.integrate.packing import driven, drives_of
 from odekit.problem.axes import Axis
 from odekit.problem.points import Points, one_of, rows_of, side_by_side
 from odekit.systems.outside.equations import DeclaredEquations
@@ -100,15 +100,15 @@ class DeclaredPoints(Points):
     def batch(self, index: int, frame: None, plan: Any, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
+        moving = {"eta_w": [phase.learning_rate], "eta_v": [phase.readout_learning_rate]}
         return Batch(
             **state,
             constants=self.constants(phase, plan),
             places=places_of(outside.constants(plan)),
             shown=self.shown(frame),
             stops=self.stops(phase),
-            rate_w=rates_of(phase.learning_rate),
-            rate_v=rates_of(phase.readout_learning_rate),
             wiring=outside.Wiring(np.zeros(0)),
+            driven=driven(drives_of(outside.constants(plan), moving)),
         )
 
     def constants(self, phase: Phase, plan: Any) -> Floats:

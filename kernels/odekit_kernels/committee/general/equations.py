@@ -26,7 +26,7 @@ def errors(M: Any, m: Any, w: Any, y: Any) -> None:
     lanes.errors(M, m, w, y)
 
 
-def jacobian(M: Any, m: Any, b: Any, i: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
     """See `registry.jacobian`."""
     for j in range(b.places.shape[0]):
         x = pick(M, b.places[j], lane)

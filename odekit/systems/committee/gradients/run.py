@@ -10,8 +10,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
-from odekit.problem.phase import PENALTIES
-from odekit.problem.schedule import Schedule
+from odekit.problem.phase import OF_TASKS
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import Columns, Name, names_of
@@ -63,11 +62,13 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
     for i, phase in enumerate(problem.phases):
-        given = {**phase.mixture, **{name: getattr(phase, name) for name in PENALTIES}}
-        changing = [name for name, value in given.items() if isinstance(value, Schedule)]
-        if changing:
+        if phase.moving:
             rule = "must hold no schedules but those of learning rates"
-            raise ProblemError(f"phases[{i}]", rule, ", ".join(changing))
+            raise ProblemError(f"phases[{i}]", rule, ", ".join(phase.moving))
+        own = [name for name in OF_TASKS if getattr(phase, name)]
+        if own:
+            rule = "must be left to the tasks where runs are differentiated"
+            raise ProblemError(f"phases[{i}].{own[0]}", rule, repr(getattr(phase, own[0])))
     points = problem.system.points(problem, {})
     refuse_views(points, "derivatives")
     return names_of(problem, wrt), readings_of(points, of)
