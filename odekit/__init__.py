@@ -49,6 +49,7 @@ _HOME = {
     "fit": "verbs.fit",
     "fixed_point": "verbs.fixed_point",
     "fluctuations": "verbs.fluctuations",
+    "gather": "verbs.gather",
     "hidden_manifold": "systems.committee.spectra",
     "imbalance": "systems.committee.start",
     "inputs": "",
@@ -148,6 +149,7 @@ if TYPE_CHECKING:
     from odekit.verbs.fit import fit as fit
     from odekit.verbs.fixed_point import fixed_point as fixed_point
     from odekit.verbs.fluctuations import fluctuations as fluctuations
+    from odekit.verbs.gather import gather as gather
     from odekit.verbs.optimise import optimise as optimise
     from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario

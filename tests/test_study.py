@@ -178,8 +178,17 @@ def test_polar_sweeps_radius_and_angles() -> None:
     both = ok.polar(r, theta)
     assert both.dims == ("r", "theta", "student")
     np.testing.assert_array_equal(both.sel(r=2.0, theta=0.3), ok.polar(2.0, 0.3))
+    whole = xr.DataArray([[0.1, 0.2], [0.3, 0.4]], dims=("case", "student"))
+    np.testing.assert_array_equal(ok.polar(1.0, whole)[1], ok.polar(1.0, [0.3, 0.4]))
     three = ok.polar(1.0, [0.4, theta])
     np.testing.assert_array_equal(three.sel(theta=0.2), ok.polar(1.0, [0.4, 0.2]))
+
+
+def test_polar_takes_any_number_of_combinations() -> None:
+    r, theta = axis("r", *np.geomspace(1e-3, 1, 1000)), axis("theta", *np.linspace(0, 1, 1000))
+    every = ok.polar(r, theta)
+    assert every.shape == (1000, 1000, 2)
+    np.testing.assert_array_equal(every[17, 23], ok.polar(r.values[17], theta.values[23]))
 
 
 def test_imbalance_sweeps_scale_and_gain() -> None:

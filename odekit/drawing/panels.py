@@ -51,7 +51,8 @@ def draw(
     _label_phases(axes[0], phases)
     tasks = ds.task.values.tolist()
     if len(tasks) > 1:
-        above(axes[0], [(literal(t), TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)], 12)
+        keys = [(f"task {literal(t)}", TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)]
+        above(axes[0], keys, 12)
     return axes[0].figure  # type: ignore[return-value]
 
 
@@ -71,7 +72,9 @@ def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
         for i, v in enumerate(values):
             ax.plot(ds.time, _positive(errors.isel({dim: i}).values), color=colours(norm(v)))
         _error_axis(
-            ax, errors.values, r"$\epsilon_g$" + (f" ({literal(task)})" if len(tasks) > 1 else "")
+            ax,
+            errors.values,
+            r"$\epsilon_g$" + (f" (task {literal(task)})" if len(tasks) > 1 else ""),
         )
     _time_axis(axes, ds, time, _phases(ds))
     bar = mpl.cm.ScalarMappable(norm, colours)
@@ -232,6 +235,8 @@ def _label_phases(ax: Axes, phases: Sequence[tuple[float, float, str, Any]]) -> 
             for t in (start, end)
         )
         room = int(LETTERS * (right - left))
+        if " + " not in label and len(label) + len("task ") <= room:
+            label = f"task {label}"
         if room < 2:
             continue
         ax.annotate(

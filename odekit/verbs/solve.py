@@ -244,7 +244,7 @@ def _alone(
     if saved is not None or not suits(problem, options):
         raise ProblemError(
             "method",
-            "must be one of scipy's for a single run with a checkpoint or a steady state",
+            "must be one of scipy's for a run with a checkpoint, or that has no lanes",
             repr(options.method),
             "Take 'Radau', or leave `method` out.",
         )

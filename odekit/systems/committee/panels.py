@@ -105,7 +105,7 @@ def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
         above(axes[2], [("$k=l$", diagonal, "-"), ("$k\\neq l$", OFF_DIAGONAL, _apart(K))])
     if len(axes) > 3 and 1 < H <= len(DASHES):
         heads = zip(ds["head"].values, DASHES, strict=False)
-        above(axes[3], [(literal(h), "0.3", d) for h, d in heads])
+        above(axes[3], [(f"head {literal(h)}", "0.3", d) for h, d in heads])
 
 
 def _colourbar(axes: Sequence[Axes], K: int) -> None:
