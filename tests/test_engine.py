@@ -331,7 +331,7 @@ def test_steady_states_end_phases_as_they_do_in_single_runs(method):
     assert (run.status == ok.Status.COMPLETED).all()
     for _, index in points(axes(problem)):
         alone = ok.solve(at(problem, index), t_eval=[0.0, 1e5], steady_state=1e-6)
-        found, known = float(run.isel(index).phase_end), float(alone.phase_end)
+        found, known = run.isel(index).phase_end.item(), alone.phase_end.item()
         assert found == pytest.approx(known, rel=0.1)
         field = ok.equations(at(problem, index))
         rows = ok.solve(at(problem, index).replace_phase(0, duration=found), t_eval=[found])

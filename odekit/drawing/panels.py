@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
+    from odekit.drawing.figure import FigureTable
+
 FLOOR = 1e-15
 """Errors this far below the largest are rounding."""
 PHASE_ZOOM = 3e3
 """Decades shown of every phase, with time="phases": log10 of this."""
+MARKED = "#D55E00"
+"""Colour of what is known beforehand."""
 LETTERS = 46
 """That fit over a panel."""
 
@@ -59,6 +63,25 @@ def draw(
 def alone(ds: xr.Dataset, time: str) -> Figure:
     """The errors of one run, of whatever system."""
     return draw(ds, time, [], ())
+
+
+def mark(ax: Axes, table: FigureTable) -> None:
+    """The levels and points of a figure over the errors of one run."""
+    if not table.over_time:
+        return
+    handles = []
+    for level in table.levels:
+        handles = [ax.axhline(level, color=MARKED, ls=(0, (4, 2)), lw=0.8, zorder=1)]
+    labels = [table.labels.get("levels", "level")] * len(handles)
+    for marker, (name, points) in zip("os^D", table.points.items(), strict=False):
+        style = {"mfc": "none", "mec": MARKED, "ms": 3.5, "mew": 0.8, "ls": "", "zorder": 5}
+        handles += ax.plot(points.times, points.values, marker=marker, **style)
+        labels.append(table.labels.get(name, literal(name)))
+    if handles:
+        low, high = ax.get_ylim()
+        every = [*table.levels, *(y for p in table.points.values() for y in p.values)]
+        ax.set_ylim(min(low, 0.7 * min(every)), max(high, 1.4 * max(every)))
+        ax.legend(handles, labels, loc="best")
 
 
 def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
