@@ -105,7 +105,7 @@ def _imbalances(ax: Axes, ds: xr.Dataset, kept: xr.DataArray) -> None:
         ax.plot(ds.time, kept[:, k, k] if whole else kept[:, k], color=colours[k], **line(K, k, K))
     ax.axhline(0.0, color="0.8", lw=0.6, zorder=0)
     index = "l" if whole else "k"
-    ax.set_ylabel(rf"$Q_{{k{index}}}/\eta_w - v_kv_{index}/\eta_v$")
+    ax.set_ylabel(rf"$Q_{{k{index}}}/\eta_w$" + "\n" + rf"$-\,v_kv_{index}/\eta_v$")
     ax.margins(y=0.3)
 
 
