@@ -37,12 +37,13 @@ from odekit.sweeps.workload import check_work
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import ArrayLike
 
 
 def solve(
     problem: AnyProblem,
     *,
-    t_eval: Any = None,
+    t_eval: ArrayLike | None = None,
     method: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-11,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from odekit.base.checks import array, choice, label, mapping, nonnegative, number, text
 from odekit.base.errors import ProblemError
@@ -13,6 +13,9 @@ from odekit.problem.phase import Phase
 from odekit.systems.committee.activations import Activation, check_activation
 from odekit.systems.committee.groups import fractions
 from odekit.systems.committee.state import OrderParameters
+
+if TYPE_CHECKING:
+    from odekit.base.given import Number, Values
 
 UNITS = ("student", "student_other", "teacher", "teacher_other")
 CORE = frozenset([*UNITS, "group", "time", "head", "task", "phase_index"])
@@ -72,6 +75,18 @@ class Task:
     input_variance: Any = 1.0
     student_gain: Any = 1.0
     student_noise_std: Any = 0.0
+
+    if TYPE_CHECKING:  # what may be given; the fields hold what it was made to
+
+        def __init__(
+            self,
+            readout: Values,
+            noise_std: Number = 0.0,
+            head: str | None = None,
+            input_variance: Number | Mapping[str, Number] = 1.0,
+            student_gain: Number | Mapping[str, Number] = 1.0,
+            student_noise_std: Number | Mapping[str, Number] = 0.0,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         readout = array(
@@ -141,6 +156,20 @@ class Problem(AnyProblem):
     groups: Mapping[str, Any] | None = None
     teacher_activation: str | None = None
     title: str = ""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            state: OrderParameters,
+            heads: Mapping[str, Values],
+            tasks: Mapping[str, Task],
+            phases: Sequence[Phase],
+            activation: str | Activation = "erf",
+            groups: Mapping[str, Number] | None = None,
+            teacher_activation: str | None = None,
+            title: str = "",
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         from odekit.systems.committee.crosscheck import check_problem
