@@ -9,6 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import odekit as ok
 
+os.environ.setdefault("MPLBACKEND", "agg")
+
 project = "odekit"
 author = "the odekit developers"
 copyright = "the odekit developers"
@@ -18,6 +20,7 @@ extensions = [
     "myst_nb",
     "numpydoc",
     "site_pages",
+    "site_pictures",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
@@ -50,4 +53,3 @@ html_theme_options = {
     "footer_end": [],
     "navbar_align": "left",
 }
-os.environ.setdefault("MPLBACKEND", "agg")

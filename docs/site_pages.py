@@ -15,7 +15,7 @@ GROUPS = {
     ),
     "What is done with it": (
         "solve simulate descend compare equations fixed_point plateaus continuation fluctuations "
-        "load_scenario summary"
+        "load_scenario summary gather"
     ),
     "Gradients": "sensitivity optimise fit",
     "Results": "save open Checkpoint Status Outcome Convergence BranchEnd SpecialPoint",
@@ -44,7 +44,8 @@ def reference() -> str:
     for module in MODULES:
         names = [name for name in getattr(ok, module).__all__ if name not in ok.__all__]
         parts.append(_section(f"odekit.{module}", [f"odekit.{module}.{name}" for name in names]))
-    parts.append(_section("Of every result", ["odekit.accessor.Accessor"]))
+    of_results = ["odekit.accessor.Accessor", "odekit.accessor.ArrayAccessor"]
+    parts.append(_section("Of every result", of_results))
     return "\n".join(filter(None, parts))
 
 

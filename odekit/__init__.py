@@ -53,6 +53,7 @@ _HOME = {
     "fixed_point": "verbs.fixed_point",
     "fluctuations": "verbs.fluctuations",
     "gaussian_mixture": "systems.committee.clusters",
+    "gather": "verbs.gather",
     "hidden_manifold": "systems.committee.spectra",
     "imbalance": "systems.committee.start",
     "inputs": "",
@@ -158,6 +159,7 @@ if TYPE_CHECKING:
     from odekit.verbs.fit import fit as fit
     from odekit.verbs.fixed_point import fixed_point as fixed_point
     from odekit.verbs.fluctuations import fluctuations as fluctuations
+    from odekit.verbs.gather import gather as gather
     from odekit.verbs.optimise import optimise as optimise
     from odekit.verbs.plateaus import plateaus as plateaus
     from odekit.verbs.scenario import load_scenario as load_scenario

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _register: Callable[..., Any] = xr.register_dataset_accessor
+_register_array: Callable[..., Any] = xr.register_dataarray_accessor
 
 
 class Accessor:
@@ -143,4 +144,32 @@ class Accessor:
         return as_text(self.summary())
 
 
+class ArrayAccessor:
+    """A variable of a result, or a measure, as ``run.generalization_error.odekit``.
+
+    Parameters
+    ----------
+    array : DataArray
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> import odekit.accessor
+    >>> curve = xr.DataArray([1.0, 0.5], dims="time", coords={"time": [0.0, 1.0]}, name="error")
+    >>> lines = curve.odekit.plot()
+    """
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    def plot(self, *arguments: Any, **keywords: Any) -> Any:
+        """Draw it as ``array.plot`` does, without the units of pure numbers at the axes."""
+        array = self._array.copy(deep=False)
+        for one in (array, *array.coords.values()):
+            if one.attrs.get("units") == "1":
+                del one.attrs["units"]
+        return array.plot(*arguments, **keywords)
+
+
 _register("odekit")(Accessor)
+_register_array("odekit")(ArrayAccessor)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import html
 import http.server
+import json
 import os
 import re
 import shutil
@@ -21,9 +22,41 @@ import odekit as ok
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-PAGES = [DOCS / "getting-started.md", DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
-SCRIPTS = [page for page in PAGES if BLOCK.search(page.read_text())]
+ROOT = DOCS.parent
+PRINTED = ("branches", "fixed-points", "fluctuations", "gradients", "inputs", "sweeps", "testing")
+"""Pages whose tests compare what they print: `test_docs_PAGE.py`."""
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
+SCRIPTS = [p for p in PAGES if BLOCK.search(p.read_text()) and p.stem not in PRINTED]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MAIN = [f"{page}.html" for page in (
+    "index", "getting-started", "tutorial", "howto/index", "howto/sizes", "theory", "glossary",
+    "gallery/README", "gallery/lee_2022", "notebooks/plateau", "reference/api",
+    "reference/generated/odekit.solve", "reference/pictures", "dataset", "changes",
+)]  # fmt: skip
+PROBE = """<iframe id="frame" style="width:%dpx;height:900px;border:0"></iframe><script>
+const pages = %s, found = {}, frame = document.getElementById("frame");
+function next() {
+  if (!pages.length) {
+    const said = document.createElement("pre");
+    said.textContent = JSON.stringify(found);
+    document.body.append(said);
+    return;
+  }
+  const page = pages.shift();
+  frame.onload = () => setTimeout(() => {
+    const inside = frame.contentDocument;
+    found[page] = {
+      width: inside.documentElement.scrollWidth,
+      letters: inside.body.innerText.length,
+      broken: [...inside.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src),
+    };
+    next();
+  }, 200);
+  frame.src = page;
+}
+next();
+</script>"""
+"""Visits pages in a frame of some width, and says how wide they are and what did not load."""
 MADE = ("_build", "reference", "__pycache__")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
@@ -36,14 +69,36 @@ FLAGS = (
 
 @pytest.mark.parametrize("page", SCRIPTS, ids=lambda page: page.stem)
 def test_blocks_run_as_written_twice(page, tmp_path):
+    """A second time where the first has left files, which are then overwritten."""
     script = tmp_path / "script.py"
     script.write_text("\n".join(BLOCK.findall(page.read_text())))
-    for _ in range(2):
+    for again in (False, True):
+        if again and len(list(tmp_path.iterdir())) == 1:
+            break
         done = subprocess.run(
             [sys.executable, "-W", "error", str(script)], cwd=tmp_path, capture_output=True,
             text=True, check=False, env={**os.environ, "MPLBACKEND": "agg"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+def test_every_page_with_code_has_a_test():
+    for name in PRINTED:
+        assert (Path(__file__).parent / f"test_docs_{name.replace('-', '_')}.py").is_file()
+        assert BLOCK.search((DOCS / f"{name}.md").read_text())
+    others = [p for p in DOCS.rglob("*.md") if p not in PAGES and not set(MADE) & set(p.parts)]
+    assert not [p for p in others if BLOCK.search(p.read_text())]
+
+
+def test_every_equation_of_the_theory_leads_to_its_kernel():
+    """A section with formulas ends with files of kernels that exist, or with the next formulas."""
+    text = (DOCS / "theory.md").read_text()
+    for section in text.split("\n## ")[1:]:
+        if "$$" in section:
+            _, *after = section.split("$$")
+            files = re.findall(r"literalinclude\} \.\./(\S+)", after[-1])
+            assert files, section[:40]
+            assert all((ROOT / file).is_file() for file in files)
 
 
 # -------------------------------------------------------------------------------------------- site
@@ -181,16 +236,29 @@ def test_formulas_show(browse, address):
 
 
 @pytest.mark.parametrize("width", [390, 1200])
-def test_pages_fit_their_window(browse, width, tmp_path):
-    """At the width of a phone nothing but code and tables is wider than the page."""
+def test_pages_fit_their_window(browse, site, width):
+    """Nothing is wider than a phone's page but what scrolls in its own box; pictures are there."""
+    (site / "probe.html").write_text(PROBE % (width, json.dumps(MAIN)))
+    said = re.search(r"<pre>(.*?)</pre>", browse("probe.html"), re.DOTALL)
+    found = json.loads(html.unescape(said[1]))
+    assert list(found) == MAIN
+    for page, seen in found.items():
+        assert seen["width"] <= width + 1, page
+        assert seen["letters"] > 200, page
+        assert not seen["broken"], page
+
+
+def test_the_build_made_screenshots_and_pictures(site):
+    """Of the main pages at both widths, and of every scenario."""
     from matplotlib.image import imread
 
-    picture = tmp_path / "page.png"
-    for page in ("index.html", "getting-started.html", "reference/api.html"):
-        browse(page, width, picture)
+    scenarios = {p.stem for p in (ROOT / "data").glob("*.toml")}
+    assert {p.stem for p in (site / "_images").glob("*.png")} >= scenarios
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    made = sorted((site / "_screenshots").glob("*.png"))
+    assert len(made) == 12
+    for picture in made:
         shown = imread(picture)
-        assert shown.shape[1] == width
-        # Not an empty page: letters are dark on light.
-        assert shown[..., :3].std() > 0.05
-    with contextlib.suppress(FileNotFoundError):
-        picture.unlink()
+        assert str(shown.shape[1]) == picture.stem.rpartition("-")[2]
+        assert shown[..., :3].std() > 0.05  # letters on a page

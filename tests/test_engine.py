@@ -13,9 +13,9 @@ from odekit.problem.axes import at, axes, points
 from random_problems import FEATURES, labelled, random_problem, simple, soft
 
 TIGHT = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-15}
-METHODS = {None: 1e-8, "RK23": 1e-5, "RK45": 1e-6, "Rodas5P": 1e-7}
+METHODS = {None: 1e-8, "RK23": 1e-5, "RK45": 1e-6, "DOP853": 1e-8, "Rodas5P": 1e-7}
 """The tolerance at which each method takes 20 to 150 steps on these problems."""
-FACTOR = {None: 5.0, "RK23": 20.0, "RK45": 5.0, "Rodas5P": 5.0}
+FACTOR = {None: 5.0, "RK23": 20.0, "RK45": 5.0, "DOP853": 5.0, "Rodas5P": 5.0}
 """Achieved error over rtol. A step's error is estimated for the lower order of the pair and is far
 below rtol for the order 5 that is kept, less so for the order 3; the flow then contracts or grows
 by a factor of order 1. Measured: at most 1 and 8."""
@@ -308,12 +308,50 @@ def test_counts(method, stages):
 def test_what_the_engine_leaves_to_others():
     problem = simple()
     assert suits(problem, SolverOptions())
-    for options in ({"method": "LSODA"}, {"method": "DOP853"}, {"steady_state": 1e-6}):
-        assert not suits(problem, SolverOptions(**options))
-    run = ok.solve(problem, method="DOP853", t_eval=[0.0, 5.0])
-    assert (run.method == "DOP853").all()
+    for method in ("Radau", "BDF", "LSODA"):
+        assert not suits(problem, SolverOptions(method=method))
+    run = ok.solve(problem, method="LSODA", t_eval=[0.0, 5.0], rtol=1e-10)
+    assert (run.method == "LSODA").all()
     usual = ok.solve(problem, t_eval=[0.0, 5.0])
     np.testing.assert_allclose(run.Q, usual.Q, rtol=0, atol=1e-7)
+
+
+def test_many_runs_one_by_one_are_refused_with_what_they_cost():
+    problem = simple().replace_phase(0, learning_rate=labelled("eta", *np.linspace(0.1, 1, 1001)))
+    with pytest.raises(ok.ProblemError, match="'LSODA' for 1001, one by one: some 1 minutes"):
+        ok.solve(problem, method="LSODA")
+
+
+@pytest.mark.parametrize("method", [None, "DOP853", "Rodas5P"])
+def test_steady_states_end_phases_as_they_do_in_single_runs(method):
+    """Within a step or two of one another: each looks at the ends of its own steps."""
+    problem = simple(1e5)
+    run = ok.solve(problem, t_eval=[0.0, 1e5], steady_state=1e-6, method=method)
+    assert (run.phase_outcome == ok.Outcome.STEADY).all()
+    assert (run.status == ok.Status.COMPLETED).all()
+    for _, index in points(axes(problem)):
+        alone = ok.solve(at(problem, index), t_eval=[0.0, 1e5], steady_state=1e-6)
+        found, known = run.isel(index).phase_end.item(), alone.phase_end.item()
+        assert found == pytest.approx(known, rel=0.1)
+        field = ok.equations(at(problem, index))
+        rows = ok.solve(at(problem, index).replace_phase(0, duration=found), t_eval=[found])
+        y = field.pack(rows.isel(time=0))
+        assert abs(field.rhs(found, y)).max() <= 1.1e-6 * abs(y).max()
+
+
+def test_a_plateau_is_no_steady_state():
+    """It stands still for long; a mode grows all the while."""
+    start = ok.OrderParameters.draw(student=2, teacher=2, weight_std=1e-3, input_dim=10**4, seed=7)
+    problem = ok.Problem(
+        state=start,
+        heads={"main": [1.0, 1.0]},
+        tasks={"main": ok.Task([1.0, 1.0])},
+        phases=[ok.Phase("main", 1e4, labelled("eta", 0.5, 1.0))],
+    )
+    run = ok.solve(problem, t_eval=[0.0, 1e4], steady_state=1e-4)
+    assert (run.phase_outcome == ok.Outcome.STEADY).all()
+    assert (run.phase_end_error < 1e-3).all()
+    assert (run.n_jac < 100).all()
 
 
 def test_probabilities_are_those_of_a_single_run():

@@ -259,3 +259,74 @@ def test_large_sweeps_have_a_figure(
     found = default_figure(large).model_dump(exclude_defaults=True)
     assert {k: v for k, v in found.items() if k != "measures"} == places
     plot_run(large).canvas.draw()
+
+
+# --------------------------------------------------------------------------------- over time
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def drawn(name: str, tmp_path: Path) -> tuple[Figure, xr.Dataset]:
+    """The picture of a shipped scenario of one run, and its result, by way of a file."""
+    out = tmp_path / "out.nc"
+    assert main(["run", str(DATA / f"{name}.toml"), "-o", str(out)]) == 0
+    ds = ok.open(out)
+    return plot_run(ds), ds
+
+
+def test_the_exact_curve_is_that_of_the_equations(tmp_path: Path) -> None:
+    """D = T − 2R + Q obeys dD/dt = −η (2 − η) D + η² σ², and ε = D/2; the run goes through it."""
+    figure, ds = drawn("linear_exact", tmp_path)
+    points = figure_of(ds).points["exact"]
+    t, eta, noise = np.array(points.times), 0.5, 0.01
+    last = eta * noise / (2 - eta)
+    exact = 0.5 * (last + (1.25 - last) * np.exp(-eta * (2 - eta) * t))
+    np.testing.assert_allclose(points.values, exact, rtol=1e-7)
+    computed = ds.generalization_error.sel(task="main", time=t, method="nearest")
+    np.testing.assert_allclose(computed, exact, rtol=0, atol=2e-8)
+    marked = figure.axes[0].lines[-1]
+    np.testing.assert_array_equal(marked.get_ydata(), points.values)
+    assert figure.axes[0].get_xscale() == "linear"
+
+
+def test_levels_of_an_error_are_drawn_and_named(tmp_path: Path) -> None:
+    figure, ds = drawn("noise_floor_l0", tmp_path)
+    (level,) = figure_of(ds).levels
+    assert level == pytest.approx(1e-4 * 0.02 / (2 * np.pi) * 2 / np.sqrt(3), rel=1e-3)
+    assert any(set(line.get_ydata()) == {level} for line in figure.axes[0].lines)
+    assert "floor" in figure.axes[0].get_legend().get_texts()[0].get_text()
+
+
+@pytest.mark.parametrize(("name", "lines"), [("relu_imbalance", 3), ("linear_imbalance", 3)])
+def test_what_gradient_flow_conserves_has_a_panel(name: str, lines: int, tmp_path: Path) -> None:
+    """Of ReLU that of each of three units; of two linear units the whole matrix."""
+    figure, ds = drawn(name, tmp_path)
+    ax = figure.axes[4]
+    assert "eta" in ax.get_ylabel()
+    assert len(ax.lines) == lines + 1  # and the zero line
+    found = measures.conserved(ds)
+    kept = found["unit_imbalance"] if "imbalance_matrix" not in found else found["imbalance_matrix"]
+    for line in ax.lines[:-1]:
+        y = np.asarray(line.get_ydata())
+        assert np.ptp(y) < 1e-7
+        assert np.abs(kept.values[0] - y[0]).min() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('x = "V"', "figure.x: must be a sweep axis, one of (there is none)"),
+        ('x = "time"\nhue = "V"', "figure.hue: must be left out of pictures over time"),
+        ('x = "time"\nmeasures = ["Q.final"]', "figure.measures: must be left out of pictures"),
+        (
+            'x = "time"\npoints = { a = { times = [0.0], values = [] } }',
+            "figure.points: must have as many values as times",
+        ),
+        ('x = "time"\ntime = "fast"', "figure.time: "),
+    ],
+)
+def test_bad_figures_of_one_run_are_refused(table: str, said: str) -> None:
+    text = (DATA / "noise_floor_l1.toml").read_text().partition("[figure]")[0]
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(f"{text}[figure]\n{table}\n")
+    assert said in str(caught.value)

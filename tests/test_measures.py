@@ -54,7 +54,35 @@ def test_curves_are_differences_to_the_row_at_the_switch(runs):
     np.testing.assert_array_equal(F.time_since_switch, ds.time[row:] - 40.0)
     assert (str(F.task.values), str(gain.task.values)) == ("1", "2")
     assert int(m.switch_row(ds)) == row
-    assert set(F.attrs) == {"long_name", "units"}
+    assert set(F.attrs) == {"long_name"}
+
+
+def test_forgetting_of_all_tasks_is_a_matrix():
+    """Rows a task, columns a phase: what has been lost since the task was last trained."""
+    family = ok.task_family(units=1, tasks=3, feature_similarity=0.4)
+    curriculum = ("1", "2", "1", "3")
+    ds = ok.solve(
+        ok.Problem(
+            state=ok.OrderParameters.draw(2, family.T, weight_std=0.3, input_dim=100, seed=0),
+            heads=family.heads([1.0, 0.5]),
+            tasks=family.tasks,
+            phases=[ok.Phase(task, 5.0, 0.5, 0.5) for task in curriculum],
+        ),
+        rtol=1e-6,
+    )
+    F, ends = m.forgetting_matrix(ds), ds.phase_end_error
+    assert F.dims == ("task", "phase_index")
+    known = np.isfinite(F.values)
+    assert known.tolist() == [[True] * 4, [False, True, True, True], [False] * 3 + [True]]
+    assert [float(F.sel(task=t)[i]) for i, t in enumerate(curriculum)] == [0.0] * 4
+    assert F.sel(task="1")[1] == ends.sel(task="1")[1] - ends.sel(task="1")[0]
+    assert F.sel(task="1")[3] == ends.sel(task="1")[3] - ends.sel(task="1")[2]
+    # The curve that follows a task through the phases ends there.
+    assert F.sel(task="2")[3] == m.final(m.forgetting(ds, "2", switch=2))
+    with pytest.raises(ProblemError, match="nothing to forget yet"):
+        m.forgetting(ds, "3", switch=2)
+    with pytest.raises(ProblemError, match="`ds` must hold its problem"):
+        m.forgetting_matrix(ds.drop_attrs(deep=False))
 
 
 def test_default_tasks_are_those_before_and_after_the_switch(runs):

@@ -136,7 +136,7 @@ def test_phases_and_tasks_are_marked() -> None:
     marks = [line.get_xdata()[0] for line in top.lines if len(set(line.get_xdata())) == 1]
     assert marks == [1000.0, 2000.0]
     annotated = [t.get_text() for t in top.texts]
-    assert annotated == ["first", "second", "first"]
+    assert annotated == ["task first", "task second", "task first"]
     levels = [line for line in top.lines if set(line.get_ydata()) == {0.05}]
     assert [tuple(line.get_xdata()) for line in levels] == [
         (0.0, 1000.0),
@@ -200,7 +200,7 @@ def test_names_are_text_not_formulas() -> None:
     ds = result(phases=2, tasks=("$x", "a_{"), title="100 $ \\frac")
     figure = plot_run(ds)
     figure.canvas.draw()
-    assert r"\$x" in texts(figure)
+    assert r"task \$x" in texts(figure)
 
 
 def test_sweep_is_drawn_with_a_colour_scale() -> None:

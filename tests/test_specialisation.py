@@ -122,7 +122,7 @@ def test_specialisation_measures_of_a_sweep(runs, sweep):
         swept = measure(sweep)
         assert swept.dims == ("similarity", "time", *core)
         assert swept.name == measure.__name__
-        assert set(swept.attrs) == {"long_name", "units"}
+        assert set(swept.attrs) == {"long_name"}
         assert swept.time.equals(sweep.time)
         for i, ds in enumerate(runs):
             np.testing.assert_allclose(swept[i], measure(ds), rtol=1e-15, atol=0)

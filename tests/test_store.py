@@ -110,7 +110,7 @@ def test_flags_are_described():
         (lambda ds: ds.drop_vars("R"), "`R` is missing"),
         (lambda ds: ds.assign(Q=ds.Q.transpose()), "`Q` must have dimensions"),
         (lambda ds: ds.assign(Q=ds.Q.astype("float32")), "`Q` must be of type float64"),
-        (lambda ds: ds.assign(R=ds.R.assign_attrs(units="m")), "`R` must have units"),
+        (lambda ds: ds.assign(R=ds.R.assign_attrs(units="m")), "`R` must have no units"),
         (lambda ds: ds.assign_coords(time=ds.time.copy(data=ds.time.values[::-1])), "strictly"),
         (lambda ds: ds.assign(status=ds.status + np.int8(90)), "without a meaning: [91]"),
         (lambda ds: ds.assign_coords(task=ds.task.copy(data=["a", "a"])), "not repeat a label"),

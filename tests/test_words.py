@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import odekit as ok
+from odekit.problem.words import phase_words
 from odekit.verbs.scenario import load_scenario, parse_scenario
 
 DATA = Path(__file__).parents[1] / "data"
@@ -46,6 +47,25 @@ def test_a_swept_phase_names_its_dims():
     etas = xr.DataArray(np.linspace(0.1, 2.0, 500), dims="eta")
     said = repr(ok.Phase("main", duration=1.0, learning_rate=etas))
     assert "learning_rate=array of (eta: 500), 0.1 to 2" in said
+
+
+def test_a_swept_mixture_is_said_in_words():
+    p = xr.DataArray([0.1, 0.25, 0.5], dims="replay")
+    swept = ok.Phase({"main": p, "b": 1.0 - p}, 2.0, 0.5)
+    words = "main in 0.1, 0.25, 0.5 and b in 0.9, 0.75, 0.5 of the samples over replay, for 2"
+    assert phase_words(swept).startswith(words)
+    assert phase_words(ok.Phase({"main": 0.7, "b": 0.3}, 2.0, 0.5)).startswith("0.7 main + 0.3 b")
+
+
+def test_no_axis_says_that_a_number_is_pure():
+    """Units of 1 stand at the time alone; `odekit.plot` of an array leaves them out there too."""
+    run = ok.solve(problem(), t_eval=[0.0, 1.0, 2.0])
+    assert [name for name in run.variables if "units" in run[name].attrs] == ["time"]
+    lines = run.generalization_error.sel(task="main").odekit.plot()
+    axes = lines[0].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("steps / N", "generalization error")
+    assert run.time.attrs["units"] == "1"
+    assert all(len(v.attrs.get("long_name", "")) <= 32 for v in run.variables.values())
 
 
 @pytest.mark.parametrize(

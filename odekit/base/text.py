@@ -74,6 +74,26 @@ def brief(value: Any) -> str:
     return f"array of ({shape}), {array.min():.4g} to {array.max():.4g}"
 
 
+MOST_DIGITS = 6
+
+
+def carried(value: float, tolerance: float = 0.0) -> str:
+    """A number with as many digits as a tolerance carries, six at most.
+
+    Examples
+    --------
+    >>> carried(3.575674e-6, 1e-8), carried(0.1234567, 1e-8), carried(3e-12, 1e-8)
+    ('3.58e-06', '0.123457', '0 within 1e-08')
+    """
+    size = abs(value)
+    if not 0.0 < tolerance < np.inf or not np.isfinite(value):
+        return f"{value:.{MOST_DIGITS}g}"
+    if size <= tolerance:
+        return f"0 within {tolerance:.0e}"
+    digits = int(np.clip(np.floor(np.log10(size / tolerance)) + 1, 1, MOST_DIGITS))
+    return f"{value:.{digits}g}"
+
+
 def complaint(error: Exception) -> str:
     """What a compiler says, of many lines, in one short one.
 

@@ -194,8 +194,10 @@ def _check_variable(v: Variable, array: xr.DataArray, core: set[str]) -> list[st
         found.append(f"`{v.name}` must have dimensions {wanted}, has {array.dims}")
     if (array.dtype.kind != "U") if v.dtype == "str" else (array.dtype != v.dtype):
         found.append(f"`{v.name}` must be of type {v.dtype}, is {array.dtype}")
-    if v.dtype != "str" and array.attrs.get("units") != v.units:
-        found.append(f"`{v.name}` must have units {v.units!r}, has {array.attrs.get('units')!r}")
+    units = array.attrs.get("units", "")
+    if units != v.units and (v.units or units != "1"):  # files of earlier versions have "1"
+        wanted = f"units {v.units!r}" if v.units else "no units"
+        found.append(f"`{v.name}` must have {wanted}, has {units!r}")
     if v.coordinate and not array.size:
         found.append(f"`{v.name}` must have an entry")
     if v.coordinate and array.ndim == 1 and len(np.unique(array.values)) != array.size:

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     import xarray as xr
 
 COMMON = [
-    coordinate("time", "float64", "steps / N", symbol="t"),
+    coordinate("time", "float64", "steps / N", symbol="t", units="1"),
     coordinate("task", "str", "task"),
     coordinate("phase_index", "int64", "phase"),
     coordinate("replica", "int64", "simulated network", required=False),
-    Variable("phase", ("time",), "int32", "index of the phase that the row belongs to"),
+    Variable(
+        "phase", ("time",), "int32", "phase", comment="index of the one that the row belongs to"
+    ),
     Variable("status", (), "int8", "how the trajectory ended", flags=Status),
-    Variable("t_last", (), "float64", "last time that was reached, steps / N"),
+    Variable("t_last", (), "float64", "last time reached, steps / N"),
     Variable("n_steps", (), "int64", "accepted steps of the integrator"),
     Variable("n_rhs", (), "int64", "evaluations of the right-hand side"),
     Variable("n_jac", (), "int64", "evaluations of the Jacobian", required=False),
@@ -28,14 +30,15 @@ COMMON = [
         "phase_end",
         ("phase_index",),
         "float64",
-        "time at which the phase ended (NaN if it never began), steps / N",
+        "end of the phase, steps / N",
+        comment="NaN if it never began",
         required=False,
     ),
     Variable(
         "phase_end_error",
         ("phase_index", "task"),
         "float64",
-        "generalization error as the phase ended",
+        "error at the end of the phase",
         "epsilon_g",
         required=False,
     ),
@@ -80,8 +83,12 @@ def document(variables: Mapping[str, Variable]) -> str:
     rows = ["| variable | dimensions | type | symbol | meaning |", "|---|---|---|---|---|"]
     for v in variables.values():
         dims = ", ".join(v.dims if v.coordinate else ("…", *v.dims))
-        rows.append(f"| `{v.name}` | {dims} | {v.dtype} | {v.symbol} | {v.long_name} |")
+        rows.append(f"| `{v.name}` | {dims} | {v.dtype} | {v.symbol} | {_meaning(v)} |")
     return "\n".join(rows)
+
+
+def _meaning(v: Variable) -> str:
+    return f"{v.long_name}; {v.comment}" if v.comment else v.long_name
 
 
 def sweep_dims(ds: xr.Dataset) -> list[str]:

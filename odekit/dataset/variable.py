@@ -20,7 +20,8 @@ class Variable:
     Parameters
     ----------
     name, long_name, units : str
-        As in the file. Everything here is a pure number: the units are "1".
+        As in the file. Everything here is a pure number; time alone says so by units of "1", which
+        plots of xarray would write at every axis.
     dims : tuple of str
         Core dimensions; those of a sweep come before them.
     dtype : str
@@ -29,6 +30,8 @@ class Variable:
         What the papers call it, and the equation that it follows.
     flags : type, optional
         Enumeration of the values that an integer variable takes.
+    comment : str
+        What its name in words leaves out.
     required : bool
         Whether every dataset has it.
     coordinate : bool
@@ -41,16 +44,19 @@ class Variable:
     long_name: str
     symbol: str = ""
     equation: str = ""
-    units: str = "1"
+    units: str = ""
     flags: type[Flag] | None = None
+    comment: str = ""
     required: bool = True
     coordinate: bool = False
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of the variable in a dataset."""
         attrs: dict[str, Any] = {"long_name": self.long_name}
-        if self.dtype != "str":
+        if self.units:
             attrs["units"] = self.units
+        if self.comment:
+            attrs["comment"] = self.comment
         if self.symbol:
             attrs["symbol"] = self.symbol
         if self.equation:
@@ -70,5 +76,5 @@ def named(array: xr.DataArray, name: str, text: str) -> xr.DataArray:
     """The array with a name and the attributes of a dataset's variable."""
     result = array.rename(name)
     # Those of the variables it was made from say what it no longer is.
-    result.attrs = {"long_name": text, "units": "1"}
+    result.attrs = {"long_name": text}
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,16 +15,27 @@ if TYPE_CHECKING:
 
 ATTRIBUTE = "odekit_figure"
 """Attribute of a dataset that holds its figure as JSON."""
+TIME = "time"
+"""What `x` is in pictures of one run."""
 LINES = 6
 """Most values of a dimension that colours or columns show one by one."""
 
 
-class FigureTable(BaseModel):
-    """What the picture of a sweep shows: measures against the sweep's axes."""
+class Points(BaseModel):
+    """Errors at some times that a picture of one run shows as marks."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    measures: list[str]
+    times: list[float]
+    values: list[float]
+
+
+class FigureTable(BaseModel):
+    """What a picture shows: measures against a sweep's axes; or, over time, what else to draw."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    measures: list[str] = []
     x: str
     y: str | None = None
     hue: str | None = None
@@ -32,7 +43,14 @@ class FigureTable(BaseModel):
     mean: list[str] = []
     bars: bool = False
     levels: list[float] = []
+    time: Literal["auto", "log", "linear", "phases"] = "auto"
+    points: dict[str, Points] = {}
     labels: dict[str, str] = {}
+
+    @property
+    def over_time(self) -> bool:
+        """Whether it is the course of one run."""
+        return self.x == TIME
 
 
 def figure_of(ds: xr.Dataset) -> FigureTable | None:
@@ -53,6 +71,8 @@ def figure_of(ds: xr.Dataset) -> FigureTable | None:
         raise ProblemError(
             ATTRIBUTE, "must describe a figure", f"{first['loc']}: {first['msg']}", ""
         ) from None
+    if figure.over_time:
+        return figure
     shown = set(ds["generalization_error"].dims)
     if figure.x not in shown or (figure.y is not None and figure.y not in shown):
         return None
@@ -86,6 +106,10 @@ def check_figure(figure: FigureTable, known: Iterable[str]) -> None:
         Naming the key at fault.
     """
     known = list(known)
+    if figure.over_time and not known:
+        _check_course(figure)
+        return
+    _check_left_out(figure, ("points",), "pictures of sweeps")
     given = [(name, getattr(figure, name)) for name in ("x", "y", "hue", "column")]
     given += [("mean", dim) for dim in figure.mean]
     used = [(key, dim) for key, dim in given if dim is not None]
@@ -101,6 +125,22 @@ def check_figure(figure: FigureTable, known: Iterable[str]) -> None:
         raise ProblemError("bars", "must be left out of maps, and without `mean`", "true", remedy)
     if not figure.measures:
         raise ProblemError("measures", "must name at least one", "none", "")
+
+
+def _check_course(figure: FigureTable) -> None:
+    """What suits the picture of one run over time."""
+    sweeps = ("measures", "y", "hue", "column", "mean", "bars")
+    _check_left_out(figure, sweeps, "pictures over time")
+    for name, points in figure.points.items():
+        if len(points.times) != len(points.values):
+            rule = "must have as many values as times"
+            raise ProblemError("points", rule, f"{len(points.values)} for {name!r}", "")
+
+
+def _check_left_out(figure: FigureTable, keys: Iterable[str], where: str) -> None:
+    for key in keys:
+        if getattr(figure, key):
+            raise ProblemError(key, f"must be left out of {where}", repr(getattr(figure, key)), "")
 
 
 def _check_all_used(known: Iterable[str], used: list[str]) -> None:

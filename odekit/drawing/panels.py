@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
+    from odekit.drawing.figure import FigureTable
+
 FLOOR = 1e-15
 """Errors this far below the largest are rounding."""
 PHASE_ZOOM = 3e3
 """Decades shown of every phase, with time="phases": log10 of this."""
+MARKED = "#D55E00"
+"""Colour of what is known beforehand."""
 LETTERS = 46
 """That fit over a panel."""
 
@@ -51,13 +55,33 @@ def draw(
     _label_phases(axes[0], phases)
     tasks = ds.task.values.tolist()
     if len(tasks) > 1:
-        above(axes[0], [(literal(t), TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)], 12)
+        keys = [(f"task {literal(t)}", TASKS[i % len(TASKS)], "-") for i, t in enumerate(tasks)]
+        above(axes[0], keys, 12)
     return axes[0].figure  # type: ignore[return-value]
 
 
 def alone(ds: xr.Dataset, time: str) -> Figure:
     """The errors of one run, of whatever system."""
     return draw(ds, time, [], ())
+
+
+def mark(ax: Axes, table: FigureTable) -> None:
+    """The levels and points of a figure over the errors of one run."""
+    if not table.over_time:
+        return
+    handles = []
+    for level in table.levels:
+        handles = [ax.axhline(level, color=MARKED, ls=(0, (4, 2)), lw=0.8, zorder=1)]
+    labels = [table.labels.get("levels", "level")] * len(handles)
+    for marker, (name, points) in zip("os^D", table.points.items(), strict=False):
+        style = {"mfc": "none", "mec": MARKED, "ms": 3.5, "mew": 0.8, "ls": "", "zorder": 5}
+        handles += ax.plot(points.times, points.values, marker=marker, **style)
+        labels.append(table.labels.get(name, literal(name)))
+    if handles:
+        low, high = ax.get_ylim()
+        every = [*table.levels, *(y for p in table.points.values() for y in p.values)]
+        ax.set_ylim(min(low, 0.7 * min(every)), max(high, 1.4 * max(every)))
+        ax.legend(handles, labels, loc="best")
 
 
 def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
@@ -71,7 +95,9 @@ def sweep(ds: xr.Dataset, dim: str, time: str) -> Figure:
         for i, v in enumerate(values):
             ax.plot(ds.time, _positive(errors.isel({dim: i}).values), color=colours(norm(v)))
         _error_axis(
-            ax, errors.values, r"$\epsilon_g$" + (f" ({literal(task)})" if len(tasks) > 1 else "")
+            ax,
+            errors.values,
+            r"$\epsilon_g$" + (f" (task {literal(task)})" if len(tasks) > 1 else ""),
         )
     _time_axis(axes, ds, time, _phases(ds))
     bar = mpl.cm.ScalarMappable(norm, colours)
@@ -232,6 +258,8 @@ def _label_phases(ax: Axes, phases: Sequence[tuple[float, float, str, Any]]) -> 
             for t in (start, end)
         )
         room = int(LETTERS * (right - left))
+        if " + " not in label and len(label) + len("task ") <= room:
+            label = f"task {label}"
         if room < 2:
             continue
         ax.annotate(

@@ -91,7 +91,8 @@ def advance(
     free = cuda.current_context().get_memory_info()[0]
     most = int(min(PART_OF_MEMORY * free / each, todo.size))
     fixed = _fixed(batch)
-    arrays = {name: cuda.to_device(getattr(pair, name)) for name in ("W", "nodes", "E", "P")}
+    names = [name for name in pair._fields if name != "exponent"]
+    arrays = {name: cuda.to_device(getattr(pair, name)) for name in names}
     shared = pair._replace(**arrays)
     for first in range(0, todo.size, max(most, 1)):
         if stopped():

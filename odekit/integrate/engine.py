@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.integrate import RK23, RK45
+from scipy.integrate import DOP853, RK23, RK45
 
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
@@ -17,7 +17,7 @@ from odekit.base.status import Outcome, Status, ended
 from odekit.dataset.assemble import variables_of
 from odekit.integrate import device as gpu
 from odekit.integrate.compiling import stoppable
-from odekit.integrate.options import SolverOptions
+from odekit.integrate.options import DEVICE_METHODS, LANES_METHODS, SolverOptions
 from odekit.integrate.record import Record
 from odekit.integrate.stepper import Halt
 from odekit.problem.axes import Axis
@@ -33,6 +33,7 @@ from odekit_kernels.integrators.batch import (
     KEPT,
     NUMBERS,
     OUTCOMES,
+    QUIET,
     ROW,
     STEPS,
     STIFF,
@@ -44,6 +45,7 @@ from odekit_kernels.integrators.batch import (
 )
 from odekit_kernels.integrators.explicit import Tableau, advance_explicit
 from odekit_kernels.integrators.implicit import RODAS5P, advance_implicit, make_scratch
+from odekit_kernels.integrators.rest import growths
 from odekit_kernels.integrators.stepping import Limits
 from odekit_kernels.lanes.memory import make_memory
 from odekit_kernels.simd import WIDTH
@@ -51,8 +53,8 @@ from odekit_kernels.simd import WIDTH
 if TYPE_CHECKING:
     from odekit.problem.base import AnyProblem
 
-METHODS = (None, "RK23", "RK45", "Rodas5P")
-EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45}
+METHODS = (None, *LANES_METHODS)
+EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45, "DOP853": DOP853}
 MOST_STAGES = RODAS5P.W.shape[1]
 QUOTA = 20_000
 """Most steps of a group between two looks at interrupts and deadlines: tens of milliseconds."""
@@ -70,23 +72,47 @@ STATUS = {
     OUTCOMES["step_budget"]: Status.STEP_BUDGET,
 }
 RUNNING, DONE, THRESHOLD = OUTCOMES["running"], OUTCOMES["done"], OUTCOMES["threshold"]
-HAND_OVER, AT_CORNER = OUTCOMES["hand_over"], OUTCOMES["at_corner"]
+HAND_OVER, AT_CORNER, AT_REST = (OUTCOMES[k] for k in ("hand_over", "at_corner", "at_rest"))
+LONGEST_QUIET = 63
+"""Most steps after which to ask again whether a trajectory is at rest that was not."""
 
 
 @cache
 def tableau(kind: str) -> Tableau:
-    """Coefficients of an explicit pair, from scipy."""
+    """Coefficients of an explicit method, from scipy."""
     method = EXPLICIT[kind]
     A, B = np.asarray(method.A, float), np.asarray(method.B, float)
     W = np.zeros((len(B) + 1, len(B)))
     W[:-1, : A.shape[1]], W[-1] = A, B
+    eighth = kind == "DOP853"
     return Tableau(
         W=W,
         nodes=np.append(np.asarray(method.C, float), 1.0),
-        E=np.asarray(method.E, float),
-        P=np.ascontiguousarray(method.P, float),
+        E=np.array([method.E5, method.E3] if eighth else [method.E], float),
+        P=_dense_output(method) if eighth else np.ascontiguousarray(method.P, float),
+        X=np.array(method.A_EXTRA if eighth else np.zeros((0, len(B) + 1)), float),
+        more_nodes=np.array(method.C_EXTRA if eighth else [], float),
         exponent=-1.0 / (method.error_estimator_order + 1),
     )
+
+
+def _dense_output(method: Any) -> Floats:
+    """DOP853's interpolant, which is nested in θ and 1 − θ, by powers of θ from θ on."""
+    stages = len(method.D[0])
+    step = np.append(method.B, np.zeros(stages - len(method.B)))
+    first, last = np.eye(stages)[[0, method.n_stages]]
+    terms = [step, first - step, 2.0 * step - first - last, *method.D]
+    total = np.zeros((stages, len(terms) + 1))
+    for i, term in enumerate(reversed(terms)):
+        total[:, 0] += term
+        shifted = np.roll(total, 1, axis=1)
+        total = shifted if i % 2 == 0 else total - shifted
+    return np.ascontiguousarray(total[:, 1:])
+
+
+def most_stages(method: str | None) -> int:
+    """Stages of a step, and of its dense output, less one."""
+    return MOST_STAGES if method != "DOP853" else len(tableau(method).P) - 1
 
 
 def run_alone(
@@ -110,8 +136,7 @@ def run_alone(
 
 def suits(problem: AnyProblem, options: SolverOptions) -> bool:
     """Whether the engine can do it; what it cannot, scipy's integrators do point by point."""
-    lanes = problem.system.in_lanes(problem)
-    return lanes and options.method in METHODS and options.steady_state is None
+    return problem.system.in_lanes(problem) and options.method in METHODS
 
 
 class Engine:
@@ -145,7 +170,8 @@ class Engine:
         self.record = Record(size, len(problem.phases), len(self.points.tasks))
         seconds = options.max_seconds
         self.deadline = np.inf if seconds is None else time.monotonic() + seconds
-        self.on_device = gpu.choose(options.device, size)
+        fits = options.method in DEVICE_METHODS and options.steady_state is None
+        self.on_device = gpu.choose(options.device if fits else "cpu", size)
         self.numbers = np.zeros((size, NUMBERS))
         self.counts = np.zeros((size, KEPT), dtype=np.int64)
         self.ends: list[Floats] = []  # the states with which the phases ended
@@ -171,8 +197,10 @@ class Engine:
         first = np.full_like(begin, self.options.first_step or 0.0)
         never = np.full_like(begin, -np.inf)
         self.numbers = np.stack([begin, begin, begin + duration, first, never], axis=1)
-        self.counts[:, [CODE, WAITS, CRAWLS, STIFF, EASY]] = RUNNING, 0, 0, 0, 0
-        plan = self.points.plan(phase, frame, MOST_STAGES)
+        self.counts[:, CODE] = RUNNING
+        self.counts[:, [WAITS, CRAWLS, STIFF, EASY, QUIET]] = 0
+        self.doubts = np.zeros(len(self.counts), dtype=np.int64)
+        plan = self.points.plan(phase, frame, most_stages(self.options.method))
         batch = self.points.batch(
             index,
             frame,
@@ -182,7 +210,7 @@ class Engine:
             counts=self.counts,
             times=self.times,
             rows=self.rows,
-        )
+        )._replace(lands=self.options.method == "DOP853")
         # A duration below the rounding of the time leaves no step to take.
         over: Any = self.numbers[:, END] <= begin
         self.counts[over, CODE] = DONE
@@ -211,9 +239,12 @@ class Engine:
             left = todo
             while left.size and not self._stopped():
                 self._partner(implicit, plan, batch, limits, left)
-                left = left[self.counts[left, CODE] == AT_CORNER]
+                code = self.counts[left, CODE]
+                cornered = left[code == AT_CORNER]
                 if corners is not None:
-                    corners.settle_all(left)
+                    corners.settle_all(cornered)
+                moving = self._moving(plan, batch, limits, left[code == AT_REST])
+                left = np.concatenate([cornered, moving])
             todo = todo[self.counts[todo, CODE] == HAND_OVER]
             self.counts[todo, CODE] = RUNNING
             self.counts[todo, STIFF] = self.counts[todo, EASY] = 0
@@ -226,6 +257,19 @@ class Engine:
         corners = self.points.corners(plan, batch, self.options.atol, self.options.rtol)
         corners.settle_all(todo)
         return corners
+
+    def _moving(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> Any:
+        """Those that only seem to be at rest, since a mode grows; they are asked less often."""
+        if not todo.size:
+            return todo
+        growth = np.empty(todo.size)
+        fixed = (make_memory(plan.size), make_counters(WIDTH), plan, batch, limits.scheduled)
+        growths(*fixed, todo, make_scratch(plan.n), self.points.work(plan), growth)
+        left: Any = todo[~(growth <= limits.steady)]
+        self.counts[left, CODE] = RUNNING
+        self.doubts[left] = np.minimum(2 * self.doubts[left] + 1, LONGEST_QUIET)
+        self.counts[left, QUIET] = self.doubts[left]
+        return left
 
     def _partner(self, implicit: bool, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         """Advance by one of the partners, until trajectories end or ask for something else."""
@@ -249,6 +293,7 @@ class Engine:
             atol_corner=atol_corner,
             max_steps=options.max_steps,
             worth=worth,
+            steady=options.steady_state or 0.0,
             moves=moves,
             trains=trains,
             decays=any(map(_moves, each(phase.weight_decay))),
@@ -311,6 +356,7 @@ class Engine:
         outcome = np.full(code.size, Outcome.FAILED, dtype=np.int8)
         outcome[code == DONE] = ended(False, watched)
         outcome[code == THRESHOLD] = ended(True, watched)
+        outcome[code == AT_REST] = Outcome.STEADY
         reached = self.numbers[alive, TIME]
         self.record.close(alive, index, reached, outcome[alive], errors[alive])
         status = self.record.status

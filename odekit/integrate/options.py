@@ -18,6 +18,8 @@ from odekit.base.errors import ProblemError
 SCIPY_METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
 ENGINE_METHODS = ("Rodas5P",)
 METHODS = (*SCIPY_METHODS, *ENGINE_METHODS)
+LANES_METHODS = ("RK23", "RK45", "DOP853", *ENGINE_METHODS)
+"""Methods that advance the trajectories of a sweep together; the others go one by one."""
 DEVICES = ("cpu", "cuda", "auto")
 DEVICE_METHODS = (None, "RK23", "RK45")
 MAX_STEPS = 10_000_000
@@ -89,6 +91,14 @@ def stored_options(attrs: Mapping[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in stored.items() if k in known and v is not None}
     except (TypeError, ValueError, AttributeError):
         return {}
+
+
+def tolerance_of(attrs: Mapping[str, Any]) -> float:
+    """What errors of a result are accurate to, in absolute terms; 0 of what was not integrated."""
+    if "odekit_solver" not in attrs:
+        return 0.0
+    rtol = stored_options(attrs).get("rtol", SolverOptions.rtol)
+    return float(rtol) if isinstance(rtol, float) else SolverOptions.rtol
 
 
 def step_tolerance(method: str, rtol: float) -> float:

@@ -4,7 +4,7 @@ Every function takes the dataset and works along ``time``; all dims of a sweep s
 rows or trajectories without values stay NaN.
 
 - after a switch of phases: `forgetting` and `transfer`, of errors or of their logarithms,
-  `adjusted_forgetting`, `tabula_rasa`;
+  `forgetting_matrix` of all tasks and phases, `adjusted_forgetting`, `tabula_rasa`;
 - numbers of a curve: `initial_rate`, `maximum`, `time_mean`, `final`;
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `specialised`, `imbalance`;
@@ -20,7 +20,13 @@ rows or trajectories without values stay NaN.
 
 from odekit.measures.adjusted import adjusted_forgetting
 from odekit.measures.conserved import conserved
-from odekit.measures.curves import forgetting, switch_row, trained_task, transfer
+from odekit.measures.curves import (
+    forgetting,
+    forgetting_matrix,
+    switch_row,
+    trained_task,
+    transfer,
+)
 from odekit.measures.fractions import fraction
 from odekit.measures.fresh import tabula_rasa
 from odekit.measures.plateaus import plateau
@@ -51,6 +57,7 @@ __all__ = [
     "escape_time",
     "final",
     "forgetting",
+    "forgetting_matrix",
     "fraction",
     "hitting_time",
     "imbalance",

@@ -88,7 +88,7 @@ def adjusted(
         "adjusted_forgetting",
         "log10 of the error gained since the switch when the second task is known as well",
     )
-    about = {"long_name": "time since the switch, steps / N", "units": "1"}
+    about = {"long_name": "time since the switch, steps / N"}
     return lost.assign_coords(time_since_switch=when.assign_attrs(about))
 
 

@@ -35,7 +35,8 @@ def forgetting(
         With the sweep dims it has.
     task : str or sequence of str, optional
         By default the task trained in the phase before the switch; "all" for every task that was
-        trained before it (unless a task has that name). Several make the dim ``task``.
+        trained before it (unless a task has that name). Several make the dim ``task``. Of all
+        tasks and phases at once: `forgetting_matrix`.
     switch : int
         Index of the phase that begins at the switch, 1 for the second one.
     through : int, optional
@@ -77,6 +78,60 @@ def forgetting(
         return named(lost, "forgetting", "error gained since the switch, eps(t_s + t) - eps(t_s)")
     text = "log10 of the error gained since the switch, log10 eps(t_s + t) / eps(t_s)"
     return named(log_change(ds, chosen, switch, through, floor), "log_forgetting", text)
+
+
+def forgetting_matrix(ds: xr.Dataset) -> xr.DataArray:
+    """Forgetting of every task at the end of every phase.
+
+    F[task, j] = ε_task at the end of phase j less ε_task at the end of the last phase before j that
+    trained it; 0 at the end of a phase that trains it itself.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With the sweep dims it has.
+
+    Returns
+    -------
+    DataArray, dims (…, task, phase_index)
+        NaN for phases that were not reached, and for a task before it was first trained: there is
+        nothing to forget yet (`forgetting` refuses to follow such a task).
+
+    Raises
+    ------
+    ProblemError
+        If the dataset has no errors at ends of phases, or does not hold its problem.
+
+    Examples
+    --------
+    >>> import odekit as ok
+    >>> problem = ok.Problem(
+    ...     state=ok.OrderParameters(Q=[[0.5]], R=[[0.2, 0.0]], T=[[1.0, 0.0], [0.0, 1.0]]),
+    ...     heads={"a": [1.0], "b": [1.0]},
+    ...     tasks={"a": ok.Task(readout=[1.0, 0.0]), "b": ok.Task(readout=[0.0, 1.0])},
+    ...     phases=[ok.Phase("a", 20.0, 0.5), ok.Phase("b", 20.0, 0.5)],
+    ... )
+    >>> ok.measures.forgetting_matrix(ok.solve(problem)).values.round(3)
+    array([[0.   , 0.333],
+           [  nan, 0.   ]])
+    """
+    import xarray as xr
+
+    trained = [_trained(ds, phase) for phase in range(ds.sizes.get("phase_index", 0))]
+    if "phase_end_error" not in ds or None in trained:
+        rule = "must hold its problem and the errors at the ends of its phases"
+        raise ProblemError("ds", rule, list(ds.data_vars)[:4], "Give what `solve` returned.")
+    ends, rows = ds["phase_end_error"], []
+    for task in ds["task"].values.tolist():
+        errors, known, found = ends.sel(task=task), None, []
+        for j, names in enumerate(trained):
+            now = errors.isel(phase_index=j)
+            known = now if task in (names or ()) else known
+            found.append(xr.full_like(now, np.nan) if known is None else now - known)
+        rows.append(xr.concat(found, ds["phase_index"], coords="minimal", compat="override"))
+    made = xr.concat(rows, ds["task"], coords="minimal", compat="override")
+    text = "error gained since the task was last trained"
+    return named(made.transpose(..., "task", "phase_index"), "forgetting_matrix", text)
 
 
 def transfer(
@@ -156,7 +211,7 @@ def switch_row(ds: xr.Dataset, switch: int = 1) -> xr.DataArray:
     if int(row.max()) < 0:
         raise _unreached(ds, switch)
     row = row.drop_vars("time", errors="ignore").astype("int64")
-    return row.rename("switch_row").assign_attrs(long_name="row at the switch", units="1")
+    return row.rename("switch_row").assign_attrs(long_name="row at the switch")
 
 
 def trained_task(ds: xr.Dataset, phase: int, measure: str = "this measure") -> str:
@@ -298,7 +353,7 @@ def change(
     rows = np.flatnonzero(since.notnull().any([d for d in since.dims if d != "time"]).values)
     if not rows.size:
         raise _unreached(ds, switch)
-    since = since.assign_attrs(long_name="time since the switch, steps / N", units="1")
+    since = since.assign_attrs(long_name="time since the switch, steps / N")
     curve: xr.DataArray = moved.assign_coords(
         time=ds["time"], time_since_switch=since.drop_vars("time")
     ).isel(time=slice(rows[0], rows[-1] + 1))

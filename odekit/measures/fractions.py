@@ -59,13 +59,13 @@ def fraction(found: xr.DataArray, dim: str = "draw", confidence: float = 0.95) -
     p = (k / n).where(n > 0)
     ends = [xr.apply_ufunc(_wilson, k, n, level, side, vectorize=True) for side in (0, 1)]
     made = {
-        "fraction": p.assign_attrs(long_name=f"fraction of {dim}s", units="1"),
+        "fraction": p.assign_attrs(long_name=f"fraction of {dim}s"),
         "std_error": ((p * (1 - p) / n) ** 0.5).assign_attrs(
-            long_name="standard error of the fraction", units="1"
+            long_name="standard error of the fraction"
         ),
-        "low": ends[0].assign_attrs(long_name="lower end of Wilson's interval", units="1"),
-        "high": ends[1].assign_attrs(long_name="upper end of Wilson's interval", units="1"),
-        "draws": n.assign_attrs(long_name=f"{dim}s that count", units="1"),
+        "low": ends[0].assign_attrs(long_name="lower end of Wilson's interval"),
+        "high": ends[1].assign_attrs(long_name="upper end of Wilson's interval"),
+        "draws": n.assign_attrs(long_name=f"{dim}s that count"),
     }
     return xr.Dataset(made).drop_vars("time", errors="ignore").assign_attrs(confidence=level)
 

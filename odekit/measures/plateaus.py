@@ -154,7 +154,7 @@ def _listed(ds: xr.Dataset, found: Any) -> xr.Dataset:
     for place in np.ndindex(found.shape):
         values[place][: len(found[place])] = np.array(found[place]).reshape(-1, 3)
     variables = {
-        key: ((*dims, "plateau"), values[..., i], {"long_name": text, "units": "1"})
+        key: ((*dims, "plateau"), values[..., i], {"long_name": text})
         for i, (key, text) in enumerate(TEXTS.items())
     }
     return xr.Dataset(variables, {d: ds[d] for d in dims if d in ds.coords})

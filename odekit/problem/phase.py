@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,12 @@ from odekit.base.text import brief
 from odekit.problem.mixture import probabilities
 from odekit.problem.normalization import AdaGradNorm, RMSNorm, normalization_from
 from odekit.problem.schedule import Schedule, scheduled
+
+if TYPE_CHECKING:
+    from odekit.base.given import Number
+
+Rate: TypeAlias = "Number | Schedule | Callable[[float], float]"
+"""A learning rate: a number, or one for every time since the phase began."""
 
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
 
@@ -173,6 +179,24 @@ class Phase:
     normalization: AdaGradNorm | RMSNorm | None = None
     noise_std: Mapping[str, Any] | None = None
     input_variance: Mapping[str, Any] | None = None
+
+    if TYPE_CHECKING:  # what may be given; the fields hold what it was made to
+
+        def __init__(
+            self,
+            tasks: str | Mapping[str, Number],
+            duration: Number,
+            learning_rate: Rate | Mapping[str, Rate],
+            readout_learning_rate: Rate = 0.0,
+            until: Number | Mapping[str, Number] | None = None,
+            weight_decay: Number | Mapping[str, Number] = 0.0,
+            readout_weight_decay: Number = 0.0,
+            batch_size: int = 1,
+            gradient_flow: bool = False,
+            frozen: Sequence[bool] | None = None,
+            consolidation: Consolidation | None = None,
+            copy_heads: Mapping[str, str] | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from odekit.base.checks import as_floats, choice, is_labelled, readonly
 from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
 from odekit.problem.tabulation import evaluate, pieces, tabulate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 EVERY = 8
 """Knots of a smooth table from one that steps land on to the next. Stages of a step are less than
@@ -68,6 +71,16 @@ class Schedule:
     values: np.ndarray[Any, np.dtype[np.float64]]
     interpolation: str = "linear"
     kinks: np.ndarray[Any, np.dtype[np.float64]] = field(default_factory=lambda: np.zeros(0))
+
+    if TYPE_CHECKING:  # what may be given
+
+        def __init__(
+            self,
+            times: ArrayLike,
+            values: ArrayLike,
+            interpolation: str = "linear",
+            kinks: ArrayLike = (),
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         times = as_floats("times", self.times, "a table of times")

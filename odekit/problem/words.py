@@ -15,13 +15,13 @@ MAX_UNITS = 6
 """Largest matrix that is printed entry by entry."""
 
 
-def matrix(name: str, values: Any) -> Iterator[str]:
-    """A matrix entry by entry, or its extent where it is large."""
+def matrix(name: str, values: Any, tolerance: float = 0.0) -> Iterator[str]:
+    """A matrix entry by entry, as far as a tolerance carries, or its extent where it is large."""
     if max(values.shape) > MAX_UNITS:
         yield f"{name}: {values.shape[0]} x {values.shape[1]}, {extent(values)}"
         return
-    tiny = 1e-9 * np.abs(values).max(initial=0.0)
-    rows = ["  ".join(f"{0.0 if abs(x) < tiny else x:10.4g}" for x in row) for row in values]
+    step = max(tolerance, 1e-9 * float(np.abs(values).max(initial=0.0)), 1e-300)
+    rows = ["  ".join(f"{step * round(x / step):10.4g}" for x in row) for row in values.tolist()]
     yield "\n".join(f"{name if i == 0 else '':<2}{row}" for i, row in enumerate(rows))
 
 
@@ -62,11 +62,32 @@ def extent(values: Any) -> str:
     return f"{np.nanmin(values):.4g} to {np.nanmax(values):.4g}"
 
 
+def _mixture(tasks: Mapping[str, Any]) -> str:
+    """The tasks of a phase: "a", "0.7 a + 0.3 b", "a in 0.1 to 0.5 … of the samples over p"."""
+    if len(tasks) == 1:
+        return str(*tasks)
+    swept = list(dict.fromkeys(str(d) for p in tasks.values() if is_labelled(p) for d in p.dims))
+    if not swept:
+        return " + ".join(f"{say(p)} {n}" for n, p in tasks.items())
+    shares = [f"{n} in {_share(p)}" for n, p in tasks.items()]
+    return f"{' and '.join(shares)} of the samples over {', '.join(swept)}"
+
+
+def _share(value: Any) -> str:
+    """A probability, those of a short sweep one by one, or their extent."""
+    values = np.ravel(value.values if is_labelled(value) else value)
+    if values.size <= MAX_UNITS:
+        return ", ".join(f"{x:.4g}" for x in values)
+    return extent(values)
+
+
 def phase_words(phase: Phase) -> str:
     """A phase in a line, without what it does not use."""
-    tasks = phase.mixture
-    names = [n if len(tasks) == 1 else f"{say(p)} {n}" for n, p in tasks.items()]
-    words = [" + ".join(names), f"for {say(phase.duration)}", f"eta {say(phase.learning_rate)}"]
+    words = [
+        _mixture(phase.mixture),
+        f"for {say(phase.duration)}",
+        f"eta {say(phase.learning_rate)}",
+    ]
     if isinstance(phase.readout_learning_rate, Schedule) or np.any(phase.readout_learning_rate):
         words.append(f"readout eta {say(phase.readout_learning_rate)}")
     words += ["gradient flow"] if phase.gradient_flow else []

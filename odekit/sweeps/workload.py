@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from odekit.base.errors import ProblemError
+from odekit.integrate.options import LANES_METHODS
 
 if TYPE_CHECKING:
     from odekit.integrate.options import SolverOptions
@@ -28,6 +29,9 @@ MOST_ROSENBROCK = 2_000
 MOST_POINTS = 100_000_000
 """Most points of a sweep: a number for each is 0.8 GB."""
 IMPLICIT = ("Radau", "BDF", "LSODA", "Rodas5P")
+MOST_ALONE, ALONE = 1000, 0.05
+"""Most points of a sweep that go one by one though they could go together, and seconds that each
+takes, about: 20 to 200 ms with Radau, BDF and LSODA at K = M = 2."""
 
 
 def seconds_per_call(problem: AnyProblem, lanes: bool) -> float:
@@ -49,6 +53,9 @@ def check_work(problem: AnyProblem, options: SolverOptions, sizes: Mapping[str, 
         remedy = "Solve parts of it, or sweep along fewer axes."
         rule = f"must have at most {MOST_POINTS} points in its sweep"
         raise ProblemError("problem", rule, f"{points}: {dims}", remedy)
+    alone = options.method not in (None, *LANES_METHODS) and problem.system.in_lanes(problem)
+    if alone and points > MOST_ALONE:
+        raise _too_slow(options.method, points)
     seconds = seconds_per_call(problem, lanes=False)
     if seconds > MOST_SECONDS:
         raise ProblemError(
@@ -67,3 +74,14 @@ def check_work(problem: AnyProblem, options: SolverOptions, sizes: Mapping[str, 
     if options.steady_state is not None and variables > MOST_STEADY:
         rule = f"must be left out for more than {MOST_STEADY} variables, whose spectrum it needs"
         raise ProblemError("steady_state", rule, str(variables), "End phases by `until`.")
+
+
+def _too_slow(method: str | None, points: int) -> ProblemError:
+    """What a sweep costs with a method of single runs."""
+    lanes = ", ".join(map(repr, LANES_METHODS))
+    return ProblemError(
+        "method",
+        f"must be one of {lanes}, or left out, for a sweep of more than {MOST_ALONE} points",
+        f"{method!r} for {points}, one by one: some {ALONE * points / 60:.0f} minutes",
+        "Leave it out: what turns stiff goes on with an implicit method, in lanes too.",
+    )

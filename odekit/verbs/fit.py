@@ -256,7 +256,7 @@ def _found(curve: _Curve, result: Any, words: Any, *, known: bool) -> Fit:
         covariance *= 2.0 * result.cost / max(degrees, 1)
 
     def said(text: str) -> dict[str, str]:
-        return {"long_name": text, "units": "1"}
+        return {"long_name": text}
 
     one, two = ("parameter",), ("parameter", "parameter_other")
     variables = {

@@ -389,7 +389,7 @@ def _optimum(
     one, each = ("start",), ("start", "parameter")
 
     def said(text: str) -> dict[str, str]:
-        return {"long_name": text, "units": "1"}
+        return {"long_name": text}
 
     variables = {
         "objective": (one, [start.value for start in found], said("objective")),

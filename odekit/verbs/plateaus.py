@@ -191,7 +191,7 @@ def _told(ds: xr.Dataset, index: int, stretch: xr.Dataset, gone: list[Escape]) -
     }
     ds = ds.assign({name: (dims, values) for name, values in found.items()})
     for name, text in TEXTS.items():
-        ds[name].attrs = {"long_name": text, "units": "1"}
+        ds[name].attrs = {"long_name": text}
     return ds
 
 

@@ -114,12 +114,11 @@ def plot_run(
         else:
             _check_left_out("show", show)
             alone = time == "auto" and not beside and not shaded
-            table = _figure_of(ds) if alone else None
-            figure = (
-                _over_time(ds, time, beside, shaded, align)
-                if table is None
-                else _measures(ds, table)
-            )
+            table = _figure_of(ds)
+            if alone and table is not None and not table.over_time:
+                figure = _measures(ds, table)
+            else:
+                figure = _over_time(ds, time, beside, shaded, align, table)
         if target is not None:
             _write(figure, target)
     return figure
@@ -183,6 +182,7 @@ def _over_time(
     beside: Sequence[xr.Dataset],
     bands: Sequence[xr.Dataset],
     align: bool,
+    table: FigureTable | None = None,
 ) -> Figure:
     from odekit.dataset.assemble import system_in
     from odekit.drawing import panels
@@ -190,6 +190,8 @@ def _over_time(
     dims = sweep_dims(ds)
     ds = ds.isel({d: 0 for d in dims if ds.sizes[d] == 1})
     sweep = [d for d in dims if d in ds.dims]
+    if time == "auto" and table is not None:
+        time = table.time
     if time == "auto":
         time = "log" if _log_time(ds) else "linear"
     system, dim = system_in(ds), (sweep[0] if sweep else None)
@@ -198,6 +200,8 @@ def _over_time(
         figure = panels.sweep(ds, dim, time)
     else:
         figure = panels.alone(ds, time) if system is None else system.panels(ds, time)
+        if table is not None:
+            panels.mark(figure.axes[0], table)
     if lines is not None:
         from odekit.drawing import bands as drawn_bands
         from odekit.drawing import beside as drawn_beside

@@ -192,7 +192,7 @@ def _dataset(
             called = {"": own_name, "d": f"d_{own_name}", "error": f"d_{own_name}_error"}[suffix]
             variables[called] = (whole, full, _said(name, suffix))
     steps = np.array([answer.steps for answer in answers]).reshape(shape)
-    variables["n_steps"] = (sweep, steps, {"long_name": "accepted steps", "units": "1"})
+    variables["n_steps"] = (sweep, steps, {"long_name": "accepted steps"})
     if times is None:
         ends = np.array([answer.end for answer in answers]).reshape(shape)
         variables["t_last"] = (sweep, ends, {"long_name": "end of the run, steps / N"})
@@ -257,4 +257,4 @@ def _said(name: str, suffix: str) -> dict[str, str]:
         "d": f"derivative of {name}",
         "error": f"estimated error of the derivative of {name}",
     }[suffix]
-    return {"long_name": text, "units": "1"}
+    return {"long_name": text}

@@ -10,6 +10,7 @@ import numpy as np
 
 from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
+from odekit.base.text import carried
 from odekit.dataset.assemble import system_in
 from odekit.dataset.ended import how_it_ended
 from odekit.dataset.wholeness import fitting_problem, whole
@@ -17,8 +18,9 @@ from odekit.dynamics import branchwords
 from odekit.dynamics.branchset import is_branches
 from odekit.dynamics.words import blocks as fixed_blocks
 from odekit.dynamics.words import checked, is_fixed_point
+from odekit.integrate.options import tolerance_of
 from odekit.problem.base import AnyProblem
-from odekit.problem.words import extent, phase_words
+from odekit.problem.words import phase_words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,10 +128,11 @@ def _phases(problem: AnyProblem, ds: xr.Dataset) -> Iterator[str]:
 def _final(ds: xr.Dataset) -> Iterator[str]:
     last = ds.isel(time=-1)
     yield f"t = {float(last.time):.6g}, {ds.sizes['time']} rows"
+    tolerance = tolerance_of(ds.attrs)
     for task in ds.task.values:
-        error = float(last.generalization_error.sel(task=task))
+        error = carried(float(last.generalization_error.sel(task=task)), tolerance)
         first = float(ds.generalization_error[0].sel(task=task))
-        yield f"generalization error of {str(task)!r}: {error:.6g} (at first {first:.3g})"
+        yield f"generalization error of {str(task)!r}: {error} (at first {first:.3g})"
 
 
 def _finals(ds: xr.Dataset) -> Iterator[str]:
@@ -141,8 +144,9 @@ def _finals(ds: xr.Dataset) -> Iterator[str]:
         last = xr.apply_ufunc(
             _last, errors, input_core_dims=[["time"]], dask="parallelized", output_dtypes=[float]
         ).values
-        good = last[np.isfinite(last)]
-        said = extent(good) if good.size else "nowhere finite"
+        good, tolerance = last[np.isfinite(last)], tolerance_of(ds.attrs)
+        ends = [carried(float(x), tolerance) for x in (good.min(), good.max())] if good.size else []
+        said = " to ".join(f"{x}" for x in ends) or "nowhere finite"
         yield f"generalization error of {str(task)!r}: {said}"
 
 

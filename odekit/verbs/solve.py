@@ -37,12 +37,13 @@ from odekit.sweeps.workload import check_work
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import ArrayLike
 
 
 def solve(
     problem: AnyProblem,
     *,
-    t_eval: Any = None,
+    t_eval: ArrayLike | None = None,
     method: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-11,
@@ -244,7 +245,7 @@ def _alone(
     if saved is not None or not suits(problem, options):
         raise ProblemError(
             "method",
-            "must be one of scipy's for a single run with a checkpoint or a steady state",
+            "must be one of scipy's for a run with a checkpoint, or that has no lanes",
             repr(options.method),
             "Take 'Radau', or leave `method` out.",
         )

@@ -29,7 +29,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # What became of a trajectory in a phase: `CODE` of `Batch.counts`.
-RUNNING, DONE, THRESHOLD, NONFINITE, BLOW_UP, STALLED, STEP_BUDGET, HAND_OVER, AT_CORNER = range(9)
+RUNNING, DONE, THRESHOLD, NONFINITE, BLOW_UP, STALLED, STEP_BUDGET = range(7)
+HAND_OVER, AT_CORNER, AT_REST = range(7, 10)
 OUTCOMES = {
     "running": RUNNING,
     "done": DONE,
@@ -40,18 +41,19 @@ OUTCOMES = {
     "step_budget": STEP_BUDGET,
     "hand_over": HAND_OVER,
     "at_corner": AT_CORNER,
+    "at_rest": AT_REST,
 }
 """Codes of `CODE` of `Batch.counts`; "hand_over" asks for the other integrator, "at_corner" for
-`odekit_kernels.committee.zero.settle`."""
+`odekit_kernels.committee.zero.settle`, "at_rest" for `rest.growths`."""
 
 # Columns of `Batch.numbers`, which lie in this order in a group's memory, from `m.time` on.
 TIME, BEGIN, END, WISH, MARK = range(5)
 NUMBERS = 5
 # Columns of `Batch.counts`, and rows of the whole numbers of a lane, which has more of them.
-CODE, ROW, STEPS, CALLS, JACOBIANS, WAITS, CRAWLS, STIFF, EASY = range(9)
-KEPT = 9
-INDEX, FRESH, SHRINKS, REJECTED, STOP, HIT, SINCE = range(9, 16)
-COUNTERS = 16
+CODE, ROW, STEPS, CALLS, JACOBIANS, WAITS, CRAWLS, STIFF, EASY, QUIET = range(10)
+KEPT = 10
+INDEX, FRESH, SHRINKS, REJECTED, STOP, HIT, SINCE = range(10, 17)
+COUNTERS = 17
 
 
 class Driven(NamedTuple):
@@ -95,10 +97,11 @@ class Batch(NamedTuple):
     numbers : ndarray, shape (B, 5)
         Current time, start and end of the phase, next step to try (0: choose), and the time at the
         last look at the pace: columns TIME to MARK.
-    counts : ndarray of int64, shape (B, 9)
+    counts : ndarray of int64, shape (B, 10)
         What became of it, next row to fill, steps, right-hand sides and Jacobians so far, how often
-        the implicit integrator has sent it back, looks in a row at which it got nowhere, and steps
-        at the stability limit and below it: columns CODE to EASY.
+        the implicit integrator has sent it back, looks in a row at which it got nowhere, steps
+        at the stability limit and below it, and steps in which not to ask whether it is at rest:
+        columns CODE to QUIET.
     constants : ndarray, shape (B or 1, width)
         What is constant in the phase, for each trajectory or for all, in the order of
         `plan.constant_places`, but for those that are driven.
@@ -115,6 +118,8 @@ class Batch(NamedTuple):
     wiring : Wiring or gated.Paths
     driven : Driven
         Which of the constants follow schedules; in `constants` they are as the phase begins.
+    lands : bool
+        Whether steps end at rows, for methods whose dense output is less accurate than they are.
     """
 
     y: Array
@@ -128,6 +133,7 @@ class Batch(NamedTuple):
     stops: Array
     wiring: Any
     driven: Driven
+    lands: bool = False
 
 
 def make_counters(lanes: int) -> Indices:
@@ -156,12 +162,15 @@ def enter(M: Any, I: Any, m: Any, b: Any, i: int, lane: int) -> None:
 
 @inner
 def set_bound(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
-    """The next time that no step may straddle: a stop, or the end of the phase."""
+    """The next time that no step may straddle: a stop, the end of the phase, perhaps a row."""
     t, begin, bound = pick(M, m.time, lane), pick(M, m.begin, lane), pick(M, m.end, lane)
     while I[STOP, lane] < b.stops.shape[0] and begin + b.stops[I[STOP, lane]] <= t:
         I[STOP, lane] += 1
     if I[STOP, lane] < b.stops.shape[0]:
         bound = smaller(bound, begin + b.stops[I[STOP, lane]])
+    row = I[ROW, lane]
+    if b.lands and row < b.times.shape[0] and b.times[row] > t:
+        bound = smaller(bound, b.times[row])
     place(M, m.bound, lane, bound)
 
 

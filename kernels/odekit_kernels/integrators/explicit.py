@@ -1,4 +1,4 @@
-"""Adaptive explicit Runge–Kutta in lanes: pairs whose last stage is the derivative at the end."""
+"""Adaptive explicit Runge–Kutta in lanes: methods whose last stage is the derivative at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import inner, kernel
+from odekit_kernels._jit import inner, kernel, outer
 from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.registry import rhs, tolerance
@@ -22,17 +22,20 @@ ROUNDING = 3e-14
 
 
 class Tableau(NamedTuple):
-    """An explicit pair, its coefficients as scipy has them.
+    """An explicit method, its coefficients as scipy has them.
 
     Attributes
     ----------
     W : ndarray, shape (stages + 1, stages)
         Weights of the stages, the last row those of the solution.
     nodes : ndarray, shape (stages + 1,)
-    E : ndarray, shape (stages + 1,)
-        Weights of the error estimate.
-    P : ndarray, shape (stages + 1, degree)
+    E : ndarray, shape (1 or 2, stages + 1)
+        Weights of the error estimate; a second one, of lower order, weakens it (DOP853).
+    P : ndarray, shape (stages + 1 + more, degree)
         Weights of the dense output by power of θ, from θ on.
+    X : ndarray, shape (more, stages + 1 + more)
+        Weights of further stages, which the dense output alone needs.
+    more_nodes : ndarray, shape (more,)
     exponent : float
         −1/(order of the error estimate + 1).
     """
@@ -41,6 +44,8 @@ class Tableau(NamedTuple):
     nodes: NDArray[np.float64]
     E: NDArray[np.float64]
     P: NDArray[np.float64]
+    X: NDArray[np.float64]
+    more_nodes: NDArray[np.float64]
     exponent: float
 
 
@@ -75,12 +80,12 @@ def take_fresh(M: Any, I: Any, m: Any, last: int) -> None:
 
 
 @inner
-def combine(M: Any, m: Any, W: Any, s: int, out: int) -> None:
+def combine(M: Any, m: Any, W: Any, s: int, terms: int, out: int) -> None:
     """Write y + h Σ_j W_sj k_j."""
     h = get(M, m.h)
     for i in range(m.n):
         total = W[s, 0] * get(M, m.k + i)
-        for j in range(1, smaller(s, W.shape[1])):
+        for j in range(1, terms):
             total = total + W[s, j] * get(M, m.k + j * m.n + i)
         put(M, out + i, get(M, m.y + i) + h * total)
 
@@ -103,12 +108,36 @@ def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
         else:
             if s == count:
                 source = m.new
-            combine(M, m, tableau.W, s, source)
+            combine(M, m, tableau.W, s, smaller(s, count), source)
         if limits.scheduled:
             set_driven(M, I, m, b, tableau.nodes[s])
         rhs(M, m, b.wiring, source, target, limits.moves, limits.trains, limits.decays)
         if s == 0:
             take_fresh(M, I, m, target)
+
+
+@outer
+def more_stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
+    """The stages that only the dense output needs."""
+    count = tableau.W.shape[1] + 1
+    for lane in range(lanes(M)):
+        if pick(M, m.accepted, lane) == 1.0:
+            I[CALLS, lane] += tableau.X.shape[0]
+    for s in range(tableau.X.shape[0]):
+        combine(M, m, tableau.X, s, count + s, m.trial)
+        if limits.scheduled:
+            set_driven(M, I, m, b, tableau.more_nodes[s])
+        target = m.k + (count + s) * m.n
+        rhs(M, m, b.wiring, m.trial, target, limits.moves, limits.trains, limits.decays)
+
+
+@inner
+def weighted(M: Any, m: Any, weights: Any, row: int, i: int) -> Any:
+    """Σ_j weights_j k_j of entry i."""
+    total = weights[row, 0] * get(M, m.k + i)
+    for j in range(1, weights.shape[1]):
+        total = total + weights[row, j] * get(M, m.k + j * m.n + i)
+    return total
 
 
 @inner
@@ -119,22 +148,27 @@ def estimate(M: Any, m: Any, tableau: Any, limits: Any) -> None:
     """
     h, count = get(M, m.h), tableau.W.shape[1]
     error, large, rise, run = fill(M, 0.0), fill(M, 0.0), fill(M, 0.0), fill(M, 0.0)
-    lean = fill(M, 0.0)
+    lean, rough = fill(M, 0.0), fill(M, 0.0)
     for i in range(m.n):
-        e = tableau.E[0] * get(M, m.k + i)
-        for j in range(1, count + 1):
-            e = e + tableau.E[j] * get(M, m.k + j * m.n + i)
         new, old = absolute(get(M, m.new + i)), absolute(get(M, m.y + i))
         atol = tolerance(m, limits, i)
-        scaled = h * e / (atol + limits.rtol * choose_less(old, new, new, old))
+        scale = atol + limits.rtol * choose_less(old, new, new, old)
+        scaled = h * weighted(M, m, tableau.E, 0, i) / scale
         error = error + scaled * scaled
+        if tableau.E.shape[0] > 1:
+            lower = h * weighted(M, m, tableau.E, 1, i) / scale
+            rough = rough + lower * lower
         large = choose_less(large, new, new, large)
         d = get(M, m.k + count * m.n + i) - get(M, m.k + (count - 1) * m.n + i)
         rise = rise + d * d
         way = get(M, m.new + i) - get(M, m.trial + i)
         run = run + way * way
         lean = lean + d * way
-    put(M, m.norm, root(error / float(m.n)))
+    norm = root(error / float(m.n))
+    if tableau.E.shape[0] > 1:
+        both = error + 0.01 * rough
+        norm = norm * root(error / choose_less(both, 1e-300, 1e-300, both))
+    put(M, m.norm, norm)
     put(M, m.large, large)
     put(M, m.ratio, h * h * rise / choose_less(run, 1e-300, 1e-300, run))
     clear = (ROUNDING * ROUNDING) * large * large
@@ -178,6 +212,8 @@ def advance_explicit(
         if judge(M, I, m, b, tableau) == 0:
             continue
         if m.W > 0:
+            if tableau.X.shape[0] > 0:
+                more_stages(M, I, m, b, tableau, limits)
             find_events(M, I, m, b, tableau)
         write_rows(M, I, m, b, tableau)
         commit(M, I, m, b, tableau, limits)

@@ -396,6 +396,15 @@ def estimate(M: Any, m: Any, method: Any, limits: Any) -> None:
     put(M, m.large, large)
 
 
+@outer
+def differentiate(M: Any, I: Any, m: Any, b: Any, method: Any, limits: Any) -> None:
+    """The derivative at the ends of the steps, where `commit` looks for it."""
+    last = m.k + method.W.shape[1] * m.n
+    rhs(M, m, b.wiring, m.new, last, limits.moves, limits.trains, limits.decays)
+    for lane in range(lanes(M)):
+        I[CALLS, lane] += 1
+
+
 @kernel(_nrt=False)
 def advance_implicit(
     M: Any,
@@ -436,5 +445,7 @@ def advance_implicit(
         if m.W > 0:
             find_events(M, I, m, b, method)
         write_rows(M, I, m, b, method)
+        if limits.steady > 0.0:
+            differentiate(M, I, m, b, method, limits)
         commit(M, I, m, b, method, limits)
     return False

@@ -13,6 +13,7 @@ from odekit_kernels._jit import inner, outer
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
     AT_CORNER,
+    AT_REST,
     BLOW_UP,
     CALLS,
     CRAWLS,
@@ -23,6 +24,7 @@ from odekit_kernels.integrators.batch import (
     HIT,
     INDEX,
     NONFINITE,
+    QUIET,
     REJECTED,
     ROW,
     SHRINKS,
@@ -71,6 +73,8 @@ class Limits(NamedTuple):
         Accepted steps of one trajectory.
     worth : float
         Steps still to come that make a change to the other integrator pay; infinite: never.
+    steady : float
+        Largest derivative, in the largest entry of the state, at which it may be at rest; 0: none.
     moves, trains, decays, scheduled : bool
         What of the equations any trajectory of the batch needs.
     """
@@ -83,6 +87,7 @@ class Limits(NamedTuple):
     atol_corner: float
     max_steps: int
     worth: float
+    steady: float
     moves: bool
     trains: bool
     decays: bool
@@ -152,6 +157,19 @@ def is_stiff(M: Any, I: Any, m: Any, limits: Any, lane: int) -> bool:
     if I[EASY, lane] >= FORGET:
         I[STIFF, lane] = 0
     return False
+
+
+@inner
+def stands(M: Any, I: Any, m: Any, limits: Any, lane: int) -> bool:
+    """Whether hardly anything moves, by the derivative at the end of the step, in `m.k`."""
+    if I[QUIET, lane] > 0:
+        I[QUIET, lane] -= 1
+        return False
+    pace, size = 0.0, 0.0
+    for i in range(m.n):
+        pace = larger(pace, abs(pick(M, m.k + i, lane)))
+        size = larger(size, abs(pick(M, m.y + i, lane)))
+    return pace <= limits.steady * size
 
 
 @inner
@@ -273,7 +291,9 @@ def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None
         return
     if t >= pick(M, m.bound, lane):
         lane_of.set_bound(M, I, m, b, lane)
-    if is_stiff(M, I, m, limits, lane):
+    if limits.steady > 0.0 and stands(M, I, m, limits, lane):
+        lane_of.leave(M, I, m, b, lane, AT_REST)
+    elif is_stiff(M, I, m, limits, lane):
         lane_of.leave(M, I, m, b, lane, HAND_OVER)
     elif I[STEPS, lane] >= limits.max_steps:
         lane_of.leave(M, I, m, b, lane, STEP_BUDGET)

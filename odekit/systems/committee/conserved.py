@@ -58,7 +58,7 @@ def conserved(ds: xr.Dataset, problem: Problem) -> xr.Dataset:
             whole = whole.transpose(..., "time", *core)
             text = LAWS[name] + {"": "", "_drift": ": change since the phase began",
                                  "_size": ": size of its terms"}[suffix]  # fmt: skip
-            found[f"{name}{suffix}"] = whole.assign_attrs(long_name=text, units="1")
+            found[f"{name}{suffix}"] = whole.assign_attrs(long_name=text)
     return xr.Dataset(found, coords={"time": ds.time, "phase": ds.phase})
 
 

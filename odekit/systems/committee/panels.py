@@ -10,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import Normalize
 
+from odekit.base.errors import ProblemError
+from odekit.dataset.provenance import problem_of
 from odekit.drawing import panels
 from odekit.drawing.beside import Line, error_lines, sweep_lines
 from odekit.drawing.style import (
@@ -37,9 +39,12 @@ MEASURED = "x"
 
 def run(ds: xr.Dataset, time: str) -> Figure:
     """All panels of one run of a committee."""
-    moving = [(1.0, _readouts)] if _moves(ds.readout.values) else []
-    moving += [(1.0, _biases)] if "bias" in ds and _moves(ds.bias.values) else []
-    figure = panels.draw(ds, time, [(1.2, _overlaps), (1.2, _norms), *moving], ("Q", "R"))
+    more = [(1.0, _readouts)] if _moves(ds.readout.values) else []
+    more += [(1.0, _biases)] if "bias" in ds and _moves(ds.bias.values) else []
+    kept = _conserved(ds)
+    if kept is not None:
+        more.append((0.8, partial(_imbalances, kept=kept)))
+    figure = panels.draw(ds, time, [(1.2, _overlaps), (1.2, _norms), *more], ("Q", "R"))
     _legend(figure.axes, ds)
     return figure
 
@@ -97,6 +102,36 @@ def _heads(ds: xr.Dataset) -> list[tuple[str, dict[Any, int]]]:
     return [(f"{names[h]} {o}", {"head": h, "output": o}) for h, o in pairs]
 
 
+def _conserved(ds: xr.Dataset) -> xr.DataArray | None:
+    """The layer imbalance that gradient flow conserves, as a matrix where all of it is."""
+    from odekit.systems.committee.conserved import conserved
+    from odekit.systems.committee.problem import Problem
+
+    try:
+        written = problem_of(ds)
+        if not any(phase.get("gradient_flow") for phase in written["phases"]):
+            return None
+        found = conserved(ds, Problem.from_dict(written))
+    except (ProblemError, KeyError):  # an activation that files do not hold
+        return None
+    names = ("imbalance_matrix", "unit_imbalance")
+    return next((found[name] for name in names if name in found), None)
+
+
+def _imbalances(ax: Axes, ds: xr.Dataset, kept: xr.DataArray) -> None:
+    K, whole = ds.sizes["student"], "student_other" in kept.dims
+    colours = unit_colours(K)
+    for k in range(K):
+        for l in range(k if whole else 0):
+            ax.plot(ds.time, kept[:, k, l], color=OFF_DIAGONAL, ls=_apart(K), **line(K * K))
+    for k in range(K):
+        ax.plot(ds.time, kept[:, k, k] if whole else kept[:, k], color=colours[k], **line(K, k, K))
+    ax.axhline(0.0, color="0.8", lw=0.6, zorder=0)
+    index = "l" if whole else "k"
+    ax.set_ylabel(rf"$Q_{{k{index}}}/\eta_w$" + "\n" + rf"$-\,v_kv_{index}/\eta_v$")
+    ax.margins(y=0.3)
+
+
 def _apart(K: int) -> Any:
     """Dots tell the overlaps of different units from their norms, while they are few."""
     return DASHES[2] if len(UNITS) >= K else "-"
@@ -128,7 +163,7 @@ def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
         above(axes[2], [("$k=l$", diagonal, "-"), ("$k\\neq l$", OFF_DIAGONAL, _apart(K))])
     if len(axes) > 3 and 1 < len(heads) <= len(DASHES) and _moves(ds.readout.values):
         dashed = zip(heads, DASHES, strict=False)
-        above(axes[3], [(literal(name), "0.3", d) for (name, _), d in dashed])
+        above(axes[3], [(f"head {literal(name)}", "0.3", d) for (name, _), d in dashed])
 
 
 def _colourbar(axes: Sequence[Axes], K: int) -> None:

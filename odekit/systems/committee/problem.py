@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from odekit.problem.phase import Phase
 from odekit.systems.committee.activations import Activation, check_activation
 from odekit.systems.committee.groups import fractions
 from odekit.systems.committee.state import OrderParameters
+
+if TYPE_CHECKING:
+    from odekit.base.given import Number, Values
 
 UNITS = ("student", "student_other", "teacher", "teacher_other")
 CORE = frozenset([*UNITS, "output", "group", "time", "head", "task", "phase_index"])
@@ -136,6 +139,18 @@ class Task:
     label: Any = 0.0
     input_mean: Any = None
 
+    if TYPE_CHECKING:  # what may be given; the fields hold what it was made to
+
+        def __init__(
+            self,
+            readout: Values,
+            noise_std: Number = 0.0,
+            head: str | None = None,
+            input_variance: Number | Mapping[str, Number] = 1.0,
+            student_gain: Number | Mapping[str, Number] = 1.0,
+            student_noise_std: Number | Mapping[str, Number] = 0.0,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
@@ -220,6 +235,20 @@ class Problem(AnyProblem):
     teacher_biases: Any = None
     test_scale: Any = 1.0
     title: str = ""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            state: OrderParameters,
+            heads: Mapping[str, Values],
+            tasks: Mapping[str, Task],
+            phases: Sequence[Phase],
+            activation: str | Activation = "erf",
+            groups: Mapping[str, Number] | None = None,
+            teacher_activation: str | None = None,
+            title: str = "",
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         from odekit.systems.committee.crosscheck import check_problem

@@ -9,7 +9,6 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.checks import as_floats, count, is_labelled, positive
 from odekit.base.errors import ProblemError
-from odekit.base.spread import spread
 
 CORE = ("group", "student", "student_other", "teacher", "teacher_other")
 """Dims of a state that builders take whole."""
@@ -85,8 +84,7 @@ def polar(radius: Any, angles: Any) -> Any:
     """
     several = isinstance(angles, list | tuple) and any(is_labelled(a) for a in angles)
     if several or is_labelled(radius) or is_labelled(angles):
-        named = {f"angle{i}": a for i, a in enumerate(angles if several else [angles])}
-        return spread(_swept_polar, [("student",)], CORE, radius=radius, **named)[0]
+        return _swept_polar(radius, list(angles) if several else [angles])
     length = positive("radius", radius)
     theta = np.atleast_1d(as_floats("angles", angles, "one angle, or K − 1 of them"))
     if theta.ndim != 1:
@@ -95,9 +93,30 @@ def polar(radius: Any, angles: Any) -> Any:
     return np.asarray(length * sines * np.concatenate([np.cos(theta), [1.0]]))
 
 
-def _swept_polar(radius: Any, **angles: Any) -> list[Floats]:
-    """`polar` at one point of a sweep; an angle may be an array of them."""
-    return [polar(radius, np.concatenate([np.atleast_1d(a) for a in angles.values()]))]
+def _swept_polar(radius: Any, angles: list[Any]) -> Any:
+    """`polar` at every point of a sweep at once; an angle may be an array over ``student``."""
+    import xarray as xr
+
+    theta = [one for a in angles for one in _angles(a)]
+    length, *theta = xr.broadcast(xr.DataArray(positive("radius", radius)), *theta)
+    v, rest = [], length
+    for one in theta:
+        v.append(rest * np.cos(one))
+        rest = rest * np.sin(one)
+    made = xr.concat([*v, rest], "student", coords="minimal", compat="override")
+    return made.transpose(..., "student").drop_attrs().rename(None)
+
+
+def _angles(given: Any) -> list[Any]:
+    """An angle, or several, as labelled arrays without the dim ``student``."""
+    import xarray as xr
+
+    values = as_floats("angles", given, "one angle, or K − 1 of them")
+    if not is_labelled(given):
+        return [xr.DataArray(x) for x in np.atleast_1d(values)]
+    if "student" not in given.dims:
+        return [given]
+    return [given.isel(student=i, drop=True) for i in range(given.sizes["student"])]
 
 
 def even_angles(units: int) -> Floats:

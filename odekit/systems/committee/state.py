@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from odekit.systems.committee.groups import (
     sizes,
 )
 from odekit.systems.committee.start import CORE, draw_overlaps, factor
+
+if TYPE_CHECKING:
+    from odekit.base.given import Values
 
 PSD_TOLERANCE = 1e-6
 """Most negative eigenvalue allowed, all vectors scaled to length one: given to six digits, overlaps
@@ -67,6 +70,10 @@ class OrderParameters:
     Q: Any
     R: Any
     T: Any
+
+    if TYPE_CHECKING:
+
+        def __init__(self, Q: Values, R: Values, T: Values) -> None: ...
 
     def __post_init__(self) -> None:
         names = _group_names(self.Q, self.R, self.T)

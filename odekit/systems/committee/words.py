@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from odekit.integrate.options import tolerance_of
 from odekit.problem.words import matrix, say
 from odekit.systems.committee.problem import WHITE
 
@@ -71,7 +72,7 @@ def final_words(ds: xr.Dataset) -> Iterator[str]:
     """The overlaps and readouts of the last row."""
     last = ds.isel(time=-1)
     for name in ("R", "Q"):
-        yield from matrix(name, last[name].values)
+        yield from matrix(name, last[name].values, tolerance_of(ds.attrs))
     for head in ds["head"].values:
         values = last.readout.sel(head=head).values
         if values.ndim == 1:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TARGET = "0.75"
+TARGET = "0.65"
 
 
 def run(ds: xr.Dataset, time: str) -> Figure:
@@ -28,7 +28,7 @@ def strengths(ax: Axes, ds: xr.Dataset) -> None:
     colours = style.unit_colours(modes)
     for p in range(paths):
         for k in range(modes):
-            ax.axhline(float(ds.target_strength[0, p, k]), color=TARGET, lw=0.6, zorder=0)
+            ax.axhline(float(ds.target_strength[0, p, k]), color=TARGET, lw=0.8, zorder=0)
             look = {"color": colours[k], "ls": style.dash(p, paths)}
             width = style.line(modes * paths, k, modes)
             ax.plot(ds.time, ds.mode_strength[:, 0, p, k], **look, **width)
@@ -36,9 +36,9 @@ def strengths(ax: Axes, ds: xr.Dataset) -> None:
     dashes = zip(ds.path.values, style.DASHES, strict=False)
     named = [(style.literal(p), "0.3", d) for p, d in dashes]
     numbered = [(rf"$\alpha={k}$", c, "-") for k, c in enumerate(colours)]
-    style.above(ax, numbered if 1 < modes <= style.KEYS_IN_ROW else [])
-    shown = 1 < paths <= style.KEYS_IN_ROW
-    style.above(ax, named if shown else [], 10 if 1 < modes <= style.KEYS_IN_ROW else 0)
+    target = [("target", TARGET, "-")]
+    style.above(ax, target + (numbered if 1 < modes <= style.KEYS_IN_ROW else []))
+    style.above(ax, named if 1 < paths <= style.KEYS_IN_ROW else [], 10)
 
 
 def norms(ax: Axes, ds: xr.Dataset) -> None:
