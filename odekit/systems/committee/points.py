@@ -28,7 +28,7 @@ from odekit.systems.committee.errors import (
     unit_moments,
 )
 from odekit.systems.committee.quadrature import Moments
-from odekit.systems.committee.seen import seen_of
+from odekit.systems.committee.seen import Seen, seen_of
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
 from odekit_kernels.committee.equations import decode, decode_with_groups
@@ -88,8 +88,7 @@ class CommitteePoints(Points):
         super().__init__(problem, found)
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
-        self.seen = seen_of(problem, self)
-        self.G = self.seen.size[0]
+        self.see(seen_of(problem, self))
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)
         diffusion = derivatives and not all(phase.gradient_flow for phase in problem.phases)
@@ -99,6 +98,10 @@ class CommitteePoints(Points):
         self.head_index = np.array(
             [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
         )
+
+    def see(self, seen: Seen) -> None:
+        """Take inputs apart into these groups and laws."""
+        self.seen, self.G = seen, seen.size[0]
 
     # ---------------------------------------------------------------------------------- the state
 

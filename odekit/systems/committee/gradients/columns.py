@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from odekit.problem.names import get
 from odekit.problem.phase import PENALTIES
 from odekit.problem.schedule import Schedule
 from odekit.problem.tabulation import evaluate, pieces
+from odekit.systems.committee.seen import SHARP, of_group
 
 ARRAY_DIMS = {
     "Q": ("student", "student_other"),
@@ -25,6 +26,7 @@ ARRAY_DIMS = {
     "values": ("knot",),
     "times": ("knot",),
 }
+VIEWS = ("input_variance", "student_gain", "student_noise_std")
 LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
 Basis = Callable[[Floats, Floats], Floats]
 """From times (steps, stages) since a phase began, and the middles (steps, 1) of the steps."""
@@ -50,6 +52,7 @@ class PhaseColumns:
     p : ndarray, shape (S, m)
     kappa : ndarray, shape (2, m)
     level : ndarray, shape (watched, m)
+    pace : ndarray, shape (G, m)
     duration, strength : ndarray, shape (m,)
     rates : list of (layer, parameter, function)
         The function takes times since the phase began to derivatives of the learning rate; where
@@ -61,6 +64,7 @@ class PhaseColumns:
     level: Floats
     duration: Floats
     strength: Floats
+    pace: Floats
     rates: list[tuple[int, int, Basis]] = field(default_factory=list)
 
 
@@ -73,6 +77,7 @@ def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
         shape = np.shape(value)
         last = steps_of(problem, name, "wrt")[-1][1]
         dims = ARRAY_DIMS["heads" if name.startswith("heads") else last] if shape else ()
+        dims = ("group", *dims) if len(shape) > len(dims) else dims
         entries = [
             f"{name}[{', '.join(map(str, i))}]" if shape else name for i in np.ndindex(shape)
         ]
@@ -122,10 +127,15 @@ class Columns:
     ----------
     m : int
         Number of parameters.
-    Q, R, v, T : ndarray, shapes (K, K, m), (K, P, m), (H, K, m), (P, P, m)
+    Q, R, v, T : ndarray, shapes ([G,] K, K, m), ([G,] K, P, m), (H, K, m), ([G,] P, P, m)
         Derivatives of the start; those of mirrored entries are equal.
     u, sigma : ndarray, shapes (W, P, m), (W, m)
         Of all tasks.
+    ss, st, tt : ndarray, shape (V, G, m)
+        Of what is seen of the inputs.
+    carries_frame : bool
+        Whether derivatives by what is constant in a phase but not in a run are needed: overlaps of
+        fixed vectors, consolidations.
     phases : list of PhaseColumns
     """
 
@@ -133,8 +143,14 @@ class Columns:
         self.problem, self.points = problem, points
         self.m = m = sum(len(name.entries) for name in names)
         K, P, H, W = points.K, points.P, len(points.heads), len(points.tasks)
-        self.Q, self.R, self.T = np.zeros((K, K, m)), np.zeros((K, P, m)), np.zeros((P, P, m))
+        G, V = points.seen.size
+        block = (G,) if G else ()
+        self.Q, self.R, self.T = (
+            np.zeros((*block, *shape, m)) for shape in ((K, K), (K, P), (P, P))
+        )
         self.v, self.u, self.sigma = np.zeros((H, K, m)), np.zeros((W, P, m)), np.zeros((W, m))
+        self.ss, self.st, self.tt = (np.zeros((V, G, m)) for _ in range(3))
+        self.carries_frame = any(phase.consolidation is not None for phase in problem.phases)
         self.phases = [
             PhaseColumns(
                 np.zeros((len(phase.mixture), m)),
@@ -142,6 +158,7 @@ class Columns:
                 np.zeros((len(phase.thresholds), m)),
                 np.zeros(m),
                 np.zeros(m),
+                np.zeros((G, m)),
             )
             for phase in problem.phases
         ]
@@ -153,15 +170,19 @@ class Columns:
         index = tuple(int(k) for k in keys[-1].split(",")) if _is_index(keys[-1]) else ()
         if keys[0] == "state":
             array = {"Q": self.Q, "R": self.R, "T": self.T}[keys[1]]
-            array[(*index, j)] = 1.0
+            block, index = index[:-2], index[-2:]
+            array[(..., *block, *index, j)] = 1.0
             if keys[1] != "R":
-                array[(*index[::-1], j)] = 1.0
+                array[(..., *block, *index[::-1], j)] = 1.0
+            self.carries_frame |= keys[1] == "T"
         elif keys[0] == "heads":
             self.v[(self.points.heads.index(keys[1]), *index, j)] = 1.0
         elif keys[0] == "tasks":
             task = self.points.tasks.index(keys[1])
             if keys[2] == "noise_std":
                 self.sigma[task, j] = 1.0
+            elif keys[2] in VIEWS:
+                self._put_view(task, keys[2], keys[3] if len(keys) > 3 else None, j)
             else:
                 self.u[(task, *index, j)] = 1.0
         elif keys[0] == "phases":
@@ -169,10 +190,31 @@ class Columns:
         else:
             raise ProblemError("wrt", "must name a number that a run depends on", name)
 
+    def _put_view(self, task: int, what: str, group: str | None, j: int) -> None:
+        """Derivatives of a² m + s², a m and m, those that a sign teacher sees scaled."""
+        problem, law = self.problem, int(self.points.seen.law[task])
+        names = list(problem.groups or [None])
+        places = range(len(names)) if group is None else [names.index(group)]
+        own = problem.tasks[self.points.tasks[task]]
+        sharp = SHARP if problem.teacher_activation == "sign" else 1.0
+        for g in places:
+            m, a, s = (float(of_group(getattr(own, name), names[g])) for name in VIEWS)
+            self.ss[law, g, j], self.st[law, g, j], self.tt[law, g, j] = {
+                "input_variance": (a * a, sharp * a, sharp**2),
+                "student_gain": (2.0 * a * m, sharp * m, 0.0),
+                "student_noise_std": (2.0 * s, 0.0, 0.0),
+            }[what]
+
     def _put_in_phase(self, name: str, i: int, keys: list[str], index: Any, j: int) -> None:
         phase, columns = self.problem.phases[i], self.phases[i]
         what = keys[0]
-        if what in LAYERS:
+        if what == "learning_rate" and isinstance(phase.learning_rate, Mapping):
+            most = max(map(float, phase.learning_rate.values()))
+            if most == 0.0:
+                rule = "must not be of rates by group that are all 0"
+                raise ProblemError("wrt", rule, name, "Give one learning rate to all groups.")
+            columns.pace[list(self.problem.groups or ()).index(keys[1]), j] = 1.0 / most
+        elif what in LAYERS:
             rate = getattr(phase, what)
             basis = _constant if len(keys) == 1 else _of_table(name, rate, keys[1], index[0])
             columns.rates.append((LAYERS[what], j, basis))

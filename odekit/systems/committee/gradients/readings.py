@@ -12,15 +12,18 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.gradients.columns import Columns
-from odekit.systems.committee.gradients.course import Kernels, Leg, Taken
-from odekit.systems.committee.gradients.places import of_frame, unit_rows
-from odekit_kernels.committee.tape import Watch
+from odekit.systems.committee.gradients.course import Leg, Taken
+from odekit.systems.committee.gradients.grouped import kernels_of
+from odekit.systems.committee.gradients.kernels import Kernels
+from odekit.systems.committee.gradients.places import Places, of_frame, unit_rows
 
 DIMS = {
     "generalization_error": ("task",),
     "integrated_error": ("task",),
     "Q": ("student", "student_other"),
     "R": ("student", "teacher"),
+    "Q_group": ("group", "student", "student_other"),
+    "R_group": ("group", "student", "teacher"),
     "readout": ("head", "student"),
     "phase_end": ("phase_index",),
 }
@@ -51,14 +54,16 @@ class Reading:
 def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
     """Names and their entries, checked."""
     K, P, labels = points.K, points.P, {"task": points.tasks, "head": points.heads}
+    labels |= {"group": list(points.problem.groups or ())}
+    known = {base: dims for base, dims in DIMS.items() if "group" not in dims or labels["group"]}
     phases = len(points.problem.phases)
     sizes = {"student": K, "student_other": K, "teacher": P, "phase_index": phases}
     sizes |= {dim: len(names) for dim, names in labels.items()}
     found = []
     for name in of:
         match = _NAME.fullmatch(name) if isinstance(name, str) else None
-        if match is None or match[1] not in DIMS:
-            listed = ", ".join(DIMS)
+        if match is None or match[1] not in known:
+            listed = ", ".join(known)
             remedy = "With an entry: 'generalization_error[main]', 'R[0, 1]'."
             raise ProblemError("of", f"must be of {listed}", repr(name), remedy)
         dims = DIMS[match[1]]
@@ -128,22 +133,18 @@ def site(
     kernels = _before(taken, leg) if before else taken.kernels(leg)
     found, by = kernels.errors(y)
     values, C, D = [], [], []
+    whole = np.zeros(places.size)
+    whole[places.state], whole[places.Z] = y, Z
     for reading in readings:
-        at, rows, direct = reading.picked, None, np.zeros((reading.picked.size, columns.m))
+        at, direct = reading.picked, np.zeros((reading.picked.size, columns.m))
         if reading.base == "generalization_error":
             rows = np.zeros((at.size, places.size))
-            rows[:, places.state] = by.y[at]
-            rows[:, places.T.ravel()] = by.T[at].reshape(at.size, -1)
-            by_u = by.u[at][:, :, : columns.u.shape[1]]
-            direct = np.einsum("qwp,wpm->qm", by_u, columns.u)
+            rows[:, places.state], rows[:, places.framed] = by.y[at], by.frame[at]
+            direct = by.direct[at]
             values.append(found[at])
         else:
-            where = {"Q": places.Q, "R": places.R[:, : taken.points.P], "readout": places.v,
-                     "integrated_error": places.Z}[reading.base].ravel()[at]  # fmt: skip
-            rows = unit_rows(where, places.size)
-            whole = np.zeros(places.size)
-            whole[places.state], whole[places.Z] = y, Z
-            values.append(whole[where])
+            rows = _rows(taken.points, places, reading.base)[at]
+            values.append(rows @ whole)
         C.append(rows)
         D.append(direct)
     joined = Site(*(np.concatenate(parts) for parts in (values, C, D)))
@@ -155,9 +156,18 @@ def site(
     return joined
 
 
+def _rows(points: Any, places: Places, base: str) -> Floats:
+    """Matrix from what is carried to a quantity, whose rows are its entries."""
+    R = places.R[..., : points.P]
+    where = {"Q": places.Q, "R": R, "Q_group": places.Q, "R_group": R, "readout": places.v,
+             "integrated_error": places.Z}[base]  # fmt: skip
+    rows = unit_rows(where, places.size)
+    if points.G and base in ("Q", "R"):
+        rows = np.tensordot(points.seen.share[0], rows.reshape(points.G, -1, places.size), 1)
+    return rows
+
+
 def _before(taken: Taken, leg: Leg) -> Kernels:
     """What kernels are given of the state before the first phase."""
-    points = taken.points
-    committee = points.committee(taken.problem.phases[leg.index], leg.before)
-    u = np.ascontiguousarray(points.u[0])
-    return Kernels(points, leg.before, committee, Watch(u, points.head_index, leg.watch.task))
+    phase = taken.problem.phases[leg.index]
+    return kernels_of(taken.points, leg.index, phase, leg.before, taken.columns)

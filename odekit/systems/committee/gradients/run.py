@@ -14,10 +14,10 @@ from odekit.problem.phase import PENALTIES
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
-from odekit.systems.committee.gradients.columns import Columns, Name, names_of
+from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Accuracy, Taken, ends_of
 from odekit.systems.committee.gradients.readings import Reading, readings_of
-from odekit.systems.committee.seen import refuse_views
+from odekit.systems.committee.seen import seen_of
 from odekit_kernels.committee.activations import RELU
 
 COARSER, WIDER = 100.0, 1.5
@@ -68,9 +68,15 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         if changing:
             rule = "must hold no schedules but those of learning rates"
             raise ProblemError(f"phases[{i}]", rule, ", ".join(changing))
+    return names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of)
+
+
+def _points(problem: Any, wrt: Sequence[str]) -> Any:
+    """The packing; where a view of inputs is differentiated by, each task has a law of its own."""
     points = problem.system.points(problem, {})
-    refuse_views(points, "derivatives")
-    return names_of(problem, wrt), readings_of(points, of)
+    if any(f".{view}" in name for name in wrt for view in VIEWS):
+        points.see(seen_of(problem, points, apart=True))
+    return points
 
 
 def differentiate(
@@ -86,9 +92,9 @@ def differentiate(
     """Derivatives of a problem without sweep dims."""
     names, readings = check(problem, of, wrt)
     ends = ends_of(problem, how.rtol, how.atol)
-    taken = Taken(problem, times, how, ends)
+    columns = Columns(problem, _points(problem, wrt), names)
+    taken = Taken(problem, columns, times, how, ends)
     _no_kinks(taken)
-    columns = Columns(problem, taken.points, names)
     chain = Chain(taken, columns, readings)
     chosen = method or _cheaper(chain)
     coarse = None
@@ -97,7 +103,7 @@ def differentiate(
         rougher = replace(
             how, rtol=min(COARSER * how.rtol, 0.1), atol=COARSER * how.atol, cap=WIDER * how.cap
         )
-        other = Chain(Taken(problem, times, rougher, ends), columns, readings)
+        other = Chain(Taken(problem, columns, times, rougher, ends), columns, readings)
         coarse = other.forward() if chosen == "forward" else other.backward()
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
 
