@@ -136,6 +136,8 @@ class Columns:
     carries_frame : bool
         Whether derivatives by what is constant in a phase but not in a run are needed: overlaps of
         fixed vectors, consolidations.
+    memory : dict
+        What the phases of a run share.
     phases : list of PhaseColumns
     """
 
@@ -150,6 +152,7 @@ class Columns:
         )
         self.v, self.u, self.sigma = np.zeros((H, K, m)), np.zeros((W, P, m)), np.zeros((W, m))
         self.ss, self.st, self.tt = (np.zeros((V, G, m)) for _ in range(3))
+        self.memory: dict[Any, Any] = {}
         self.carries_frame = any(phase.consolidation is not None for phase in problem.phases)
         self.phases = [
             PhaseColumns(

@@ -6,7 +6,7 @@ What a phase's row of constants holds moves along directions, one for each param
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from odekit.problem.points import rows_of
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.kernels import ErrorSlopes, Kernels
 from odekit.systems.committee.points import widened
+from odekit_kernels.committee.equations import decode_with_groups
 from odekit_kernels.committee.memory import constants
 from odekit_kernels.committee.replay import Course
 from odekit_kernels.committee.stencil import GroupsTape, fill_stages, pull_error
@@ -33,6 +34,30 @@ MOST_AT_ONCE = 2**24
 """Numbers (128 MiB) of derivatives at stages that are held at once."""
 
 
+@dataclass
+class Shared:
+    """What phases of the same tasks have in common.
+
+    Attributes
+    ----------
+    plan, wiring
+    first, size : dict of str to int
+        Where each constant begins in a row, and of how many numbers it is.
+    row : ndarray, shape (size,)
+        Constants of one of them.
+    along, of_frame : ndarray, shapes (m, size) and (frame, size)
+        Directions of the parameters that tasks are made of, and of what is carried of the frame.
+    """
+
+    plan: Any
+    wiring: Any
+    first: dict[str, int]
+    size: dict[str, int]
+    row: Floats
+    along: Floats
+    of_frame: Floats
+
+
 def kernels_of(points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> Kernels:
     """Those of the reverse pass for white inputs, else those by the Jacobian."""
     kind = GroupsKernels if points.G else Kernels
@@ -42,36 +67,57 @@ def kernels_of(points: Any, index: int, phase: Any, frame: Any, columns: Columns
 class GroupsKernels(Kernels):
     """Groups of inputs, or views of them: differences along directions in the row of constants."""
 
+    def _committee(self, phase: Any, frame: Any) -> Any:
+        own = self._shared(phase, frame, ())
+        self.row = self.points.constants(phase, frame, own.plan)[0]
+        return decode_with_groups(own.plan, own.wiring, self.row)
+
     def _prepare(self, phase: Any, frame: Any) -> None:
         points, places, m = self.points, self.places, self.columns.m
         every = replace(
             phase, tasks=dict.fromkeys(points.tasks, 1.0 / len(points.tasks)), until=None,
-            consolidation=None, copy_heads=None,
+            consolidation=None, copy_heads=None, learning_rate=0.0,
         )  # fmt: skip
-        phases = (phase, every)
-        plans = [points.plan(p, frame) for p in phases]
-        rows = [
-            points.constants(p, frame, plan)[0]
-            for p, plan in zip((phase, every), plans, strict=True)
-        ]
-        along = [self._directions(*pair) for pair in zip((phase, every), plans, strict=True)]
-        active = np.flatnonzero(along[0].any(axis=1) | along[1].any(axis=1))
+        own = self._shared(phase, frame, ())
+        whole = self._shared(every, frame, ("row",))
+        row, along = self.row, own.along.copy()
+        kappa = self.own.kappa
+        parts = {"p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:]}
+        for name, part in parts.items():
+            along[:, own.first[name] + np.arange(len(part))] += part.T
+        active = np.flatnonzero(along.any(axis=1) | whole.along.any(axis=1))
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0
-        whole = [np.concatenate([self._of_frame(plan, len(row)), a[active]])
-                 for plan, row, a in zip(plans, rows, along, strict=True)]  # fmt: skip
+        moves, moves_whole = (
+            np.concatenate([one.of_frame, directions[active]])
+            for one, directions in ((own, along), (whole, whole.along))
+        )
         self.kept: Stages | None = None
-        self.d = len(whole[0])
-        shifted, weight, entry = _stencil(plans[0], rows[0], whole[0])
-        n, D = places.n, places.K + places.P
-        wants = np.zeros(2)
+        self.d = len(moves)
+        n, D, wants = places.n, places.K + places.P, np.zeros(2)
         wants[[layer for layer, *_ in self.own.rates]] = 1.0
         self.tape = GroupsTape(
-            plans[0], points.wiring(phase, frame, plans[0]), plans[1],
-            points.wiring(every, frame, plans[1]), shifted, weight, entry, rows[1], whole[1], wants,
-            np.zeros((n, n)), np.zeros(n), np.zeros((D, D)), np.zeros(D), np.zeros(D), np.zeros(4),
-            np.zeros(len(rows[1])), self.work,
+            own.plan, own.wiring, whole.plan, whole.wiring, *_stencil(own, row, moves), whole.row,
+            moves_whole, wants, np.zeros((n, n)), np.zeros(n), np.zeros((D, D)), np.zeros(D),
+            np.zeros(D), np.zeros(4), np.zeros(len(whole.row)), self.work,
         )  # fmt: skip
+
+    def _shared(self, phase: Any, frame: Any, kind: tuple[str, ...]) -> Shared:
+        """What phases of the same tasks have in common, found once."""
+        key = (id(frame), *phase.mixture, *phase.thresholds, phase.gradient_flow, *kind)
+        key = (*key, *(phase.frozen or ()))
+        memory = self.columns.memory
+        if key not in memory:
+            plan = self.points.plan(phase, frame)
+            row = self.points.constants(phase, frame, plan)[0]
+            # The frame is kept, so that no other has its id.
+            memory[key] = frame, Shared(
+                plan, self.points.wiring(phase, frame, plan), firsts(constants(plan)),
+                {name: at.size for name, at in constants(plan).items()}, row,
+                self._directions(phase, plan), self._of_frame(plan, len(row)),
+            )  # fmt: skip
+        found: Shared = memory[key][1]
+        return found
 
     def slopes(self, q: int) -> Any:
         """Nothing: derivatives at stages are found before."""
@@ -157,32 +203,26 @@ class GroupsKernels(Kernels):
         return found
 
     def _directions(self, phase: Any, plan: Any) -> Floats:
-        """Derivatives of a phase's row of constants by all parameters, (m, size)."""
-        columns, own, m = self.columns, self.own, self.columns.m
+        """Derivatives, by all parameters, of what tasks are, in a row of constants: (m, size)."""
+        columns, m = self.columns, self.columns.m
         places = [self.points.tasks.index(name) for name in phase.mixture]
         given: dict[str, Floats] = {
             "u": widened(np.moveaxis(columns.u[places], -1, 0), self.places.P - self.points.P),
             "sigma": columns.sigma[places].T,
-            "kappa_w": own.kappa[0],
-            "kappa_v": own.kappa[1],
-            "pace": own.pace.T,
             **{name: np.moveaxis(getattr(columns, name), -1, 0) for name in ("ss", "st", "tt")},
         }
-        if len(places) == len(own.p):
-            given["p"] = own.p.T
         wanted = constants(plan)
         zeros = {name: np.zeros((1, at.size)) for name, at in wanted.items()}
         found = rows_of(wanted, zeros | given)
-        return np.broadcast_to(found, (m, found.shape[1]))
+        return np.array(np.broadcast_to(found, (m, found.shape[1])))
 
 
-def _stencil(plan: Any, row: Floats, along: Floats) -> tuple[Floats, Floats, Any]:
+def _stencil(shared: Shared, row: Floats, along: Floats) -> tuple[Floats, Floats, Any]:
     """Shifted rows, their weights, and the direction that each belongs to."""
-    wanted, first = constants(plan), firsts(constants(plan))
     curved = np.zeros(row.size, dtype=bool)
     scale = np.ones(row.size)
     for name in CURVED:
-        place = slice(first[name], first[name] + wanted[name].size)
+        place = slice(shared.first[name], shared.first[name] + shared.size[name])
         curved[place] = True
         scale[place] = max(np.abs(row[place]).max(initial=0.0), 1e-300)
     rows, weights, entries = [], [], []

@@ -47,13 +47,20 @@ class Kernels:
     def __init__(self, points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> None:
         self.points, self.columns, self.own = points, columns, columns.phases[index]
         self.places: Places = of_frame(points, frame, 0)
-        self.committee = points.committee(phase, frame)
+        self.committee = self._committee(phase, frame)
         P, K, S, W = self.places.P, points.K, len(self.committee.p), len(points.tasks)
         task = np.array([points.tasks.index(name) for name in phase.mixture], dtype=np.int64)
         u = np.ascontiguousarray(widened(points.u, P - points.P)[0])
         self.watch = Watch(u, points.head_index, task)
-        self.work = make_work(K, P, len(points.heads), max(S, W), points.G)
+        # Scratch: a phase after the other may use it.
+        shared = columns.memory.setdefault(("work", P, max(S, W)), [])
+        if not shared:
+            shared.append(make_work(K, P, len(points.heads), max(S, W), points.G))
+        self.work = shared[0]
         self._prepare(phase, frame)
+
+    def _committee(self, phase: Any, frame: Any) -> Any:
+        return self.points.committee(phase, frame)
 
     def _prepare(self, phase: Any, frame: Any) -> None:
         del phase, frame
