@@ -13,6 +13,7 @@ from odekit.base.version import __version__
 importlib.import_module("odekit.systems")  # the table of systems; each is imported on first use
 
 _HOME = {
+    "AdaGradNorm": "problem.normalization",
     "Activation": "systems.committee.activations",
     "BranchEnd": "dynamics.outcomes",
     "Checkpoint": "store.checkpoint",
@@ -25,6 +26,7 @@ _HOME = {
     "FluctuationWarning": "base.errors",
     "InputGroups": "systems.committee.spectra",
     "LinearProblem": "systems.linear",
+    "Mixture": "systems.committee.clusters",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
     "OrderParameters": "systems.committee.state",
@@ -33,6 +35,7 @@ _HOME = {
     "Problem": "systems.committee.problem",
     "ProblemError": "base.errors",
     "ScenarioError": "base.errors",
+    "RMSNorm": "problem.normalization",
     "Schedule": "problem.schedule",
     "SpecialPoint": "dynamics.outcomes",
     "Status": "base.status",
@@ -49,6 +52,7 @@ _HOME = {
     "fit": "verbs.fit",
     "fixed_point": "verbs.fixed_point",
     "fluctuations": "verbs.fluctuations",
+    "gaussian_mixture": "systems.committee.clusters",
     "hidden_manifold": "systems.committee.spectra",
     "imbalance": "systems.committee.start",
     "inputs": "",
@@ -72,6 +76,7 @@ _HOME = {
     "task_family": "systems.committee.families",
     "teachers": "",
     "testing": "",
+    "xor_mixture": "systems.committee.clusters",
 }
 
 _MAKE_DATASETS = ("continuation", "descend", "open", "simulate", "solve")
@@ -117,6 +122,8 @@ if TYPE_CHECKING:
     from odekit.base.status import Status as Status
     from odekit.dynamics.outcomes import BranchEnd as BranchEnd
     from odekit.dynamics.outcomes import SpecialPoint as SpecialPoint
+    from odekit.problem.normalization import AdaGradNorm as AdaGradNorm
+    from odekit.problem.normalization import RMSNorm as RMSNorm
     from odekit.problem.phase import Consolidation as Consolidation
     from odekit.problem.phase import Phase as Phase
     from odekit.problem.schedule import Schedule as Schedule
@@ -124,6 +131,9 @@ if TYPE_CHECKING:
     from odekit.store.netcdf import open as open
     from odekit.store.netcdf import save as save
     from odekit.systems.committee.activations import Activation as Activation
+    from odekit.systems.committee.clusters import Mixture as Mixture
+    from odekit.systems.committee.clusters import gaussian_mixture as gaussian_mixture
+    from odekit.systems.committee.clusters import xor_mixture as xor_mixture
     from odekit.systems.committee.families import task_family as task_family
     from odekit.systems.committee.problem import Problem as Problem
     from odekit.systems.committee.problem import Task as Task

@@ -27,8 +27,10 @@ from odekit.systems.committee.errors import (
     quadrature_errors,
     unit_moments,
 )
+from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.quadrature import Moments
 from odekit.systems.committee.seen import Seen, seen_of
+from odekit.systems.committee.structure import refuse_general
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
 from odekit_kernels.committee.equations import decode, decode_with_groups
@@ -86,6 +88,7 @@ class CommitteePoints(Points):
         self, problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True
     ) -> None:
         super().__init__(problem, found)
+        refuse_general(problem, "what is computed of it")
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.see(seen_of(problem, self))
@@ -386,6 +389,9 @@ class CommitteePoints(Points):
             found |= {"Q": self.seen.total(Q), "R": self.seen.total(R)}
         if self.problem.groups is not None:
             found |= {"Q_group": Q, "R_group": R}
+        if classified(self.problem):
+            blocks = (Q, R) if self.G else (Q[:, :, np.newaxis], R[:, :, np.newaxis])
+            found["misclassification"] = of_rows(self.problem, self, *blocks, v, 0.0)
         if self.moments is not None:
             T = self.overlaps("T").reshape(-1, max(self.G, 1) * self.P, self.P)
             law = self.seen.law
