@@ -23,7 +23,7 @@ from odekit.problem.points import Points, one_of, rows_of
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.errors import code_of
-from odekit.systems.committee.laws_of_inputs import laws_of
+from odekit.systems.committee.laws_of_inputs import Laws, laws_of
 from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.problem import Problem, outputs_of
 from odekit_kernels.committee.activations import LINEAR
@@ -95,8 +95,7 @@ class GeneralPoints(Points):
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.O = problem.outputs or 1
-        self.laws = laws_of(problem, self)
-        self.G = self.laws.size[0]
+        self.see(laws_of(problem, self))
         self.upper = np.triu_indices(self.K)
         self.code = code_of(problem.activation, closed=quadrature_of(problem) is None)
         tasks = [problem.tasks[name] for name in self.tasks]
@@ -105,6 +104,10 @@ class GeneralPoints(Points):
         self.head_index = np.array(
             [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
         )
+
+    def see(self, laws: Laws) -> None:
+        """Take inputs apart into these groups and laws."""
+        self.laws, self.G = laws, laws.size[0]
 
     # ------------------------------------------------------------------------------ their numbers
 
@@ -152,6 +155,10 @@ class GeneralPoints(Points):
                 **more,
             }
         )
+
+    def layout(self, frame: Frame) -> dict[str, tuple[int, tuple[int, ...]]]:
+        """First entry and shape of every block of a state under a frame."""
+        return layout(self.sizes(frame))
 
     @cached_property
     def _visible(self) -> Frame:

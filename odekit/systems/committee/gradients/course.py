@@ -16,8 +16,8 @@ from odekit.integrate.options import SolverOptions
 from odekit.integrate.run import Run
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.columns import Columns
-from odekit.systems.committee.gradients.grouped import kernels_of
 from odekit.systems.committee.gradients.kernels import Kernels
+from odekit.systems.committee.gradients.structured import kernels_of
 from odekit_kernels.committee.replay import (
     FULL,
     REACHED,

@@ -17,7 +17,9 @@ from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Accuracy, Taken, ends_of
 from odekit.systems.committee.gradients.readings import Reading, readings_of
+from odekit.systems.committee.laws_of_inputs import laws_of
 from odekit.systems.committee.seen import seen_of
+from odekit.systems.committee.structure import is_general
 from odekit_kernels.committee.activations import RELU
 
 COARSER, WIDER = 100.0, 1.5
@@ -68,15 +70,28 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         if changing:
             rule = "must hold no schedules but those of learning rates"
             raise ProblemError(f"phases[{i}]", rule, ", ".join(changing))
+    _no_changes_of_state(problem)
     return names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of)
 
 
 def _points(problem: Any, wrt: Sequence[str]) -> Any:
     """The packing; where a view of inputs is differentiated by, each task has a law of its own."""
     points = problem.system.points(problem, {})
-    if any(f".{view}" in name for name in wrt for view in VIEWS):
-        points.see(seen_of(problem, points, apart=True))
+    if any(f".{view}" in name for name in wrt for view in (*VIEWS, "input_mean")):
+        find = laws_of if is_general(problem) else seen_of
+        points.see(find(problem, points, apart=True))
     return points
+
+
+def _no_changes_of_state(problem: Any) -> None:
+    """Refuse structured problems whose phases change what the state is made of."""
+    if not is_general(problem):
+        return
+    kinds = {(p.momentum_decay is None, type(p.normalization)) for p in problem.phases}
+    if len(kinds) > 1 or any(phase.consolidation is not None for phase in problem.phases):
+        rule = "must have the same momentum and normalization in all phases, and no consolidation"
+        given = "a change between phases, where there are outputs, means, biases or dropout"
+        raise ProblemError("phases", rule, given, "Leave one of them out.")
 
 
 def differentiate(

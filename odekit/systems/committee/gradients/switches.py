@@ -23,7 +23,9 @@ def start(columns: Columns, places: Places) -> Floats:
     """Sensitivities of the start, (size, m)."""
     X = np.zeros((places.size, columns.m))
     for where, given in ((places.Q, columns.Q), (places.R, columns.R), (places.v, columns.v),
-                         (places.T, columns.T)):  # fmt: skip
+                         (places.T, columns.T), (places.b, columns.b)):  # fmt: skip
+        if not where.size:
+            continue
         X[where.ravel()] = given.reshape(where.size, -1)
     return X
 
@@ -37,7 +39,7 @@ def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     for here, there in (
         (new.Q, old.Q), (new.R[..., :P], old.R), (new.v, old.v), (new.T[..., :P, :P], old.T),
         (new.F[:c], old.F), (new.F_v[:c], old.F_v), (new.v_anchor[:c], old.v_anchor),
-        (new.begin, old.begin), (new.Z, old.Z),
+        (new.begin, old.begin), (new.Z, old.Z), (new.b, old.b), (new.rest, old.rest),
     ):  # fmt: skip
         A[here, there] = 1.0
     if phase.consolidation is not None:
