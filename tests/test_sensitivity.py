@@ -190,8 +190,9 @@ def test_integrated_errors_are_integrals_and_their_derivatives_differences():
 
 
 def derivative(problem, cap, rtol=1e-6, integrator="DOP853"):
-    taken = Taken(problem, None, Accuracy(integrator, rtol, rtol, cap), None)
-    columns = Columns(problem, taken.points, names_of(problem, ["phases[0].learning_rate"]))
+    names = names_of(problem, ["phases[0].learning_rate"])
+    columns = Columns(problem, problem.system.points(problem, {}), names)
+    taken = Taken(problem, columns, None, Accuracy(integrator, rtol, rtol, cap), None)
     found = Chain(taken, columns, readings_of(taken.points, ["Q", "R"])).forward()
     return found.values[0], found.slopes[0, :, 0]
 

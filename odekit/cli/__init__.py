@@ -1,4 +1,4 @@
-"""The command line: a file for what computes, for fixed points, and for looking at results.
+"""The command line: a file for what computes, fixed points, schedules, and looking at results.
 
 Nothing heavy is imported before a command needs it: ``odekit --help`` answers at once.
 """
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import click
 
 from odekit.base.errors import OdekitError
-from odekit.cli import looking, resting, solving
+from odekit.cli import controlling, looking, resting, solving
 from odekit.cli.group import BAD_INPUT, DONE, FAILED, IO_ERROR, cli, complain
 
-COMMANDS = (solving, resting, looking)
+COMMANDS = (solving, resting, controlling, looking)
 """Each registers its own with the group."""
 
 __all__ = ["BAD_INPUT", "COMMANDS", "DONE", "FAILED", "IO_ERROR", "cli", "main"]

@@ -215,7 +215,9 @@ def _with_share(mixture: Mapping[str, float], task: str, share: float) -> dict[s
 def _with_entry(array: Any, index: tuple[int, ...], value: Any) -> Any:
     changed = copy.copy(array)
     changed.setflags(write=True)
-    if len(index) == 2 and array.shape[0] == array.shape[1] and np.array_equal(array, array.T):
-        changed[index[::-1]] = value
+    square = len(index) > 1 and array.shape[-1] == array.shape[-2]
+    if square and np.array_equal(array, array.swapaxes(-1, -2)):
+        # Of groups of inputs the first axis tells which.
+        changed[(*index[:-2], index[-1], index[-2])] = value
     changed[index] = value
     return changed

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from odekit.base.checks import count, interval, nonnegative
+from odekit.base.checks import count, interval, nonnegative, positive
 from odekit.base.errors import ProblemError
 from odekit.integrate import options
 from odekit.problem import names
@@ -88,6 +88,29 @@ class Builder(ABC):
         for name, x in given.items():
             with self.collect(("continuation", name)):
                 checks.get(name, lambda x: x)(x)
+        return given
+
+    def optimise(self, table: Any, problem: Any) -> dict[str, Any]:
+        """Keyword arguments of `odekit.optimise`."""
+        given = _said(table, "optimise")
+
+        def known(mapping: Any) -> None:
+            for name in mapping if problem is not None else ():
+                names.get(problem, name, "")
+
+        checks: dict[str, Callable[[Any], Any]] = {
+            "controls": known,
+            "bounds": lambda x: [interval("", pair) for pair in x.values()],
+            "starts": lambda x: count("", x, most=10**5),
+            "max_evaluations": lambda x: count("", x, most=10**7),
+            "max_seconds": lambda x: positive("", x),
+            "tolerance": lambda x: positive("", x),
+        }
+        for name, x in given.items():
+            with self.collect(("optimise", name)):
+                checks.get(name, lambda x: x)(x)
+        if "bounds" in given:
+            given["bounds"] = {name: tuple(pair) for name, pair in given["bounds"].items()}
         return given
 
     def _output_times(self, table: Any, given: Any) -> Any:

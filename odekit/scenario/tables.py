@@ -213,6 +213,23 @@ class ContinuationTable(Table):
     max_points: int | None = None
 
 
+class OptimiseTable(Table):
+    """Options of `odekit.optimise`."""
+
+    controls: dict[str, int] | None = None
+    objective: str | dict[str, float] | None = None
+    bounds: dict[str, list[float]] | None = None
+    budget: dict[str, float] | None = None
+    shape: str | None = None
+    starts: int | None = None
+    seed: int | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    tolerance: float | None = None
+    max_evaluations: int | None = None
+    max_seconds: float | None = None
+
+
 TABLES: dict[str, type[Table]] = {
     "<over>": Axis,
     "<times>": ScheduleTable,
@@ -251,4 +268,4 @@ class Shape:
         """Length of the keys that are repaired alone."""
         if section in self.items:
             return 3 if isinstance(self.items[section], dict) else 2
-        return 2 if section in ("solver", "fixed_point", "continuation") else 1
+        return 2 if section in ("solver", "fixed_point", "continuation", "optimise") else 1

@@ -14,6 +14,8 @@ import numpy as np
 
 from odekit.base.checks import choice
 from odekit.base.errors import OdekitError, ProblemError
+from odekit.control import optimum
+from odekit.control.optimum import is_optimum
 from odekit.dataset.common import REPLICA
 from odekit.dataset.fluctuating import FLUCTUATIONS
 from odekit.dataset.simulated import ALIGNED, SIMULATION
@@ -58,6 +60,7 @@ def plot_run(
     of them; a larger one the last errors against the sweep's dimensions. A scenario's ``[figure]``
     says what else to show.
 
+    Of a search (`odekit.optimise`): the best schedules, and the slopes of the objective.
     Of branches (`odekit.continuation`): the error against the parameter, stable and unstable lines
     told apart, with the special points.
 
@@ -111,6 +114,8 @@ def plot_run(
     with mpl.rc_context(STYLE):
         if is_branches(ds):
             figure = _branches(ds, [*beside, *shaded], show)
+        elif is_optimum(ds):
+            figure = _schedules(ds, [*beside, *shaded])
         else:
             _check_left_out("show", show)
             alone = time == "auto" and not beside and not shaded
@@ -133,6 +138,8 @@ def check_result(ds: xr.Dataset) -> None:
     """
     if is_branches(ds):
         branchwords.checked(ds)
+    elif is_optimum(ds):
+        optimum.checked(ds)
     elif FLUCTUATIONS not in ds.attrs:
         whole(ds)
 
@@ -155,6 +162,19 @@ def _branches(ds: xr.Dataset, beside: Sequence[xr.Dataset], show: str | None) ->
     ]
     label = str(ds.parameter.attrs.get("long_name", "parameter"))
     return branches.draw(str(ds.attrs.get("title", "")), label, panels[:MAX_PANELS])
+
+
+def _schedules(ds: xr.Dataset, beside: Sequence[xr.Dataset]) -> Figure:
+    """The best schedules of a search, and the slopes of the objective."""
+    from odekit.drawing import schedules
+
+    _check_left_out("beside", list(beside))
+    optimum.checked(ds)
+    curves = [schedules.Curve(*one) for one in optimum.curves(ds)]
+    if not curves:
+        rule = "must have a control of more than one piece, to be drawn"
+        raise ProblemError("ds", rule, "numbers alone", "odekit.summary says them.")
+    return schedules.draw(str(ds.attrs.get("title", "")), curves[:MAX_PANELS])
 
 
 def _figure_of(ds: xr.Dataset) -> FigureTable | None:

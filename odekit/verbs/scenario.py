@@ -35,8 +35,8 @@ class Scenario:
         Text of the file.
     figure : FigureTable, optional
         What the picture of a sweep shows.
-    fixed_point, continuation : dict
-        Keyword arguments of `odekit.fixed_point` and `odekit.continuation`.
+    fixed_point, continuation, optimise : dict
+        Keyword arguments of `odekit.fixed_point`, `odekit.continuation` and `odekit.optimise`.
     """
 
     problem: AnyProblem
@@ -48,6 +48,7 @@ class Scenario:
     figure: FigureTable | None = None
     fixed_point: dict[str, Any] = field(default_factory=dict)
     continuation: dict[str, Any] = field(default_factory=dict)
+    optimise: dict[str, Any] = field(default_factory=dict)
 
 
 def load_scenario(path: str | PathLike[str]) -> Scenario:
@@ -57,8 +58,8 @@ def load_scenario(path: str | PathLike[str]) -> Scenario:
     ----------
     path : path-like
         A file that mirrors `odekit.Problem`: the tables ``state``, ``heads``, ``tasks``, ``phases``
-        and, besides, ``title``, ``description``, ``references``, ``solver``, ``fixed_point``
-        and ``continuation`` (see ``data/README.md`` of the project for every key).
+        and, besides, ``title``, ``description``, ``references``, ``solver``, ``fixed_point``,
+        ``continuation`` and ``optimise`` (see ``data/README.md`` of the project for every key).
 
     Returns
     -------
@@ -101,6 +102,7 @@ def parse_scenario(text: str) -> Scenario:
     points = {
         "fixed_point": builder.fixed_point(table),
         "continuation": builder.continuation(table, problem),
+        "optimise": builder.optimise(table, problem),
     }
     figure = builder.figure(table, problem, _check_figure)
     if mistakes or problem is None:

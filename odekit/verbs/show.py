@@ -11,6 +11,8 @@ import numpy as np
 from odekit.base.errors import printable
 from odekit.base.status import Outcome, Status
 from odekit.base.text import carried
+from odekit.control import optimum
+from odekit.control.optimum import is_optimum
 from odekit.dataset.assemble import system_in
 from odekit.dataset.ended import how_it_ended
 from odekit.dataset.wholeness import fitting_problem, whole
@@ -36,7 +38,7 @@ def summary(ds: xr.Dataset) -> str:
     ----------
     ds : Dataset
         What `odekit.solve`, `odekit.fixed_point`, `odekit.plateaus`,
-        `odekit.continuation` or `odekit.open` returned.
+        `odekit.continuation` or `odekit.open` returned, or the dataset of `odekit.optimise`.
 
     Returns
     -------
@@ -52,6 +54,8 @@ def summary(ds: xr.Dataset) -> str:
         return _text(ds, _of_fixed_points(ds))
     if is_branches(ds):
         return _text(ds, _of_branches(ds))
+    if is_optimum(ds):
+        return _text(ds, _of_search(ds))
     blocks: list[tuple[str, Iterable[str]]] = []
     problem = whole(ds)
     last: Iterable[str] = ()
@@ -73,6 +77,8 @@ def summary(ds: xr.Dataset) -> str:
 
 def ended_early(ds: xr.Dataset) -> str:
     """What is to be known of what did not reach its end; empty where all did."""
+    if is_optimum(ds):
+        return "the search was stopped: the best so far" if optimum.is_stopped(ds) else ""
     return branchwords.how_it_ended(ds) if is_branches(ds) else how_it_ended(ds)
 
 
@@ -100,6 +106,14 @@ def _of_branches(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
         yield "Problem", problem.system.words(problem)
         yield "Phases", _phases(problem, ds)
     yield from branchwords.blocks(ds)
+
+
+def _of_search(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
+    """The problem, and the schedules that were found for it."""
+    optimum.checked(ds)
+    if system_in(ds) is not None:
+        yield "Problem", fitting_problem(ds).system.words(fitting_problem(ds))
+    yield from optimum.blocks(ds)
 
 
 def _block(name: str, body: Iterable[str]) -> Iterator[str]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from odekit.base.errors import OdekitError
 from odekit.base.status import Convergence
+from odekit.control.optimum import check as check_search
+from odekit.control.optimum import is_optimum
 from odekit.dataset.assemble import check
 from odekit.dataset.provenance import solver_option
 from odekit.dataset.wholeness import fitting_problem
@@ -57,6 +59,8 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
         return list(_of_fixed_points(ds))
     if is_branches(ds):
         return list(branchlaws.laws(ds, activation))
+    if is_optimum(ds):
+        return list(_of_search(ds))
     faults = check(ds)
     verdicts = [Verdict("schema", not faults, "; ".join(faults) or "every variable as registered")]
     if faults:
@@ -70,6 +74,23 @@ def validate(ds: xr.Dataset, activation: Any = None) -> list[Verdict]:
         return [*verdicts, Verdict("problem", False, str(error))]
     tolerance = PER_RTOL * solver_option(ds, "rtol", DEFAULT_RTOL)
     return verdicts + list(problem.system.laws(ds, problem, tolerance))
+
+
+def _of_search(ds: xr.Dataset) -> Iterator[Verdict]:
+    """What a file of a search for schedules can show."""
+    faults = check_search(ds)
+    yield Verdict("schema", not faults, "; ".join(faults) or "every variable as registered")
+    if faults:
+        return
+    history = ds.history.values
+    known = np.isfinite(history)
+    falls = bool((np.diff(history, axis=1)[known[:, 1:]] <= 0).all())
+    yield Verdict("history falls", falls, "best objective so far")
+    last = np.array([row[ok][-1] for row, ok in zip(history, known, strict=True)])
+    agree = np.array_equal(last, ds.objective.values)
+    yield Verdict("objective", agree, "the last of its history")
+    finite = bool(np.isfinite(ds.control).all() and np.isfinite(ds.gradient).all())
+    yield Verdict("finite", finite, "controls and gradients")
 
 
 def _of_fixed_points(ds: xr.Dataset) -> Iterator[Verdict]:

@@ -2,8 +2,10 @@
 
 An explicit step is a function of the state and of the numbers of a phase. What is differentiated
 are the recorded steps, their lengths frozen: forward with the state's sensitivities S, or backward
-(discrete adjoint) with derivatives of scalars. Error control does not see S, so that steps at the
-stability limit lose it: h ≤ cap/ρ(J) keeps the derivative as good as the state.
+(discrete adjoint) with derivatives of scalars. Steps of groups of inputs are recorded here, too,
+and differentiated by `stencil.fill_stages` and `integrators.variations`. Error control does not see
+S, so that steps at the stability limit lose it: h ≤ cap/ρ(J) keeps the derivative as good as the
+state.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.one import rhs
+from odekit_kernels.committee.passes import flow, radius
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
-from odekit_kernels.integrators.spectrum import spectrum
 
 __all__ = [
     "FAILED",
@@ -141,23 +143,6 @@ def judged(y: Any, new: Any, h: float, k: Any, pair: Any, rtol: float, atol: flo
     return abs(h) * five / math.sqrt((five + 0.01 * three) * n)
 
 
-@kernel(_nrt=False)
-def radius(
-    y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
-    unit: Any, scratch: Any, three: Any,
-) -> float:  # fmt: skip
-    """Spectral radius of the Jacobian."""
-    n = y.shape[0]
-    prepare(y, system, tape)
-    flat[:] = 0.0
-    for i in range(n):
-        unit[i] = 1.0
-        pull(i, y, eta_w, eta_v, system, unit, watch, tape, by)
-        unit[i] = 0.0
-    size, _ = spectrum(flat[:n, :n], scratch, three)
-    return float(size)
-
-
 @kernel
 def record(
     t: float, wish: float, y: Any, stops: Any, rate_w: Any, rate_v: Any, system: Any, work: Any,
@@ -176,9 +161,9 @@ def record(
         Times to land on, increasing; those up to `t` are past.
     rate_w, rate_v : Rate
     system, work, watch, tape
-        As in `one.rhs` and `reverse.pull`.
+        As in `passes.flow`, of white inputs or of groups of them.
     by, flat : Slopes and ndarray
-        For n scalars, from `reverse.make_slopes`.
+        For n scalars.
     pair : Pair
     rtol, atol, cap : float
         Tolerances; steps are no longer than cap/ρ(J).
@@ -196,7 +181,7 @@ def record(
     done, next_stop, longest, looked = 0, 0, np.inf, LOOK
     while next_stop < stops.shape[0] and stops[next_stop] <= t:
         next_stop += 1
-    rhs(y, rate_at(rate_w, t), rate_at(rate_v, t), system, work, k[0])
+    flow(y, rate_at(rate_w, t), rate_at(rate_v, t), system, work, tape, k[0])
     while next_stop < stops.shape[0]:
         if done == times.shape[0]:
             return FULL, done, t, wish
@@ -225,7 +210,7 @@ def record(
                         total += pair.B[j] * k[j, l]
                     new[l] = y[l] + h * total
                     at[l] = new[l]
-            rhs(at, rate_at(rate_w, time), rate_at(rate_v, time), system, work, k[i])
+            flow(at, rate_at(rate_w, time), rate_at(rate_v, time), system, work, tape, k[i])
         norm = judged(y, new, h, k, pair, rtol, atol)
         if not norm < 1.0:
             factor = SAFETY * norm**pair.exponent if norm >= 1.0 else LEAST
@@ -246,7 +231,7 @@ def record(
             t = stops[next_stop]
             next_stop += 1
             # Rates may have a kink here, the derivative at hand is from before it.
-            rhs(y, rate_at(rate_w, t), rate_at(rate_v, t), system, work, k[0])
+            flow(y, rate_at(rate_w, t), rate_at(rate_v, t), system, work, tape, k[0])
         else:
             t += h
     return REACHED, done, t, wish
@@ -258,7 +243,8 @@ def take_stages(course: Any, step: int, system: Any, work: Any, pair: Any, k: An
     y, h = course.y[step], course.h[step]
     for i in range(pair.B.shape[0]):
         stage(y, h, pair.A, i, k, at[i])
-        rhs(at[i], course.eta[step, i, 0], course.eta[step, i, 1], system, work, k[i])
+        eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
+        rhs(at[i], eta_w, eta_v, system, work, k[i])
 
 
 @inner
@@ -313,9 +299,9 @@ def forward(
                     for b in range(i):
                         total += pair.A[i, b] * K[b, r, j]
                     T[r, j] = S[r, j] + h * total
-            prepare(at[i], system, tape)
             flat[:] = 0.0
             eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
+            prepare(at[i], system, tape)
             for r in range(n):
                 unit[r] = 1.0
                 pull(r, at[i], eta_w, eta_v, system, unit, watch, tape, by)
@@ -389,8 +375,8 @@ def backward(
     bump, bump_zeta : ndarray, shapes (rows, q, n) and (rows, q, W)
         What the rows add to them.
     by : Slopes
-        For q scalars; receives the derivatives by the numbers of the phase, summed over the steps.
-        Its parts `y` and `eta` are scratch.
+        For q scalars or more; receives the derivatives by the numbers of the phase, summed over the
+        steps. Its parts `y` and `eta` are scratch.
     by_rate : ndarray, shape (q, steps, s, 2)
         Receives the derivatives by the learning rates at the stages.
     """
@@ -404,6 +390,7 @@ def backward(
             zeta += bump_zeta[row]
         take_stages(course, step, system, work, pair, k, at)
         for i in range(s - 1, -1, -1):
+            eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
             prepare(at[i], system, tape)
             by.y[:] = 0.0
             by.eta[:] = 0.0
@@ -413,10 +400,7 @@ def backward(
                     for j in range(i + 1, s):
                         total += pair.A[j, i] * back[j, x, l]
                     w[l] = h * total
-                pull(
-                    x, at[i], course.eta[step, i, 0], course.eta[step, i, 1], system, w, watch,
-                    tape, by,
-                )  # fmt: skip
+                pull(x, at[i], eta_w, eta_v, system, w, watch, tape, by)
                 by_rate[x, step, i, 0] = by.eta[x, 0]
                 by_rate[x, step, i, 1] = by.eta[x, 1]
             if pair.B[i] != 0.0:
@@ -425,6 +409,6 @@ def backward(
                         weight = h * pair.B[i] * zeta[x, task]
                         if weight != 0.0:
                             pull_error(x, at[i], system, task, weight, watch, tape, by)
-            back[i] = by.y
+            back[i] = by.y[:q]
         for i in range(s):
             lam += back[i]

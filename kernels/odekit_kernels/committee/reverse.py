@@ -14,8 +14,9 @@ from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.activations import ERF
 from odekit_kernels.committee.pairs import drive_pair, second_pair, slope_pair
 from odekit_kernels.committee.tape import fill_C, first_head
+from odekit_kernels.integrators.spectrum import spectrum
 
-__all__ = ["prepare", "pull", "pull_error"]
+__all__ = ["prepare", "pull", "pull_error", "radius"]
 
 TWO_OVER_PI = 2.0 / math.pi
 
@@ -418,3 +419,20 @@ def pull_error(
             by.u[q, task, a - K] += weight * by_c
     gather(q, C_bar, K, P, by)
     return 0.5 * twice
+
+
+@kernel(_nrt=False)
+def radius(
+    y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
+    unit: Any, scratch: Any, three: Any,
+) -> float:  # fmt: skip
+    """Spectral radius of the Jacobian, with `by` and `flat` for n scalars, the rest scratch."""
+    n = y.shape[0]
+    prepare(y, system, tape)
+    flat[:] = 0.0
+    for i in range(n):
+        unit[i] = 1.0
+        pull(i, y, eta_w, eta_v, system, unit, watch, tape, by)
+        unit[i] = 0.0
+    size, _ = spectrum(flat[:n, :n], scratch, three)
+    return float(size)

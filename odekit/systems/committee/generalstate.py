@@ -23,7 +23,7 @@ from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.errors import code_of
 from odekit.systems.committee.generalnodes import MeanMoments
-from odekit.systems.committee.laws_of_inputs import laws_of
+from odekit.systems.committee.laws_of_inputs import Laws, laws_of
 from odekit.systems.committee.problem import Problem, outputs_of
 from odekit_kernels.committee.activations import LINEAR, RELU
 from odekit_kernels.committee.general.plan import ADAGRAD, CONSTANT, RMS, Sizes, layout
@@ -82,8 +82,7 @@ class GeneralState(Points):
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.O = problem.outputs or 1
-        self.own_laws = laws_of(problem, self)
-        self.G = self.own_laws.size[0]
+        self.see(laws_of(problem, self))
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)
         online = not all(phase.gradient_flow for phase in problem.phases)
@@ -97,6 +96,10 @@ class GeneralState(Points):
         self.head_index = np.array(
             [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
         )
+
+    def see(self, laws: Laws) -> None:
+        """Take inputs apart into these groups and laws."""
+        self.own_laws, self.G = laws, laws.size[0]
 
     # ------------------------------------------------------------------------------ their numbers
 
@@ -144,6 +147,10 @@ class GeneralState(Points):
                 **more,
             }
         )
+
+    def layout(self, frame: Frame) -> dict[str, tuple[int, tuple[int, ...]]]:
+        """First entry and shape of every block of a state under a frame."""
+        return layout(self.sizes(frame))
 
     @cached_property
     def _visible(self) -> Frame:

@@ -73,8 +73,8 @@ class Laws:
         return mean + bias, variance
 
 
-def laws_of(problem: Problem, points: Points) -> Laws:
-    """The laws of a problem's tasks, with those that see the same under one."""
+def laws_of(problem: Problem, points: Points, *, apart: bool = False) -> Laws:
+    """The laws of a problem's tasks, with those that see the same under one unless `apart`."""
     tasks = list(problem.tasks.values())
     names: list[str | None] = list(problem.groups or [None])
     G, P = len(names), problem.state.teacher
@@ -88,7 +88,8 @@ def laws_of(problem: Problem, points: Points) -> Laws:
     parts = (a * a * m + s * s, a * m, m + 0 * a, a + 0 * m, mean)
     size = max(len(x) for x in parts)
     every = np.concatenate([np.broadcast_to(x, (size, *x.shape[1:])) for x in parts], axis=-1)
-    first, law = distinct(every[np.newaxis])
+    every_law = np.arange(len(tasks))
+    first, law = (list(every_law), every_law) if apart else distinct(every[np.newaxis])
     views = np.split(every[:, first], np.arange(1, 5) * G, axis=-1)
     return Laws(points.stack(share, 0), *map(np.ascontiguousarray, views), law)
 

@@ -32,7 +32,15 @@ from odekit.systems.committee.errors import (
 )
 from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.quadrature import Moments
-from odekit.systems.committee.seen import Views, noise_in, seen_in, seen_of, sharpness, views_of
+from odekit.systems.committee.seen import (
+    Seen,
+    Views,
+    noise_in,
+    seen_in,
+    seen_of,
+    sharpness,
+    views_of,
+)
 from odekit.systems.committee.structure import refuse_general
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
@@ -100,8 +108,7 @@ class CommitteePoints(Points):
         refuse_general(problem, "what is computed of it")
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
-        self.seen = seen_of(problem, self)
-        self.G = self.seen.size[0]
+        self.see(seen_of(problem, self))
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)
         diffusion = derivatives and not all(phase.gradient_flow for phase in problem.phases)
@@ -111,6 +118,10 @@ class CommitteePoints(Points):
         self.head_index = np.array(
             [self.heads.index(problem.head_of(name)) for name in self.tasks], dtype=np.int64
         )
+
+    def see(self, seen: Seen) -> None:
+        """Take inputs apart into these groups and laws."""
+        self.seen, self.G = seen, seen.size[0]
 
     # ---------------------------------------------------------------------------------- the state
 

@@ -69,14 +69,17 @@ class Seen:
         return np.asarray((share * blocks).sum(axis=-3))
 
 
-def seen_of(problem: Problem, points: Points) -> Seen:
-    """What the tasks of a problem see, with tasks that see the same under one law."""
+def seen_of(problem: Problem, points: Points, *, apart: bool = False) -> Seen:
+    """What the tasks of a problem see, with tasks that see the same under one law.
+
+    With `apart` each task has a law of its own, and white inputs are one group.
+    """
     tasks = list(problem.tasks.values())
     names: list[str | None] = list(problem.groups or [None])
     sharp = sharpness(problem)
     changed = any(phase.input_variance for phase in problem.phases)
-    plain = not changed and all(sees_all(task) for task in tasks)
-    if problem.groups is None and sharp == 1.0 and plain:
+    alike = problem.groups is None and sharp == 1.0 and not changed
+    if not apart and alike and all(sees_all(task) for task in tasks):
         none = np.zeros((1, 0, 0))
         return Seen(np.zeros((1, 0)), none, none, none, np.zeros(len(tasks), dtype=np.int64))
     share = [1.0] if problem.groups is None else list(problem.groups.values())
@@ -90,7 +93,8 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     ]
     size = max(len(x) for x in every)
     views = np.array([np.broadcast_to(x, (size, *x.shape[1:])) for x in every])
-    first, law = distinct(views)
+    every_law = np.arange(len(tasks))
+    first, law = (list(every_law), every_law) if apart else distinct(views)
     ss, st, tt = (np.ascontiguousarray(x[:, first]) for x in views)
     return Seen(points.stack(share, 0), ss, st, tt, law)
 

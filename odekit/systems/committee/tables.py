@@ -16,6 +16,7 @@ from odekit.scenario.tables import (
     FixedPointTable,
     Number,
     OfUnits,
+    OptimiseTable,
     PhaseTable,
     Shape,
     Solver,
@@ -237,6 +238,7 @@ class ScenarioTable(Table):
     solver: Solver = Solver()
     fixed_point: FixedPointTable = FixedPointTable()
     continuation: ContinuationTable = ContinuationTable()
+    optimise: OptimiseTable = OptimiseTable()
     figure: FigureTable | None = None
 
 

@@ -13,8 +13,7 @@ from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.course import Leg, Taken
 from odekit.systems.committee.gradients.places import of_frame
 from odekit.systems.committee.gradients.readings import Reading, Site, site
-from odekit.systems.committee.gradients.switches import Map, enter, leave, start, theta_of
-from odekit_kernels.committee.replay import backward, forward, integrals
+from odekit.systems.committee.gradients.switches import Map, enter, leave, start
 
 AT_ONCE = 32
 """Scalars that go back together."""
@@ -92,11 +91,7 @@ class Chain:
 
     def _link(self, leg: Leg, Z: Floats) -> Link:
         taken, columns, kernels = self.taken, self.columns, self.taken.kernels(leg)
-        out = np.zeros((leg.rows.size, self.W))
-        by, _ = kernels.slopes(1)
-        given = (leg.committee, kernels.work, leg.watch, kernels.tape, by, taken.pair)
-        if self.W:
-            integrals(leg.course, Z, *given, out)
+        out = kernels.integrals(leg.course, taken.pair, Z, leg.rows.size)
         ends = np.append(leg.course.t[1:], leg.duration)
         states = np.vstack([leg.course.y[1:], leg.y_end])
         sites = []
@@ -105,7 +100,7 @@ class Chain:
             found = self._site(leg, states[step], out[place], float(ends[step]), fixed=True)
             sites.append((int(row), found))
         maps = (enter(taken, leg, columns, self.W), leave(taken, leg, columns, self.W))
-        return Link(leg, *maps, theta_of(leg, columns), sites)
+        return Link(leg, *maps, kernels.theta, sites)
 
     def _empty(self) -> Found:
         rows, phases = max(self.taken.times.size, 1), len(self.links)
@@ -149,15 +144,10 @@ class Chain:
         """What is carried at the rows of a phase, and at its end."""
         leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
         theta = np.ascontiguousarray(np.concatenate([X[places.framed], link.theta]))
-        used = np.flatnonzero(np.any(theta != 0.0, axis=1))
         along, by_rate = self._along(leg)
         S, Z = np.ascontiguousarray(X[places.state]), np.ascontiguousarray(X[places.Z])
-        out_S = np.zeros((leg.rows.size, *S.shape))
-        out_Z = np.zeros((leg.rows.size, *Z.shape))
-        forward(
-            leg.course, S, theta, used, along, by_rate, Z, leg.committee, kernels.work, leg.watch,
-            kernels.tape, *kernels.slopes(places.n + self.W), self.taken.pair, out_S, out_Z,
-        )  # fmt: skip
+        given = (leg.course, self.taken.pair, S, Z, theta, along, by_rate)
+        out_S, out_Z = kernels.forward(*given, leg.rows.size)
 
         def whole(S: Floats, Z: Floats) -> Floats:
             moved = X.copy()
@@ -238,18 +228,15 @@ class Chain:
                     bumps[place, x] = one.C[k]
                     alpha[x] += one.D[k]
         lam, zeta = np.ascontiguousarray(L[:, places.state]), np.ascontiguousarray(L[:, places.Z])
-        by, flat = kernels.slopes(q)
         by_rate = np.zeros((q, steps, s, 2))
-        backward(
-            leg.course, lam, zeta, np.ascontiguousarray(bumps[:, :, places.state]),
-            np.ascontiguousarray(bumps[:, :, places.Z]), leg.committee, kernels.work, leg.watch,
-            kernels.tape, by, self.taken.pair, by_rate,
-        )  # fmt: skip
+        bump, bump_zeta = (
+            np.ascontiguousarray(bumps[:, :, place]) for place in (places.state, places.Z)
+        )
+        slopes = kernels.backward(leg.course, self.taken.pair, lam, zeta, bump, bump_zeta, by_rate)
         moved: Floats = L + bumps.sum(axis=0)
         moved[:, places.state], moved[:, places.Z] = lam, zeta
-        n, frame = places.n, places.frame
-        moved[:, places.framed] += flat[:, n : n + frame]
-        alpha += flat[:, n + frame : -2] @ link.theta
+        moved[:, places.framed] += slopes[:, : places.frame]
+        alpha += slopes[:, places.frame :] @ link.theta
         stages = self._stages(leg)
         for layer, j, basis in self.columns.phases[leg.index].rates:
             alpha[:, j] += by_rate[..., layer].reshape(q, -1) @ basis(*stages).ravel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from odekit.problem.names import get
 from odekit.problem.phase import PENALTIES
 from odekit.problem.schedule import Schedule
 from odekit.problem.tabulation import evaluate, pieces
+from odekit.systems.committee.seen import SHARP, of_group
+from odekit.systems.committee.structure import is_general
 
 ARRAY_DIMS = {
     "Q": ("student", "student_other"),
@@ -24,7 +26,16 @@ ARRAY_DIMS = {
     "heads": ("student",),
     "values": ("knot",),
     "times": ("knot",),
+    "keep_probability": ("student",),
+    "input_mean": ("teacher",),
+    "biases": ("student",),
+    "teacher_biases": ("teacher",),
+    "test_scale": ("student",),
+    "label": ("output",),
+    "noise_std": ("output",),
 }
+OF_PROBLEM = {"biases": "b", "teacher_biases": "bias", "test_scale": "scale"}
+VIEWS = ("input_variance", "student_gain", "student_noise_std")
 LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
 Basis = Callable[[Floats, Floats], Floats]
 """From times (steps, stages) since a phase began, and the middles (steps, 1) of the steps."""
@@ -50,7 +61,9 @@ class PhaseColumns:
     p : ndarray, shape (S, m)
     kappa : ndarray, shape (2, m)
     level : ndarray, shape (watched, m)
-    duration, strength : ndarray, shape (m,)
+    pace : ndarray, shape (G, m)
+    keep : ndarray, shape (K, m)
+    duration, strength, eta_b, friction : ndarray, shape (m,)
     rates : list of (layer, parameter, function)
         The function takes times since the phase began to derivatives of the learning rate; where
         these jump, a step is on the side of its middle.
@@ -61,6 +74,10 @@ class PhaseColumns:
     level: Floats
     duration: Floats
     strength: Floats
+    pace: Floats
+    keep: Floats
+    eta_b: Floats
+    friction: Floats
     rates: list[tuple[int, int, Basis]] = field(default_factory=list)
 
 
@@ -73,6 +90,8 @@ def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
         shape = np.shape(value)
         last = steps_of(problem, name, "wrt")[-1][1]
         dims = ARRAY_DIMS["heads" if name.startswith("heads") else last] if shape else ()
+        more = "output" if name.startswith(("heads", "tasks")) else "group"
+        dims = (more, *dims) if len(shape) > len(dims) else dims
         entries = [
             f"{name}[{', '.join(map(str, i))}]" if shape else name for i in np.ndindex(shape)
         ]
@@ -107,6 +126,11 @@ def _at(problem: Any, name: str) -> Any:
         return None
 
 
+def laws_of(points: Any) -> Any:
+    """What tasks see of the inputs: `Seen`, or the `Laws` of structured problems."""
+    return points.own_laws if is_general(points.problem) else points.seen
+
+
 class Columns:
     """What every parameter changes.
 
@@ -122,24 +146,53 @@ class Columns:
     ----------
     m : int
         Number of parameters.
-    Q, R, v, T : ndarray, shapes (K, K, m), (K, P, m), (H, K, m), (P, P, m)
+    entries : list of str
+        Their names.
+    Q, R, v, T : ndarray, shapes ([G,] K, K, m), ([G,] K, P, m), (H, [O,] K, m), ([G,] P, P, m)
         Derivatives of the start; those of mirrored entries are equal.
-    u, sigma : ndarray, shapes (W, P, m), (W, m)
+    u, sigma : ndarray, shapes (W, [O,] P, m), (W, [O,] m)
         Of all tasks.
+    ss, st, tt : ndarray, shape (V, G, m)
+        Of what is seen of the inputs.
+    b, gain, mean, label, bias, scale : ndarray, last axis m
+        Of structured problems: biases of the units at the start (K,), the student's gain (V, G),
+        means of inputs (V, P), labels (W, O), teachers' biases (P,), factors of heads at test (K,).
+    carries_frame : bool
+        Whether derivatives by what is constant in a phase but not in a run are needed: overlaps of
+        fixed vectors, consolidations.
+    memory : dict
+        What the phases of a run share.
     phases : list of PhaseColumns
     """
 
     def __init__(self, problem: Any, points: Any, names: Sequence[Name]) -> None:
         self.problem, self.points = problem, points
-        self.m = m = sum(len(name.entries) for name in names)
+        self.entries = [entry for name in names for entry in name.entries]
+        self.m = m = len(self.entries)
         K, P, H, W = points.K, points.P, len(points.heads), len(points.tasks)
-        self.Q, self.R, self.T = np.zeros((K, K, m)), np.zeros((K, P, m)), np.zeros((P, P, m))
-        self.v, self.u, self.sigma = np.zeros((H, K, m)), np.zeros((W, P, m)), np.zeros((W, m))
+        laws = laws_of(points)
+        G, V = laws.size
+        of_outputs = (points.O,) if is_general(problem) else ()
+        block = (G,) if G else ()
+        self.Q, self.R, self.T = (
+            np.zeros((*block, *shape, m)) for shape in ((K, K), (K, P), (P, P))
+        )
+        self.v, self.u = np.zeros((H, *of_outputs, K, m)), np.zeros((W, *of_outputs, P, m))
+        self.sigma, self.label = (np.zeros((W, *of_outputs, m)) for _ in range(2))
+        self.gain, self.mean = np.zeros((V, G, m)), np.zeros((V, P, m))
+        self.b, self.scale, self.bias = (np.zeros((size, m)) for size in (K, K, P))
+        self.ss, self.st, self.tt = (np.zeros((V, G, m)) for _ in range(3))
+        self.memory: dict[Any, Any] = {}
+        self.carries_frame = any(phase.consolidation is not None for phase in problem.phases)
         self.phases = [
             PhaseColumns(
                 np.zeros((len(phase.mixture), m)),
                 np.zeros((2, m)),
                 np.zeros((len(phase.thresholds), m)),
+                np.zeros(m),
+                np.zeros(m),
+                np.zeros((G, m)),
+                np.zeros((K, m)),
                 np.zeros(m),
                 np.zeros(m),
             )
@@ -153,29 +206,68 @@ class Columns:
         index = tuple(int(k) for k in keys[-1].split(",")) if _is_index(keys[-1]) else ()
         if keys[0] == "state":
             array = {"Q": self.Q, "R": self.R, "T": self.T}[keys[1]]
-            array[(*index, j)] = 1.0
+            block, index = index[:-2], index[-2:]
+            array[(..., *block, *index, j)] = 1.0
             if keys[1] != "R":
-                array[(*index[::-1], j)] = 1.0
+                array[(..., *block, *index[::-1], j)] = 1.0
+            self.carries_frame |= keys[1] == "T"
         elif keys[0] == "heads":
-            self.v[(self.points.heads.index(keys[1]), *index, j)] = 1.0
+            self.v[(self.points.heads.index(keys[1]), ..., *index, j)] = 1.0
+        elif keys[0] in OF_PROBLEM:
+            getattr(self, OF_PROBLEM[keys[0]])[(*(index or (...,)), j)] = 1.0
         elif keys[0] == "tasks":
             task = self.points.tasks.index(keys[1])
             if keys[2] == "noise_std":
-                self.sigma[task, j] = 1.0
+                self.sigma[(task, ..., *index, j)] = 1.0
+            elif keys[2] == "label":
+                self.label[(task, ..., *index, j)] = 1.0
+            elif keys[2] == "input_mean":
+                self.mean[(laws_of(self.points).law[task], *index, j)] = 1.0
+            elif keys[2] in VIEWS:
+                self._put_view(task, keys[2], keys[3] if len(keys) > 3 else None, j)
             else:
-                self.u[(task, *index, j)] = 1.0
+                self.u[(task, ..., *index, j)] = 1.0
         elif keys[0] == "phases":
             self._put_in_phase(name, int(keys[1]), keys[2:], index, j)
         else:
             raise ProblemError("wrt", "must name a number that a run depends on", name)
 
+    def _put_view(self, task: int, what: str, group: str | None, j: int) -> None:
+        """Derivatives of a² m + s², a m and m, those that a sign teacher sees scaled."""
+        problem, law = self.problem, int(laws_of(self.points).law[task])
+        names = list(problem.groups or [None])
+        places = range(len(names)) if group is None else [names.index(group)]
+        own = problem.tasks[self.points.tasks[task]]
+        signs = problem.teacher_activation == "sign" and not is_general(problem)
+        sharp = SHARP if signs else 1.0
+        for g in places:
+            self.gain[law, g, j] = float(what == "student_gain")
+            m, a, s = (float(of_group(getattr(own, name), names[g])) for name in VIEWS)
+            self.ss[law, g, j], self.st[law, g, j], self.tt[law, g, j] = {
+                "input_variance": (a * a, sharp * a, sharp**2),
+                "student_gain": (2.0 * a * m, sharp * m, 0.0),
+                "student_noise_std": (2.0 * s, 0.0, 0.0),
+            }[what]
+
     def _put_in_phase(self, name: str, i: int, keys: list[str], index: Any, j: int) -> None:
         phase, columns = self.problem.phases[i], self.phases[i]
         what = keys[0]
-        if what in LAYERS:
+        if what == "learning_rate" and isinstance(phase.learning_rate, Mapping):
+            most = max(map(float, phase.learning_rate.values()))
+            if most == 0.0:
+                rule = "must not be of rates by group that are all 0"
+                raise ProblemError("wrt", rule, name, "Give one learning rate to all groups.")
+            columns.pace[list(self.problem.groups or ()).index(keys[1]), j] = 1.0 / most
+        elif what in LAYERS:
             rate = getattr(phase, what)
             basis = _constant if len(keys) == 1 else _of_table(name, rate, keys[1], index[0])
             columns.rates.append((LAYERS[what], j, basis))
+        elif what == "keep_probability":
+            columns.keep[(*(index or (...,)), j)] = 1.0
+        elif what == "bias_learning_rate":
+            columns.eta_b[j] = 1.0
+        elif what == "momentum_decay":
+            columns.friction[j] = 1.0
         elif what in PENALTIES:
             columns.kappa[PENALTIES.index(what), j] = 1.0
         elif what == "duration":

@@ -15,8 +15,9 @@ from odekit.base.status import Outcome, Status
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.run import Run
 from odekit.problem.schedule import Schedule
-from odekit.systems.committee.gradients.places import Places, of_frame
-from odekit_kernels.committee.one import make_work, rhs
+from odekit.systems.committee.gradients.columns import Columns
+from odekit.systems.committee.gradients.kernels import Kernels
+from odekit.systems.committee.gradients.structured import kernels_of
 from odekit_kernels.committee.replay import (
     FULL,
     REACHED,
@@ -25,8 +26,6 @@ from odekit_kernels.committee.replay import (
     Rate,
     record,
 )
-from odekit_kernels.committee.reverse import prepare, pull_error
-from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
 
 ROOM = 1024
 """Steps whose memory is had at once."""
@@ -91,43 +90,8 @@ class Leg:
     ended_by: int | None
     moved: bool
     rows: Any
-    committee: Any
-    watch: Watch
     course: Course
     kernels: Kernels
-
-
-class Kernels:
-    """What kernels are given in one phase."""
-
-    def __init__(self, points: Any, leg_frame: Any, committee: Any, watch: Watch) -> None:
-        P, S = leg_frame.T.shape[1], len(committee.p)
-        self.places: Places = of_frame(points, leg_frame, 0)
-        self.committee, self.watch = committee, watch
-        self.sizes = (points.K, P, S, len(points.tasks), len(leg_frame.anchor))
-        self.work = make_work(points.K, P, len(points.heads), max(S, len(points.tasks)))
-        self.tape = make_tape(points.K, P, S)
-
-    def slopes(self, q: int) -> Any:
-        """Memory for the derivatives of q scalars."""
-        K, P, S, W, c = self.sizes
-        return make_slopes(q, self.places.n, K, P, S, W, c)
-
-    def derivative(self, y: Floats, rates: tuple[float, float]) -> Floats:
-        """dy/dt."""
-        dy = np.empty_like(y)
-        rhs(y, *rates, self.committee, self.work, dy)
-        return dy
-
-    def errors(self, y: Floats) -> tuple[Floats, Any]:
-        """Errors of all tasks, and their derivatives as `Slopes`."""
-        W = self.sizes[3]
-        by, _ = self.slopes(W)
-        prepare(y, self.committee, self.tape)
-        found = [
-            pull_error(w, y, self.committee, w, 1.0, self.watch, self.tape, by) for w in range(W)
-        ]
-        return np.array(found), by
 
 
 class Taken:
@@ -137,6 +101,8 @@ class Taken:
     ----------
     problem : Problem
         Without sweep dims.
+    columns : Columns
+        Of its parameters.
     times : ndarray or None
         Times of rows.
     how : Accuracy
@@ -144,10 +110,12 @@ class Taken:
         What `ends_of` found, for phases that may end by a threshold.
     """
 
-    def __init__(self, problem: Any, times: Floats | None, how: Accuracy, ends: Any) -> None:
-        self.problem, self.how, self.ends = problem, how, ends
+    def __init__(
+        self, problem: Any, columns: Columns, times: Floats | None, how: Accuracy, ends: Any
+    ) -> None:
+        self.problem, self.how, self.ends, self.columns = problem, how, ends, columns
         self.times = np.zeros(0) if times is None else times
-        self.points = problem.system.points(problem, {})
+        self.points = columns.points
         self.pair, self.steps, self.wish = how.pair, 0, FIRST_WISH
         self.legs: list[Leg] = []
         frame, y = self.points.start()
@@ -168,19 +136,14 @@ class Taken:
         found = [
             r.at(times.ravel()).reshape(times.shape) if isinstance(r, Schedule) else
             np.full(times.shape, float(r))
-            for r in self.problem.phases[index].rates
+            for r in self.problem.phases[index].common_rates
         ]  # fmt: skip
         return np.ascontiguousarray(np.stack(found, axis=-1))
 
     def _leg(self, i: int, before: Any, y: Floats, begin: float) -> Leg:
         phase, points = self.problem.phases[i], self.points
         frame, started = points.enter(i, before, y)
-        committee = points.committee(phase, frame)
-        P = frame.T.shape[1]
-        u = np.ascontiguousarray(np.pad(points.u[0], ((0, 0), (0, P - points.u.shape[2]))))
-        task = np.array([points.tasks.index(name) for name in phase.mixture], dtype=np.int64)
-        watch = Watch(u, points.head_index, task)
-        kernels = Kernels(points, frame, committee, watch)
+        kernels = kernels_of(points, i, phase, frame, self.columns)
         duration, ended_by, moved = float(phase.duration), None, True
         by_threshold = self.ends is not None and self.ends[i][1]
         if by_threshold:
@@ -199,7 +162,7 @@ class Taken:
         self.steps += course.h.size
         return Leg(
             i, before, frame, y[0], started[0], y_end, begin, duration, ended_by, moved, rows,
-            committee, watch, course, kernels,
+            course, kernels,
         )  # fmt: skip
 
     def _late(self, i: int, kernels: Kernels, y: Floats, since: float) -> tuple[int, float]:
@@ -239,7 +202,7 @@ class Taken:
     ) -> tuple[list[Any], Floats]:
         state, n = y.copy(), y.size
         by, flat = kernels.slopes(n)
-        rates = [_rate(rate) for rate in phase.rates]
+        rates = [_rate(rate) for rate in phase.common_rates]
         t, wish = 0.0, self.wish
         parts: list[Any] = [(np.zeros(0), np.zeros(0), np.zeros((0, n)))]
         total = self.steps

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.systems.committee.structure import is_general
 
 
 class Places:
@@ -15,8 +17,13 @@ class Places:
 
     Parameters
     ----------
-    K, P, H, c, W : int
-        Units, fixed vectors, heads, consolidations in force, and integrals of errors.
+    K, P, H, c, W, G : int
+        Units, fixed vectors, heads, consolidations in force, integrals of errors, and groups of
+        inputs. With groups Q, R, T and F have an axis of them, F after that of consolidations.
+    outputs : tuple of int
+        Heads have this axis before that of the units, if any.
+    biases, rest : int
+        Biases of units, and numbers of the state after them.
 
     Attributes
     ----------
@@ -24,21 +31,31 @@ class Places:
         Numbers of the state, of the frame, and of all.
     """
 
-    def __init__(self, K: int, P: int, H: int, c: int, W: int) -> None:
-        self.K, self.P, self.H, self.c, self.W, self.count = K, P, H, c, W, 0
-        triangle = self._next(K * (K + 1) // 2)
-        self.Q = np.zeros((K, K), dtype=np.int64)
-        self.Q[np.triu_indices(K)] = triangle
-        self.Q = np.maximum(self.Q, self.Q.T)
-        self.R, self.v = self._next(K, P), self._next(H, K)
+    def __init__(
+        self, K: int, P: int, H: int, c: int, W: int, G: int,
+        outputs: tuple[int, ...] = (), biases: int = 0, rest: int = 0,
+    ) -> None:  # fmt: skip
+        self.K, self.P, self.H, self.c, self.W, self.G, self.count = K, P, H, c, W, G, 0
+        blocks = [(self._triangle(K), self._next(K, P)) for _ in range(max(G, 1))]
+        Q, R = (np.stack(part) for part in zip(*blocks, strict=True))
+        self.Q, self.R = (Q, R) if G else (Q[0], R[0])
+        self.v, self.b = self._next(H, *outputs, K), self._next(biases)
+        self.rest = self._next(rest)
         self.n = self.count
-        self.T = self._next(P, P)
-        self.F, self.F_v, self.v_anchor = (self._next(c, K) for _ in range(3))
+        self.T = self._next(*((G,) if G else ()), P, P)
+        self.F = self._next(c, *((G,) if G else ()), K)
+        self.F_v, self.v_anchor = self._next(c, K), self._next(c, *outputs, K)
         self.frame = self.count - self.n
         self.begin = self.count
         self.count += 1
         self.Z = self._next(W)
         self.size = self.count
+
+    def _triangle(self, K: int) -> Any:
+        """An upper triangle, row by row, with its mirror."""
+        found = np.zeros((K, K), dtype=np.int64)
+        found[np.triu_indices(K)] = self._next(K * (K + 1) // 2)
+        return np.maximum(found, found.T)
 
     def _next(self, *shape: int) -> Any:
         size = int(np.prod(shape, dtype=np.int64))
@@ -59,13 +76,19 @@ class Places:
 
 def of_frame(points: Any, frame: Any, W: int) -> Places:
     """Places in a phase."""
-    return _places(points.K, frame.T.shape[1], len(points.heads), len(frame.anchor), W)
+    sizes = (points.K, frame.T.shape[-1], len(points.heads), len(frame.anchor), W, points.G)
+    if not is_general(points.problem):
+        return _places(*sizes)
+    blocks = {name: math.prod(shape) for name, (_, shape) in points.layout(frame).items()}
+    known = ("overlaps", "heads", "biases")
+    rest = sum(size for name, size in blocks.items() if name not in known)
+    return _places(*sizes, (points.O,), blocks.get("biases", 0), rest)
 
 
 @functools.lru_cache(maxsize=64)
-def _places(K: int, P: int, H: int, c: int, W: int) -> Places:
+def _places(*sizes: Any) -> Places:
     # Made for every phase of a schedule of many, several times: they took a third of a gradient.
-    return Places(K, P, H, c, W)
+    return Places(*sizes)
 
 
 def unit_rows(places: Any, size: int) -> Floats:

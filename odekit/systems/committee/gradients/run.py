@@ -13,10 +13,12 @@ from odekit.base.errors import ProblemError
 from odekit.problem.phase import OF_TASKS
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
-from odekit.systems.committee.gradients.columns import Columns, Name, names_of
+from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Accuracy, Taken, ends_of
 from odekit.systems.committee.gradients.readings import Reading, readings_of
-from odekit.systems.committee.seen import refuse_views
+from odekit.systems.committee.laws_of_inputs import laws_of
+from odekit.systems.committee.seen import seen_of
+from odekit.systems.committee.structure import is_general
 from odekit_kernels.committee.activations import RELU
 
 COARSER, WIDER = 100.0, 1.5
@@ -69,9 +71,28 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         if own:
             rule = "must be left to the tasks where runs are differentiated"
             raise ProblemError(f"phases[{i}].{own[0]}", rule, repr(getattr(phase, own[0])))
+    _no_changes_of_state(problem)
+    return names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of)
+
+
+def _points(problem: Any, wrt: Sequence[str]) -> Any:
+    """The packing; where a view of inputs is differentiated by, each task has a law of its own."""
     points = problem.system.points(problem, {})
-    refuse_views(points, "derivatives")
-    return names_of(problem, wrt), readings_of(points, of)
+    if any(f".{view}" in name for name in wrt for view in (*VIEWS, "input_mean")):
+        find = laws_of if is_general(problem) else seen_of
+        points.see(find(problem, points, apart=True))
+    return points
+
+
+def _no_changes_of_state(problem: Any) -> None:
+    """Refuse structured problems whose phases change what the state is made of."""
+    if not is_general(problem):
+        return
+    kinds = {(p.momentum_decay is None, type(p.normalization)) for p in problem.phases}
+    if len(kinds) > 1 or any(phase.consolidation is not None for phase in problem.phases):
+        rule = "must have the same momentum and normalization in all phases, and no consolidation"
+        given = "a change between phases, where there are outputs, means, biases or dropout"
+        raise ProblemError("phases", rule, given, "Leave one of them out.")
 
 
 def differentiate(
@@ -87,9 +108,9 @@ def differentiate(
     """Derivatives of a problem without sweep dims."""
     names, readings = check(problem, of, wrt)
     ends = ends_of(problem, how.rtol, how.atol)
-    taken = Taken(problem, times, how, ends)
+    columns = Columns(problem, _points(problem, wrt), names)
+    taken = Taken(problem, columns, times, how, ends)
     _no_kinks(taken)
-    columns = Columns(problem, taken.points, names)
     chain = Chain(taken, columns, readings)
     chosen = method or _cheaper(chain)
     coarse = None
@@ -98,7 +119,7 @@ def differentiate(
         rougher = replace(
             how, rtol=min(COARSER * how.rtol, 0.1), atol=COARSER * how.atol, cap=WIDER * how.cap
         )
-        other = Chain(Taken(problem, times, rougher, ends), columns, readings)
+        other = Chain(Taken(problem, columns, times, rougher, ends), columns, readings)
         coarse = other.forward() if chosen == "forward" else other.backward()
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
 

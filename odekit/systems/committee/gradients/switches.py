@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,9 @@ def start(columns: Columns, places: Places) -> Floats:
     """Sensitivities of the start, (size, m)."""
     X = np.zeros((places.size, columns.m))
     for where, given in ((places.Q, columns.Q), (places.R, columns.R), (places.v, columns.v),
-                         (places.T, columns.T)):  # fmt: skip
+                         (places.T, columns.T), (places.b, columns.b)):  # fmt: skip
+        if not where.size:
+            continue
         X[where.ravel()] = given.reshape(where.size, -1)
     return X
 
@@ -34,13 +37,13 @@ def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     A, B = np.zeros((new.size, old.size)), np.zeros((new.size, columns.m))
     P, c = old.P, old.c
     for here, there in (
-        (new.Q, old.Q), (new.R[:, :P], old.R), (new.v, old.v), (new.T[:P, :P], old.T),
+        (new.Q, old.Q), (new.R[..., :P], old.R), (new.v, old.v), (new.T[..., :P, :P], old.T),
         (new.F[:c], old.F), (new.F_v[:c], old.F_v), (new.v_anchor[:c], old.v_anchor),
-        (new.begin, old.begin), (new.Z, old.Z),
+        (new.begin, old.begin), (new.Z, old.Z), (new.b, old.b), (new.rest, old.rest),
     ):  # fmt: skip
         A[here, there] = 1.0
     if phase.consolidation is not None:
-        _consolidate(taken, leg, columns.phases[leg.index].strength, (old, new), (A, B))
+        _consolidate(taken, leg, columns, (old, new), (A, B))
     copied = A.copy(), B.copy()
     for target, source in (phase.copy_heads or {}).items():
         places = (new.v[taken.points.heads.index(name)] for name in (target, source))
@@ -50,32 +53,51 @@ def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
 
 
 def _consolidate(
-    taken: Taken, leg: Leg, strength: Floats, places: tuple[Places, Places], made: Map
+    taken: Taken, leg: Leg, columns: Columns, places: tuple[Places, Places], made: Map
 ) -> None:
     (old, new), (A, B) = places, made
+    strength = columns.phases[leg.index].strength
     points, P, K = taken.points, old.P, old.K
     consolidation = taken.problem.phases[leg.index].consolidation
-    head = int(points.head_index[points.tasks.index(protected_task(taken.problem, leg.index))])
-    A[new.T[P:, :P], old.R] = 1.0
-    A[new.T[:P, P:], old.R.T] = 1.0
-    A[new.T[P:, P:], old.Q] = 1.0
-    A[new.R[:, P:], old.Q] = 1.0
+    task = points.tasks.index(protected_task(taken.problem, leg.index))
+    head = int(points.head_index[task])
+    A[new.T[..., P:, :P], old.R] = 1.0
+    A[new.T[..., :P, P:], old.R.swapaxes(-1, -2)] = 1.0
+    A[new.T[..., P:, P:], old.Q] = 1.0
+    A[new.R[..., P:], old.Q] = 1.0
     A[new.v_anchor[-1], old.v[head]] = 1.0
     Q, _, v = points.unpack(leg.y_before)
-    lam = float(consolidation.strength)
+    lam, fisher = float(consolidation.strength), consolidation.kind == "fisher"
+    groups, blocks = max(points.G, 1), Q.reshape(-1, K, K)
+    places_Q, F = old.Q.reshape(-1, K, K), new.F[-1].reshape(groups, K)
+    share, seen, by_seen = _seen(points, columns, task)
     for k in range(K):
-        q, v_k = Q[k, k], v[head, k]
+        # Of inputs in groups, the norm of a unit is that of what it sees.
+        q, v_k = float(share * seen @ blocks[:, k, k]), v[head, k]
+        q_direct = (share * blocks[:, k, k]) @ by_seen
         I2, dI2, J2, dJ2 = _moments(points.code, q)
         importance, by_v, by_q = {
             "fisher": (v_k**2 * J2, 2.0 * v_k * J2, v_k**2 * dJ2),
             "node": (v_k**2, 2.0 * v_k, 0.0),
             "quadratic": (1.0, 0.0, 0.0),
         }[consolidation.kind]
-        A[new.F[-1, k], old.v[head, k]] += lam * by_v
-        A[new.F[-1, k], old.Q[k, k]] += lam * by_q
-        A[new.F_v[-1, k], old.Q[k, k]] += lam * dI2
-        B[new.F[-1, k]] += importance * strength
-        B[new.F_v[-1, k]] += I2 * strength
+        for g in range(groups):
+            weight = seen[g] if fisher else 1.0
+            A[F[g, k], old.v[head, k]] += lam * weight * by_v
+            A[F[g, k], places_Q[:, k, k]] += lam * weight * by_q * share * seen
+            B[F[g, k]] += importance * weight * strength + lam * weight * by_q * q_direct
+            if fisher:
+                B[F[g, k]] += lam * importance * by_seen[g]
+        A[new.F_v[-1, k], places_Q[:, k, k]] += lam * dI2 * share * seen
+        B[new.F_v[-1, k]] += I2 * strength + lam * dI2 * q_direct
+
+
+def _seen(points: Any, columns: Columns, task: int) -> tuple[Floats, Floats, Floats]:
+    """Fractions of the groups, second moments that the student sees, and theirs by parameters."""
+    if not points.G:
+        return np.ones(1), np.ones(1), np.zeros((1, columns.m))
+    law = int(points.seen.law[task])
+    return points.seen.share[0], points.seen.ss[0, law], columns.ss[law]
 
 
 def _moments(code: int, q: float) -> tuple[float, float, float, float]:
@@ -105,15 +127,6 @@ def leave(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     task = int(taken.points.watched(taken.problem.phases[leg.index])[leg.ended_by])
     slope = float(by.y[task] @ f)
     row = np.zeros(places.size)
-    row[places.state] = -by.y[task] / slope
-    row[places.T] = -by.T[task] / slope
-    by_u = np.einsum("wp,wpm->m", by.u[task][:, : columns.u.shape[1]], columns.u)
-    return A + np.outer(pace, row), np.outer(pace, (own.level[leg.ended_by] - by_u) / slope)
-
-
-def theta_of(leg: Leg, columns: Columns) -> Floats:
-    """Derivatives of u, p, σ and κ of a phase, in the order of `reverse.Slopes`, (…, m)."""
-    own, P = columns.phases[leg.index], leg.frame.T.shape[1]
-    u = np.pad(columns.u, ((0, 0), (0, P - columns.u.shape[1]), (0, 0)))
-    parts = [u.reshape(-1, columns.m), own.p, columns.sigma[leg.watch.task], own.kappa]
-    return np.ascontiguousarray(np.concatenate(parts))
+    row[places.state], row[places.framed] = -by.y[task] / slope, -by.frame[task] / slope
+    level = (own.level[leg.ended_by] - by.direct[task]) / slope
+    return A + np.outer(pace, row), np.outer(pace, level)

@@ -1,0 +1,1 @@
+"""The search for schedules that end best: pieces of time, budgets, and what was found."""

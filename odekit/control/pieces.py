@@ -1,0 +1,180 @@
+"""Controls of a schedule: numbers of a problem, cut into pieces of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.base.errors import ProblemError
+from odekit.problem.base import AnyProblem
+from odekit.problem.names import _replaced as replaced
+from odekit.problem.names import _steps as steps_of
+from odekit.problem.names import get
+from odekit.problem.names import replace as with_number
+from odekit.problem.phase import Phase
+from odekit.problem.schedule import Schedule
+
+BOUNDS = {
+    "learning_rate": (0.0, np.inf), "readout_learning_rate": (0.0, np.inf),
+    "bias_learning_rate": (0.0, np.inf), "keep_probability": (0.0, 1.0), "tasks": (0.0, 1.0),
+    "test_scale": (0.0, np.inf), "duration": (0.0, np.inf), "weight_decay": (0.0, np.inf),
+    "readout_weight_decay": (0.0, np.inf),
+}  # fmt: skip
+"""What a control may be where nothing else is said."""
+TABLED = ("learning_rate", "readout_learning_rate")
+"""Numbers of a phase whose tables have derivatives."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Numbers that are searched.
+
+    Attributes
+    ----------
+    problem : AnyProblem
+        With phases in pieces, or tables, as the controls need them.
+    names : list of str
+        Numbers of it, one control after the other.
+    of : ndarray of int, shape (names,)
+        Which control each belongs to.
+    low, high : ndarray, shape (names,)
+    begin : ndarray, shape (names,)
+        When each piece begins, or where the value of a table stands.
+    """
+
+    problem: AnyProblem
+    names: list[str]
+    of: Any
+    low: Floats
+    high: Floats
+    begin: Floats
+
+    @property
+    def own(self) -> Floats:
+        """Values in the problem as it is."""
+        return np.array([float(get(self.problem, name)) for name in self.names])
+
+    def at(self, x: Floats) -> AnyProblem:
+        """The problem with these controls."""
+        phases, others = list(self.problem.phases), []
+        # Phase by phase, and the whole checked once: one by one fifty took longer than the run.
+        for name, value in zip(self.names, x, strict=True):
+            i = phase_of(name)
+            if i is None:
+                others.append((name, value))
+            else:
+                steps = steps_of(self.problem, name, "controls")
+                phases[i] = replaced(phases[i], steps[2:], float(value))
+        fields: Any = self.problem
+        changed: AnyProblem = fields.replace(phases=phases)
+        for name, value in others:
+            changed = with_number(changed, name, float(value))
+        return changed
+
+
+def phase_of(name: str) -> int | None:
+    """Which phase a number is of."""
+    return int(name[7 : name.index("]")]) if name.startswith("phases[") else None
+
+
+def controls_of(
+    problem: AnyProblem,
+    parts: Mapping[str, int],
+    shape: str,
+    bounds: Mapping[str, tuple[float, float]],
+) -> Controls:
+    """Cut a problem for its controls; see `odekit.optimise`."""
+    for name in parts:
+        get(problem, name, "controls")
+    pieces = [1] * len(problem.phases)
+    for name, n in parts.items():
+        i = phase_of(name)
+        tabled = shape == "linear" and n > 1
+        if tabled and not name.endswith(TABLED):
+            rule = "must be a learning rate, to be linear between values"
+            raise ProblemError("controls", rule, name, "Leave out shape, for pieces.")
+        if n > 1 and (i is None or (not tabled and pieces[i] not in (1, n))):
+            rule = "must be of a phase, and of one with as many pieces as its others"
+            raise ProblemError("controls", rule, f"{name}: {n}")
+        if i is not None and not tabled:
+            pieces[i] = max(pieces[i], n)
+    if shape == "linear":
+        return _tables(problem, parts, bounds)
+    return _pieces(problem, parts, pieces, bounds)
+
+
+def _pieces(
+    problem: AnyProblem, parts: Mapping[str, int], pieces: Sequence[int], bounds: Any
+) -> Controls:
+    first = np.concatenate([[0], np.cumsum(pieces)])
+    phases = [part for i, phase in enumerate(problem.phases) for part in _cut(i, phase, pieces[i])]
+    fields: Any = problem
+    changed = fields.replace(phases=phases)
+    places: list[list[str]] = []
+    for name, n in parts.items():
+        i = phase_of(name)
+        if i is None:
+            places.append([name])
+            continue
+        rest = name[name.index("]") :]
+        if n < pieces[i]:
+            rule = "must be cut into as many pieces as others of its phase"
+            raise ProblemError("controls", rule, f"{name}: {n}", f"Write {pieces[i]}.")
+        places.append([f"phases[{first[i] + j}{rest}" for j in range(n)])
+    ends = np.concatenate([[0.0], np.cumsum([float(p.duration) for p in changed.phases])])
+    begins = [0.0 if phase_of(n) is None else ends[phase_of(n)] for names in places for n in names]
+    return _joined(changed, parts, places, begins, bounds)
+
+
+def _cut(index: int, phase: Phase, n: int) -> list[Phase]:
+    if n == 1:
+        return [phase]
+    if phase.thresholds or phase.schedules:
+        given = "`until`" if phase.thresholds else "a table of learning rates"
+        rule = "must last its whole duration and have no tables, to be cut into pieces"
+        raise ProblemError(f"phases[{index}]", rule, given)
+    first = replace(phase, duration=phase.duration / n)
+    return [first, *([replace(first, consolidation=None, copy_heads=None)] * (n - 1))]
+
+
+def _tables(problem: AnyProblem, parts: Mapping[str, int], bounds: Any) -> Controls:
+    phases, places, begins = list(problem.phases), [], []
+    ends = np.concatenate([[0.0], np.cumsum([float(p.duration) for p in phases])])
+    for name, n in parts.items():
+        i = phase_of(name)
+        if n == 1 or i is None:
+            places.append([name])
+            begins.append(0.0 if i is None else float(ends[i]))
+            continue
+        what = name[name.index("]") + 2 :]
+        times = np.linspace(0.0, float(phases[i].duration), n)
+        table = Schedule(times, np.full(n, float(get(problem, name))))
+        phases[i] = replace(phases[i], **{what: table})
+        places.append([f"{name}.values[{j}]" for j in range(n)])
+        begins += list(ends[i] + times)
+    fields: Any = problem
+    return _joined(fields.replace(phases=phases), parts, places, begins, bounds)
+
+
+def _joined(
+    problem: AnyProblem, parts: Mapping[str, int], places: list[list[str]], begins: Any, bounds: Any
+) -> Controls:
+    for name in bounds:
+        if name not in parts:
+            raise ProblemError("bounds", "must name controls", repr(name), f"There are {parts}.")
+    found = []
+    for name, n in parts.items():
+        word = name.rpartition("].")[2].partition("[")[0]
+        low, high = bounds.get(name, BOUNDS.get(word, (-np.inf, np.inf)))
+        if not low < high:
+            raise ProblemError(f"bounds[{name!r}]", "must increase", f"({low}, {high})")
+        found += [(float(low), float(high))] * n
+    low, high = np.array(found).T
+    sizes = [len(names) for names in places]
+    of = np.repeat(np.arange(len(places)), sizes)
+    names = [name for part in places for name in part]
+    return Controls(problem, names, of, low, high, np.array(begins, dtype=float))

@@ -1,0 +1,128 @@
+"""What kernels are given in one phase: its constants, scratch memory, and what θ depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.systems.committee.gradients.columns import Columns
+from odekit.systems.committee.gradients.places import Places, of_frame
+from odekit.systems.committee.points import widened
+from odekit_kernels.committee.one import make_work
+from odekit_kernels.committee.passes import flow
+from odekit_kernels.committee.replay import Course, backward, forward, integrals
+from odekit_kernels.committee.reverse import pull_error
+from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
+
+
+@dataclass
+class ErrorSlopes:
+    """Derivatives of the errors of all tasks, by state, by the frame, and directly by parameters.
+
+    Attributes
+    ----------
+    y, frame, direct : ndarray, shapes (W, n), (W, frame) and (W, m)
+    """
+
+    y: Floats
+    frame: Floats
+    direct: Floats
+
+
+class Kernels:
+    """White inputs.
+
+    Attributes
+    ----------
+    theta : ndarray, shape (…, m)
+        Derivatives of the phase's numbers by the parameters, in the order of the slopes after the
+        frame.
+    """
+
+    theta: Floats
+
+    def __init__(self, points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> None:
+        self.points, self.columns, self.own = points, columns, columns.phases[index]
+        self.places: Places = of_frame(points, frame, 0)
+        self.committee = self._committee(phase, frame)
+        P, K, S, W = self.places.P, points.K, len(self.committee.p), len(points.tasks)
+        task = np.array([points.tasks.index(name) for name in phase.mixture], dtype=np.int64)
+        u = np.ascontiguousarray(widened(points.u, P - points.P)[0])
+        self.watch = Watch(u, points.head_index, task)
+        # Scratch: a phase after the other may use it.
+        shared = columns.memory.setdefault(("work", P, max(S, W)), [])
+        if not shared:
+            shared.append(make_work(K, P, len(points.heads), max(S, W), points.G))
+        self.work = shared[0]
+        self._prepare(phase, frame)
+
+    def _committee(self, phase: Any, frame: Any) -> Any:
+        return self.points.committee(phase, frame)
+
+    def _prepare(self, phase: Any, frame: Any) -> None:
+        del phase, frame
+        columns, P = self.columns, self.places.P
+        self.tape: Any = make_tape(self.points.K, P, len(self.committee.p))
+        u = np.pad(columns.u, ((0, 0), (0, P - columns.u.shape[1]), (0, 0)))
+        sigma = columns.sigma[self.watch.task]
+        parts = [u.reshape(-1, columns.m), self.own.p, sigma, self.own.kappa]
+        self.theta = np.ascontiguousarray(np.concatenate(parts))
+
+    def slopes(self, q: int) -> Any:
+        """Memory for the derivatives of q scalars, or more, and the same as one array."""
+        places, S, W = self.places, len(self.committee.p), len(self.points.tasks)
+        # One row is of another type, for which kernels would compile again.
+        return make_slopes(max(q, 2), places.n, places.K, places.P, S, W, places.c)
+
+    def derivative(self, y: Floats, rates: tuple[float, float]) -> Floats:
+        """dy/dt."""
+        dy = np.empty_like(y)
+        flow(y, *rates, self.committee, self.work, self.tape, dy)
+        return dy
+
+    def errors(self, y: Floats) -> tuple[Floats, ErrorSlopes]:
+        """Errors of all tasks, and their derivatives."""
+        W, n, frame = len(self.points.tasks), self.places.n, self.places.frame
+        by, flat = self.slopes(W)
+        found = [
+            pull_error(w, y, self.committee, w, 1.0, self.watch, self.tape, by) for w in range(W)
+        ]
+        direct = flat[:, n + frame : -2] @ self.theta
+        return np.array(found), ErrorSlopes(by.y, flat[:, n : n + frame], direct)
+
+    def integrals(self, course: Course, pair: Any, Z: Floats, rows: int) -> Floats:
+        """Move integrals of the errors (W,) along steps; what they are at the rows, (rows, W)."""
+        out, (by, _) = np.zeros((rows, Z.size)), self.slopes(1)
+        given = (self.committee, self.work, self.watch, self.tape, by, pair)
+        if Z.size:
+            integrals(course, Z, *given, out)
+        return out
+
+    def forward(
+        self, course: Course, pair: Any, S: Floats, Z: Floats, theta: Floats, along: Any,
+        by_rate: Floats, rows: int,
+    ) -> tuple[Floats, Floats]:  # fmt: skip
+        """Move sensitivities of state and integrals along steps; what they are at the rows."""
+        out_S, out_Z = np.zeros((rows, *S.shape)), np.zeros((rows, *Z.shape))
+        used = np.flatnonzero(np.any(theta != 0.0, axis=1))
+        forward(
+            course, S, theta, used, along, by_rate, Z, self.committee, self.work, self.watch,
+            self.tape, *self.slopes(len(S) + len(Z)), pair, out_S, out_Z,
+        )  # fmt: skip
+        return out_S, out_Z
+
+    def backward(
+        self, course: Course, pair: Any, lam: Floats, zeta: Floats, bump: Floats,
+        bump_zeta: Floats, by_rate: Floats,
+    ) -> Floats:  # fmt: skip
+        """Move derivatives by state and integrals back; those by frame and θ, (q, …)."""
+        (q, n), (by, flat) = lam.shape, self.slopes(len(lam))
+        backward(
+            course, lam, zeta, bump, bump_zeta, self.committee, self.work, self.watch, self.tape,
+            by, pair, by_rate,
+        )  # fmt: skip
+        found: Floats = flat[:q, n:-2]
+        return found

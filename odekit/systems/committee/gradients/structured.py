@@ -1,0 +1,134 @@
+"""Structured problems: outputs, means, biases, dropout, momentum; by differences throughout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from odekit.base.arrays import Floats
+from odekit.problem.points import rows_of
+from odekit.systems.committee.gradients.columns import Columns
+from odekit.systems.committee.gradients.grouped import GroupsKernels
+from odekit.systems.committee.gradients.kernels import ErrorSlopes, Kernels
+from odekit.systems.committee.gradients.places import Places, of_frame
+from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
+from odekit.systems.committee.structure import is_general
+from odekit_kernels.committee.general.plan import constants
+from odekit_kernels.committee.general.stages import GeneralTape, errors_and_slopes, fill_stages
+from odekit_kernels.committee.passes import flow
+from odekit_kernels.committee.replay import Course
+from odekit_kernels.committee.tape import Watch
+from odekit_kernels.integrators.variations import Stages
+from odekit_kernels.lanes.memory import firsts, make_memory, places_of
+
+OF_TASKS = ("u", "sigma", "label")
+OF_LAWS = ("ss", "st", "tt", "gain", "mean")
+
+
+def kernels_of(points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> Kernels:
+    """Those of the reverse pass for white inputs, else those by the Jacobian."""
+    if is_general(points.problem):
+        return GeneralKernels(points, index, phase, frame, columns)
+    kind = GroupsKernels if points.G else Kernels
+    return kind(points, index, phase, frame, columns)
+
+
+class GeneralKernels(ByStages):
+    """A phase of a structured problem."""
+
+    def __init__(self, points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> None:
+        self.points, self.columns, self.own = points, columns, columns.phases[index]
+        self.places: Places = of_frame(points, frame, 0)
+        self.committee = self.work = None
+        none = np.zeros(0, dtype=np.int64)
+        self.watch = Watch(np.zeros((0, 0)), none, none)
+        self._prepare(phase, frame)
+
+    def _prepare(self, phase: Any, frame: Any) -> None:
+        points, m, n, W = self.points, self.columns.m, self.places.n, len(self.points.tasks)
+        every = replace(
+            phase, tasks=dict.fromkeys(points.tasks, 1.0 / W), consolidation=None, copy_heads=None,
+            until=dict.fromkeys(points.tasks, 1.0), learning_rate=0.0, keep_probability=1.0,
+        )  # fmt: skip
+        own, whole = self._shared(phase, frame), self._shared(every, frame, whole=True)
+        row, along = points.constants(phase, frame, own.plan)[0], own.along.copy()
+        kappa = self.own.kappa
+        parts = {
+            "p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:],
+            "keep": self.own.keep, "eta_b": self.own.eta_b[np.newaxis],
+            "friction": self.own.friction[np.newaxis],
+        }  # fmt: skip
+        for name, part in parts.items():
+            along[:, own.first[name] + np.arange(len(part))] += part.T
+        active = np.flatnonzero(along.any(axis=1) | whole.along.any(axis=1))
+        self.theta = np.zeros((active.size, m))
+        self.theta[np.arange(active.size), active] = 1.0
+        moves, moves_whole = (
+            np.concatenate([one.of_frame, directions[active]])
+            for one, directions in ((own, along), (whole, whole.along))
+        )
+        self.d, wants = len(moves), np.zeros(2)
+        wants[[layer for layer, *_ in self.own.rates]] = 1.0
+        places, whole_places = (places_of(constants(one.plan)) for one in (own, whole))
+        self.tape = GeneralTape(
+            own.plan, whole.plan, own.wiring, whole.wiring, *_memories(own.plan, places, row),
+            *_memories(whole.plan, whole_places, whole.row), places, whole_places, row, whole.row,
+            *stencil(own, row, moves), *stencil(whole, whole.row, moves_whole), wants,
+            np.zeros((n, n)), np.zeros(n), np.zeros(W), np.zeros((1, n)),
+        )  # fmt: skip
+
+    def _shared(self, phase: Any, frame: Any, *, whole: bool = False) -> Shared:
+        """What phases of the same tasks have in common, found once."""
+        key = (frame.T.tobytes(), *phase.mixture, *phase.thresholds, phase.gradient_flow, whole)
+        memory, key = self.columns.memory, (*key, *(phase.frozen or ()))
+        if key not in memory:
+            plan = self.points.plan(phase, frame)
+            row, first = self.points.constants(phase, frame, plan)[0], firsts(constants(plan))
+            memory[key] = Shared(
+                plan, self.points.wiring(phase, frame), first,
+                {name: at.size for name, at in constants(plan).items()}, row,
+                self._directions(phase, plan, whole=whole), self._unit_rows(first, len(row)),
+            )  # fmt: skip
+        found: Shared = memory[key]
+        return found
+
+    def _directions(self, phase: Any, plan: Any, *, whole: bool) -> Floats:
+        """Derivatives, by all parameters, of what tasks are, in a row of constants: (m, size)."""
+        columns = self.columns
+        places = [self.points.tasks.index(name) for name in phase.mixture]
+        parts: dict[str, Floats] = {name: getattr(columns, name) for name in OF_LAWS}
+        parts |= {name: getattr(columns, name)[places] for name in OF_TASKS}
+        parts |= {"bias": columns.bias, "scale": columns.scale}
+        if whole:
+            parts |= {"watched": columns.u, "watched_label": columns.label}
+        given = {name: np.moveaxis(part, -1, 0) for name, part in parts.items()}
+        wanted = constants(plan)
+        zeros = {name: np.zeros((1, at.size)) for name, at in wanted.items()}
+        found = rows_of(wanted, zeros | given)
+        return np.array(np.broadcast_to(found, (columns.m, found.shape[1])))
+
+    def _fill(self, course: Course, pair: Any, W: int, stages: Stages) -> None:
+        fill_stages(course, pair, self.tape, W, stages)
+
+    def derivative(self, y: Floats, rates: tuple[float, float]) -> Floats:
+        """dy/dt."""
+        dy = np.empty_like(y)
+        flow(y, *rates, self.committee, self.work, self.tape, dy)
+        return dy
+
+    def errors(self, y: Floats) -> tuple[Floats, ErrorSlopes]:
+        """Errors of all tasks, and their derivatives."""
+        W, n, frame = len(self.points.tasks), self.places.n, self.places.frame
+        found, by_y, by_theta = np.zeros(W), np.zeros((W, n)), np.zeros((W, self.d))
+        errors_and_slopes(y, self.tape, found, by_y, by_theta)
+        return found, ErrorSlopes(by_y, by_theta[:, :frame], by_theta[:, frame:] @ self.theta)
+
+
+def _memories(plan: Any, places: Any, row: Floats) -> tuple[Floats, Floats]:
+    """Of one trajectory, and of eight."""
+    one, eight = np.zeros(plan.size), make_memory(plan.size)
+    one[places] = row
+    eight[:] = one[:, np.newaxis]
+    return one, eight
