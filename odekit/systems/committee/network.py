@@ -279,8 +279,7 @@ class CommitteeNetwork:
 
     def memory(self, batch: int, rule: Rule) -> Memory:
         """What the kernel reads and writes, weights and readouts among it."""
-        apart = len(rule.drawn) > 0
-        return make_memory(self.W, self.v, self.streams, batch, len(rule.B), apart)
+        return make_memory(self.W, self.v, self.streams, batch, rule)
 
     def lesson(self, phase: Phase) -> Lesson:
         """What a phase is trained with."""
@@ -290,6 +289,7 @@ class CommitteeNetwork:
     def train(self, steps: int, rates: tuple[Floats, Floats], lesson: Lesson) -> None:
         """Take steps of SGD."""
         t = self.experiment.trainer
+        rates = (*rates, np.zeros(1))
         with _ONE_COMPILES:  # no steps: only so that no two threads compile the loop at once
             t.train(0, *rates, t.g, t.dg, lesson.rule, lesson.memory)
         t.train(steps, *rates, t.g, t.dg, lesson.rule, lesson.memory)

@@ -9,30 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels.committee.sgd.steps import advance, finish, respond_alone
+from odekit_kernels.committee.sgd.steps import advance, finish, respond_alone, scale_alone
 
 __all__ = ["squared_slopes_plain", "train_plain"]
 
 
 def train_plain(
-    steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory: Any
+    steps: int, eta_w: Any, eta_v: Any, eta_b: Any, g: Any, dg: Any, rule: Any, memory: Any
 ) -> None:
     """`sgd.train` for functions g and dg of arrays."""
     rate = 0.0
     for i in range(steps):
         advance(rate, i > 0, rule, memory)
-        rate = float(eta_w[min(i, len(eta_w) - 1)])
         activate(g, dg, rule, memory)
-        respond_alone(rate, float(eta_v[min(i, len(eta_v) - 1)]), rule, memory)
+        rates = (float(rate[min(i, len(rate) - 1)]) for rate in (eta_w, eta_v, eta_b))
+        rate = respond_alone(*rates, rule, memory)
     if steps:
         finish(rate, rule, memory)
 
 
 def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
     """`steps.activate` for functions g and dg of arrays."""
-    memory.lam[:] *= 1.0 / np.sqrt(rule.N)
+    scale_alone(rule, memory)
     memory.out[:], memory.slope[:] = g(memory.lam), dg(memory.lam)
-    memory.teacher[:] = g(memory.rho / np.sqrt(rule.N))
+    memory.teacher[:] = g(memory.rho)
 
 
 def squared_slopes_plain(
@@ -42,6 +42,8 @@ def squared_slopes_plain(
     F[:], I2[:] = 0.0, 0.0
     for _ in range(samples):
         advance(0.0, False, rule, memory)
-        z = memory.lam[0] / np.sqrt(rule.N)
-        F += np.outer((memory.v[h] * dg(z)) ** 2, memory.x[0] ** 2) / samples
+        scale_alone(rule, memory)
+        z = memory.lam[0]
+        v = memory.v[h * rule.outputs : (h + 1) * rule.outputs]
+        F += np.outer((v**2).sum(axis=0) * dg(z) ** 2, memory.x[0] ** 2) / samples
         I2 += g(z) ** 2 / samples

@@ -16,7 +16,7 @@ from odekit_kernels.committee.activations import CODES as COMPILED
 from odekit_kernels.committee.activations.erf import ROOT_HALF, ROOT_TWO_OVER_PI
 from odekit_kernels.committee.moments import chain
 from odekit_kernels.committee.sgd.memory import PAD
-from odekit_kernels.committee.sgd.stream import below, choose, normal, normals
+from odekit_kernels.committee.sgd.stream import below, choose, normal, normals, uniform
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 __all__ = [
@@ -172,18 +172,41 @@ def pull(w: Any, F: Any, Fa: Any, i: int, shrink: float, rate: float, count: int
 
 
 @inner
+def moved(rate: float, rule: Any, memory: Any, k: int, l: int, w: Any) -> Any:
+    """What one step makes of eight weights, less these."""
+    x, a = memory.x, memory.a
+    L = x.shape[1]
+    change = (-rate * rule.kappa_w) * w
+    if rule.F.shape[0]:
+        change = change - rate * (load(rule.F, k * L + l) * w - load(rule.Fa, k * L + l))
+    for j in range(x.shape[0]):
+        change = change + a[j, k] * load(x, j * L + l)
+    return change
+
+
+@inner
 def paced(eta_w: float, rule: Any, memory: Any, k: int, first: int, count: int) -> None:
     """Make one step's update of a block of one unit's weights, each at its own rate."""
-    W, x, a = memory.W, memory.x, memory.a
+    W = memory.W
     L, rate = W.shape[1], eta_w / rule.N
     for l in range(first, first + count, WIDTH):
         w = load(W, k * L + l)
-        change = (-rate * rule.kappa_w) * w
-        if rule.F.shape[0]:
-            change = change - rate * (load(rule.F, k * L + l) * w - load(rule.Fa, k * L + l))
-        for j in range(x.shape[0]):
-            change = change + a[j, k] * load(x, j * L + l)
-        store(W, k * L + l, w + load(rule.pace, l) * change)
+        store(W, k * L + l, w + load(rule.pace, l) * moved(rate, rule, memory, k, l, w))
+
+
+@inner
+def pushed(eta_w: float, rule: Any, memory: Any, k: int, first: int, count: int) -> None:
+    """The same with heavy ball: the step goes to the velocities, and these to the weights."""
+    W, velocity = memory.W, memory.velocity
+    L, rate = W.shape[1], eta_w / rule.N
+    for l in range(first, first + count, WIDTH):
+        w = load(W, k * L + l)
+        change = moved(rate, rule, memory, k, l, w)
+        if rule.pace.shape[0]:
+            change = load(rule.pace, l) * change
+        now = (1.0 - rule.friction / rule.N) * load(velocity, k * L + l) + change
+        store(velocity, k * L + l, now)
+        store(W, k * L + l, w + (1.0 / rule.N) * now)
 
 
 @inner
@@ -192,6 +215,11 @@ def update(eta_w: float, rule: Any, memory: Any, first: int, count: int) -> None
     W, x, a = memory.W, memory.x, memory.a
     K, L = W.shape
     shrink = 1.0 - eta_w * rule.kappa_w / rule.N
+    if memory.velocity.shape[0]:
+        for k in range(K):
+            if rule.move[k] != 0.0:
+                pushed(eta_w, rule, memory, k, first, count)
+        return
     if rule.pace.shape[0]:
         for k in range(K):
             if rule.move[k] != 0.0:
@@ -224,6 +252,10 @@ def draw_apart(rule: Any, memory: Any, j: int, first: int, count: int) -> None:
         # Factors beyond N are zero.
         given[j, i] = rule.drawn[s, i] * z
         x[j, i] = rule.gain[s, i] * z + noise
+    if rule.centre.shape[0]:
+        for i in range(first, first + count):
+            given[j, i] += rule.centre[s, i]
+            x[j, i] += rule.seen[s, i]
 
 
 @inner
@@ -244,17 +276,28 @@ def draw_inputs(rule: Any, memory: Any, first: int, count: int) -> None:
 
 
 @inner
+def reads(rule: Any, s: int, n: int) -> bool:
+    """Whether a task's labels depend on a fixed vector."""
+    for o in range(s * rule.outputs, (s + 1) * rule.outputs):
+        if rule.u[o, n] != 0.0:
+            return True
+    return False
+
+
+@inner
 def add_fields(rule: Any, memory: Any, first: int, count: int) -> None:
-    """Add a block's part of w·x and B·x."""
-    W, x, lam, rho = memory.W, memory.x, memory.lam, memory.rho
+    """Add a block's part of w·x and B·x, and of the products of inputs where they are asked for."""
+    W, x, lam, rho, gram = memory.W, memory.x, memory.lam, memory.rho, memory.gram
     L = x.shape[1]
     seen = memory.given if rule.drawn.shape[0] else x
     for j in range(x.shape[0]):
         for k in range(W.shape[0]):
             lam[j, k] += dot(W, k * L + first, x, j * L + first, count)
         for n in range(rule.B.shape[0]):
-            if rule.u[memory.task[j], n] != 0.0:
+            if reads(rule, memory.task[j], n):
                 rho[j, n] += dot(rule.B, n * L + first, seen, j * L + first, count)
+        for i in range(gram.shape[0]):
+            gram[j, i] += dot(x, i * L + first, x, j * L + first, count)
 
 
 # ------------------------------------------------------------------------------------------ a step
@@ -262,18 +305,24 @@ def add_fields(rule: Any, memory: Any, first: int, count: int) -> None:
 
 @inner
 def choose_samples(rule: Any, memory: Any) -> None:
-    """Draw the task of every sample of a step, its place among given inputs, and its noise."""
-    stream = memory.streams[1]
+    """Draw task, place among given inputs, noise of labels and answering units of all samples."""
+    stream, O = memory.streams[1], rule.outputs
     for j in range(memory.task.shape[0]):
         s = choose(stream, rule.p)
         memory.task[j] = s
-        memory.label[j] = 0.0
         if rule.inputs.shape[0]:
             memory.row[j] = rule.first[s] + below(stream, rule.size[s])
+        for o in range(O):
+            label = 0.0
+            if rule.constant.shape[0]:
+                label = rule.constant[s * O + o]
             if rule.labels.shape[1]:
-                memory.label[j] = rule.labels[s, memory.row[j]]
-        if rule.sigma[s] != 0.0:
-            memory.label[j] += rule.sigma[s] * normal(stream)
+                label += rule.labels[s * O + o, memory.row[j]]
+            if rule.sigma[s * O + o] != 0.0:
+                label += rule.sigma[s * O + o] * normal(stream)
+            memory.label[j * O + o] = label
+        for k in range(rule.keep.shape[0]):
+            memory.mask[j, k] = 1.0 if uniform(stream) < rule.keep[k] else 0.0
 
 
 @kernel(_nrt=False)
@@ -283,6 +332,7 @@ def advance(eta_w: float, pending: bool, rule: Any, memory: Any) -> None:
     L = memory.x.shape[1]
     memory.lam[:] = 0.0
     memory.rho[:] = 0.0
+    memory.gram[:] = 0.0
     for first in range(0, L, BLOCK):
         count = min(BLOCK, L - first)
         if pending:
@@ -298,72 +348,144 @@ def finish(eta_w: float, rule: Any, memory: Any) -> None:
 
 
 @inner
-def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
-    """From sums to local fields, and what the activation makes of them."""
+def scale_fields(rule: Any, memory: Any) -> None:
+    """From sums to local fields."""
     lam, rho = memory.lam, memory.rho
     scale = 1.0 / math.sqrt(rule.N)
     for j in range(lam.shape[0]):
         for n in range(rho.shape[1]):
-            if rule.u[memory.task[j], n] != 0.0:
-                memory.teacher[j, n] = value(g, rho[j, n] / math.sqrt(rule.N))
+            rho[j, n] /= math.sqrt(rule.N)
+            if rule.shift.shape[0]:
+                rho[j, n] += rule.shift[n]
         for k in range(lam.shape[1]):
             lam[j, k] *= scale
+            if memory.bias.shape[0]:
+                lam[j, k] += memory.bias[k]
+
+
+@inner
+def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
+    """From sums to local fields, and what the activation makes of them."""
+    scale_fields(rule, memory)
+    lam, rho = memory.lam, memory.rho
+    for j in range(lam.shape[0]):
+        for n in range(rho.shape[1]):
+            if reads(rule, memory.task[j], n):
+                memory.teacher[j, n] = value(g, rho[j, n])
+        for k in range(lam.shape[1]):
             memory.out[j, k] = value(g, lam[j, k])
             memory.slope[j, k] = slope(dg, lam[j, k])
 
 
 @inner
-def error(rule: Any, memory: Any, j: int) -> float:
-    """δ = y − Σ_k v_k g(λ_k) of one sample, its noise included."""
-    s, delta = memory.task[j], memory.label[j]
+def error(rule: Any, memory: Any, j: int, o: int) -> float:
+    """δ = y − Σ_k v_k g(λ_k) of one output and sample, its noise included."""
+    s = memory.task[j]
+    t, r = s * rule.outputs + o, rule.head[s] * rule.outputs + o
+    delta = memory.label[j * rule.outputs + o]
     for n in range(rule.u.shape[1]):
-        if rule.u[s, n] != 0.0:
-            delta += rule.u[s, n] * memory.teacher[j, n]
+        if rule.u[t, n] != 0.0:
+            delta += rule.u[t, n] * memory.teacher[j, n]
     for k in range(memory.out.shape[1]):
-        delta -= memory.v[rule.head[s], k] * memory.out[j, k]
+        delta -= memory.v[r, k] * memory.out[j, k]
     return delta
 
 
 @inner
-def respond(eta_w: float, eta_v: float, rule: Any, memory: Any) -> None:
-    """After `activate`: the update of both layers; the readouts move at once."""
-    v, a, dv, trained = memory.v, memory.a, memory.dv, memory.trained
-    b, K = a.shape
+def silence(memory: Any) -> None:
+    """Units that do not answer a sample neither give nor learn anything."""
+    for j in range(memory.mask.shape[0]):
+        for k in range(memory.mask.shape[1]):
+            memory.out[j, k] *= memory.mask[j, k]
+            memory.slope[j, k] *= memory.mask[j, k]
+
+
+@inner
+def gather(eta_w: float, rule: Any, memory: Any) -> None:
+    """What the samples of a step ask of all layers; of the first one at a rate of eta_w."""
+    v, a, dv, db, trained = memory.v, memory.a, memory.dv, memory.db, memory.trained
+    (b, K), O = a.shape, rule.outputs
     scale = 1.0 / math.sqrt(rule.N)
-    for h in range(v.shape[0]):
-        trained[h] = 0.0
-        for k in range(K):
-            dv[h, k] = 0.0
+    a[:], dv[:], db[:], trained[:] = 0.0, 0.0, 0.0, 0.0
     for j in range(b):
-        h, delta = rule.head[memory.task[j]], error(rule, memory, j)
-        for k in range(K):
-            dv[h, k] += memory.out[j, k] * delta / b
-            a[j, k] = eta_w * scale / b * v[h, k] * memory.slope[j, k] * delta
+        h = rule.head[memory.task[j]]
+        for o in range(O):
+            r, delta = h * O + o, error(rule, memory, j, o)
+            for k in range(K):
+                dv[r, k] += memory.out[j, k] * delta / b
+                a[j, k] += eta_w * scale / b * v[r, k] * memory.slope[j, k] * delta
+            for k in range(db.shape[0]):
+                db[k] += v[r, k] * memory.slope[j, k] * delta / b
         trained[h] += 1.0 / b
-    for h in range(v.shape[0]):
-        for k in range(K):
-            held = rule.F_v[h, k] * v[h, k] - rule.Fv[h, k]
-            force = dv[h, k] - trained[h] * (rule.kappa_v * v[h, k] + held)
-            v[h, k] += eta_v / rule.N * force
+
+
+@inner
+def adapt(eta_w: float, rule: Any, memory: Any) -> float:
+    """Rate η_w/√B of a step; what was gathered at a rate of one is brought to it."""
+    a, power, gram = memory.a, memory.power, memory.gram
+    square = 0.0
+    for k in range(a.shape[1]):
+        for i in range(a.shape[0]):
+            for j in range(a.shape[0]):
+                square += rule.move[k] * a[i, k] * a[j, k] * gram[i, j]
+    power[0] += (rule.gather * square - rule.forget * power[0]) / rule.N
+    rate = eta_w / math.sqrt(power[0] + rule.floor)
+    for j in range(a.shape[0]):
+        for k in range(a.shape[1]):
+            a[j, k] *= rate
+    return rate
+
+
+@inner
+def respond(eta_w: float, eta_v: float, eta_b: float, rule: Any, memory: Any) -> float:
+    """After `activate`: the update of all layers; readouts and biases move at once.
+
+    Returns the learning rate of the first layer.
+    """
+    v, dv, trained = memory.v, memory.dv, memory.trained
+    silence(memory)
+    if memory.power.shape[0]:
+        gather(1.0, rule, memory)
+        eta_w = adapt(eta_w, rule, memory)
+    else:
+        gather(eta_w, rule, memory)
+    for r in range(v.shape[0]):
+        share = trained[r // rule.outputs]
+        for k in range(v.shape[1]):
+            held = rule.F_v[r, k] * v[r, k] - rule.Fv[r, k]
+            force = dv[r, k] - share * (rule.kappa_v * v[r, k] + held)
+            v[r, k] += eta_v / rule.N * force
+    for k in range(memory.bias.shape[0]):
+        memory.bias[k] += eta_b / rule.N * memory.db[k]
+    return eta_w
 
 
 @kernel(_nrt=False)
-def respond_alone(eta_w: float, eta_v: float, rule: Any, memory: Any) -> None:
+def scale_alone(rule: Any, memory: Any) -> None:
+    """`scale_fields`, for the loops of `plain`."""
+    scale_fields(rule, memory)
+
+
+@kernel(_nrt=False)
+def respond_alone(eta_w: float, eta_v: float, eta_b: float, rule: Any, memory: Any) -> float:
     """`respond`, for the loops of `plain`."""
-    respond(eta_w, eta_v, rule, memory)
+    return respond(eta_w, eta_v, eta_b, rule, memory)
 
 
 @kernel(_nrt=False)
-def train(steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory: Any) -> None:
+def train(
+    steps: int, eta_w: Any, eta_v: Any, eta_b: Any, g: Any, dg: Any, rule: Any, memory: Any
+) -> None:
     """Take so many steps of SGD, in place.
 
-    w_k += (η_w/√N) v_k g'(λ_k) δ x and v_k += (η_v/N) g(λ_k) δ, both averaged over the batch, with
-    δ = y − Σ_k v_k g(λ_k); each step takes its share 1/N of the penalties.
+    w_k += (η_w/√N) Σ_o V_ok g'(λ_k) δ_o x, V_ok += (η_v/N) g(λ_k) δ_o and
+    b_k += (η_b/N) Σ_o V_ok g'(λ_k) δ_o, averaged over the batch, with
+    δ_o = y_o − Σ_k V_ok g(λ_k); each step takes its share 1/N of the penalties.
 
     Parameters
     ----------
     steps : int
-    eta_w, eta_v : ndarray, shape (steps,) or (1,)
+    eta_w, eta_v, eta_b : ndarray, shape (steps,) or (1,)
         Learning rates of each step.
     g, dg : int, float or compiled functions
         The activation's code or leaky ReLU's slope, twice; or g and its derivative.
@@ -373,11 +495,17 @@ def train(steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory
     rate = 0.0
     for i in range(steps):
         advance(rate, i > 0, rule, memory)
-        rate = eta_w[min(i, eta_w.shape[0] - 1)]
         activate(g, dg, rule, memory)
-        respond(rate, eta_v[min(i, eta_v.shape[0] - 1)], rule, memory)
+        rates = (at_step(eta_w, i), at_step(eta_v, i), at_step(eta_b, i))
+        rate = respond(rates[0], rates[1], rates[2], rule, memory)
     if steps:
         finish(rate, rule, memory)
+
+
+@inner
+def at_step(rates: Any, i: int) -> float:
+    """The rate of a step."""
+    return rates[min(i, rates.shape[0] - 1)]
 
 
 # ------------------------------------------------------------------------------------ measurements
@@ -404,7 +532,7 @@ def squared_slopes(
     h : int
         Head of the task, which must be the only one of the rule, with a batch of one.
     F : ndarray, shape (K, L)
-        Receives N E[(∂f/∂w_ki)²] = v_k² E[g'(λ_k)² x_i²].
+        Receives N E[(∂f/∂w_ki)²] = Σ_o V_ok² E[g'(λ_k)² x_i²].
     I2 : ndarray, shape (K,)
         Receives E[g(λ_k)²].
     """
@@ -415,7 +543,10 @@ def squared_slopes(
         advance(0.0, False, rule, memory)
         for k in range(K):
             z = memory.lam[0, k] / math.sqrt(rule.N)
-            s = memory.v[h, k] * slope(dg, z)
+            if memory.bias.shape[0]:
+                z += memory.bias[k]
             I2[k] += value(g, z) ** 2 / samples
-            for i in range(L):
-                F[k, i] += s * s * memory.x[0, i] * memory.x[0, i] / samples
+            for r in range(h * rule.outputs, (h + 1) * rule.outputs):
+                s = memory.v[r, k] * slope(dg, z)
+                for i in range(L):
+                    F[k, i] += s * s * memory.x[0, i] * memory.x[0, i] / samples
