@@ -13,6 +13,7 @@ from odekit.base.version import __version__
 importlib.import_module("odekit.systems")  # the table of systems; each is imported on first use
 
 _HOME = {
+    "AdaGradNorm": "problem.normalization",
     "Activation": "systems.committee.activations",
     "BranchEnd": "dynamics.outcomes",
     "Checkpoint": "store.checkpoint",
@@ -33,6 +34,7 @@ _HOME = {
     "Problem": "systems.committee.problem",
     "ProblemError": "base.errors",
     "ScenarioError": "base.errors",
+    "RMSNorm": "problem.normalization",
     "Schedule": "problem.schedule",
     "SpecialPoint": "dynamics.outcomes",
     "Status": "base.status",
@@ -117,6 +119,8 @@ if TYPE_CHECKING:
     from odekit.base.status import Status as Status
     from odekit.dynamics.outcomes import BranchEnd as BranchEnd
     from odekit.dynamics.outcomes import SpecialPoint as SpecialPoint
+    from odekit.problem.normalization import AdaGradNorm as AdaGradNorm
+    from odekit.problem.normalization import RMSNorm as RMSNorm
     from odekit.problem.phase import Consolidation as Consolidation
     from odekit.problem.phase import Phase as Phase
     from odekit.problem.schedule import Schedule as Schedule

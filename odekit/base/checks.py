@@ -24,12 +24,13 @@ MAX_NUMBERS = 2**28
 
 _LABELS = (
     "time student student_other teacher teacher_other head task phase_index time_since_switch "
-    "replica group"
+    "replica group output"
 )
 _VARIABLES = (
     "Q R T readout generalization_error phase status t_last n_steps n_rhs n_jac phase_end "
     "phase_end_error phase_outcome method test_error quadrature_nodes quadrature_error "
-    "Q_group R_group T_group group_fraction"
+    "Q_group R_group T_group group_fraction bias misclassification squared_gradient "
+    "velocity_Q velocity_student velocity_teacher"
 )
 RESERVED = frozenset(f"{_LABELS} {_VARIABLES}".split())
 """Names in the result that no sweep axis may take."""
@@ -51,6 +52,16 @@ def axis_name(argument: str, name: object) -> str:
 def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
     """Whether a value is an `xarray.DataArray`, without importing xarray."""
     return hasattr(value, "dims") and hasattr(value, "coords") and hasattr(value, "transpose")
+
+
+def has_core(value: Any, dim: str, rank: int) -> bool:
+    """Whether a labelled array has a dim, or another value so many axes."""
+    if is_labelled(value):
+        return dim in value.dims
+    try:
+        return np.ndim(value) == rank
+    except ValueError:  # of unequal lengths: whatever checks it refuses it
+        return False
 
 
 def _check_dims(argument: str, value: xr.DataArray) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from odekit.base.checks import (
+    array,
     choice,
     count,
     flag,
+    has_core,
     is_labelled,
     label,
     mapping,
@@ -23,6 +25,7 @@ from odekit.base.checks import (
 from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
 from odekit.base.text import brief
+from odekit.problem.normalization import AdaGradNorm, RMSNorm, normalization_from
 from odekit.problem.schedule import Schedule
 
 CONSOLIDATIONS = ("fisher", "node", "quadratic")
@@ -108,11 +111,22 @@ class Phase:
     gradient_flow : bool
         Take the limit of small learning rates at fixed η·t: the η² line is dropped.
     frozen : sequence of bool, shape (K,), optional
-        True for units whose first-layer weights do not move; their readouts still train.
+        True for units whose first-layer weights do not move; readouts and biases still train.
     consolidation : Consolidation, optional
         A penalty from the start of this phase on.
     copy_heads : dict of str to str, optional
         ``{"b": "a"}``: as the phase begins head b takes the value of head a.
+    bias_learning_rate : float
+        η_b of the biases of a committee's units, >= 0.
+    keep_probability : float or array_like, shape (K,)
+        Dropout: the probability that a unit answers at a step, of all units or of each, 0 to 1.
+        Its output and both its gradients are left out otherwise.
+    momentum_decay : float, optional
+        γ >= 0 of the heavy ball: every weight, readout and bias has a velocity,
+        ν ← (1 − γ/N) ν + its step, and moves by ν/N (torch's momentum 1 − γ/N at a rate η/N).
+        Velocities begin at zero, and go on from a phase with momentum to the next.
+    normalization : AdaGradNorm or RMSNorm, optional
+        Divides the learning rates by the root of the first layer's mean squared gradient.
 
     Examples
     --------
@@ -133,6 +147,10 @@ class Phase:
     frozen: Sequence[bool] | None = None
     consolidation: Consolidation | None = None
     copy_heads: Mapping[str, str] | None = None
+    bias_learning_rate: Any = 0.0
+    keep_probability: Any = 1.0
+    momentum_decay: Any = None
+    normalization: AdaGradNorm | RMSNorm | None = None
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -163,6 +181,11 @@ class Phase:
                 for k, v in mapping("copy_heads", self.copy_heads).items()
             }
             put("copy_heads", copies or None)
+        put("bias_learning_rate", nonnegative("bias_learning_rate", self.bias_learning_rate))
+        put("keep_probability", _kept(self.keep_probability))
+        if self.momentum_decay is not None:
+            put("momentum_decay", nonnegative("momentum_decay", self.momentum_decay))
+        put("normalization", _normalization(self.normalization))
 
     def _said(self) -> list[tuple[str, str]]:
         """Names and values of what is not at its default."""
@@ -287,6 +310,30 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
     return tuple(bool(x) for x in given)
 
 
+def _kept(value: Any) -> Any:
+    """A probability of all units, or of each."""
+    name, remedy = "keep_probability", "Give the probability that a unit answers."
+    if not has_core(value, "student", 1):
+        return number(name, value, "be >= 0 and <= 1", lambda x: (x >= 0) & (x <= 1), remedy)
+    kept = array(name, value, ("student",), (None,), "One probability for each student unit.")
+    numbers = np.asarray(kept)
+    if (numbers < 0).any() or (numbers > 1).any():
+        given = f"{numbers.min():g} to {numbers.max():g}"
+        raise ProblemError(name, "must be >= 0 and <= 1", given, remedy)
+    return kept
+
+
+def _normalization(rule: Any) -> Any:
+    if isinstance(rule, Mapping):
+        return normalization_from(rule, "normalization.")
+    if rule is not None and not isinstance(rule, AdaGradNorm | RMSNorm):
+        remedy = "Write normalization=ok.AdaGradNorm(initial=1.0)."
+        raise ProblemError(
+            "normalization", "must be an AdaGradNorm or RMSNorm", repr(rule)[:80], remedy
+        )
+    return rule
+
+
 def placed(
     phases: Sequence[Any], edges: Collection[str] = (), groups: Collection[str] = ()
 ) -> Iterator[tuple[str, Phase]]:
@@ -327,7 +374,7 @@ def check_phases(
     """Refuse phases with terms that a system lacks, given by default value, or unknown names."""
     for where, phase in placed(phases, edges):
         for name, default in refused.items():
-            if getattr(phase, name) != default:
+            if not _equal(getattr(phase, name), default):
                 rule, value = f"must be left out: {why}", repr(getattr(phase, name))[:80]
                 raise ProblemError(f"{where}.{name}", rule, value, "")
         for name in (*phase.mixture, *phase.thresholds):

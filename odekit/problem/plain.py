@@ -144,6 +144,10 @@ BY_NAME = ("tasks", "copy_heads")
 EITHER = ("until", *BY_EDGE)
 
 
+SELDOM = {"bias_learning_rate": 0.0, "keep_probability": 1.0}
+"""Fields of a phase that are written down only where they are not at these values."""
+
+
 def _is_by_name(key: str, value: Any) -> bool:
     """Dims of an array and times of a table are lists, what stands under a name never is."""
     if not isinstance(value, Mapping) or key not in (*BY_NAME, *EITHER):
@@ -153,7 +157,8 @@ def _is_by_name(key: str, value: Any) -> bool:
 
 def phase_plain(phase: Phase, where: str, apart: Apart | None) -> dict[str, Any]:
     """Fields in use of a phase, as JSON data."""
-    return fields_of(phase, where, apart)
+    found = fields_of(phase, where, apart)
+    return {k: v for k, v in found.items() if k not in SELDOM or v != SELDOM[k]}
 
 
 def phase_from(data: Mapping[str, Any]) -> Phase:
@@ -162,4 +167,6 @@ def phase_from(data: Mapping[str, Any]) -> Phase:
     fields = {**rich_fields({k: v for k, v in data.items() if k not in named}), **named}
     if "consolidation" in fields:
         fields["consolidation"] = Consolidation(**fields["consolidation"])
+    if isinstance(fields.get("keep_probability"), list):
+        fields["keep_probability"] = np.asarray(fields["keep_probability"], dtype=float)
     return Phase(**fields)

@@ -12,6 +12,7 @@ from odekit.base.errors import ProblemError
 from odekit.problem.phase import Phase, placed
 from odekit.systems.committee.activations import node_counts, on_quadrature
 from odekit.systems.committee.problem import WHITE, Task
+from odekit.systems.committee.structure import check_structure
 
 if TYPE_CHECKING:
     from odekit.systems.committee.problem import Problem
@@ -23,6 +24,7 @@ def check_problem(problem: Problem) -> None:
     _check_tasks(problem)
     for i, (where, phase) in enumerate(placed(problem.phases, groups=problem.groups or ())):
         _check_phase(problem, i, where, phase)
+    check_structure(problem)
     _check_size(problem)
     _check_accuracy(problem)
 
