@@ -66,6 +66,8 @@ class Rule(NamedTuple):
         Mean of the inputs as the teacher sees them, and as the student does; with `drawn` only.
     shift : ndarray, shape (P,), or (0,)
         Biases of the fixed vectors.
+    sign : bool
+        Whether the fixed vectors answer with the sign of their fields.
     keep : ndarray, shape (K,), or (0,) for all
         Probability that each unit answers a sample.
     friction : float
@@ -101,6 +103,7 @@ class Rule(NamedTuple):
     centre: Array = _NONE
     seen: Array = _NONE
     shift: Array = _EMPTY
+    sign: bool = False
     keep: Array = _EMPTY
     friction: float = 0.0
     gather: float = 0.0
@@ -142,6 +145,8 @@ class Memory(NamedTuple):
         1.0 for units that answer a sample.
     velocity : ndarray, shape (K, L), or (0, L) without heavy ball
         What the weights move by, w += velocity/N; it gathers the steps of plain SGD.
+    velocity_v, velocity_b : ndarray, shape (H O, K), (1, K), or without rows
+        The same for readouts and biases.
     power : ndarray, shape (1,), or (0,) without an adaptive rate
         B.
     gram : ndarray, shape (b, b), or (0, 0)
@@ -168,6 +173,8 @@ class Memory(NamedTuple):
     db: Array
     mask: Array
     velocity: Array
+    velocity_v: Array
+    velocity_b: Array
     power: Array
     gram: Array
 
@@ -185,11 +192,25 @@ def make_memory(
     batch: int,
     rule: Rule,
     bias: Array = _EMPTY,
-    velocity: Array | None = None,
+    velocities: tuple[Array, Array, Array] | None = None,
     power: Array = _EMPTY,
 ) -> Memory:
-    """Memory for padded weights W, readouts v, biases, velocities and B, of which none is copied."""
+    """Memory for a network whose numbers are not copied.
+
+    Parameters
+    ----------
+    W, v, bias
+        As in `Memory`; W is padded.
+    streams : ndarray of uint64, shape (2, 3)
+    batch : int
+    rule : Rule
+    velocities : tuple of ndarray, optional
+        Those of W, v and bias (1, K), with heavy ball.
+    power : ndarray, shape (1,), or (0,)
+    """
     K, L = W.shape
+    none = np.zeros((0, L)), np.zeros((0, K)), np.zeros((0, K))
+    velocity, velocity_v, velocity_b = none if velocities is None else velocities
     P = len(rule.B)
     return Memory(
         W=W,
@@ -211,7 +232,9 @@ def make_memory(
         bias=bias,
         db=np.zeros_like(bias),
         mask=np.ones((batch, len(rule.keep))),
-        velocity=np.zeros((0, L)) if velocity is None else velocity,
+        velocity=velocity,
+        velocity_v=velocity_v,
+        velocity_b=velocity_b,
         power=power,
         gram=np.zeros((batch, batch) if len(power) else (0, 0)),
     )

@@ -27,9 +27,9 @@ __all__ = [
     "SOFTPLUS",
     "TANH",
     "activate",
-    "advance",
+    "advance_alone",
     "choose_samples",
-    "finish",
+    "finish_alone",
     "overlaps",
     "pulled",
     "respond",
@@ -325,7 +325,7 @@ def choose_samples(rule: Any, memory: Any) -> None:
             memory.mask[j, k] = 1.0 if uniform(stream) < rule.keep[k] else 0.0
 
 
-@kernel(_nrt=False)
+@inner
 def advance(eta_w: float, pending: bool, rule: Any, memory: Any) -> None:
     """One pass: the update of the step before if it is pending, new samples, their fields."""
     choose_samples(rule, memory)
@@ -341,7 +341,7 @@ def advance(eta_w: float, pending: bool, rule: Any, memory: Any) -> None:
         add_fields(rule, memory, first, count)
 
 
-@kernel(_nrt=False)
+@inner
 def finish(eta_w: float, rule: Any, memory: Any) -> None:
     """The last update."""
     update(eta_w, rule, memory, 0, memory.x.shape[1])
@@ -364,6 +364,12 @@ def scale_fields(rule: Any, memory: Any) -> None:
 
 
 @inner
+def sign(z: float) -> float:
+    """−1, 0 or 1."""
+    return math.copysign(1.0, z) if z != 0.0 else 0.0
+
+
+@inner
 def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
     """From sums to local fields, and what the activation makes of them."""
     scale_fields(rule, memory)
@@ -371,7 +377,7 @@ def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
     for j in range(lam.shape[0]):
         for n in range(rho.shape[1]):
             if reads(rule, memory.task[j], n):
-                memory.teacher[j, n] = value(g, rho[j, n])
+                memory.teacher[j, n] = sign(rho[j, n]) if rule.sign else value(g, rho[j, n])
         for k in range(lam.shape[1]):
             memory.out[j, k] = value(g, lam[j, k])
             memory.slope[j, k] = slope(dg, lam[j, k])
@@ -420,8 +426,8 @@ def gather(eta_w: float, rule: Any, memory: Any) -> None:
 
 
 @inner
-def adapt(eta_w: float, rule: Any, memory: Any) -> float:
-    """Rate η_w/√B of a step; what was gathered at a rate of one is brought to it."""
+def adapt(rule: Any, memory: Any) -> float:
+    """Factor 1/√B of all rates, from the gradient that was gathered at a rate of one."""
     a, power, gram = memory.a, memory.power, memory.gram
     square = 0.0
     for k in range(a.shape[1]):
@@ -429,11 +435,32 @@ def adapt(eta_w: float, rule: Any, memory: Any) -> float:
             for j in range(a.shape[0]):
                 square += rule.move[k] * a[i, k] * a[j, k] * gram[i, j]
     power[0] += (rule.gather * square - rule.forget * power[0]) / rule.N
-    rate = eta_w / math.sqrt(power[0] + rule.floor)
-    for j in range(a.shape[0]):
-        for k in range(a.shape[1]):
-            a[j, k] *= rate
-    return rate
+    return 1.0 / math.sqrt(power[0] + rule.floor)
+
+
+@inner
+def learn(eta_v: float, eta_b: float, rule: Any, memory: Any) -> None:
+    """The step of readouts and biases."""
+    v, bias, trained = memory.v, memory.bias, memory.trained
+    for r in range(v.shape[0]):
+        share = trained[r // rule.outputs]
+        for k in range(v.shape[1]):
+            held = rule.F_v[r, k] * v[r, k] - rule.Fv[r, k]
+            force = memory.dv[r, k] - share * (rule.kappa_v * v[r, k] + held)
+            if memory.velocity.shape[0]:
+                v[r, k] += roll(memory.velocity_v, r, k, eta_v / rule.N * force, rule)
+            else:
+                v[r, k] += eta_v / rule.N * force
+    for k in range(bias.shape[0]):
+        step = eta_b / rule.N * memory.db[k]
+        bias[k] += roll(memory.velocity_b, 0, k, step, rule) if memory.velocity.shape[0] else step
+
+
+@inner
+def roll(velocity: Any, i: int, j: int, step: float, rule: Any) -> float:
+    """What a heavy ball moves by, its velocity changed by a step."""
+    velocity[i, j] = (1.0 - rule.friction / rule.N) * velocity[i, j] + step
+    return velocity[i, j] / rule.N
 
 
 @inner
@@ -442,28 +469,31 @@ def respond(eta_w: float, eta_v: float, eta_b: float, rule: Any, memory: Any) ->
 
     Returns the learning rate of the first layer.
     """
-    v, dv, trained = memory.v, memory.dv, memory.trained
     silence(memory)
     if memory.power.shape[0]:
         gather(1.0, rule, memory)
-        eta_w = adapt(eta_w, rule, memory)
+        factor = adapt(rule, memory)
+        eta_w, eta_v, eta_b = factor * eta_w, factor * eta_v, factor * eta_b
+        for j in range(memory.a.shape[0]):
+            for k in range(memory.a.shape[1]):
+                memory.a[j, k] *= eta_w
     else:
         gather(eta_w, rule, memory)
-    for r in range(v.shape[0]):
-        share = trained[r // rule.outputs]
-        for k in range(v.shape[1]):
-            held = rule.F_v[r, k] * v[r, k] - rule.Fv[r, k]
-            force = dv[r, k] - share * (rule.kappa_v * v[r, k] + held)
-            v[r, k] += eta_v / rule.N * force
-    for k in range(memory.bias.shape[0]):
-        memory.bias[k] += eta_b / rule.N * memory.db[k]
+    learn(eta_v, eta_b, rule, memory)
     return eta_w
 
 
 @kernel(_nrt=False)
-def scale_alone(rule: Any, memory: Any) -> None:
-    """`scale_fields`, for the loops of `plain`."""
+def advance_alone(eta_w: float, pending: bool, rule: Any, memory: Any) -> None:
+    """`advance` and `scale_fields`, for the loops of `plain`."""
+    advance(eta_w, pending, rule, memory)
     scale_fields(rule, memory)
+
+
+@kernel(_nrt=False)
+def finish_alone(eta_w: float, rule: Any, memory: Any) -> None:
+    """`finish`, for the loops of `plain`."""
+    finish(eta_w, rule, memory)
 
 
 @kernel(_nrt=False)
