@@ -17,7 +17,7 @@ from odekit.systems.committee.seen import SHARP, of_group
 from odekit.systems.committee.trainer import Trainer
 from odekit.systems.committee.weights import realise
 from odekit_kernels.committee.sgd.memory import Memory, Rule, make_memory, padded
-from odekit_kernels.committee.sgd.steps import overlaps
+from odekit_kernels.committee.sgd.passes import overlaps
 from odekit_kernels.committee.sgd.stream import streams
 
 if TYPE_CHECKING:
