@@ -26,6 +26,7 @@ _HOME = {
     "FluctuationWarning": "base.errors",
     "InputGroups": "systems.committee.spectra",
     "LinearProblem": "systems.linear",
+    "Mixture": "systems.committee.clusters",
     "NotCompletedWarning": "base.errors",
     "OdekitError": "base.errors",
     "OrderParameters": "systems.committee.state",
@@ -51,6 +52,7 @@ _HOME = {
     "fit": "verbs.fit",
     "fixed_point": "verbs.fixed_point",
     "fluctuations": "verbs.fluctuations",
+    "gaussian_mixture": "systems.committee.clusters",
     "hidden_manifold": "systems.committee.spectra",
     "imbalance": "systems.committee.start",
     "inputs": "",
@@ -74,6 +76,7 @@ _HOME = {
     "task_family": "systems.committee.families",
     "teachers": "",
     "testing": "",
+    "xor_mixture": "systems.committee.clusters",
 }
 
 _MAKE_DATASETS = ("continuation", "descend", "open", "simulate", "solve")
@@ -128,6 +131,9 @@ if TYPE_CHECKING:
     from odekit.store.netcdf import open as open
     from odekit.store.netcdf import save as save
     from odekit.systems.committee.activations import Activation as Activation
+    from odekit.systems.committee.clusters import Mixture as Mixture
+    from odekit.systems.committee.clusters import gaussian_mixture as gaussian_mixture
+    from odekit.systems.committee.clusters import xor_mixture as xor_mixture
     from odekit.systems.committee.families import task_family as task_family
     from odekit.systems.committee.problem import Problem as Problem
     from odekit.systems.committee.problem import Task as Task

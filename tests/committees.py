@@ -8,9 +8,10 @@ import numpy as np
 
 from odekit.dataset import assemble as datasets
 from odekit.dataset.provenance import provenance as provenance_of
-from odekit.systems.committee.variables import VARIABLES as REGISTRY
+from odekit.systems.committee.variables import variables
 from odekit_kernels.committee.one import Committee
 
+REGISTRY = variables(groups=False, beyond=())
 assemble = partial(datasets.assemble, variables=REGISTRY)
 
 

@@ -24,13 +24,12 @@ MAX_NUMBERS = 2**28
 
 _LABELS = (
     "time student student_other teacher teacher_other head task phase_index time_since_switch "
-    "replica group output"
+    "replica group"
 )
 _VARIABLES = (
     "Q R T readout generalization_error phase status t_last n_steps n_rhs n_jac phase_end "
     "phase_end_error phase_outcome method test_error quadrature_nodes quadrature_error "
-    "Q_group R_group T_group group_fraction bias misclassification squared_gradient "
-    "velocity_Q velocity_student velocity_teacher"
+    "Q_group R_group T_group group_fraction"
 )
 RESERVED = frozenset(f"{_LABELS} {_VARIABLES}".split())
 """Names in the result that no sweep axis may take."""

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from odekit.base.checks import (
-    array,
+    as_floats,
     choice,
     count,
     flag,
-    has_core,
     is_labelled,
     label,
     mapping,
     nonnegative,
     number,
     positive,
+    readonly,
 )
 from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
@@ -311,16 +311,16 @@ def _mask(frozen: Any) -> tuple[bool, ...]:
 
 
 def _kept(value: Any) -> Any:
-    """A probability of all units, or of each."""
-    name, remedy = "keep_probability", "Give the probability that a unit answers."
-    if not has_core(value, "student", 1):
-        return number(name, value, "be >= 0 and <= 1", lambda x: (x >= 0) & (x <= 1), remedy)
-    kept = array(name, value, ("student",), (None,), "One probability for each student unit.")
-    numbers = np.asarray(kept)
+    """A probability of all units, or of each: a system that has units looks at their number."""
+    name = "keep_probability"
+    numbers = as_floats(name, value, "a probability, or one for each unit")
     if (numbers < 0).any() or (numbers > 1).any():
-        given = f"{numbers.min():g} to {numbers.max():g}"
-        raise ProblemError(name, "must be >= 0 and <= 1", given, remedy)
-    return kept
+        worst = numbers.ravel()[((numbers < 0) | (numbers > 1)).ravel().argmax()]
+        remedy = "Give the probability that a unit answers."
+        raise ProblemError(name, "must be >= 0 and <= 1", f"{worst:g}", remedy)
+    if is_labelled(value) and numbers.ndim:
+        return value
+    return readonly(numbers) if numbers.ndim else float(numbers)
 
 
 def _normalization(rule: Any) -> Any:

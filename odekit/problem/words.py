@@ -37,6 +37,8 @@ def say(value: Any, core: Collection[str] = ()) -> str:
     array = np.asarray(value, dtype=float)
     if array.ndim == 0:
         return f"{float(array):g}"
+    if array.ndim > 1 and array.size <= MAX_UNITS:
+        return "(" + ", ".join(say(row) for row in array) + ")"
     if array.size > MAX_UNITS:
         return f"of {array.size}, {extent(array)}"
     return "(" + ", ".join(f"{x:.4g}" for x in array) + ")"
@@ -73,6 +75,7 @@ def phase_words(phase: Phase) -> str:
         value = getattr(phase, name)
         there = any(map(np.any, each(value)))
         words += [f"{name.replace('_', ' ')} {say(value)}"] if there else []
+    words += _unusual(phase)
     limits = [f"{n} <= {say(v)}" for n, v in phase.thresholds.items()]
     words += [f"until {', '.join(limits)}"] if limits else []
     if phase.frozen is not None and any(phase.frozen):
@@ -82,3 +85,15 @@ def phase_words(phase: Phase) -> str:
         words.append(f"{c.kind} consolidation of strength {say(c.strength)}")
     words += [f"head {b} copied from {a}" for b, a in (phase.copy_heads or {}).items()]
     return ", ".join(words)
+
+
+def _unusual(phase: Phase) -> Iterator[str]:
+    """Rates of biases, dropout, momentum and normalised rates."""
+    if np.any(np.asarray(phase.bias_learning_rate)):
+        yield f"bias eta {say(phase.bias_learning_rate)}"
+    if np.any(np.asarray(phase.keep_probability) != 1.0):
+        yield f"units answer with probability {say(phase.keep_probability)}"
+    if phase.momentum_decay is not None:
+        yield f"momentum that decays at {say(phase.momentum_decay)}"
+    if phase.normalization is not None:
+        yield f"rates over {phase.normalization!r}"

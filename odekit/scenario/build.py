@@ -13,11 +13,12 @@ from odekit.base.checks import count, interval, nonnegative
 from odekit.base.errors import ProblemError
 from odekit.integrate import options
 from odekit.problem import names
+from odekit.problem.normalization import normalization_from
 from odekit.problem.phase import Consolidation, Phase
 from odekit.scenario import values as scenario_values
 from odekit.scenario.mistakes import Key, Mistakes
 from odekit.scenario.tables import PHASE, ConsolidationTable, PhaseTable
-from odekit.scenario.values import Axes, value
+from odekit.scenario.values import Axes, value, vector
 
 Part = TypeVar("Part")
 
@@ -30,6 +31,9 @@ class Builder(ABC):
     mistakes : Mistakes
         Those known so far; new ones are added.
     """
+
+    units = "unit"
+    """The dim of what has one number for each unit."""
 
     def __init__(self, mistakes: Mistakes) -> None:
         self.mistakes = mistakes
@@ -100,13 +104,20 @@ class Builder(ABC):
         """One phase."""
         where: Key = ("phases", i)
         fields: dict[str, Any] = {}
-        for name in table.model_fields_set - {"consolidation"}:
+        for name in table.model_fields_set - {"consolidation", "normalization"}:
             with self.collect((*where, name)):
-                fields[name] = value(getattr(table, name), self.axes)
+                given = getattr(table, name)
+                of_units = name == "keep_probability"
+                read = vector(given, self.units, self.axes) if of_units else value(given, self.axes)
+                fields[name] = read
         if (*where, "tasks") in self.mistakes.broken or fields.get("tasks") == "":
             fields["tasks"] = any_task
         if table.consolidation is not None:
             fields["consolidation"] = self._consolidation(where, table.consolidation)
+        if table.normalization is not None:
+            with self.collect((*where, "normalization")):
+                said = {k: v for k, v in vars(table.normalization).items() if v is not None}
+                fields["normalization"] = normalization_from(value(said, self.axes))
         return self.construct(Phase, fields, where, {**PHASE, "tasks": any_task})
 
     def _consolidation(self, where: Key, table: ConsolidationTable) -> Consolidation:

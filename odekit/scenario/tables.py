@@ -108,6 +108,24 @@ class ConsolidationTable(Table):
     task: str | None = None
 
 
+class NormalizationTable(Table):
+    """Arguments of `odekit.AdaGradNorm` or `odekit.RMSNorm`."""
+
+    kind: str
+    decay: Number | None = None
+    initial: Number | None = None
+    epsilon: Number | None = None
+
+
+OfUnits = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[list[Number], Tag("<list>")],
+    form("<number>", "<over>", "<list>"),
+]
+"""One number, or one for each unit or output."""
+
+
 class PhaseTable(Table):
     """Arguments of `odekit.Phase`."""
 
@@ -134,6 +152,10 @@ class PhaseTable(Table):
     frozen: list[bool] | None = None
     consolidation: ConsolidationTable | None = None
     copy_heads: dict[str, str] | None = None
+    bias_learning_rate: Number = 0.0
+    keep_probability: OfUnits = 1.0
+    momentum_decay: Number | None = None
+    normalization: NormalizationTable | None = None
 
 
 class Solver(Table):

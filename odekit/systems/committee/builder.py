@@ -14,14 +14,18 @@ from odekit.scenario.mistakes import Key
 from odekit.scenario.values import value, vector
 from odekit.systems.committee.activations import Activation
 from odekit.systems.committee.groups import fractions
-from odekit.systems.committee.problem import WHITE, Problem, Task
+from odekit.systems.committee.plain import OWN
+from odekit.systems.committee.problem import SELDOM, WHITE, Problem, Task
 from odekit.systems.committee.state import OrderParameters
 from odekit.systems.committee.tables import ScenarioTable, TaskTable
+from odekit.systems.committee.values import of_outputs
 from odekit.systems.committee.values import state as initial_state
 
 
 class CommitteeBuilder(Builder):
     """Build a committee part by part, and go on after a mistake to find the others."""
+
+    units = "student"
 
     def problem(self, table: ScenarioTable) -> Problem | None:
         """The problem, or None if there is none to speak of."""
@@ -38,7 +42,16 @@ class CommitteeBuilder(Builder):
         if state is None:
             return self._join(*self._without_sizes(heads, tasks, phases), self._activation(table))
         rest = (self._activation(table), groups, table.teacher_activation)
-        return self._join(state, heads, tasks, phases, *rest)
+        return self._join(state, heads, tasks, phases, *rest, **self._own(table))
+
+    def _own(self, table: ScenarioTable) -> dict[str, Any]:
+        """Numbers of the problem that few scenarios have."""
+        found = {}
+        dims = {"biases": "student", "teacher_biases": "teacher", "test_scale": "student"}
+        for name, dim in dims.items():
+            with self.collect((name,)):
+                found[name] = vector(getattr(table, name), dim, self.axes)
+        return found
 
     def _groups(self, table: ScenarioTable) -> Any:
         """Fractions of the groups of inputs, or None."""
@@ -63,16 +76,17 @@ class CommitteeBuilder(Builder):
 
     def _head(self, name: str, given: Any) -> Any:
         with self.collect(("heads", name)):
-            return vector(given, "student", self.axes)
+            return of_outputs(given, "student", self.axes)
         return np.ones(1)
 
     def _task(self, name: str, table: TaskTable) -> Task:
         where: Key = ("tasks", name)
         fields: dict[str, Any] = {"head": table.head}
         with self.collect((*where, "readout")):
-            fields["readout"] = vector(table.readout, "teacher", self.axes)
-        with self.collect((*where, "noise_std")):
-            fields["noise_std"] = value(table.noise_std, self.axes)
+            fields["readout"] = of_outputs(table.readout, "teacher", self.axes)
+        for name, core in (("noise_std", "output"), ("label", "output"), ("input_mean", "teacher")):
+            with self.collect((*where, name)):
+                fields[name] = vector(getattr(table, name), core, self.axes)
         for name in WHITE:
             if getattr(table, name) is not None:
                 with self.collect((*where, name)):
@@ -88,6 +102,7 @@ class CommitteeBuilder(Builder):
         activation: str | Activation,
         groups: Any = None,
         teacher_activation: str | None = None,
+        **own: Any,
     ) -> Problem | None:
         """The parts together; each check that fails is noted and its argument replaced."""
         parts: dict[str, Any] = {
@@ -98,6 +113,7 @@ class CommitteeBuilder(Builder):
             "activation": activation,
             "groups": groups,
             "teacher_activation": teacher_activation,
+            **own,
         }
         for _ in range(8 + 8 * len(phases) + 4 * len(tasks) + len(heads)):
             try:
@@ -115,8 +131,8 @@ class CommitteeBuilder(Builder):
         return (
             OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
             dict.fromkeys(heads, np.ones(1)),
-            {n: replace(t, readout=np.zeros(1), **WHITE) for n, t in tasks.items()},
-            [replace(phase, frozen=None, learning_rate=phase.common_rates[0]) for phase in phases],
+            {n: replace(t, readout=np.zeros(1), **OF_SIZES) for n, t in tasks.items()},
+            [replace(phase, **OF_UNITS, learning_rate=phase.common_rates[0]) for phase in phases],
         )
 
 
@@ -139,16 +155,24 @@ def _replace(parts: dict[str, Any], key: Key) -> bool:
             parts["phases"][i] = replace(parts["phases"][i], gradient_flow=True)
         case ("phases", int(i), "tasks"):
             parts["phases"][i] = replace(parts["phases"][i], tasks=any_task)
-        case ("tasks", str(name), str(view), *_) if view in WHITE:
-            parts["tasks"][name] = replace(parts["tasks"][name], **{view: WHITE[view]})
+        case ("tasks", str(name), str(view), *_) if view in OF_SIZES:
+            parts["tasks"][name] = replace(parts["tasks"][name], **{view: OF_SIZES[view]})
         case ("phases", int(i), "learning_rate", *_):
             phase = parts["phases"][i]
             parts["phases"][i] = replace(phase, learning_rate=phase.common_rates[0])
         case ("phases", int(i), str(name), *_) if name in _OPTIONAL:
-            parts["phases"][i] = replace(parts["phases"][i], **{name: None})
+            parts["phases"][i] = replace(parts["phases"][i], **{name: _OPTIONAL[name]})
+        case (str(name), *_) if name in OWN:
+            parts[name] = OWN[name]
+            if name == "biases":
+                parts["phases"] = [replace(p, bias_learning_rate=0.0) for p in parts["phases"]]
         case _:
             return False
     return True
 
 
-_OPTIONAL = ("until", "copy_heads", "frozen", "consolidation")
+OF_SIZES = {**SELDOM, "noise_std": 0.0}
+"""What tasks say of groups, outputs and fixed vectors, and what stands in for it."""
+OF_UNITS = {"frozen": None, "keep_probability": 1.0, "bias_learning_rate": 0.0}
+_OPTIONAL = dict.fromkeys(("until", "copy_heads", "consolidation", "normalization"))
+_OPTIONAL |= OF_UNITS

@@ -12,7 +12,6 @@ from odekit.systems.committee.activations import Activation
 from odekit.systems.committee.problem import SELDOM, Problem, Task
 from odekit.systems.committee.state import OrderParameters
 
-
 OWN = {"biases": None, "teacher_biases": None, "test_scale": 1.0}
 """Numbers of a problem that few have, and what they are otherwise."""
 

@@ -29,6 +29,7 @@ from odekit.systems.committee.errors import (
 )
 from odekit.systems.committee.quadrature import Moments
 from odekit.systems.committee.seen import seen_of
+from odekit.systems.committee.structure import refuse_general
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
 from odekit_kernels.committee.equations import decode, decode_with_groups
@@ -86,6 +87,7 @@ class CommitteePoints(Points):
         self, problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True
     ) -> None:
         super().__init__(problem, found)
+        refuse_general(problem, "what is computed of it")
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.seen = seen_of(problem, self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from odekit.base.checks import (
     array,
     choice,
     has_core,
+    is_labelled,
     label,
     mapping,
     nonnegative,
@@ -69,6 +71,19 @@ def of_each_output(argument: str, value: Any, check: Callable[[str, Any], Any]) 
     found = array(argument, value, ("output",), (None,), "One number for each output.")
     check(argument, float(np.asarray(found).min()))
     return found
+
+
+def _of_units(index: int, phase: Any) -> Any:
+    """A phase whose labelled probabilities that units answer have their dims in order."""
+    kept = getattr(phase, "keep_probability", None)
+    if not is_labelled(kept):
+        return phase
+    where = f"phases[{index}].keep_probability"
+    if "student" in kept.dims:
+        kept = array(where, kept, ("student",), (None,), "One for each student unit.")
+    else:
+        kept = number(where, kept)
+    return dataclasses.replace(phase, keep_probability=kept)
 
 
 def outputs_of(value: Any, unit: bool) -> int | None:
@@ -234,7 +249,7 @@ class Problem(AnyProblem):
         tasks = {label("tasks", k): t for k, t in mapping("tasks", self.tasks).items()}
         object.__setattr__(self, "tasks", tasks)
         phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
-        object.__setattr__(self, "phases", phases)
+        object.__setattr__(self, "phases", tuple(map(_of_units, range(len(phases)), phases)))
         check_activation(self.activation)
         if self.teacher_activation is not None:
             choice("teacher_activation", self.teacher_activation, ("sign",))
@@ -267,12 +282,15 @@ class Problem(AnyProblem):
 
     @property
     def beyond(self) -> list[str]:
-        """What the dataset has more than Q, R and readouts: outputs, biases, velocities, …."""
+        """What the dataset has more than Q, R and readouts: outputs, biases, velocities, ….
+
+        What only some phases have is not in it.
+        """
         there = {
             "outputs": self.outputs is not None,
             "biases": self.biases is not None,
-            "velocities": any(p.momentum_decay is not None for p in self.phases),
-            "squared_gradient": any(p.normalization is not None for p in self.phases),
+            "velocities": all(p.momentum_decay is not None for p in self.phases),
+            "squared_gradient": all(p.normalization is not None for p in self.phases),
         }
         return [name for name, is_there in there.items() if is_there]
 

@@ -12,6 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.problem import WHITE
+from odekit.systems.committee.structure import refuse_general
 from odekit_kernels.committee.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -86,12 +87,12 @@ def seen_of(problem: Problem, points: Points) -> Seen:
     ]
     size = max(len(x) for x in every)
     views = np.array([np.broadcast_to(x, (size, *x.shape[1:])) for x in every])
-    first, law = _distinct(views)
+    first, law = distinct(views)
     ss, st, tt = (np.ascontiguousarray(x[:, first]) for x in views)
     return Seen(points.stack(share, 0), ss, st, tt, law)
 
 
-def _distinct(views: Floats) -> tuple[list[int], Indices]:
+def distinct(views: Floats) -> tuple[list[int], Indices]:
     """First task of each law, and the law of each task; views (3, points, tasks, G)."""
     first: list[int] = []
     law = np.zeros(views.shape[2], dtype=np.int64)
@@ -105,6 +106,7 @@ def _distinct(views: Floats) -> tuple[list[int], Indices]:
 
 def refuse_views(points: CommitteePoints, what: str) -> None:
     """Refuse groups and views of inputs where what is computed knows white inputs alone."""
+    refuse_general(points.problem, what)
     if points.G:
         rule = f"must have white inputs, which the student sees as they are, for {what}"
         given = "groups of inputs" if points.problem.groups is not None else "views of inputs"

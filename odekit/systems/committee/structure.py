@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from odekit.base.checks import has_core
 from odekit.base.errors import ProblemError
+from odekit.problem.axes import numbers
 from odekit.systems.committee.problem import SELDOM, outputs_of
+from odekit.systems.committee.variables import BEYOND
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
@@ -32,7 +35,7 @@ def words_of(problem: Problem) -> str:
 def refuse_general(problem: Problem, what: str) -> None:
     """Refuse what `is_general` tells where what is computed does not know it."""
     if is_general(problem):
-        rule = f"must have one output and tasks without label or mean, for {what}"
+        rule = f"must be without outputs, labels, means, biases, dropout and momentum, for {what}"
         raise ProblemError("problem", rule, words_of(problem), "Leave them out.")
 
 
@@ -72,9 +75,20 @@ def check_structure(problem: Problem) -> None:
         for one in ("label", "noise_std"):
             _check_of_each(f"{where}.{one}", outputs_of(getattr(task, one), unit=False), outputs)
         _check_mean(f"{where}.input_mean", task.input_mean, problem.state.teacher)
+    _check_axes(problem)
     _check_biases(problem)
     for i, phase in enumerate(problem.phases):
         _check_phase(problem, f"phases[{i}]", phase)
+
+
+def _check_axes(problem: Problem) -> None:
+    """Refuse sweep dims of names that the result of such a problem has."""
+    taken = {v.name for name in problem.beyond for v in BEYOND.get(name, [])} | {"output"}
+    for where, value in numbers(problem, ""):
+        of_outputs = re.match(r"heads\[|tasks\[.*\.(readout|label|noise_std)$", where)
+        for dim in taken.intersection(map(str, value.dims)) - ({"output"} if of_outputs else set()):
+            rule = "must have sweep dims that nothing in the result has"
+            raise ProblemError(where, rule, repr(dim), "Rename the dim.")
 
 
 def _check_outputs(argument: str, found: int | None, outputs: int | None) -> None:
@@ -116,6 +130,9 @@ def _check_phase(problem: Problem, where: str, phase: Phase) -> None:
     K = problem.state.student
     kept: Any = phase.keep_probability
     shape = np.shape(kept)[-1:]
+    if not hasattr(kept, "dims") and np.ndim(kept) > 1:
+        rule = "must be a number, or one for each student unit"
+        raise ProblemError(f"{where}.keep_probability", rule, f"shape {np.shape(kept)}", "")
     if has_core(kept, "student", 1) and shape != (K,):
         rule = f"must be a number or have shape (K,) = ({K},), one for each student unit"
         raise ProblemError(f"{where}.keep_probability", rule, str(shape), "")

@@ -43,15 +43,16 @@ class Committee(System):
 
     def variables(self, outline: Mapping[str, Any]) -> Mapping[str, Variable]:
         """Every variable of a dataset by name."""
-        from odekit.systems.committee.variables import VARIABLES, VARIABLES_OF_GROUPS
+        from odekit.systems.committee.variables import variables
 
-        return VARIABLES_OF_GROUPS if outline.get("groups") else VARIABLES
+        return variables(bool(outline.get("groups")), outline.get("beyond", ()))
 
     def sizes(self, problem: Problem) -> dict[str, int]:
         """Length of every dim of the dataset but those of time, phases and a sweep."""
         K, P = problem.state.student, problem.state.teacher
         units = {"student": K, "student_other": K, "teacher": P, "teacher_other": P}
         named = {"head": len(problem.heads), "task": len(problem.tasks)}
+        named |= {} if problem.outputs is None else {"output": problem.outputs}
         return {**units, **named, **({"group": len(problem.groups)} if problem.groups else {})}
 
     def labels(self, problem: Problem) -> dict[str, list[str]]:
@@ -75,9 +76,9 @@ class Committee(System):
 
     def points(self, problem: Problem, found: Mapping[str, Axis]) -> Any:
         """The packing of all points of a sweep."""
-        from odekit.systems.committee.points import CommitteePoints
+        from odekit.systems.committee.packing import points_of
 
-        return CommitteePoints(problem, found)
+        return points_of(problem, found)
 
     def layout(self, problem: Problem, points: Any, frame: Any) -> Mapping[str, Block]:
         """Where Q, R and the readouts stand in a flat state of a phase."""
@@ -136,7 +137,7 @@ class Committee(System):
         """Numbers that one trajectory starts from."""
         K, P = problem.state.student, problem.state.teacher
         groups = problem.state.groups or 1
-        return groups * (K * (K + P) + P * P) + len(problem.heads) * K
+        return groups * (K * (K + P) + P * P) + len(problem.heads) * (problem.outputs or 1) * K
 
     def simulation(self) -> Any:
         """What trains finite networks of a problem."""

@@ -15,6 +15,7 @@ from odekit.scenario.tables import (
     ContinuationTable,
     FixedPointTable,
     Number,
+    OfUnits,
     PhaseTable,
     Shape,
     Solver,
@@ -153,12 +154,19 @@ Teacher = Annotated[
     | Annotated[Random, Tag("<random>")],
     form("<number>", "<list>", "<names>", "<rotated>", "<shared>", "<random>"),
 ]
+Entry = Annotated[
+    Annotated[float, Tag("<number>")]
+    | Annotated[Axis, Tag("<over>")]
+    | Annotated[list[Number], Tag("<list>")],
+    form("<number>", "<over>", "<list>"),
+]
+"""A number of one unit, or a row of them of one output."""
 Head = Annotated[
-    Annotated[list[Number], Tag("<list>")] | Annotated[Polar, Tag("<polar>")],
+    Annotated[list[Entry], Tag("<list>")] | Annotated[Polar, Tag("<polar>")],
     form("<list>", "<polar>"),
 ]
 Readout = Annotated[
-    Annotated[list[Number], Tag("<list>")] | Annotated[Embed, Tag("<embed>")],
+    Annotated[list[Entry], Tag("<list>")] | Annotated[Embed, Tag("<embed>")],
     form("<list>", "<embed>"),
 ]
 
@@ -188,11 +196,13 @@ class TaskTable(Table):
     """Arguments of `odekit.Task`."""
 
     readout: Readout
-    noise_std: Number = 0.0
+    noise_std: OfUnits = 0.0
     head: str | None = None
     input_variance: OfGroups | None = None
     student_gain: OfGroups | None = None
     student_noise_std: OfGroups | None = None
+    label: OfUnits = 0.0
+    input_mean: list[Number] | None = None
 
 
 class ActivationTable(Table):
@@ -217,6 +227,9 @@ class ScenarioTable(Table):
     ] = "erf"
     teacher_activation: str | None = None
     groups: dict[str, Number] | None = None
+    biases: list[Number] | None = None
+    teacher_biases: list[Number] | None = None
+    test_scale: OfUnits = 1.0
     state: State
     heads: dict[str, Head]
     tasks: dict[str, TaskTable]

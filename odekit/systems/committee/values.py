@@ -35,6 +35,16 @@ def state(table: schema.State, axes: Axes, groups: Any = None) -> OrderParameter
     return OrderParameters(**matrices, T=_teacher("T", given["T"], axes, groups))
 
 
+def of_outputs(given: Any, core: str, axes: Axes) -> Any:
+    """Numbers of units, or a row of them for each output."""
+    rows = [isinstance(x, list) for x in given] if isinstance(given, list) else []
+    if not any(rows):
+        return vector(given, core, axes)
+    if not all(rows):
+        raise ProblemError("", "must be numbers, or a list of them for each output", "both", "")
+    return matrix("", given, ("output", core), axes)
+
+
 def _blocks(name: str, given: Any, core: tuple[str, str], axes: Axes, groups: Any) -> Any:
     """A matrix of overlaps, or one for each group of inputs, in their order."""
     if not isinstance(given, dict):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+from functools import lru_cache
+
 from odekit.dataset.common import registry
 from odekit.dataset.variable import Variable, coordinate
 
@@ -77,9 +81,6 @@ _OWN = [
         required=False,
     ),
 ]
-VARIABLES = registry(_OWN)
-"""Every variable by name."""
-
 _GROUPS = [
     coordinate("group", "str", "group of inputs", symbol="tau"),
     Variable(
@@ -108,5 +109,73 @@ _GROUPS = [
     ),
     Variable("group_fraction", ("group",), "float64", "fraction of the inputs", "f_tau"),
 ]
-VARIABLES_OF_GROUPS = registry([*_OWN, *_GROUPS])
-"""The same with groups of inputs: Q, R and T stay what they are over all inputs."""
+
+BEYOND: dict[str, list[Variable]] = {
+    "outputs": [coordinate("output", "int64", "output of the network", symbol="o")],
+    "biases": [
+        Variable(
+            "bias",
+            ("time", "student"),
+            "float64",
+            "bias of student units",
+            "b_k",
+            "db_k/dt = eta_b E[sum_o V_ko delta_o g'(phi_k)]",
+        )
+    ],
+    "velocities": [
+        Variable(
+            "velocity_Q",
+            ("time", *_STUDENTS),
+            "float64",
+            "overlap of the velocities of student units with each other, nu_k.nu_l / N",
+            "G_(nu_k,nu_l)",
+        ),
+        Variable(
+            "velocity_student",
+            ("time", *_STUDENTS),
+            "float64",
+            "overlap of velocities (first index) with student units, nu_k.w_l / N",
+            "G_(nu_k,w_l)",
+        ),
+        Variable(
+            "velocity_teacher",
+            ("time", "student", "teacher"),
+            "float64",
+            "overlap of velocities with fixed vectors, nu_k.B_n / N",
+            "G_(nu_k,n)",
+        ),
+    ],
+    "squared_gradient": [
+        Variable(
+            "squared_gradient",
+            ("time",),
+            "float64",
+            "accumulated squared gradient that divides the learning rates, where there is one",
+            "B",
+            "dB/dt = E|grad_w|^2, or decay (E|grad_w|^2 - B)",
+        )
+    ],
+    "misclassification": [
+        Variable(
+            "misclassification",
+            ("time", "task"),
+            "float64",
+            "probability that the sign of the output is not that of the label",
+        )
+    ],
+}
+"""What a problem has more than overlaps and readouts: see `Problem.beyond`."""
+
+
+def variables(groups: bool, beyond: Collection[str]) -> dict[str, Variable]:
+    """Every variable by name; with groups of inputs Q, R and T stay what they are over all."""
+    return _variables(groups, tuple(beyond))
+
+
+@lru_cache
+def _variables(groups: bool, beyond: tuple[str, ...]) -> dict[str, Variable]:
+    own = [*_OWN, *(_GROUPS if groups else [])]
+    if "outputs" in beyond:
+        dims = ("time", "head", "output", "student")
+        own = [replace(v, dims=dims) if v.name == "readout" else v for v in own]
+    return registry([*own, *(v for name in beyond for v in BEYOND.get(name, []))])
