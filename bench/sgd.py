@@ -50,7 +50,7 @@ class Odekit:
         )  # fmt: skip
         words = streams(np.random.SeedSequence(0).generate_state(4, np.uint64))
         self.memory = make_memory(padded(W), v[None].copy(), words, 1, self.rule)
-        self.rates = np.array([ETA_W]), np.array([ETA_V]), np.zeros(1)
+        self.rates = np.array([ETA_W]), np.array([ETA_V])
 
     def steps(self, n):
         train(n, *self.rates, 0, 0, self.rule, self.memory)

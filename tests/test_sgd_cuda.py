@@ -43,10 +43,10 @@ def agree(N, batch, steps, code=0, inputs=False, labels=False):
         for side in (gpu, cpu):
             own = sgd_memory.padded(W - i), v + i, words(i), batch, rules[i]
             side.append(sgd_memory.make_memory(*own))
-    eta_w, eta_v, eta_b = np.linspace(1.0, 0.5, steps), np.array([0.7]), np.zeros(1)
+    eta_w, eta_v = np.linspace(1.0, 0.5, steps), np.array([0.7])
     for part in (slice(0, 2), slice(2, steps)):
         n = len(eta_w[part])
-        rates = eta_w[part], eta_v, eta_b
+        rates = eta_w[part], eta_v
         sgd_cuda.train_many(n, rates, code, rules, gpu)
         for rule, memory in zip(rules, cpu):
             sgd.train(n, *rates, code, code, rule, memory)
@@ -114,13 +114,13 @@ rule = {"N": int64, "B": f3, "u": f2, "sigma": f1, "p": f1, "head": i1, "move": 
         "kappa_w": float64, "kappa_v": float64, "F": f3, "Fa": f3, "F_v": f3, "Fv": f3,
         "inputs": f2, "labels": f2, "first": i1, "size": i1, "drawn": f2, "gain": f2,
         "noise": f2, "pace": f2, "outputs": int64, "constant": f1, "centre": f3, "seen": f3,
-        "shift": f1, "sign": types.boolean, "keep": f1, "friction": float64, "gather": float64,
+        "shift": f1, "sign": types.boolean, "eta_b": float64, "keep": f1, "friction": float64, "gather": float64,
         "forget": float64, "floor": float64}
 memory = {name: f3 for name in Memory._fields} | {
     "streams": u3, "trained": f2, "label": f2, "task": i2, "row": i2, "bias": f2, "db": f2,
     "power": f2}
 named = lambda kind, types_: types.NamedTuple([types_[name] for name in kind._fields], kind)
-signature = types.void(int64, int64, f1, f1, f1, named(Rule, rule), named(Memory, memory))
+signature = types.void(int64, int64, f1, f1, named(Rule, rule), named(Memory, memory))
 ptx, _ = cuda.compile_ptx(train_networks.py_func, signature, cc=(9, 0))
 assert ".entry" in ptx and ".shared" in ptx and "bar.sync" in ptx
 print(len(ptx))

@@ -150,7 +150,7 @@ def both(steps, parts, activation="erf", eta_w=0.9, eta_v=0.7, split=None):
     rule = compiled_rule(N, B, len(v), len(W), plain)
     memory = make_memory(padded(W), v.copy(), words(), plain.batch, rule)
     for part in np.split(np.arange(steps), [split] if split else []):
-        t.train(len(part), eta_w[part], eta_v[part], np.zeros(1), t.g, t.dg, rule, memory)
+        t.train(len(part), eta_w[part], eta_v[part], t.g, t.dg, rule, memory)
     assert not memory.W[:, N:].any()
     return (memory.W[:, :N], memory.v), expected
 

@@ -49,7 +49,7 @@ def rule_of(rules: Any, r: int) -> Any:
         rules.kappa_v, rules.F[r], rules.Fa[r], rules.F_v[r], rules.Fv[r], rules.inputs,
         rules.labels, rules.first, rules.size, rules.drawn, rules.gain, rules.noise, rules.pace,
         rules.outputs, rules.constant, rules.centre[r], rules.seen[r], rules.shift, rules.sign,
-        rules.keep, rules.friction, rules.gather, rules.forget, rules.floor,
+        rules.eta_b, rules.keep, rules.friction, rules.gather, rules.forget, rules.floor,
     )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def sum_fields(rule: Any, memory: Any, sums: Any) -> None:
 
 @_cuda.jit
 def train_networks(
-    steps: int, code: int, eta_w: Any, eta_v: Any, eta_b: Any, rules: Any, memories: Any
+    steps: int, code: int, eta_w: Any, eta_v: Any, rules: Any, memories: Any
 ) -> None:
     """Take so many steps with every network, one block each.
 
@@ -184,7 +184,7 @@ def train_networks(
     steps : int
     code : int
         Of the activation.
-    eta_w, eta_v, eta_b : ndarray, shape (steps,) or (1,)
+    eta_w, eta_v : ndarray, shape (steps,) or (1,)
     rules : Rule
         The same for all networks, but for those in `OWN` with an axis of networks first.
     memories : Memory
@@ -209,8 +209,7 @@ def train_networks(
                 times = 2 if rule.noise.shape[0] else 1
                 memory.streams[0, 2] += _u(times * memory.x.shape[0] * memory.x.shape[1])
             activate(code, code, rule, memory)
-            rates = (at_step(eta_w, i), at_step(eta_v, i), at_step(eta_b, i))
-            rate[0] = respond(rates[0], rates[1], rates[2], rule, memory)
+            rate[0] = respond(at_step(eta_w, i), at_step(eta_v, i), rule, memory)
         _cuda.syncthreads()
     if steps:
         update(rate[0], rule, memory)
@@ -233,7 +232,7 @@ def train_many(
     ----------
     steps : int
     rates : tuple of ndarray, shape (steps,) or (1,)
-        η_w, η_v and η_b.
+        η_w and η_v.
     code : int
         Of the activation.
     rules, memories : sequence

@@ -68,6 +68,8 @@ class Rule(NamedTuple):
         Biases of the fixed vectors.
     sign : bool
         Whether the fixed vectors answer with the sign of their fields.
+    eta_b : float
+        Learning rate of the biases.
     keep : ndarray, shape (K,), or (0,) for all
         Probability that each unit answers a sample.
     friction : float
@@ -104,6 +106,7 @@ class Rule(NamedTuple):
     seen: Array = _NONE
     shift: Array = _EMPTY
     sign: bool = False
+    eta_b: float = 0.0
     keep: Array = _EMPTY
     friction: float = 0.0
     gather: float = 0.0

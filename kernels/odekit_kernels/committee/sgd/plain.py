@@ -15,14 +15,14 @@ __all__ = ["squared_slopes_plain", "train_plain"]
 
 
 def train_plain(
-    steps: int, eta_w: Any, eta_v: Any, eta_b: Any, g: Any, dg: Any, rule: Any, memory: Any
+    steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory: Any
 ) -> None:
     """`sgd.train` for functions g and dg of arrays."""
     rate = 0.0
     for i in range(steps):
         advance_alone(rate, i > 0, rule, memory)
         activate(g, dg, rule, memory)
-        rates = (float(rate[min(i, len(rate) - 1)]) for rate in (eta_w, eta_v, eta_b))
+        rates = (float(rate[min(i, len(rate) - 1)]) for rate in (eta_w, eta_v))
         rate = respond_alone(*rates, rule, memory)
     if steps:
         finish_alone(rate, rule, memory)

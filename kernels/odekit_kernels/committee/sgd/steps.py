@@ -182,16 +182,17 @@ def roll(velocity: Any, i: int, j: int, step: float, rule: Any) -> float:
 
 
 @inner
-def respond(eta_w: float, eta_v: float, eta_b: float, rule: Any, memory: Any) -> float:
+def respond(eta_w: float, eta_v: float, rule: Any, memory: Any) -> float:
     """After `activate`: the update of all layers; readouts and biases move at once.
 
     Returns the learning rate of the first layer.
     """
     silence(memory)
+    eta_b = rule.eta_b
     if memory.power.shape[0]:
         gather(1.0, rule, memory)
         factor = adapt(rule, memory)
-        eta_w, eta_v, eta_b = factor * eta_w, factor * eta_v, factor * eta_b
+        eta_w, eta_v, eta_b = factor * eta_w, factor * eta_v, factor * rule.eta_b
         for j in range(memory.a.shape[0]):
             for k in range(memory.a.shape[1]):
                 memory.a[j, k] *= eta_w
@@ -215,15 +216,13 @@ def finish_alone(eta_w: float, rule: Any, memory: Any) -> None:
 
 
 @kernel(_nrt=False)
-def respond_alone(eta_w: float, eta_v: float, eta_b: float, rule: Any, memory: Any) -> float:
+def respond_alone(eta_w: float, eta_v: float, rule: Any, memory: Any) -> float:
     """`respond`, for the loops of `plain`."""
-    return respond(eta_w, eta_v, eta_b, rule, memory)
+    return respond(eta_w, eta_v, rule, memory)
 
 
 @kernel(_nrt=False)
-def train(
-    steps: int, eta_w: Any, eta_v: Any, eta_b: Any, g: Any, dg: Any, rule: Any, memory: Any
-) -> None:
+def train(steps: int, eta_w: Any, eta_v: Any, g: Any, dg: Any, rule: Any, memory: Any) -> None:
     """Take so many steps of SGD, in place.
 
     w_k += (η_w/√N) Σ_o V_ok g'(λ_k) δ_o x, V_ok += (η_v/N) g(λ_k) δ_o and
@@ -233,7 +232,7 @@ def train(
     Parameters
     ----------
     steps : int
-    eta_w, eta_v, eta_b : ndarray, shape (steps,) or (1,)
+    eta_w, eta_v : ndarray, shape (steps,) or (1,)
         Learning rates of each step.
     g, dg : int, float or compiled functions
         The activation's code or leaky ReLU's slope, twice; or g and its derivative.
@@ -244,8 +243,7 @@ def train(
     for i in range(steps):
         advance(rate, i > 0, rule, memory)
         activate(g, dg, rule, memory)
-        rates = (at_step(eta_w, i), at_step(eta_v, i), at_step(eta_b, i))
-        rate = respond(rates[0], rates[1], rates[2], rule, memory)
+        rate = respond(at_step(eta_w, i), at_step(eta_v, i), rule, memory)
     if steps:
         finish(rate, rule, memory)
 
