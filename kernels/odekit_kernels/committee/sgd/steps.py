@@ -29,13 +29,15 @@ __all__ = [
 
 @inner
 def choose_samples(rule: Any, memory: Any) -> None:
-    """Draw task, place among given inputs, noise of labels and answering units of all samples."""
+    """Draw task, place among given inputs, answering units and noise of labels of all samples."""
     stream, O = memory.streams[1], rule.outputs
     for j in range(memory.task.shape[0]):
         s = choose(stream, rule.p)
         memory.task[j] = s
         if rule.inputs.shape[0]:
             memory.row[j] = rule.first[s] + below(stream, rule.size[s])
+        for k in range(rule.keep.shape[0]):
+            memory.mask[j, k] = 1.0 if uniform(stream) < rule.keep[k] else 0.0
         for o in range(O):
             label = 0.0
             if rule.constant.shape[0]:
@@ -45,8 +47,6 @@ def choose_samples(rule: Any, memory: Any) -> None:
             if rule.sigma[s * O + o] != 0.0:
                 label += rule.sigma[s * O + o] * normal(stream)
             memory.label[j * O + o] = label
-        for k in range(rule.keep.shape[0]):
-            memory.mask[j, k] = 1.0 if uniform(stream) < rule.keep[k] else 0.0
 
 
 @inner
