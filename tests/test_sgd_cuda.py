@@ -114,8 +114,8 @@ rule = {"N": int64, "B": f3, "u": f2, "sigma": f1, "p": f1, "head": i1, "move": 
         "kappa_w": float64, "kappa_v": float64, "F": f3, "Fa": f3, "F_v": f3, "Fv": f3,
         "inputs": f2, "labels": f2, "first": i1, "size": i1, "drawn": f2, "gain": f2,
         "noise": f2, "pace": f2, "outputs": int64, "constant": f1, "centre": f3, "seen": f3,
-        "shift": f1, "sign": types.boolean, "eta_b": float64, "keep": f1, "friction": float64, "gather": float64,
-        "forget": float64, "floor": float64}
+        "shift": f1, "sign": types.boolean, "eta_b": float64, "keep": f1, "friction": float64,
+        "gather": float64, "forget": float64, "floor": float64}
 memory = {name: f3 for name in Memory._fields} | {
     "streams": u3, "trained": f2, "label": f2, "task": i2, "row": i2, "bias": f2, "db": f2,
     "power": f2}

@@ -141,7 +141,7 @@ SETTINGS = {
 
 def compiled(parts, steps, problem, velocities=None, power=None, activation="erf"):
     """What the kernels make of the networks of a plain SGD, in two calls."""
-    networks, vectors, phase = parts
+    networks, phase = parts
     group = np.repeat(np.arange(2), networks.sizes)
     B, W = padded(networks.B[0].copy()), padded(networks.w[0].copy())
     v = networks.heads[0].reshape(-1, 2).copy()
@@ -172,15 +172,15 @@ def agree(setup, optimizer=None, steps=8, activation="erf", **more):
     shapes = ((2, len(padded(networks.w[0])[0])), (4, 2), (1, 2))
     velocities = tuple(np.zeros(s) for s in shapes) if heavy else None
     power = None if optimizer is None or optimizer.power is None else optimizer.power.copy()
-    given = networks, vectors, phase
+    given = networks, phase
     memory = compiled(given, steps, problem, velocities, power, activation)
-    before = [x.copy() for x in (networks.w, networks.heads, networks.bias)]
+    before = networks.w.copy()
     sgd_inputs.descend(SameDraws(0, phase), networks, vectors, phase, steps / N, optimizer)
     found = memory.W[:, :N], memory.v, memory.bias
     expected = networks.w[0], networks.heads[0].reshape(-1, 2), networks.bias[0]
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=ROUNDING * np.abs(networks.w).max())
-    assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(before[:2], (networks.w, networks.heads)))
+    assert np.abs(networks.w - before).max() > 1e-3
     return memory, networks
 
 

@@ -76,7 +76,7 @@ def _alike(request: Request) -> Any:
     more = (rule.constant, rule.shift, rule.keep)
     arrays = (*request.rates, rule.p, rule.sigma, rule.u, rule.head, rule.move, *seen, *more)
     shapes = (rule.F.shape, rule.centre.shape, memory.a.shape, memory.velocity.shape)
-    numbers = (rule.kappa_w, rule.kappa_v, rule.friction, rule.gather, rule.forget, rule.floor, rule.eta_b)
+    numbers = tuple(x for x in rule if isinstance(x, float))
     return request.steps, shapes, numbers, *(a.tobytes() for a in arrays)
 
 

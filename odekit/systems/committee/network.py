@@ -103,9 +103,7 @@ class CommitteeNetwork:
         Number of tasks whose error is measured on given inputs: all or none.
     """
 
-    def __init__(
-        self, points: Any, experiment: Experiment, seed: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, points: Any, experiment: Experiment, seed: np.random.SeedSequence) -> None:
         self.points, self.problem, self.experiment = points, points.problem, experiment
         self.N = experiment.input_dim
         frame, drawn = (child(seed, i) for i in range(2))
@@ -246,9 +244,7 @@ class CommitteeNetwork:
 
     def rule(self, phase: Phase) -> Rule:
         """The kernel's view of a phase."""
-        return rule_of(
-            self.problem, phase, self.B, self.group, self.pull, self.experiment.samples
-        )
+        return rule_of(self.problem, phase, self.B, self.group, self.pull, self.experiment.samples)
 
     def memory(self, batch: int, rule: Rule) -> Memory:
         """What the kernel reads and writes, weights and readouts among it."""

@@ -15,8 +15,8 @@ from odekit.problem.axes import at, axes, points
 from odekit.systems.committee.chain import ChainNetwork, Curriculum, train_chains
 from odekit.systems.committee.fleet import check_gpu, train_fleet
 from odekit.systems.committee.inputs import Samples, samples_of
-from odekit.systems.committee.network import CommitteeNetwork, Experiment
 from odekit.systems.committee.lesson import structured
+from odekit.systems.committee.network import CommitteeNetwork, Experiment
 from odekit.systems.committee.packing import points_of
 from odekit.systems.committee.problem import Problem
 from odekit.systems.committee.structure import is_general, words_of

@@ -157,10 +157,10 @@ def draw_inputs(rule: Any, memory: Any, first: int, count: int) -> None:
 @inner
 def reads(rule: Any, s: int, n: int) -> bool:
     """Whether a task's labels depend on a fixed vector."""
+    found = False
     for o in range(s * rule.outputs, (s + 1) * rule.outputs):
-        if rule.u[o, n] != 0.0:
-            return True
-    return False
+        found = found or rule.u[o, n] != 0.0
+    return found
 
 
 @inner
