@@ -29,7 +29,7 @@ _LABELS = (
 _VARIABLES = (
     "Q R T readout generalization_error phase status t_last n_steps n_rhs n_jac phase_end "
     "phase_end_error phase_outcome method test_error quadrature_nodes quadrature_error "
-    "Q_group R_group T_group group_fraction"
+    "Q_group R_group T_group group_fraction misclassification"
 )
 RESERVED = frozenset(f"{_LABELS} {_VARIABLES}".split())
 """Names in the result that no sweep axis may take."""

@@ -8,6 +8,7 @@ rows or trajectories without values stay NaN.
 - numbers of a curve: `initial_rate`, `maximum`, `time_mean`, `final`;
 - what each unit does: `overlap_cosine`, `student_cosine`, `readout_entropy`, `activation_entropy`,
   `contribution_entropy`, `specialised`, `imbalance`;
+- of labels that are signs: `misclassification`;
 - of draws: `fraction`;
 - `plateau`: level, start and end of all plateaus;
 - `escape_time`, `hitting_time`: when a curve first reaches a level, or its target;
@@ -25,6 +26,7 @@ from odekit.measures.fresh import tabula_rasa
 from odekit.measures.plateaus import plateau
 from odekit.measures.summaries import final, initial_rate, maximum, time_mean
 from odekit.measures.times import escape_time, hitting_time
+from odekit.systems.committee.misclassified import misclassification
 from odekit.systems.committee.specialisation import (
     activation_entropy,
     contribution_entropy,
@@ -56,6 +58,7 @@ __all__ = [
     "kernel",
     "kernel_distance",
     "maximum",
+    "misclassification",
     "mode_entropy",
     "mode_share",
     "overlap_cosine",

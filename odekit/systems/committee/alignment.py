@@ -28,7 +28,10 @@ SIGNS = (1.0, -1.0)
 
 
 class Rows(NamedTuple):
-    """One trajectory: R (time, K, P), Q (time, K, K) and readouts (time, H, K)."""
+    """One trajectory: R (time, K, P), Q (time, K, K), and v (time, H O, K) of heads and outputs.
+
+    Biases, if there are any, are the last row of v.
+    """
 
     R: Floats
     Q: Floats
@@ -40,17 +43,19 @@ class Rules(NamedTuple):
 
     Attributes
     ----------
-    frozen : ndarray of bool, shape (phases, K)
+    own : ndarray, shape (rules, K)
+        What phases say of single units: which are frozen, how often they answer.
     parity : int
         −1 where w → −w, v → −v changes nothing (odd g), 1 where w → −w alone does (even g), else 0.
     """
 
-    frozen: Any
+    own: Any
     parity: int
 
 
-OF_GROUPS = ("R_group", "Q_group")
-"""Variables of problems with groups of inputs."""
+BY_PAIR = ("Q_group", "velocity_Q", "velocity_student")
+OTHERS = (*BY_PAIR, "R_group", "velocity_teacher")
+"""Further overlaps that some problems have."""
 
 
 def relabelled(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArray]:
@@ -76,9 +81,10 @@ def relabelled(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArr
     import xarray as xr
 
     lead = [d for d in sim.R.dims if d not in ("time", "student", "teacher")]
-    names = ["R", "Q", "readout", *(name for name in OF_GROUPS if name in sim)]
+    blocks = ["R", "Q", "readout", *(["bias"] if "bias" in sim else [])]
+    names = [*blocks, *(name for name in OTHERS if name in sim)]
     networks = sim[names].transpose(*lead, "time", "group", ..., missing_dims="ignore")
-    theory = run[["R", "Q", "readout"]].sel(time=sim.time, method="nearest")
+    theory = run[blocks].sel(time=sim.time, method="nearest")
     theory = theory.transpose(*[d for d in lead if d in theory.dims], "time", ...)
     rules = _rules(sim.attrs, sim.sizes["student"])
     shape = tuple(sim.sizes[d] for d in lead)
@@ -90,10 +96,13 @@ def relabelled(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArr
         found = _best(_rows(theory, index), rows, rules)
         if found is not None:
             moved[place] = True
-            named = zip(("R", "Q", "readout"), _relabel(rows, *found, rules.parity), strict=True)
-            for name, values in named:
-                changed[name].values[place] = values
-            for name in names[3:]:
+            again = _relabel(rows, *found, rules.parity)
+            changed.R.values[place], changed.Q.values[place] = again.R, again.Q
+            v = again.v[:, :-1] if "bias" in blocks else again.v
+            changed.readout.values[place] = v.reshape(changed.readout.values[place].shape)
+            if "bias" in blocks:
+                changed.bias.values[place] = again.v[:, -1]
+            for name in names[len(blocks) :]:
                 changed[name].values[place] = _of_units(changed[name].values[place], name, *found)
     back = {name: changed[name].transpose(*sim[name].dims) for name in changed}
     return sim.assign(back), xr.DataArray(moved, dims=lead)
@@ -101,19 +110,34 @@ def relabelled(run: xr.Dataset, sim: xr.Dataset) -> tuple[xr.Dataset, xr.DataArr
 
 def _rows(ds: xr.Dataset, index: Mapping[Any, int]) -> Rows:
     one = ds.isel(index)
+    v = one.readout.transpose("time", "head", ..., "student").values
+    parts = [v.reshape(len(v), -1, v.shape[-1])]
+    if "bias" in one:
+        parts.append(one.bias.transpose("time", "student").values[:, np.newaxis])
     return Rows(
         one.R.transpose("time", "student", "teacher").values,
         one.Q.transpose("time", "student", "student_other").values,
-        one.readout.transpose("time", "head", "student").values,
+        np.concatenate(parts, axis=1),
     )
 
 
 def _rules(attrs: Mapping[Any, Any], K: int) -> Rules:
     problem = json.loads(attrs["odekit_problem"])
-    frozen = [phase.get("frozen") or [False] * K for phase in problem["phases"]]
+    own = [phase.get("frozen") or [False] * K for phase in problem["phases"]]
+    of_units = [problem.get("test_scale"), *(p.get("keep_probability") for p in problem["phases"])]
+    own += [row for given in of_units for row in _of_each(given, K)]
     given = problem["activation"]
-    name = given if isinstance(given, str) else given["name"]
-    return Rules(np.array(frozen, dtype=bool), _parity(name))
+    parity = _parity(given if isinstance(given, str) else given["name"])
+    # Even units with a bias need another change of signs than those without.
+    parity = 0 if parity == 1 and "biases" in problem else parity
+    return Rules(np.array(own, dtype=float), parity)
+
+
+def _of_each(given: Any, K: int) -> list[Any]:
+    """Rows (K,) of what plain data say of each unit; none of one number for all."""
+    if isinstance(given, Mapping):
+        given = given.get("values") if "student" in given["dims"] else None
+    return [] if given is None or np.ndim(given) == 0 else list(np.reshape(given, (-1, K)))
 
 
 def _parity(name: str) -> int:
@@ -153,7 +177,7 @@ def _relabel(rows: Rows, order: Any, signs: Floats, parity: int) -> Rows:
 def _of_units(blocks: Floats, name: str, order: Any, signs: Floats) -> Floats:
     """Overlaps over each group of inputs, (time, group, K, K or P), with their units relabelled."""
     found = blocks[..., order, :] * signs[:, None]
-    return found[..., order] * signs if name == "Q_group" else found
+    return found[..., order] * signs if name in BY_PAIR else found
 
 
 def _deviation(theory: Rows, network: Rows) -> float:
@@ -178,9 +202,9 @@ def _alike(theory: Rows, network: Rows, sign: float, of_readout: float, rules: R
     if sign < 0 and rules.parity == 0:
         return same
     moves = (np.ptp(theory.R, axis=0) > 0).any(axis=1) | (np.ptp(network.R, axis=0) > 0).any(axis=1)
-    frozen = (rules.frozen[:, :, None] == rules.frozen[:, None]).all(axis=0)
+    alike = (rules.own[:, :, None] == rules.own[:, None]).all(axis=0)
     still = np.ptp(theory.v, axis=0).max(axis=1) == 0.0  # heads that no phase trains
     v = theory.v[0, still]
     off = np.abs(v[:, :, None] - of_readout * v[:, None]).max(axis=0, initial=0.0)
     equal = off <= SAME * np.abs(v).max(initial=0.0)
-    return same | (equal & frozen & np.outer(moves, moves))
+    return same | (equal & alike & np.outer(moves, moves))

@@ -62,7 +62,7 @@ def conserved(ds: xr.Dataset, problem: Problem) -> xr.Dataset:
     return xr.Dataset(found, coords={"time": ds.time, "phase": ds.phase})
 
 
-CORE = ("head", "student", "student_other", "teacher")
+CORE = ("head", "output", "student", "student_other", "teacher")
 
 
 def drift(found: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray]:
@@ -94,21 +94,33 @@ def _quantities(
         return found
     trained = sorted({problem.head_of(task) for task in phase.mixture})
     v = ds.readout.sel(head=trained)
-    other = v.rename(student="student_other")
-    first, second = ds.Q / eta_w, (v * other).sum("head", skipna=False) / eta_v
+    over = [d for d in ("head", "output") if d in v.dims]
+    first, second = ds.Q / eta_w, _pairs(v).sum(over, skipna=False) / eta_v
+    if "bias" in ds:
+        eta_b = phase.bias_learning_rate
+        if not np.all(np.asarray(eta_b) > 0):
+            return found
+        first = first + _pairs(ds.bias) / eta_b
     free = ~_frozen(ds, phase)
     pairs = free & free.rename(student="student_other")
     matrix, size = (first - second).where(pairs), _largest(first) + _largest(second)
     if bool(free.any()):
         found["unit_imbalance"] = _diagonal(ds, matrix), size
-        if slope_of(problem.activation) == 1.0:
+        if slope_of(problem.activation) == 1.0 and np.all(np.asarray(phase.keep_probability) == 1):
             found["imbalance_matrix"] = matrix, size
     return found
 
 
+def _pairs(values: Any) -> Any:
+    """Products of the values of every two units."""
+    return values * values.rename(student="student_other")
+
+
 def _still(ds: xr.Dataset, problem: Problem, phase: Phase) -> dict[str, tuple[Any, Any]]:
-    """What no rate moves in a phase."""
-    found = {}
+    """What no rate moves in a phase; with momentum it may still be on its way."""
+    found: dict[str, tuple[Any, Any]] = {}
+    if phase.momentum_decay is not None:
+        return found
     frozen = _frozen(ds, phase)
     if bool(frozen.any()):
         pairs = frozen & frozen.rename(student="student_other")
@@ -139,7 +151,8 @@ def _is_free(problem: Problem, index: int) -> bool:
     held = any(p.consolidation is not None for p in problem.phases[: index + 1])
     # Rates that differ between groups of inputs weigh their overlaps differently.
     one_rate = not isinstance(phase.learning_rate, Mapping)
-    return phase.gradient_flow and not decay and not held and one_rate
+    at_once = phase.momentum_decay is None
+    return phase.gradient_flow and not decay and not held and one_rate and at_once
 
 
 def _constant(rate: Any) -> Any:

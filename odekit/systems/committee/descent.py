@@ -22,12 +22,19 @@ def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
     held = False
     for index, phase in enumerate(problem.phases):
         held = held or phase.consolidation is not None
-        if phase.gradient_flow and not held:
+        if phase.gradient_flow and not held and _descends(problem, phase):
             # Rows of one phase of a sweep may lie at other times than those of another point.
             loss = _loss(ds, problem, phase).where(ds.phase == index)
             size = float(np.nanmax(np.abs(loss.values), initial=0.0))
             found.append((index, loss, max(size, _terms(ds, problem, phase))))
     return found
+
+
+def _descends(problem: Problem, phase: Phase) -> bool:
+    """Whether what a phase descends is the error: not with masks, momentum or another head."""
+    masked = np.any(np.asarray(phase.keep_probability) != 1.0)
+    scaled = np.any(np.asarray(problem.test_scale) != 1.0)
+    return phase.momentum_decay is None and not masked and not scaled
 
 
 def _loss(ds: xr.Dataset, problem: Problem, phase: Phase) -> Any:
@@ -39,7 +46,7 @@ def _loss(ds: xr.Dataset, problem: Problem, phase: Phase) -> Any:
     loss = 0.5 * phase.weight_decay * squares
     for task, p in phase.mixture.items():
         v = ds.readout.sel(head=problem.head_of(task), drop=True)
-        penalty = 0.5 * phase.readout_weight_decay * (v**2).sum("student", skipna=False)
+        penalty = 0.5 * phase.readout_weight_decay * (v**2).sum(_units(v), skipna=False)
         loss = loss + p * (ds.generalization_error.sel(task=task, drop=True) + penalty)
     return loss.transpose(..., "time")
 
@@ -48,8 +55,14 @@ def _terms(ds: xr.Dataset, problem: Problem, phase: Phase) -> float:
     """Size of the terms that cancel in the error: g is of order √Q, or at most 1."""
     sizes = []
     for task in phase.mixture:
-        u = np.abs(np.asarray(problem.tasks[task].readout)).sum(axis=-1).max()
-        v = np.abs(ds.readout.sel(head=problem.head_of(task))).sum("student").max()
-        sizes.append((float(v) + float(u)) ** 2)
+        given = problem.tasks[task]
+        u = np.abs(np.asarray(given.readout)).sum(axis=-1).max()
+        y = np.abs(np.asarray(given.label)).sum()
+        v = ds.readout.sel(head=problem.head_of(task))
+        sizes.append((float(np.abs(v).sum(_units(v)).max()) + float(u) + float(y)) ** 2)
     largest = max(float(np.abs(ds.Q).max()), float(np.abs(ds["T"]).max()))
     return 0.5 * max(sizes) * min(largest, 1.0)
+
+
+def _units(v: Any) -> list[str]:
+    return [d for d in ("output", "student") if d in v.dims]

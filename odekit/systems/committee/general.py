@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import odekit_kernels.committee.general.equations  # noqa: F401 - the integrators' equations
 from odekit.base.arrays import Floats
 from odekit.integrate.packing import rates_of
 from odekit.problem.normalization import RMSNorm
-from odekit.problem.points import Points, rows_of
+from odekit.problem.points import Points, one_of, rows_of
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.errors import code_of
 from odekit.systems.committee.laws_of_inputs import laws_of
+from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.problem import Problem, outputs_of
 from odekit_kernels.committee.activations import LINEAR
-from odekit_kernels.committee.general.alone import make_work
+from odekit_kernels.committee.general.alone import errors
 from odekit_kernels.committee.general.plan import (
     ADAGRAD,
     CONSTANT,
@@ -36,7 +38,6 @@ from odekit_kernels.committee.general.plan import (
     layout,
     make_plan,
 )
-from odekit_kernels.committee.general.rows import errors_of_rows
 from odekit_kernels.committee.means import STRAIGHT
 from odekit_kernels.committee.units import moments_of_units
 from odekit_kernels.integrators.batch import Batch
@@ -181,11 +182,18 @@ class GeneralPoints(Points):
             blocks["accumulated"] = self._initial(0)
         return frame, self.flat(frame, blocks)
 
-    def flat(self, frame: Frame, blocks: Blocks) -> Floats:
+    def packed(self, Q: Floats, R: Floats, readout: Floats, bias: Any) -> Floats:
+        """Rows of overlaps (rows, G, ...), readouts and biases, without what else they show."""
+        blocks = {"overlaps": self._joined(Q, R), "heads": readout}
+        if bias is not None:
+            blocks["biases"] = bias
+        return self.flat(self._visible, blocks, len(Q))
+
+    def flat(self, frame: Frame, blocks: Blocks, size: int | None = None) -> Floats:
         """States of blocks by name, each with leading axes of `points` or 1; others are zero."""
         found = layout(self.sizes(frame))
         first, shape = list(found.values())[-1]
-        y = np.zeros((self.size, first + math.prod(shape)))
+        y = np.zeros((self.size if size is None else size, first + math.prod(shape)))
         for name, (place, shape) in found.items():
             if name in blocks:
                 width = math.prod(shape)
@@ -327,7 +335,7 @@ class GeneralPoints(Points):
     @staticmethod
     def work(plan: Any) -> Any:
         """Scratch memory of one trajectory."""
-        return make_work(plan)
+        return make_memory(plan.size)
 
     def batch(self, index: int, frame: Frame, plan: Any, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
@@ -457,8 +465,14 @@ class GeneralPoints(Points):
         places = {name: x for name, x in constants(plan).items() if name in named}
         given = rows_of(places, {name: named[name] for name in places})
         out = np.empty((len(flat), len(chosen)))
-        wiring, memory = self.wiring(None, plain, chosen), make_memory(plan.size)
-        errors_of_rows(memory, plan, wiring, flat, given, places_of(places), which, out)
+        wiring, memory, order = (
+            self.wiring(None, plain, chosen),
+            np.zeros(plan.size),
+            places_of(places),
+        )
+        for row, i, found in zip(flat, which, out, strict=True):
+            memory[order] = one_of(given, i)
+            errors(memory, plan, wiring, row, found)
         return out.reshape(*rows.shape[:-1], len(chosen))
 
     def arrays(self, rows: Floats) -> dict[str, Any]:
@@ -471,6 +485,9 @@ class GeneralPoints(Points):
             found |= {"Q_group": Q, "R_group": R}
         if "biases" in blocks:
             found["bias"] = blocks["biases"]
+        if classified(self.problem):
+            own = (Q, R, blocks["heads"][..., 0, :], blocks.get("biases", 0.0))
+            found["misclassification"] = of_rows(self.problem, self, *own)
         if "accumulated" in blocks:
             found["squared_gradient"] = blocks["accumulated"][..., 0]
         if "velocities" in blocks:

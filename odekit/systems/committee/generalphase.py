@@ -9,8 +9,10 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
 from odekit.problem.system import Exact
-from odekit_kernels.committee.general.alone import errors, jacobian, make_memory, rhs
-from odekit_kernels.lanes.memory import make_memory as make_lanes
+from odekit_kernels.committee.general.alone import errors, rhs
+from odekit_kernels.committee.general.differences import jacobian
+from odekit_kernels.committee.general.plan import constants
+from odekit_kernels.lanes.memory import make_memory, places_of
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
@@ -23,8 +25,9 @@ class GeneralPhase(Exact):
     def __init__(self, points: GeneralPoints, phase: Phase, frame: Frame, begin: float) -> None:
         self.begin, self.rates = begin, phase.common_rates
         self.plan, self.wiring = points.plan(phase, frame), points.wiring(phase, frame)
-        self.row = points.constants(phase, frame, self.plan)[0]
-        self.memory = make_memory(self.plan, self.row)
+        self.memory = np.zeros(self.plan.size)
+        places = places_of(constants(self.plan))
+        self.memory[places] = points.constants(phase, frame, self.plan)[0]
         self.breaks = [begin + float(stop) for stop in points.stops(phase)]
         self.has_event = bool(phase.thresholds)
         self.levels = points.levels(phase)[0]
@@ -45,7 +48,7 @@ class GeneralPhase(Exact):
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
         self._set_rates(t)
-        lanes = make_lanes(self.plan.size)
+        lanes = make_memory(self.plan.size)
         lanes[:] = self.memory[:, np.newaxis]
         J = np.empty((y.size, y.size))
         jacobian(lanes, self.plan, self.wiring, y, J)

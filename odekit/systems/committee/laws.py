@@ -19,6 +19,7 @@ from odekit.systems.committee.errors import generalization_errors
 from odekit.systems.committee.problem import Problem
 from odekit.systems.committee.seen import total
 from odekit.systems.committee.state import joint
+from odekit.systems.committee.structure import is_general
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -102,16 +103,33 @@ class _Run:
     blocks: list[tuple[Any, Any, Any]]
     """Q, R and T that are overlaps of vectors: over all inputs, or in each group."""
     problem: Problem
+    bias: Any = None
 
     @property
     def scale(self) -> Any:
         """Size of the terms that make up each error, shape (time, task)."""
-        v = np.abs(self.readout[:, self.heads]).sum(axis=-1)
+        v = self.readout[:, self.heads]
+        v = np.abs(v).reshape(*v.shape[:2], -1).sum(axis=-1)
         largest = np.abs(self.Q).max(axis=(1, 2)) + np.abs(self.T).max()
+        largest = largest * (1.0 + self.means**2)
         bound = 1.0 if self.activation == "erf" else largest[:, None]
         if self.activation not in COMPILED:
             bound = np.maximum(1.0, 3.0 * largest[:, None] ** 2)
-        return 0.5 * (v + np.abs(self.u).sum(axis=-1)) ** 2 * bound
+        if self.bias is not None:
+            bound = bound + (0.0 if self.activation == "erf" else np.max(self.bias**2))
+        targets = np.abs(self.u).reshape(len(self.u), -1).sum(axis=-1) * np.sqrt(bound)
+        return 0.5 * (v * np.sqrt(bound) + targets + self.label) ** 2
+
+    @property
+    def means(self) -> float:
+        """Most that coefficients of the inputs' means add up to."""
+        given = [t.input_mean for t in self.problem.tasks.values() if t.input_mean is not None]
+        return max((float(np.abs(s).sum()) for s in given), default=0.0)
+
+    @property
+    def label(self) -> Any:
+        """Constant part of each target, over all outputs."""
+        return np.array([np.abs(t.label).sum() for t in self.problem.tasks.values()])
 
 
 def _runs(ds: xr.Dataset, problem: Problem) -> Iterator[_Run]:
@@ -127,6 +145,7 @@ def _runs(ds: xr.Dataset, problem: Problem) -> Iterator[_Run]:
     chosen = {d: xr.DataArray(i, dims=_RUN) for d, i in zip(sweep, places, strict=True)}
     # All at once: a chunk on disk is read once, not for each of its trajectories.
     state = (*_STATE, *(_GROUPS if problem.groups is not None else ()))
+    state = (*state, *(["bias"] if "bias" in ds else []))
     some = ds[[*state, "generalization_error", "t_last"]].isel(chosen).load()
     time = ds.time.values
     for i in range(flat.size):
@@ -146,6 +165,7 @@ def _runs(ds: xr.Dataset, problem: Problem) -> Iterator[_Run]:
             start=start if time[rows[0]] == 0 else None,
             blocks=_blocks(one, rows),
             problem=point,
+            bias=one["bias"][rows] if "bias" in one else None,
         )
 
 
@@ -238,9 +258,13 @@ def _starts(runs: list[_Run], _tolerance: float) -> Finding:
 
 def recomputed_errors(run: _Run) -> Any:
     """Generalization errors from the stored overlaps and readouts, shape (time, task)."""
-    from odekit.systems.committee.points import CommitteePoints
+    from odekit.systems.committee.packing import points_of
 
-    points = CommitteePoints(run.problem, {}, derivatives=False)
+    points = points_of(run.problem, {}, derivatives=False)
+    if is_general(run.problem):
+        blocks = [np.stack(x, axis=-3) for x in zip(*run.blocks, strict=True)]
+        rows = points.packed(blocks[0], blocks[1], run.readout, run.bias)
+        return points.errors(rows[np.newaxis])[0]
     if not points.G:
         K, n = run.R.shape[1], len(run.Q)
         upper = np.triu_indices(K)

@@ -51,6 +51,11 @@ class Laws:
         names = ("share", "ss", "st", "tt", "gain", "mean")
         return {name: getattr(self, name) for name in names}
 
+    def at(self, point: int) -> Laws:
+        """Those of one point."""
+        one = {n: x[min(point, len(x) - 1)][np.newaxis] for n, x in self.constants().items()}
+        return Laws(**one, law=self.law)
+
     def students(self, v: int, Q: Floats, R: Floats, bias: Any) -> tuple[Floats, Floats]:
         """Means and variances (points, K) of the units' fields under a law.
 

@@ -38,6 +38,7 @@ MEASURED = "x"
 def run(ds: xr.Dataset, time: str) -> Figure:
     """All panels of one run of a committee."""
     moving = [(1.0, _readouts)] if _moves(ds.readout.values) else []
+    moving += [(1.0, _biases)] if "bias" in ds and _moves(ds.bias.values) else []
     figure = panels.draw(ds, time, [(1.2, _overlaps), (1.2, _norms), *moving], ("Q", "R"))
     _legend(figure.axes, ds)
     return figure
@@ -65,13 +66,32 @@ def _norms(ax: Axes, ds: xr.Dataset) -> None:
 
 
 def _readouts(ax: Axes, ds: xr.Dataset) -> None:
-    K, H = ds.sizes["student"], ds.sizes["head"]
+    K, heads = ds.sizes["student"], _heads(ds)
     colours = unit_colours(K)
-    for h in range(H):
+    for h, (_, place) in enumerate(heads):
         for k in range(K):
-            style = {"color": colours[k], "ls": dash(h, H)}
-            ax.plot(ds.time, ds.readout[:, h, k], **style, **line(K * H, k, K))
+            style = {"color": colours[k], "ls": dash(h, len(heads))}
+            ax.plot(
+                ds.time, ds.readout.isel(place, student=k), **style, **line(K * len(heads), k, K)
+            )
     ax.set_ylabel("$v_k$")
+
+
+def _biases(ax: Axes, ds: xr.Dataset) -> None:
+    K = ds.sizes["student"]
+    colours = unit_colours(K)
+    for k in range(K):
+        ax.plot(ds.time, ds.bias.isel(student=k), color=colours[k], **line(K, k, K))
+    ax.set_ylabel("$b_k$")
+
+
+def _heads(ds: xr.Dataset) -> list[tuple[str, dict[Any, int]]]:
+    """Name and place of every head, and of every output of one."""
+    names = ds["head"].values.tolist()
+    if "output" not in ds.sizes:
+        return [(name, {"head": h}) for h, name in enumerate(names)]
+    pairs = [(h, o) for h in range(len(names)) for o in range(ds.sizes["output"])]
+    return [(f"{names[h]} {o}", {"head": h, "output": o}) for h, o in pairs]
 
 
 def _apart(K: int) -> Any:
@@ -87,7 +107,7 @@ def _moves(readout: Any) -> bool:
 
 def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
     """What colours and dashes mean, above the panels so that no line is covered."""
-    K, P, H = (ds.sizes[d] for d in ("student", "teacher", "head"))
+    K, P, heads = ds.sizes["student"], ds.sizes["teacher"], _heads(ds)
     units, vectors = [], []
     if 1 < K <= len(UNITS):
         units = [(f"$k={k}$", c, "-") for k, c in zip(ds.student.values, UNITS, strict=False)]
@@ -103,9 +123,9 @@ def _legend(axes: Sequence[Axes], ds: xr.Dataset) -> None:
     if K > 1:
         diagonal = "0.3" if len(UNITS) < K else UNITS[0]
         above(axes[2], [("$k=l$", diagonal, "-"), ("$k\\neq l$", OFF_DIAGONAL, _apart(K))])
-    if len(axes) > 3 and 1 < H <= len(DASHES):
-        heads = zip(ds["head"].values, DASHES, strict=False)
-        above(axes[3], [(literal(h), "0.3", d) for h, d in heads])
+    if len(axes) > 3 and 1 < len(heads) <= len(DASHES) and _moves(ds.readout.values):
+        dashed = zip(heads, DASHES, strict=False)
+        above(axes[3], [(literal(name), "0.3", d) for (name, _), d in dashed])
 
 
 def _colourbar(axes: Sequence[Axes], K: int) -> None:
@@ -119,7 +139,7 @@ def beside(ds: xr.Dataset, dim: str | None) -> Callable[[xr.Dataset], Iterator[L
 
 
 def _lines(readouts: bool, ds: xr.Dataset) -> Iterator[Line]:
-    K, P, H = (ds.sizes[d] for d in ("student", "teacher", "head"))
+    K, P, heads = ds.sizes["student"], ds.sizes["teacher"], _heads(ds)
     colours = unit_colours(K)
     yield from error_lines(ds)
     for i in range(ds.sizes["task"] if "test_error" in ds else 0):
@@ -131,5 +151,5 @@ def _lines(readouts: bool, ds: xr.Dataset) -> Iterator[Line]:
         for l in range(k):
             yield Line(2, ds.Q.isel(student=k, student_other=l), OFF_DIAGONAL)
         yield Line(2, ds.Q.isel(student=k, student_other=k), colours[k])
-        for h in range(H if readouts else 0):
-            yield Line(3, ds.readout.isel(head=h, student=k), colours[k])
+        for _, place in heads if readouts else []:
+            yield Line(3, ds.readout.isel(place, student=k), colours[k])

@@ -27,6 +27,7 @@ from odekit.systems.committee.errors import (
     quadrature_errors,
     unit_moments,
 )
+from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.quadrature import Moments
 from odekit.systems.committee.seen import seen_of
 from odekit.systems.committee.structure import refuse_general
@@ -385,6 +386,9 @@ class CommitteePoints(Points):
             found |= {"Q": self.seen.total(Q), "R": self.seen.total(R)}
         if self.problem.groups is not None:
             found |= {"Q_group": Q, "R_group": R}
+        if classified(self.problem):
+            blocks = (Q, R) if self.G else (Q[:, :, np.newaxis], R[:, :, np.newaxis])
+            found["misclassification"] = of_rows(self.problem, self, *blocks, v, 0.0)
         if self.moments is not None:
             T = self.overlaps("T").reshape(-1, max(self.G, 1) * self.P, self.P)
             law = self.seen.law

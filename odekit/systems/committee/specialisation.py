@@ -10,6 +10,7 @@ from odekit.base.checks import number
 from odekit.base.errors import ProblemError
 from odekit.dataset.variable import named
 from odekit.problem.system import Measured
+from odekit.systems.committee.misclassified import misclassification
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,7 +95,7 @@ def readout_entropy(ds: xr.Dataset, head: str | None = None) -> xr.DataArray:
     """
     return _labelled(
         _entropy(abs(_readout(ds, head))),
-        ("time", "head"),
+        ("time", "head", "output"),
         "readout_entropy",
         "normalised entropy over student units of the readout |v_k|",
     )
@@ -132,7 +133,7 @@ def contribution_entropy(ds: xr.Dataset, head: str | None = None) -> xr.DataArra
     """
     return _labelled(
         _entropy(abs(_readout(ds, head) * _variable(ds, "R"))),
-        ("time", "head", "teacher"),
+        ("time", "head", "output", "teacher"),
         "contribution_entropy",
         "normalised entropy over student units of the contribution |v_k R_kn|",
     )
@@ -164,7 +165,7 @@ def specialised(ds: xr.Dataset, level: float = 0.5, head: str | None = None) -> 
 
 
 def imbalance(ds: xr.Dataset, head: str | None = None) -> xr.DataArray:
-    """Layer imbalance v_k² − Q_kk of each unit.
+    """Layer imbalance v_k² − Q_kk of each unit, v_k² over all outputs.
 
     Gradient flow with equal learning rates of both layers conserves it for ReLU and linear units;
     at rates η_w ≠ η_v the conserved quantity is v_k²/η_v − Q_kk/η_w.
@@ -179,8 +180,10 @@ def imbalance(ds: xr.Dataset, head: str | None = None) -> xr.DataArray:
     -------
     DataArray, dims (…, time, head, student)
     """
+    squares = _readout(ds, head) ** 2
+    squares = squares.sum("output", skipna=False) if "output" in squares.dims else squares
     return _labelled(
-        _readout(ds, head) ** 2 - _diagonal(_variable(ds, "Q"), "student"),
+        squares - _diagonal(_variable(ds, "Q"), "student"),
         ("time", "head", "student"),
         "imbalance",
         "layer imbalance of student units, v_k^2 - Q_kk",
@@ -250,6 +253,8 @@ MEASURES = {
     "readout_entropy": Measured("entropy of the readout", "$|v_k|$", readout_entropy),
     "specialised": Measured("specialised", "$|v_kR_{kn}|$", specialised),
     "student_cosine": Measured("cosine", r"$Q_{kl}/\sqrt{Q_{kk}Q_{ll}}$", student_cosine),
+    "bias": Measured("bias", "$b_k$"),
+    "misclassification": Measured("misclassification", r"$P(y f<0)$", misclassification),
     "readout": Measured("readout", "$v_k$"),
     "Q": Measured("overlap", "$Q_{kl}$"),
     "R": Measured("overlap", "$R_{kn}$"),

@@ -71,8 +71,11 @@ class Committee(System):
 
     def absent(self, problem: Problem) -> set[str]:
         """Variables that no run of this problem has."""
+        from odekit.systems.committee.misclassified import classified
+
         of_quadrature = {"quadrature_nodes", "quadrature_error"}
-        return {"test_error"} | (of_quadrature if self.in_lanes(problem) else set())
+        absent = {"test_error"} | (of_quadrature if self.in_lanes(problem) else set())
+        return absent | (set() if classified(problem) else {"misclassification"})
 
     def points(self, problem: Problem, found: Mapping[str, Axis]) -> Any:
         """The packing of all points of a sweep."""

@@ -60,6 +60,13 @@ _OWN = [
         f"epsilon_g = 1/2 sum_ab c_a c_b I2(a,b), {_EXPANSION}",
     ),
     Variable(
+        "misclassification",
+        ("time", "task"),
+        "float64",
+        "probability that the sign of the output is not that of the label, of one unit",
+        required=False,
+    ),
+    Variable(
         "test_error",
         ("time", "task"),
         "float64",
@@ -153,14 +160,6 @@ BEYOND: dict[str, list[Variable]] = {
             "accumulated squared gradient that divides the learning rates, where there is one",
             "B",
             "dB/dt = E|grad_w|^2, or decay (E|grad_w|^2 - B)",
-        )
-    ],
-    "misclassification": [
-        Variable(
-            "misclassification",
-            ("time", "task"),
-            "float64",
-            "probability that the sign of the output is not that of the label",
         )
     ],
 }
