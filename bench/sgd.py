@@ -17,7 +17,8 @@ import numpy as np
 
 from odekit_kernels import simd
 from odekit_kernels.committee.sgd.memory import PAD, Rule, make_memory, padded
-from odekit_kernels.committee.sgd.steps import dot, train
+from odekit_kernels.committee.sgd.passes import dot
+from odekit_kernels.committee.sgd.steps import train
 from odekit_kernels.committee.sgd.stream import normals, streams
 
 SIZES = ((2, 1_000), (2, 10_000), (2, 1_000_000), (8, 1_000), (8, 10_000), (8, 1_000_000))
@@ -48,7 +49,7 @@ class Odekit:
             Fv=np.zeros((1, K)), inputs=none, labels=np.zeros((1, 0)), first=one, size=one,
         )  # fmt: skip
         words = streams(np.random.SeedSequence(0).generate_state(4, np.uint64))
-        self.memory = make_memory(padded(W), v[None].copy(), words, 1, K)
+        self.memory = make_memory(padded(W), v[None].copy(), words, 1, self.rule)
         self.rates = np.array([ETA_W]), np.array([ETA_V])
 
     def steps(self, n):

@@ -6,7 +6,7 @@ what a problem says: no overlap enters a step. Many networks go side by side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,6 +28,34 @@ class Networks:
         """Slices of the groups."""
         ends = np.cumsum(self.sizes)
         return [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
+
+
+@dataclass
+class Optimizer:
+    """What goes on from step to step: velocities of all layers, and B of an adaptive rate."""
+
+    friction: float | None = None  # γ of heavy ball
+    power: np.ndarray | None = None  # (n,), B
+    gather: float = 1.0  # B += (gather |∇|² - forget B)/N
+    forget: float = 0.0
+    floor: float = 0.0
+    velocities: list = field(default_factory=list)
+
+    def factor(self, gradient, move, N):
+        """1/√B of every network, after its gradient of the first layer was added."""
+        if self.power is None:
+            return 1.0
+        square = ((move * gradient) ** 2).sum(axis=(1, 2))
+        self.power = self.power + (self.gather * square - self.forget * self.power) / N
+        return 1 / np.sqrt(self.power + self.floor)
+
+    def moves(self, steps, N):
+        """What weights, heads and biases move by."""
+        if self.friction is None:
+            return steps
+        old = self.velocities or [0.0 * step for step in steps]
+        self.velocities = [(1 - self.friction / N) * v + s for v, s in zip(old, steps, strict=True)]
+        return [v / N for v in self.velocities]
 
 
 def with_overlaps(rng, state, vectors, N, n):
@@ -88,8 +116,9 @@ def sample(rng, networks, which, vectors, task, keep, changes):
     trained[which, task.head] += 1.0
 
 
-def descend(rng, networks, vectors, phase, duration):
+def descend(rng, networks, vectors, phase, duration, optimizer=None):
     """Steps of SGD up to time `duration` = steps/N, in place; 1/inverse_batch samples a step."""
+    optimizer = optimizer or Optimizer()
     w, B = networks.w, networks.B
     n, K, N = w.shape
     batch = round(1.0 / phase.inverse_batch)
@@ -105,12 +134,19 @@ def descend(rng, networks, vectors, phase, duration):
                 if which.size:
                     sample(rng, networks, which, vectors, task, keep, changes)
         dw, dV, db, trained = (change / batch for change in changes)
+        factor = np.reshape(optimizer.factor(dw, move, N), (-1, 1, 1))
         dw -= phase.kappa_w / N * w
         if phase.pull is not None:
             for F, anchor in zip(phase.pull, phase.anchor, strict=True):
                 strength = np.repeat(F, networks.sizes, axis=0).T
                 dw -= strength / N * (w - B[:, anchor])
         dV -= (trained * phase.kappa_v / N)[:, :, None, None] * heads
-        w += eta * move * dw
-        networks.heads += phase.eta_v * dV
-        networks.bias += phase.eta_b * db
+        steps = [
+            factor * eta * move * dw,
+            factor[..., None] * phase.eta_v * dV,
+            factor[..., 0] * phase.eta_b * db,
+        ]
+        moved = optimizer.moves(steps, N)
+        w += move * moved[0]
+        networks.heads += moved[1]
+        networks.bias += moved[2]

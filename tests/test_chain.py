@@ -20,8 +20,8 @@ from odekit_kernels.committee.chain.memory import (
 from odekit_kernels.committee.chain.plain import train_plain
 from odekit_kernels.committee.chain.steps import draw_alone, leave_alone, train
 from odekit_kernels.committee.chain.values import values
-from odekit_kernels.committee.sgd.steps import CODES
 from odekit_kernels.committee.sgd.stream import streams
+from odekit_kernels.committee.sgd.units import CODES
 from odekit_kernels.simd import WIDTH
 from test_against_sgd import one_phase, switch, two_teachers
 

@@ -41,14 +41,15 @@ def agree(N, batch, steps, code=0, inputs=False, labels=False):
     for i in range(2):
         rules.append(compiled_rule(N, B + i, 2, 3, plain))
         for side in (gpu, cpu):
-            P = len(rules[i].B)
-            side.append(sgd_memory.make_memory(sgd_memory.padded(W - i), v + i, words(i), batch, P))
+            own = sgd_memory.padded(W - i), v + i, words(i), batch, rules[i]
+            side.append(sgd_memory.make_memory(*own))
     eta_w, eta_v = np.linspace(1.0, 0.5, steps), np.array([0.7])
     for part in (slice(0, 2), slice(2, steps)):
         n = len(eta_w[part])
-        sgd_cuda.train_many(n, eta_w[part], eta_v, code, rules, gpu)
+        rates = eta_w[part], eta_v
+        sgd_cuda.train_many(n, rates, code, rules, gpu)
         for rule, memory in zip(rules, cpu):
-            sgd.train(n, eta_w[part], eta_v, code, code, rule, memory)
+            sgd.train(n, *rates, code, code, rule, memory)
     for a, b in zip(gpu, cpu):
         np.testing.assert_allclose(a.W, b.W, rtol=0, atol=1e-13)
         np.testing.assert_allclose(a.v, b.v, rtol=0, atol=1e-13)
@@ -112,9 +113,12 @@ u3 = types.Array(uint64, 3, "C")
 rule = {"N": int64, "B": f3, "u": f2, "sigma": f1, "p": f1, "head": i1, "move": f1,
         "kappa_w": float64, "kappa_v": float64, "F": f3, "Fa": f3, "F_v": f3, "Fv": f3,
         "inputs": f2, "labels": f2, "first": i1, "size": i1, "drawn": f2, "gain": f2,
-        "noise": f2, "pace": f2}
+        "noise": f2, "pace": f2, "outputs": int64, "constant": f1, "centre": f3, "seen": f3,
+        "shift": f1, "sign": types.boolean, "eta_b": float64, "keep": f1, "friction": float64,
+        "gather": float64, "forget": float64, "floor": float64}
 memory = {name: f3 for name in Memory._fields} | {
-    "streams": u3, "trained": f2, "label": f2, "task": i2, "row": i2}
+    "streams": u3, "trained": f2, "label": f2, "task": i2, "row": i2, "bias": f2, "db": f2,
+    "power": f2}
 named = lambda kind, types_: types.NamedTuple([types_[name] for name in kind._fields], kind)
 signature = types.void(int64, int64, f1, f1, named(Rule, rule), named(Memory, memory))
 ptx, _ = cuda.compile_ptx(train_networks.py_func, signature, cc=(9, 0))

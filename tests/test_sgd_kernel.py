@@ -13,8 +13,9 @@ from odekit.systems.committee.trainer import trainer
 from odekit.testing.moments import functions_of
 from odekit_kernels._jit import kernel
 from odekit_kernels.committee.sgd import steps as sgd_kernel
+from odekit_kernels.committee.sgd import units
 from odekit_kernels.committee.sgd.memory import Rule, make_memory, padded
-from odekit_kernels.committee.sgd.steps import overlaps
+from odekit_kernels.committee.sgd.passes import overlaps
 from odekit_kernels.committee.sgd.stream import normals, streams
 from sgd_transcription import Stream, sgd
 
@@ -147,7 +148,7 @@ def both(steps, parts, activation="erf", eta_w=0.9, eta_v=0.7, split=None):
     expected = sgd(steps, W, v, B, words(), g, dg, eta_w, eta_v, plain)
     t = trainer(activation)
     rule = compiled_rule(N, B, len(v), len(W), plain)
-    memory = make_memory(padded(W), v.copy(), words(), plain.batch, len(rule.B))
+    memory = make_memory(padded(W), v.copy(), words(), plain.batch, rule)
     for part in np.split(np.arange(steps), [split] if split else []):
         t.train(len(part), eta_w[part], eta_v[part], t.g, t.dg, rule, memory)
     assert not memory.W[:, N:].any()
@@ -169,12 +170,12 @@ def test_a_mixture_of_noisy_tasks(activation):
 
 @kernel
 def compiled_value(g, z):
-    return sgd_kernel.value(g, z)
+    return units.value(g, z)
 
 
 @kernel
 def compiled_slope(dg, z):
-    return sgd_kernel.slope(dg, z)
+    return units.slope(dg, z)
 
 
 @pytest.mark.parametrize("name", [*SMOOTH, "leaky_relu"])
@@ -297,7 +298,7 @@ def test_diagonal_fisher_information(activation):
     t = trainer(activation)
     plain.p, plain.sigma, plain.u = plain.p[:1] / plain.p[0], np.zeros(1), plain.u[:1]
     rule = compiled_rule(40, B, 2, 3, plain)
-    memory = make_memory(padded(W), v.copy(), words(), 1, len(B))
+    memory = make_memory(padded(W), v.copy(), words(), 1, rule)
     F, I2 = np.empty_like(memory.W), np.empty(3)
     t.squared_slopes(500, 1, t.g, t.dg, rule, memory, F, I2)
     stream = Stream(words()[0])

@@ -73,9 +73,11 @@ def _alike(request: Request) -> Any:
     """What must be equal for networks to share a launch."""
     rule, memory = request.lesson
     seen = (rule.drawn, rule.gain, rule.noise, rule.pace)
-    arrays = (*request.rates, rule.p, rule.sigma, rule.u, rule.head, rule.move, *seen)
-    shapes = (rule.F.shape, memory.a.shape)
-    return request.steps, rule.kappa_w, rule.kappa_v, shapes, *(a.tobytes() for a in arrays)
+    more = (rule.constant, rule.shift, rule.keep)
+    arrays = (*request.rates, rule.p, rule.sigma, rule.u, rule.head, rule.move, *seen, *more)
+    shapes = (rule.F.shape, rule.centre.shape, memory.a.shape, memory.velocity.shape)
+    numbers = tuple(x for x in rule if isinstance(x, float))
+    return request.steps, shapes, numbers, *(a.tobytes() for a in arrays)
 
 
 def _launch(network: Trajectory, requests: Sequence[Request | None]) -> None:
@@ -84,4 +86,4 @@ def _launch(network: Trajectory, requests: Sequence[Request | None]) -> None:
     asked = [r for r in requests if r is not None]
     first, experiment = asked[0], cast("Experiment", network.experiment)
     rules, memories = [r.lesson.rule for r in asked], [r.lesson.memory for r in asked]
-    train_many(first.steps, *first.rates, experiment.trainer.g, rules, memories)
+    train_many(first.steps, first.rates, experiment.trainer.g, rules, memories)

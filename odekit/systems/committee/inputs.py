@@ -34,8 +34,9 @@ class Samples:
         Inputs of all tasks, padded as the kernels need them.
     first, count : ndarray of int64, shape (tasks,)
         Which of them belong to each task.
-    labels : ndarray, shape (tasks, n), or (tasks, 0)
-        Labels of each task at its own inputs; none where the fixed vectors give them.
+    labels : ndarray, shape (tasks outputs, n), or (tasks outputs, 0)
+        Labels of each task at its own inputs, a row for each output; none where the fixed vectors
+        give them.
     words : dict
         What a dataset says about them.
     """
@@ -47,10 +48,11 @@ class Samples:
     labels: Floats
     words: dict[str, Any]
 
-    def of(self, task: int) -> tuple[Floats, Floats]:
-        """Padded inputs, and labels if there are any, of one task."""
+    def of(self, task: int, outputs: int = 1) -> tuple[Floats, Floats]:
+        """Padded inputs of one task, and its labels (n, outputs) if there are any."""
         own = slice(self.first[task], self.first[task] + self.count[task])
-        return self.rows[own], self.labels[task, own] if self.labels.size else self.labels[task]
+        labels = self.labels[task * outputs : (task + 1) * outputs]
+        return self.rows[own], labels[:, own].T if self.labels.size else labels.T
 
 
 def samples_of(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> Samples:
@@ -66,7 +68,7 @@ def samples_of(problem: Problem, inputs: Any, labels: Any, preprocess: str) -> S
     pool = next(iter(arrays.values())) if shared else np.concatenate(list(arrays.values()))
     count = np.array([len(arrays[name]) for name in tasks], dtype=np.int64)
     first = np.zeros_like(count) if shared else np.cumsum(count) - count
-    known = _labels(labels, tasks, first, count, len(pool))
+    known = _labels(labels, tasks, first, count, len(pool), problem.outputs)
     words = {"preprocess": preprocess, "samples": count.tolist(), "features": pool.shape[1]}
     digest = hashlib.sha256(pool.tobytes()).hexdigest()
     words |= {"sha256": digest, "labels": "given" if known.size else "by the fixed vectors"}
@@ -138,18 +140,22 @@ def _matrix(name: str, x: Any) -> Floats:
     return array
 
 
-def _labels(labels: Any, tasks: list[str], first: Any, count: Any, total: int) -> Floats:
-    """Labels of every task at the places of its inputs."""
+def _labels(
+    labels: Any, tasks: list[str], first: Any, count: Any, total: int, outputs: int | None
+) -> Floats:
+    """Labels of every task at the places of its inputs, a row for each output."""
+    O = outputs or 1
     if labels is None:
-        return np.zeros((len(tasks), 0))
+        return np.zeros((len(tasks) * O, 0))
     if not isinstance(labels, Mapping) and len(tasks) > 1:
         remedy = 'Write labels={"a": ..., "b": ...}.'
         raise ProblemError("labels", "must be a mapping from every task", "one array", remedy)
-    known = np.zeros((len(tasks), total))
+    known = np.zeros((len(tasks), O, total))
     for i, (name, values) in enumerate(_by_task("labels", labels, tasks).items()):
         y = as_floats(f"labels[{name!r}]", values, "one number for each sample")
-        if y.shape != (count[i],):
-            rule = f"must have one label for each sample, shape ({count[i]},)"
+        shape = (count[i],) if outputs is None else (count[i], outputs)
+        if y.shape != shape:
+            rule = f"must have one label for each sample, shape {tuple(map(int, shape))}"
             raise ProblemError(f"labels[{name!r}]", rule, str(y.shape), "")
-        known[i, first[i] : first[i] + count[i]] = y
-    return known
+        known[i, :, first[i] : first[i] + count[i]] = y.reshape(-1, O).T
+    return known.reshape(-1, total)

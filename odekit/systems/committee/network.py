@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,16 +13,16 @@ from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.groups import sizes
 from odekit.systems.committee.growing import Growing
 from odekit.systems.committee.inputs import Samples
-from odekit.systems.committee.seen import SHARP, of_group
+from odekit.systems.committee.lesson import Lesson, Pull, readouts, rule_of, spread
+from odekit.systems.committee.structure import is_general
 from odekit.systems.committee.trainer import Trainer
 from odekit.systems.committee.weights import realise
 from odekit_kernels.committee.sgd.memory import Memory, Rule, make_memory, padded
-from odekit_kernels.committee.sgd.steps import overlaps
+from odekit_kernels.committee.sgd.passes import overlaps
 from odekit_kernels.committee.sgd.stream import streams
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
-    from odekit.systems.committee.points import CommitteePoints
 
 _ONE_COMPILES = threading.Lock()
 
@@ -88,19 +87,12 @@ class Experiment:
         return self.samples is not None and self.samples.labels.shape[1] > 0
 
 
-class Lesson(NamedTuple):
-    """What the kernels need of a phase."""
-
-    rule: Rule
-    memory: Memory
-
-
 class CommitteeNetwork:
     """Weights with the problem's overlaps, readouts, random numbers, and penalties on them.
 
     Parameters
     ----------
-    points : CommitteePoints
+    points : CommitteePoints or GeneralPoints
         Of a problem with plain numbers.
     experiment : Experiment
     seed : numpy.random.SeedSequence
@@ -112,9 +104,7 @@ class CommitteeNetwork:
         Number of tasks whose error is measured on given inputs: all or none.
     """
 
-    def __init__(
-        self, points: CommitteePoints, experiment: Experiment, seed: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, points: Any, experiment: Experiment, seed: np.random.SeedSequence) -> None:
         self.points, self.problem, self.experiment = points, points.problem, experiment
         self.N = experiment.input_dim
         frame, drawn = (child(seed, i) for i in range(2))
@@ -122,52 +112,74 @@ class CommitteeNetwork:
         self.group = np.repeat(np.arange(len(self.sizes)), self.sizes)
         W, B = realise(self.problem.state, self.N, frame, self.problem.groups)
         self.W, self.B = padded(W), padded(B)
-        heads = self.points.heads
-        self.v = np.array([self.problem.heads[name] for name in heads], dtype=float)
+        self.O = self.problem.outputs or 1
+        heads = [np.atleast_2d(np.asarray(v, dtype=float)) for v in self.problem.heads.values()]
+        self.v = np.concatenate(heads)
+        biases = self.problem.biases
+        self.bias = np.zeros(0) if biases is None else np.array(biases, dtype=float)
+        self.velocities: tuple[Floats, Floats, Floats] | None = None
+        self.power, self.normalization = np.zeros(0), ""
         self.streams = streams(drawn.generate_state(4, np.uint64))
         none = np.zeros((0, self.W.shape[1]))
-        self.F, self.Fa = none, none
+        self.pull = Pull(none, none, np.zeros_like(self.v), np.zeros_like(self.v))
         self.growing: Growing | None = None
-        self.F_v, self.Fv = np.zeros_like(self.v), np.zeros_like(self.v)
         self.measured = 0 if self.experiment.samples is None else len(self.points.tasks)
 
     def state(self) -> Floats:
         """Order parameters of the network as it is."""
-        K, P = len(self.W), len(self.B)
-        if self.points.G:
-            return self._state_of_groups()
-        Q, R = np.empty((K, K)), np.empty((K, P))
-        overlaps(self.W, self.W, self.N, Q)
-        overlaps(self.W, self.B, self.N, R)
+        if is_general(self.problem):
+            return self._structured_state()
+        whole = not self.points.G
+        Q, R = self.overlaps(self.W, self.W, whole), self.overlaps(self.W, self.B, whole)
         packed: Floats = self.points.pack(Q[None], R[None], self.v[None])[0]
         return packed
 
-    def _state_of_groups(self) -> Floats:
-        """The same with the overlaps of each group of inputs."""
+    def overlaps(self, A: Floats, B: Floats, whole: bool = False) -> Floats:
+        """A_i·B_j/N_τ in each group, shape (G, len A, len B); over all inputs if `whole`."""
+        if whole:
+            out = np.empty((len(A), len(B)))
+            overlaps(A, B, self.N, out)
+            return out
         cut = np.cumsum(self.sizes)[:-1]
-        W, B = (np.split(x[:, : self.N], cut, axis=1) for x in (self.W, self.B))
-        Q = np.array([w @ w.T / n for w, n in zip(W, self.sizes, strict=True)])
-        R = np.array([w @ b.T / n for w, b, n in zip(W, B, self.sizes, strict=True)])
-        packed: Floats = self.points.pack(Q[None], R[None], self.v[None])[0]
-        return packed
+        parts = (np.split(x[:, : self.N], cut, axis=1) for x in (A, B))
+        return np.array([a @ b.T / n for a, b, n in zip(*parts, self.sizes, strict=True)])
 
-    def _of_inputs(self, values: Any) -> Floats:
-        """Numbers of the groups, (..., G), at each input, padded with zeros."""
-        spread = np.atleast_2d(np.asarray(values, dtype=float))[:, self.group]
-        return padded(spread)
+    def _structured_state(self) -> Floats:
+        """The same with biases, velocities and B, as `GeneralPoints` packs them."""
+        k, l = np.triu_indices(len(self.W))
+
+        def joined(*blocks: Floats) -> Floats:
+            return np.concatenate([x.reshape(len(self.sizes), -1) for x in blocks], axis=1)
+
+        Q, R = self.overlaps(self.W, self.W), self.overlaps(self.W, self.B)
+        found = {"overlaps": joined(Q[:, k, l], R), "heads": self.v, "biases": self.bias}
+        if self.velocities is not None:
+            nu, nu_v, nu_b = self.velocities
+            pairs = [self.overlaps(nu, x) for x in (self.W, self.B, nu)]
+            both = joined(*pairs[:2], pairs[2][:, k, l])
+            found |= {"velocities": both, "head_velocities": nu_v, "bias_velocities": nu_b}
+        if self.power.size:
+            found["accumulated"] = self.power
+        frame, _ = self.points.start()
+        packed: Floats = self.points.flat(frame, {n: x[np.newaxis] for n, x in found.items()})[0]
+        return packed
 
     def measured_errors(self) -> Floats:
         """Half the mean squared error of each task over the given samples, shape (tasks,)."""
         samples, g = self.experiment.samples, self.experiment.trainer.value
         found = np.empty(self.measured)
-        for s in range(self.measured):
+        bias = self.bias if self.bias.size else 0.0
+        shift = 0.0 if self.problem.teacher_biases is None else self.problem.teacher_biases
+        for s, task in enumerate(self.problem.tasks.values() if self.measured else ()):
             assert samples is not None
-            x, y = samples.of(s)
+            x, y = samples.of(s, self.O)
             scaled = x[:, : self.N] / np.sqrt(self.N)
             if not y.size:
-                y = g(scaled @ self.B[:, : self.N].T) @ self.points.u[0, s]
-            answer = g(scaled @ self.W[:, : self.N].T) @ self.v[self.points.head_index[s]]
-            found[s] = 0.5 * np.mean((y - answer) ** 2)
+                y = g(scaled @ self.B[:, : self.N].T + shift) @ readouts([task]).T
+            head = self.O * int(self.points.head_index[s])
+            v = self.problem.test_scale * self.v[head : head + self.O]
+            answer = g(scaled @ self.W[:, : self.N].T + bias) @ v.T
+            found[s] = 0.5 * np.mean(((y + np.asarray(task.label) - answer) ** 2).sum(axis=1))
         return found
 
     def enter(self, index: int) -> None:
@@ -176,28 +188,45 @@ class CommitteeNetwork:
             self.growing.end()
         frame, _ = self.points.start()
         frame, y = self.points.enter(index, frame, self.state()[np.newaxis])
-        consolidation = self.problem.phases[index].consolidation
+        phase = self.problem.phases[index]
+        consolidation = phase.consolidation
         if consolidation is not None:
             assert frame.held is not None
             strength, (unit,), (F_v,) = frame.held
-            F: Floats = self._of_inputs(unit.T if self.points.G else unit[:, None])
-            head = int(frame.v_head[-1])
+            F, head = spread(np.atleast_2d(unit).T, self.group), int(frame.v_head[-1])
             if self._samples_fisher():
                 fisher, F_v = self._sampled_fisher(protected_task(self.problem, index), head)
                 if consolidation.kind == "fisher":
                     F = fisher
-            self._hold(strength, F, F_v, head, frame.v_anchor[0, -1])
-        self.v[:] = self.points.unpack(y[0])[2]
+            self._hold(strength, F, F_v, head)
+        structured = is_general(self.problem)
+        v = self.points.blocks(frame, y)["heads"] if structured else self.points.unpack(y)[2]
+        self.v[:] = v.reshape(self.v.shape)
+        self._carry(phase)
+
+    def _carry(self, phase: Phase) -> None:
+        """Velocities and B go on from the phase before, or begin."""
+        if phase.momentum_decay is None:
+            self.velocities = None
+        elif self.velocities is None:
+            bias = np.zeros((1, self.bias.size))
+            self.velocities = np.zeros_like(self.W), np.zeros_like(self.v), bias
+        rule = phase.normalization
+        if rule is None:
+            self.power, self.normalization = np.zeros(0), ""
+        elif rule.kind != self.normalization:
+            self.power, self.normalization = np.array([float(rule.initial)]), rule.kind
 
     def _samples_fisher(self) -> bool:
         return self.experiment.fisher_samples is not None or self.experiment.samples is not None
 
-    def _hold(self, strength: Any, F: Floats, F_v: Floats, head: int, v: Floats) -> None:
+    def _hold(self, strength: Any, F: Floats, F_v: Floats, head: int) -> None:
         """Add a consolidation to the penalties: weights in all by F, and by F times the copy."""
-        if not len(self.F):
-            self.F, self.Fa = np.zeros_like(self.W), np.zeros_like(self.W)
-        parts = [(self.F, F), (self.Fa, F * self.W)]
-        readouts = [(self.F_v[head], F_v), (self.Fv[head], F_v * v)]
+        if not len(self.pull.F):
+            self.pull = self.pull._replace(F=np.zeros_like(self.W), Fa=np.zeros_like(self.W))
+        rows = slice(head * self.O, (head + 1) * self.O)
+        parts = [(self.pull.F, F), (self.pull.Fa, F * self.W)]
+        readouts = [(self.pull.F_v[rows], F_v), (self.pull.Fv[rows], F_v * self.v[rows])]
         self.growing = Growing(strength, [*parts, *readouts])
 
     def _sampled_fisher(self, task: str, head: int) -> tuple[Floats, Floats]:
@@ -219,75 +248,13 @@ class CommitteeNetwork:
         """The kernel's view of a phase."""
         if self.growing is not None and phase.consolidation is not None:
             self.growing.put(phase.consolidation.strength)
-        frame, _ = self.points.start()
-        system = self.points.committee(phase, frame)
-        places = [self.points.tasks.index(name) for name in phase.mixture]
-        read = (system.u != 0).any(axis=0) & (not self.experiment.labelled)
-        return Rule(
-            N=self.N,
-            B=np.ascontiguousarray(self.B[read]),
-            u=np.ascontiguousarray(system.u[:, read]),
-            sigma=system.sigma,
-            p=system.p,
-            head=system.head,
-            move=system.move,
-            kappa_w=system.kappa_w,
-            kappa_v=system.kappa_v,
-            F=self.F,
-            Fa=self.Fa,
-            F_v=self.F_v,
-            Fv=self.Fv,
-            **self._samples_of(places),
-            **self._views_of(phase),
-            pace=self._pace(phase),
-        )
-
-    def _views_of(self, phase: Phase) -> dict[str, Any]:
-        """What teacher and student see in each task of a phase, at each input."""
-        none = np.zeros((0, self.W.shape[1]))
-        if not self.points.G:
-            return {"drawn": none, "gain": none, "noise": none}
-        groups: list[Any] = list(self.problem.groups or [None])
-        tasks = {n: self.problem.tasks[n] for n in phase.mixture}
-        changed = phase.input_variance or {}
-        every = [
-            [changed.get(n, t.input_variance) for n, t in tasks.items()],
-            [t.student_gain for t in tasks.values()],
-            [t.student_noise_std for t in tasks.values()],
-        ]
-        m, a, s = (np.array([[of_group(x, g) for g in groups] for x in given]) for given in every)
-        width = np.sqrt(m)
-        sharp = SHARP if self.problem.teacher_activation == "sign" else 1.0
-        noise = self._of_inputs(s) if np.any(s != 0.0) else none
-        return {
-            "drawn": self._of_inputs(sharp * width),
-            "gain": self._of_inputs(a * width),
-            "noise": noise,
-        }
-
-    def _pace(self, phase: Phase) -> Floats:
-        """Learning rate at each input over the largest, or none where all have one."""
-        if not isinstance(phase.learning_rate, Mapping):
-            return np.zeros((0, 0))
-        return self._of_inputs(self.points.pace(phase)[0])
-
-    def _samples_of(self, places: list[int]) -> dict[str, Any]:
-        """The kernel's view of given inputs of some tasks, or of none."""
-        samples, S = self.experiment.samples, len(places)
-        if samples is None:
-            none, zero = np.zeros((0, self.W.shape[1])), np.zeros(S, dtype=np.int64)
-            return {"inputs": none, "labels": np.zeros((S, 0)), "first": zero, "size": zero}
-        return {
-            "inputs": samples.rows,
-            "labels": samples.labels[places],
-            "first": samples.first[places],
-            "size": samples.count[places],
-        }
+        return rule_of(self.problem, phase, self.B, self.group, self.pull, self.experiment.samples)
 
     def memory(self, batch: int, rule: Rule) -> Memory:
         """What the kernel reads and writes, weights and readouts among it."""
-        apart = len(rule.drawn) > 0
-        return make_memory(self.W, self.v, self.streams, batch, len(rule.B), apart)
+        return make_memory(
+            self.W, self.v, self.streams, batch, rule, self.bias, self.velocities, self.power
+        )
 
     def lesson(self, phase: Phase) -> Lesson:
         """What a phase is trained with."""
@@ -309,7 +276,7 @@ class CommitteeNetwork:
     @property
     def size(self) -> float:
         """Largest weight, NaN if one is."""
-        return max(float(np.abs(self.W).max()), float(np.abs(self.v).max()))
+        return max(float(np.abs(x).max(initial=0.0)) for x in (self.W, self.v, self.bias))
 
 
 def child(seed: np.random.SeedSequence, i: int) -> np.random.SeedSequence:

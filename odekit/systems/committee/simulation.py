@@ -15,9 +15,11 @@ from odekit.problem.axes import at, axes, points
 from odekit.systems.committee.chain import ChainNetwork, Curriculum, train_chains
 from odekit.systems.committee.fleet import check_gpu, train_fleet
 from odekit.systems.committee.inputs import Samples, samples_of
+from odekit.systems.committee.lesson import structured
 from odekit.systems.committee.network import CommitteeNetwork, Experiment
-from odekit.systems.committee.points import CommitteePoints
+from odekit.systems.committee.packing import points_of
 from odekit.systems.committee.problem import Problem
+from odekit.systems.committee.structure import is_general, words_of
 from odekit.systems.committee.trainer import trainer
 from odekit.systems.committee.weights import realise
 from odekit.training.course import Trajectory
@@ -51,8 +53,7 @@ def experiment(
     check_gpu(device, problem.activation)
     if inputs is None and (labels is not None or preprocess != "none"):
         raise ProblemError("inputs", "must be given with `labels` and `preprocess`", "None", "")
-    packing = CommitteePoints(problem, axes(problem), derivatives=False)
-    if inputs is not None and packing.G:
+    if inputs is not None and structured(problem):
         rule = "must be left out where the problem says how inputs are drawn"
         remedy = "Leave out its groups, and what its tasks say of the inputs."
         raise ProblemError("inputs", rule, "samples", remedy)
@@ -89,7 +90,7 @@ def courses(
     problem: Problem, experiment: Experiment, seeds: Sequence[np.random.SeedSequence]
 ) -> list[Trajectory]:
     """Networks to be trained through all phases, one for each seed."""
-    packing = CommitteePoints(problem, {}, derivatives=False)
+    packing = points_of(problem, {}, derivatives=False)
     build: Callable[[np.random.SeedSequence], Any]
     if experiment.method == "overlaps":
         build = partial(ChainNetwork, Curriculum(packing, experiment))
@@ -124,7 +125,9 @@ def _against_overlaps(
 ) -> tuple[str, str, str, str] | None:
     """What keeps a simulation from being one of overlaps, as a refusal; None for nothing."""
     rule = "must be 'weights' "
-    if CommitteePoints(problem, axes(problem), derivatives=False).G:
+    if is_general(problem):
+        return "method", f"{rule}with {words_of(problem)}", "'overlaps'", "Leave it out."
+    if structured(problem):
         remedy = "The chain is of white inputs."
         return "method", f"{rule}with groups or views of inputs", "'overlaps'", remedy
     if inputs is not None:

@@ -15,6 +15,7 @@ from odekit_kernels.committee.chain import plain as chain_plain
 from odekit_kernels.committee.chain import steps as chain
 from odekit_kernels.committee.sgd import plain as sgd_plain
 from odekit_kernels.committee.sgd import steps as sgd
+from odekit_kernels.committee.sgd import units
 
 MOST_LOOPS = 8
 """Loops around a user's own functions that are kept: each took seconds to compile."""
@@ -53,11 +54,11 @@ def trainer(activation: Any) -> Trainer:
     weights are compiled, and the response of the units, K + P numbers a sample, is in NumPy.
     """
     if isinstance(activation, str) and activation in COMPILED:
-        return _shipped(sgd.CODES[activation], functions_of(activation)[0])
+        return _shipped(units.CODES[activation], functions_of(activation)[0])
     if isinstance(activation, str):
         activation = Activation.shipped(activation)
     if isinstance(activation, Activation) and activation.is_shipped:
-        code = sgd.CODES.get(activation.name, activation.slope)
+        code = units.CODES.get(activation.name, activation.slope)
         return _shipped(code, activation.function)
     return _own(activation.function, activation.derivative)
 
@@ -79,12 +80,12 @@ def _own(g: Function, dg: Function) -> Trainer:
 
 def functions_of(activation: str) -> tuple[Function, Function]:
     """g and g' on arrays, of an activation with a code in the kernels."""
-    code = sgd.CODES[activation]
+    code = units.CODES[activation]
 
     def both(z: Any) -> tuple[Any, Any]:
         flat = np.ascontiguousarray(z, dtype=float).ravel()
         out = np.empty_like(flat), np.empty_like(flat)
-        sgd.values(code, code, flat, *out)
+        units.values(code, code, flat, *out)
         return out[0].reshape(np.shape(z)), out[1].reshape(np.shape(z))
 
     return (lambda z: both(z)[0]), (lambda z: both(z)[1])

@@ -14,8 +14,8 @@ from numba import extending, types
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.activations.erf import ROOT_HALF, ROOT_TWO_OVER_PI
-from odekit_kernels.committee.sgd.steps import CODES, slope, value
 from odekit_kernels.committee.sgd.stream import bits, from_bits
+from odekit_kernels.committee.sgd.units import CODES, slope, value
 
 __all__ = ["erf_and_slope", "fill", "values"]
 

@@ -15,7 +15,8 @@ from numba import config, cuda
 
 from odekit_kernels._jit import NO_JIT
 from odekit_kernels.committee.sgd.memory import Memory, Rule
-from odekit_kernels.committee.sgd.steps import BLOCK, activate, choose_samples, pulled, respond
+from odekit_kernels.committee.sgd.passes import BLOCK, pulled, reads
+from odekit_kernels.committee.sgd.steps import activate, at_step, choose_samples, respond
 from odekit_kernels.committee.sgd.stream import pair_at
 
 __all__ = ["THREADS", "available", "train_many", "train_networks"]
@@ -47,6 +48,8 @@ def rule_of(rules: Any, r: int) -> Any:
         rules.N, rules.B[r], rules.u, rules.sigma, rules.p, rules.head, rules.move, rules.kappa_w,
         rules.kappa_v, rules.F[r], rules.Fa[r], rules.F_v[r], rules.Fv[r], rules.inputs,
         rules.labels, rules.first, rules.size, rules.drawn, rules.gain, rules.noise, rules.pace,
+        rules.outputs, rules.constant, rules.centre[r], rules.seen[r], rules.shift, rules.sign,
+        rules.eta_b, rules.keep, rules.friction, rules.gather, rules.forget, rules.floor,
     )  # fmt: skip
 
 
@@ -57,7 +60,9 @@ def memory_of(memories: Any, r: int) -> Any:
         memories.W[r], memories.v[r], memories.streams[r], memories.x[r], memories.lam[r],
         memories.rho[r], memories.out[r], memories.slope[r], memories.teacher[r], memories.a[r],
         memories.dv[r], memories.trained[r], memories.label[r], memories.task[r], memories.row[r],
-        memories.given[r],
+        memories.given[r], memories.bias[r], memories.db[r], memories.mask[r],
+        memories.velocity[r], memories.velocity_v[r], memories.velocity_b[r], memories.power[r],
+        memories.gram[r],
     )  # fmt: skip
 
 
@@ -78,6 +83,10 @@ def update(eta_w: float, rule: Any, memory: Any) -> None:
                     w = pulled(W[k, i], rule.F[k, i], rule.Fa[k, i], shrink, rate)
                 for j in range(x.shape[0]):
                     w += own * a[j, k] * x[j, i]
+                if memory.velocity.shape[0]:
+                    now = (1.0 - rule.friction / rule.N) * memory.velocity[k, i] + (w - W[k, i])
+                    memory.velocity[k, i] = now
+                    w = W[k, i] + now / rule.N
                 W[k, i] = w
 
 
@@ -89,6 +98,9 @@ def see(rule: Any, memory: Any, j: int, i: int, z: float, xi: float) -> None:
     memory.x[j, i] = rule.gain[s, i] * z
     if rule.noise.shape[0]:
         memory.x[j, i] += rule.noise[s, i] * xi
+    if rule.centre.shape[0]:
+        memory.given[j, i] += rule.centre[s, i]
+        memory.x[j, i] += rule.seen[s, i]
 
 
 @_cuda.jit(device=True)
@@ -143,7 +155,7 @@ def dot(w: Any, x: Any, sums: Any) -> float:
 
 @_cuda.jit(device=True)
 def sum_fields(rule: Any, memory: Any, sums: Any) -> None:
-    """Fill w·x and B·x."""
+    """Fill w·x and B·x, and the products of inputs where they are asked for."""
     W, x, lam, rho, me = memory.W, memory.x, memory.lam, memory.rho, _cuda.threadIdx.x
     for j in range(x.shape[0]):
         for k in range(W.shape[0]):
@@ -151,10 +163,14 @@ def sum_fields(rule: Any, memory: Any, sums: Any) -> None:
             if me == 0:
                 lam[j, k] = field
         for n in range(rule.B.shape[0]):
-            if rule.u[memory.task[j], n] != 0.0:
+            if reads(rule, memory.task[j], n):
                 field = dot(rule.B[n], memory.given[j] if rule.drawn.shape[0] else x[j], sums)
                 if me == 0:
                     rho[j, n] = field
+        for i in range(memory.gram.shape[0]):
+            product = dot(x[i], x[j], sums)
+            if me == 0:
+                memory.gram[j, i] = product
 
 
 @_cuda.jit
@@ -170,46 +186,55 @@ def train_networks(
         Of the activation.
     eta_w, eta_v : ndarray, shape (steps,) or (1,)
     rules : Rule
-        The same for all networks, but for B, F, Fa, F_v, Fv with an axis of networks first.
+        The same for all networks, but for those in `OWN` with an axis of networks first.
     memories : Memory
         Every array with an axis of networks first.
     """
     me = _cuda.threadIdx.x
     sums = _cuda.shared.array(THREADS, np.float64)
+    rate = _cuda.shared.array(1, np.float64)  # the first thread's, which may adapt it
     rule, memory = rule_of(rules, _cuda.blockIdx.x), memory_of(memories, _cuda.blockIdx.x)
-    rate = 0.0
     for i in range(steps):
         if me == 0:
             choose_samples(rule, memory)
         if i > 0:
-            update(rate, rule, memory)
+            update(rate[0], rule, memory)
         # Inputs are shared in pairs, weights one by one: all must be done with the old ones.
         _cuda.syncthreads()
         draw_inputs(rule, memory)
         _cuda.syncthreads()
         sum_fields(rule, memory, sums)
-        rate = eta_w[min(i, eta_w.shape[0] - 1)]
         if me == 0:
             if not rule.inputs.shape[0]:
                 times = 2 if rule.noise.shape[0] else 1
                 memory.streams[0, 2] += _u(times * memory.x.shape[0] * memory.x.shape[1])
             activate(code, code, rule, memory)
-            respond(rate, eta_v[min(i, eta_v.shape[0] - 1)], rule, memory)
+            rate[0] = respond(at_step(eta_w, i), at_step(eta_v, i), rule, memory)
         _cuda.syncthreads()
     if steps:
-        update(rate, rule, memory)
+        update(rate[0], rule, memory)
 
 
 # ------------------------------------------------------------------------------------------ host
 
+OWN = ("B", "F", "Fa", "F_v", "Fv", "centre", "seen")
+"""What of a rule each network has for itself."""
+LEARNT = ("W", "v", "streams", "bias", "velocity", "velocity_v", "velocity_b", "power")
+"""What of a memory goes on to the next steps."""
+
 
 def train_many(
-    steps: int, eta_w: Any, eta_v: Any, code: int, rules: Sequence[Rule], memories: Sequence[Memory]
+    steps: int, rates: Any, code: int, rules: Sequence[Rule], memories: Sequence[Memory]
 ) -> None:
     """`steps.train` of several networks that differ in weights, vectors and random numbers alone.
 
     Parameters
     ----------
+    steps : int
+    rates : tuple of ndarray, shape (steps,) or (1,)
+        η_w and η_v.
+    code : int
+        Of the activation.
     rules, memories : sequence
         One for each network; the memories are updated in place.
     """
@@ -217,11 +242,11 @@ def train_many(
         name: _cuda.to_device(value) if isinstance(value, np.ndarray) else value
         for name, value in rules[0]._asdict().items()
     }
-    own = {name: _stack(rules, name) for name in ("B", "F", "Fa", "F_v", "Fv")}
+    own = {name: _stack(rules, name) for name in OWN}
     held = Memory(*(_stack(memories, name) for name in Memory._fields))
-    rates = (_cuda.to_device(np.ascontiguousarray(e)) for e in (eta_w, eta_v))
-    train_networks[len(rules), THREADS](steps, code, *rates, Rule(**(shared | own)), held)
-    for name in ("W", "v", "streams"):
+    there = (_cuda.to_device(np.ascontiguousarray(e)) for e in rates)
+    train_networks[len(rules), THREADS](steps, code, *there, Rule(**(shared | own)), held)
+    for name in LEARNT:
         for memory, new in zip(memories, getattr(held, name).copy_to_host(), strict=True):
             getattr(memory, name)[:] = new
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels.committee.sgd.steps import advance, finish, respond_alone
+from odekit_kernels.committee.sgd.steps import advance_alone, finish_alone, respond_alone
 
 __all__ = ["squared_slopes_plain", "train_plain"]
 
@@ -20,19 +20,18 @@ def train_plain(
     """`sgd.train` for functions g and dg of arrays."""
     rate = 0.0
     for i in range(steps):
-        advance(rate, i > 0, rule, memory)
-        rate = float(eta_w[min(i, len(eta_w) - 1)])
+        advance_alone(rate, i > 0, rule, memory)
         activate(g, dg, rule, memory)
-        respond_alone(rate, float(eta_v[min(i, len(eta_v) - 1)]), rule, memory)
+        rates = (float(rate[min(i, len(rate) - 1)]) for rate in (eta_w, eta_v))
+        rate = respond_alone(*rates, rule, memory)
     if steps:
-        finish(rate, rule, memory)
+        finish_alone(rate, rule, memory)
 
 
 def activate(g: Any, dg: Any, rule: Any, memory: Any) -> None:
     """`steps.activate` for functions g and dg of arrays."""
-    memory.lam[:] *= 1.0 / np.sqrt(rule.N)
     memory.out[:], memory.slope[:] = g(memory.lam), dg(memory.lam)
-    memory.teacher[:] = g(memory.rho / np.sqrt(rule.N))
+    memory.teacher[:] = np.sign(memory.rho) if rule.sign else g(memory.rho)
 
 
 def squared_slopes_plain(
@@ -41,7 +40,8 @@ def squared_slopes_plain(
     """`sgd.squared_slopes` for functions g and dg of arrays."""
     F[:], I2[:] = 0.0, 0.0
     for _ in range(samples):
-        advance(0.0, False, rule, memory)
-        z = memory.lam[0] / np.sqrt(rule.N)
-        F += np.outer((memory.v[h] * dg(z)) ** 2, memory.x[0] ** 2) / samples
+        advance_alone(0.0, False, rule, memory)
+        z = memory.lam[0]
+        v = memory.v[h * rule.outputs : (h + 1) * rule.outputs]
+        F += np.outer((v**2).sum(axis=0) * dg(z) ** 2, memory.x[0] ** 2) / samples
         I2 += g(z) ** 2 / samples
