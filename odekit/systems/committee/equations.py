@@ -13,6 +13,7 @@ from odekit.problem.system import Exact
 from odekit.systems.committee.zero import UnitsAtZero
 from odekit_kernels.committee import groups
 from odekit_kernels.committee.activations import RELU
+from odekit_kernels.committee.explicit import steps
 from odekit_kernels.committee.inputs import Inputs
 from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
 from odekit_kernels.committee.quadrature.nodes import covariances
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from odekit.problem.phase import Phase
     from odekit.systems.committee.points import CommitteePoints, Frame
     from odekit_kernels.committee.one import Committee
+
+LARGE = 500
+"""A state of more numbers takes so long that steps are to be stopped between their stages."""
 
 
 class CommitteePhase(Exact):
@@ -92,6 +96,20 @@ class CommitteePhase(Exact):
         of(y, *self._at(t), self.committee, self.work, dy)
         return dy
 
+    def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
+        """See `odekit.problem.system.Equations.steps`."""
+        if y.size > LARGE:
+            return None
+        rates, out = np.empty((spans.size, pair.C.size + 1, 2)), np.empty((spans.size, y.size))
+        for i, rate in enumerate(self.rates):
+            rates[..., i] = (
+                rate
+                if not isinstance(rate, Schedule)
+                else [[rate(t + c * h - self.begin) for c in (*pair.C, 1.0)] for h in spans]
+            )
+        steps(y, spans, pair.A, pair.B, rates, self.committee, self.work, K, out)
+        return out
+
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
         J = np.empty((y.size, y.size))
@@ -112,6 +130,9 @@ class QuadraturePhase(CommitteePhase):
         """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
         assert self.points.moments is not None
         return self.points.moments.rhs(y, *self._at(t), self.committee, self.work)
+
+    def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> None:
+        """Nothing: moments are found outside of compiled code."""
 
     def accurate(self, y: Floats) -> bool:
         """Whether the moments are as accurate as was asked for."""
