@@ -1,4 +1,4 @@
-"""Explicit steps of one trajectory in one call: a call from Python costs as much as twenty stages."""
+"""Explicit steps of one trajectory in one call: from Python a call costs twenty stages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def with_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: 
 
 
 @alternatives(rhs_of, strict=False)
-def choose_rhs(y: Any, eta_w: Any, eta_v: Any, system: Any, work: Any, dy: Any) -> Any:
+def choose_rhs(y: Any, eta_w: Any, eta_v: Any, system: Any, *rest: Any) -> Any:  # noqa: ARG001
     """Choose by whether the system's type has groups."""
     inputs = system.types[system.fields.index("inputs")]
     return with_groups if hasattr(inputs, "fields") else without_groups
