@@ -15,7 +15,7 @@ from odekit_kernels.committee import groups
 from odekit_kernels.committee.activations import RELU
 from odekit_kernels.committee.explicit import steps
 from odekit_kernels.committee.inputs import Inputs
-from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
+from odekit_kernels.committee.one import errors, jacobian, make_work
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 LARGE = 500
 """A state of more numbers takes so long that steps are to be stopped between their stages."""
+
+NOWHERE, NO_STAGES = np.zeros(1), np.zeros((0, 0))
+"""A step that stays, without stages: what is left of it is the derivative. To compile both would
+take twice as long."""
 
 
 class CommitteePhase(Exact):
@@ -91,10 +95,10 @@ class CommitteePhase(Exact):
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
-        dy = np.empty_like(y)
-        of = rhs if self.committee.inputs is None else groups.rhs
-        of(y, *self._at(t), self.committee, self.work, dy)
-        return dy
+        rates, K = np.empty((1, 1, 2)), np.empty((1, y.size))
+        rates[0, 0] = self._at(t)
+        steps(y, NOWHERE, NO_STAGES, NOWHERE[:0], rates, self.committee, self.work, K, K.copy())
+        return np.asarray(K[0])
 
     def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
         """See `odekit.problem.system.Equations.steps`."""
