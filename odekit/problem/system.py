@@ -280,6 +280,10 @@ class System(ABC):
     def start_size(self, problem: Any) -> int:
         """Numbers that one trajectory starts from."""
 
+    def usual(self) -> Iterable[AnyProblem]:
+        """Small problems, a run and a sweep, that take the kernels of most."""
+        return ()
+
     # ------------------------------------------------------------------------------ finite networks
 
     def simulation(self) -> Any:
