@@ -206,16 +206,16 @@ def test_no_step_straddles_a_break(method):
     np.testing.assert_allclose(done.y[:, 0], [6.5, 29.0], rtol=1e-7)
 
 
-def test_radau_lands_on_rows_and_keeps_its_step():
-    """One step a row at most, once steps are longer than the rows are apart."""
+def test_radau_lands_on_rows_until_the_solution_stands_still():
+    """Its interpolant is a cubic; at rest, that is as good as its steps."""
     times = []
-    targets = np.linspace(0, 1e4, 51)[1:]
+    moving, resting = np.linspace(0, 10, 101)[1:], np.linspace(1000, 1e4, 101)
+    targets = np.append(moving, resting)
     system = System(lambda t, y: -y, lambda t, y: -np.eye(1))
     done = run(system, [1.0], 1e4, "Radau", targets, after=lambda p: times.append(p.t))
-    assert set(targets) <= set(times)
-    late = np.array(times)[np.array(times) > 1000]
-    assert late.size <= 46
-    np.testing.assert_allclose(done.y[0], 0.0, atol=1e-9)
+    assert np.isin(moving, times).mean() > 0.5
+    assert np.isin(resting, times).mean() < 0.1
+    np.testing.assert_allclose(done.y[:, 0], np.exp(-targets), atol=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -283,7 +283,7 @@ def test_explicit_again_once_the_solution_moves():
 
 
 def test_many_rows_keep_the_method_whose_rows_are_cheap():
-    """Radau steps onto every row: with 5000 of them it would take 20 times as long."""
+    """Until it stands still Radau steps onto every row."""
     system = System(
         lambda t, y: np.array([-5.0, -0.5]) * (y - 1), lambda t, y: np.diag([-5.0, -0.5])
     )

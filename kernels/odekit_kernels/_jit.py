@@ -30,7 +30,16 @@ import numba
 import numpy as np
 from numba import extending
 
-__all__ = ["FLAGS", "NO_JIT", "alternatives", "cache_directory", "inner", "kernel", "outer"]
+__all__ = [
+    "FLAGS",
+    "NO_JIT",
+    "SUFFIX",
+    "alternatives",
+    "cache_directory",
+    "inner",
+    "kernel",
+    "outer",
+]
 
 _config: Any = numba.config
 
@@ -43,7 +52,8 @@ FLAGS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogi
 _PACKAGE = __name__.rpartition(".")[0]
 _ROOT = Path(__file__).resolve().parent
 _MAGIC = b"odekit-kernel-1\n"
-_SUFFIX = ".kernel"
+SUFFIX = ".kernel"
+"""Of the files of compiled kernels."""
 _DIRECTORY_NAME = re.compile(r"[0-9a-f]{32}")
 _DAY = 86_400.0
 _UNUSED_DAYS = 30
@@ -171,7 +181,7 @@ def _remove_if_unused(directory: Path, since: float) -> None:
         if max(info.st_mtime, mark.stat().st_mtime if mark.exists() else 0.0) > since:
             return
         for path in list(directory.iterdir()):
-            if path.suffix in (_SUFFIX, ".tmp") or path == mark:
+            if path.suffix in (SUFFIX, ".tmp") or path == mark:
                 path.unlink()
         directory.rmdir()
 
@@ -252,7 +262,7 @@ def _make_cache(function: Callable[..., Any]) -> Any:
             directory = cache_directory()
             key += repr((codegen.magic_tuple(), function.__code__.co_code))
             name = f"{function.__name__}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-            return None if directory is None else directory / (name + _SUFFIX)
+            return None if directory is None else directory / (name + SUFFIX)
 
         # Whatever goes wrong with a cache, the remedy is to compile: hence the wide excepts.
         def load_overload(self, sig: Any, target_context: Any) -> Any:

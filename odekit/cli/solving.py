@@ -1,4 +1,4 @@
-"""Commands that compute: run, simulate, fluctuations, descend."""
+"""Commands that compute: run, simulate, fluctuations, descend; and what compiles for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from odekit.cli.group import (
     DONE,
+    FAILED,
     OUT,
     OVERWRITE,
     RESULT,
@@ -188,3 +189,26 @@ def _solve(
         shown = wants_progress(progress)
         ds = solve(todo.problem, progress=shown, attrs=words(todo), **keywords)
     return finish(ds, output, overwrite, picture)
+
+
+@cli.command()
+@click.argument("scenarios", metavar="[SCENARIO.toml]...", type=OUT, nargs=-1)
+@click.option("--processes", type=click.IntRange(min=1), help="At a time (one for each core).")
+def warm(scenarios: tuple[Path, ...], processes: int | None) -> int:
+    """Compile kernels ahead of the first answer: the usual ones, or those of scenarios."""
+    from odekit.base.errors import StoreError
+    from odekit.integrate.compiling import kept
+    from odekit.verbs.warm import runs_of, usual
+    from odekit.verbs.warm import warm as do
+
+    folder, before = kept()
+    if folder is None:
+        remedy = "Name a folder of yours in NUMBA_CACHE_DIR."
+        raise StoreError("the cache of kernels", "cannot be kept private", remedy)
+    jobs = [job for path in scenarios for job in runs_of(load(path).problem)]
+    failed = False
+    for done in do(jobs or usual(), processes):
+        failed |= bool(done.complaint)
+        click.echo(f"{done.words:<32}{done.seconds:6.1f} s  {done.complaint}".rstrip())
+    click.echo(f"{kept()[1] - before} kernels compiled, {kept()[1]} in {folder}")
+    return FAILED if failed else DONE

@@ -95,13 +95,13 @@ def assemble(
     known = _Typing(variables)
     made = {name: known.variable(name, value, tuple(sweep)) for name, value in arrays.items()}
     labels = {name: known.label(name, value) for name, value in coords.items()}
-    ds = xr.Dataset(made, labels)
+    sizes = {str(d): n for v in (*made.values(), *labels.values()) for d, n in v.sizes.items()}
     counted = {
-        str(d): known.label(str(d), np.arange(ds.sizes[d]))
-        for d in ds.dims
-        if d not in ds.coords and d in variables and variables[str(d)].dtype == "int64"
+        d: known.label(d, np.arange(n))
+        for d, n in sizes.items()
+        if d not in labels and d in variables and variables[d].dtype == "int64"
     }
-    return ds.assign_coords(counted).assign_attrs(dict(attrs))
+    return xr.Dataset(made, {**labels, **counted}, dict(attrs))
 
 
 class _Typing:

@@ -10,9 +10,12 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from numba.core import event
+
+from odekit_kernels._jit import SUFFIX, cache_directory
 
 NOTICE = (
     "odekit: compiling kernels for this processor, once after an installation: usually half a "
@@ -73,3 +76,9 @@ def stoppable(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _local.stop = before
+
+
+def kept() -> tuple[Path | None, int]:
+    """The folder of compiled kernels, None where none is to be had, and how many are there."""
+    folder = cache_directory()
+    return folder, 0 if folder is None else sum(1 for _ in folder.glob(f"*{SUFFIX}"))

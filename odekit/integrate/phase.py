@@ -72,7 +72,7 @@ class Integrator:
         self.targets, self.next_target = targets, 0
         self.options, self.budget = options, budget
         self.emit, self.after_step = emit, after_step
-        self.rhs = Guarded(equations.rhs, budget)
+        self.rhs = Guarded(equations.rhs, budget, equations.steps)
         self.moved = False
         self.corners = equations.corners(options.atol, options.rtol)
         corners = self.corners
@@ -139,7 +139,7 @@ class Integrator:
         kind = self.options.method or p.policy.kind
         if not p.used or p.used[-1] != kind:
             p.used.append(kind)
-        landing = self._landing(kind, bound)
+        landing = self._landing(kind, bound, smooth=False)
         h = self.options.first_step if p.h is None else p.h
         start = (p.t, p.y, landing)
         stepper = Stepper(kind, self.rhs, self._jac, *start, self.options, h, p.f, self.atol)
@@ -147,11 +147,19 @@ class Integrator:
             stepper.limit(p.policy.longest)
         return stepper
 
-    def _landing(self, kind: str, bound: float) -> float:
-        """Radau steps onto every row, since its interpolant is less accurate than its steps."""
-        if kind != "Radau" or self.next_target >= len(self.targets):
+    def _landing(self, kind: str, bound: float, smooth: bool) -> float:
+        """Radau steps onto every row, unless its interpolant is as accurate as its steps."""
+        if kind != "Radau" or smooth or self.next_target >= len(self.targets):
             return bound
         return min(bound, float(self.targets[self.next_target]))
+
+    def _aim(self, stepper: Stepper, bound: float) -> None:
+        """Choose where Radau lands next."""
+        if not stepper.smooth and stepper.bound < bound:
+            stepper.look_inside()
+        landing = self._landing(stepper.kind, bound, stepper.smooth)
+        if landing != stepper.bound:
+            stepper.extend(landing)
 
     def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
         self.budget.check()
@@ -171,8 +179,8 @@ class Integrator:
         self._emit_rows(stepper, t_old, y_old, stepper.t, stepper.y)
         p = self.position
         p.t, p.y, p.h, p.f = stepper.t, stepper.y.copy(), stepper.h, stepper.f
-        if stepper.finished and stepper.bound < bound:
-            stepper.extend(self._landing(stepper.kind, bound))
+        if stepper.kind == "Radau":
+            self._aim(stepper, bound)
             p.h = stepper.h
         # Before a checkpoint can be written: a run resumed from it would take another step.
         if self._is_steady(stepper):
@@ -195,11 +203,13 @@ class Integrator:
     ) -> None:
         """Emit the rows of the step just taken up to a time within it, at which y is `last`."""
         upto = int(np.searchsorted(self.targets, end, side="right"))
-        inner = self.targets[self.next_target : upto]
-        if inner.size:
-            solution = stepper.within_step(t_old, y_old)
-            for t in inner:
-                self.emit(float(t), last.copy() if t == end else solution(float(t)))
+        due = self.targets[self.next_target : upto]
+        inside = due[due < end]
+        if inside.size:
+            for t, y in zip(inside, stepper.rows_within(t_old, y_old, inside), strict=True):
+                self.emit(float(t), y)
+        if due.size > inside.size:
+            self.emit(end, last.copy())
         self.next_target = max(upto, self.next_target)
 
     def _threshold_within(
@@ -232,11 +242,13 @@ class Integrator:
         else:
             x = brentq(error, low, high, xtol=1e-14) if error(low) > 0 else low
         t = t_old + x * width
-        for target in self.targets[self.next_target :]:
-            if target >= t:
-                break
-            self.emit(float(target), solution(float(target)))
-        self._stand(t, np.array(solution(t)))
+        # A row at the very end is the next phase's, or the last.
+        before = int(np.searchsorted(self.targets, t))
+        rows = np.append(self.targets[self.next_target : before], t)
+        *inside, last = stepper.rows_within(t_old, y_old, rows)
+        for target, y in zip(rows, inside, strict=False):
+            self.emit(float(target), y)
+        self._stand(t, np.array(last))
 
     def _is_steady(self, stepper: Stepper) -> bool:
         rate = self.options.steady_state

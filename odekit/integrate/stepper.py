@@ -11,12 +11,14 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from scipy.integrate import BDF, DOP853, LSODA, RK23, RK45, Radau
+from scipy.integrate import BDF, LSODA, Radau
+from scipy.linalg.lapack import dgetrf, dgetrs, zgetrf, zgetrs
 
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
 from odekit.base.status import Status
 from odekit.integrate.compiling import stoppable
+from odekit.integrate.explicit import EXPLICIT, Pair
 from odekit.integrate.options import (
     MAX_STEPS,
     MULTISTEP,
@@ -26,16 +28,9 @@ from odekit.integrate.options import (
 )
 
 Rhs = Callable[[float, Floats], Floats]
+Steps = Callable[[float, Floats, Floats, Pair, Floats], Floats | None]
 
-SOLVERS: dict[str, Any] = {
-    "RK23": RK23,
-    "RK45": RK45,
-    "DOP853": DOP853,
-    "Radau": Radau,
-    "BDF": BDF,
-    "LSODA": LSODA,
-}
-EXPLICIT = ("RK23", "RK45", "DOP853")
+SOLVERS: dict[str, Any] = {**EXPLICIT, "Radau": Radau, "BDF": BDF, "LSODA": LSODA}
 
 WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
 """So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
@@ -47,8 +42,19 @@ LARGEST = 1e100
 LARGE = 1e5
 """A state beyond this whose step size underflows runs to infinity in finite time; BDF, at a
 thirtieth of rtol = 1e-6, gives up on dy/dt = y³ at 2.5e5."""
+SHARE = 1e-3
+"""Part of the tolerance that an interpolant may add to the error of the steps."""
 SHRINKS = 40
 """Times a step is retried at a tenth when the derivative is not finite inside it."""
+
+
+def _factors(A: Any) -> Any:
+    """Factors of a matrix, as LAPACK has them: scipy's checks take longer than its work."""
+    return (zgetrf if np.iscomplexobj(A) else dgetrf)(A)[:2]
+
+
+def _solve(factors: Any, b: Any) -> Any:
+    return (zgetrs if np.iscomplexobj(factors[0]) else dgetrs)(*factors, b)[0]
 
 
 class Halt(Exception):
@@ -108,9 +114,10 @@ class Budget:
 class Guarded:
     """A right-hand side that counts its calls and refuses to hand on NaN or to hang."""
 
-    def __init__(self, rhs: Rhs, budget: Budget) -> None:
+    def __init__(self, rhs: Rhs, budget: Budget, at_once: Steps | None = None) -> None:
         self.rhs = rhs
         self.budget = budget
+        self.at_once = at_once
         self.calls_in_step = 0
         self.stoppable = False
 
@@ -142,6 +149,29 @@ class Guarded:
         if not isfinite(dy @ dy) and not np.isfinite(dy).all():
             raise NotFinite
         return dy
+
+    def steps(self, t: float, y: Floats, spans: Floats, pair: Pair, K: Floats) -> Floats:
+        """Where explicit steps of these lengths end: see `problem.system.Equations.steps`."""
+        if self.stoppable:
+            self.budget.check_time()
+        found = None if self.at_once is None else self.at_once(t, y, spans, pair, K)
+        if found is None:
+            return np.array([self._step(t, y, h, pair, K) for h in spans])
+        self.budget.calls += (len(K) - 1) * len(spans)
+        # What is not finite at any stage is not at the end: 0 · NaN is NaN.
+        if not np.isfinite(found).all() or not np.isfinite(K[-1]).all():
+            raise NotFinite
+        return found
+
+    def _step(self, t: float, y: Floats, h: float, pair: Pair, K: Floats) -> Floats:
+        """The same, of one step, stage by stage."""
+        A, B, C = pair
+        for s in range(1, B.size):
+            K[s] = self(t + C[s] * h, y + h * (A[s, :s] @ K[:s]))
+        end = np.asarray(y + h * (B @ K[: B.size]))
+        if len(K) > B.size:
+            K[-1] = self(t + h, end)
+        return end
 
 
 class Stepper:
@@ -183,6 +213,7 @@ class Stepper:
         self.atol = options.atol if atol is None else atol
         self.kind, self.rhs, self.jac, self.bound, self.options = kind, rhs, jac, bound, options
         self.unclipped = 0.0
+        self.smooth = False
         self.f_before: Floats | None = None
         self._start(t, y, h, f)
 
@@ -201,6 +232,8 @@ class Stepper:
             atol=self.atol * MULTISTEP_SAFETY if self.kind in MULTISTEP else self.atol,
             **keywords,
         )
+        if self.kind == "Radau":
+            self.solver.lu, self.solver.solve_lu = _factors, _solve
         if self.kind in EXPLICIT:
             if h is not None:
                 self.solver.h_abs = h
@@ -310,36 +343,60 @@ class Stepper:
         return self.solver.dense_output()  # type: ignore[no-any-return]
 
     def within_step(self, t: float, y: Floats) -> Callable[[float], Floats]:
-        """The solution inside the step just taken, which started from (t, y).
+        """The solution inside the step just taken, which started from (t, y)."""
+        if self.kind not in (*EXPLICIT, "Radau"):
+            return self.solver.dense_output()  # type: ignore[no-any-return]
+        return lambda time: self.rows_within(t, y, [time])[0]
+
+    def rows_within(self, t: float, y: Floats, times: Any) -> Any:
+        """The solution at times inside the step just taken, which started from (t, y).
 
         Interpolants are less accurate than steps: Radau's is a cubic, and those of the explicit
         methods were off by 10⁴ tolerances where stability limits the step. So these methods take a
-        shorter step to the point instead.
+        shorter step to each time instead.
         """
         if self.kind in EXPLICIT:
-            return lambda time: self._shorter_step(t, y, time)
+            self.rhs.calls_in_step = 0
+            K = np.empty((self.solver.n_stages, y.size))
+            K[0] = self.f_before
+            return self.rhs.steps(t, y, np.asarray(times) - t, self.solver.pair, K)
+        solution = self.solver.dense_output()
         if self.kind != "Radau":
-            return self.solver.dense_output()  # type: ignore[no-any-return]
+            return [solution(time) for time in times]
+        found, good = self._interpolated(solution, np.asarray(times))
+        self.smooth = bool(good.all())
+        for i in np.flatnonzero(~good):
+            found[i] = self._land(t, y, float(times[i]))
+        return found
 
-        def land(time: float) -> Floats:
-            if time <= t:
-                return y
-            span = (t, y, time)
-            probe = Stepper(
-                "Radau", self.rhs, self.jac, *span, self.options, time - t, atol=self.atol
-            )
-            while not probe.finished:
-                probe.step()
-            return probe.y
+    def look_inside(self) -> None:
+        """Whether Radau's interpolant of the step just taken is as accurate as the step."""
+        solver = self.solver
+        middle = np.array([0.5 * (solver.t_old + solver.t)])
+        self.smooth = bool(self._interpolated(solver.dense_output(), middle)[1].all())
 
-        return land
+    def _interpolated(self, solution: Any, times: Floats) -> tuple[Floats, Any]:
+        """Radau's interpolant at times (rows,), and where it is within the tolerance.
 
-    def _shorter_step(self, t: float, y: Floats, time: float) -> Floats:
-        """One step of the explicit method from (t, y), shorter than the one that was accepted."""
-        h, tableau = time - t, self.solver
+        By how far it is from solving the equations: a defect d that lasts as long as the step h
+        moves the solution by about (1/h − J)⁻¹ d.
+        """
+        h, Q = solution.h, solution.Q
+        x, order = (times - solution.t_old) / h, np.arange(Q.shape[1])
+        y = solution(times).T
+        slopes = (Q * (order + 1.0) / h) @ x ** order[:, np.newaxis]
         self.rhs.calls_in_step = 0
-        K = np.empty((tableau.n_stages, y.size))
-        K[0] = self.f_before
-        for s in range(1, tableau.n_stages):
-            K[s] = self.rhs(t + tableau.C[s] * h, y + h * (tableau.A[s, :s] @ K[:s]))
-        return np.asarray(y + h * (tableau.B @ K))
+        rates = [self.rhs(time, state) for time, state in zip(times, y, strict=True)]
+        system = np.eye(y.shape[1]) / h - self.solver.J
+        error = np.linalg.solve(system, np.transpose(rates) - slopes).T
+        return y, (np.abs(error) <= SHARE * (self.atol + self.options.rtol * np.abs(y))).all(axis=1)
+
+    def _land(self, t: float, y: Floats, time: float) -> Floats:
+        """Radau's steps to a time inside the step just taken."""
+        if time <= t:
+            return y
+        span = (t, y, time)
+        probe = Stepper("Radau", self.rhs, self.jac, *span, self.options, time - t, atol=self.atol)
+        while not probe.finished:
+            probe.step()
+        return probe.y

@@ -108,6 +108,14 @@ class Equations(Protocol):
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
 
+    def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
+        """Where explicit steps of these lengths from (t, y) end, shape (spans, n).
+
+        None where `rhs` is to be called for each stage. `pair` has the coefficients A, B and C of a
+        method of S stages; K, shape (S, n) or (S + 1, n), begins with the derivative at (t, y) and
+        receives those of the last step's stages, and at its end if there is a row for it.
+        """
+
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
 
@@ -141,6 +149,9 @@ class Exact:
     """Equations in closed form."""
 
     refused = False
+
+    def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
+        """Nothing: `rhs` is called for each stage."""
 
     def accurate(self, y: Floats) -> bool:
         """Whether the equations are as accurate there as was asked for: they are."""
@@ -268,6 +279,10 @@ class System(ABC):
     @abstractmethod
     def start_size(self, problem: Any) -> int:
         """Numbers that one trajectory starts from."""
+
+    def usual(self) -> Iterable[AnyProblem]:
+        """Small problems, a run and a sweep, that take the kernels of most."""
+        return ()
 
     # ------------------------------------------------------------------------------ finite networks
 

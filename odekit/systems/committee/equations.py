@@ -15,8 +15,9 @@ from odekit.problem.system import Exact
 from odekit.systems.committee.zero import UnitsAtZero
 from odekit_kernels.committee import groups
 from odekit_kernels.committee.activations import RELU
+from odekit_kernels.committee.explicit import steps
 from odekit_kernels.committee.inputs import Inputs
-from odekit_kernels.committee.one import errors, jacobian, make_work, rhs
+from odekit_kernels.committee.one import errors, jacobian, make_work
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from odekit.problem.phase import Phase
     from odekit.systems.committee.points import CommitteePoints, Frame
     from odekit_kernels.committee.one import Committee
+
+LARGE = 500
+"""A state of more numbers takes so long that steps are to be stopped between their stages."""
+
+NOWHERE, NO_STAGES = np.zeros(1), np.zeros((0, 0))
+"""A step that stays, without stages: what is left of it is the derivative. To compile both would
+take twice as long."""
 
 
 class Now:
@@ -134,10 +142,21 @@ class CommitteePhase(Exact):
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
-        dy = np.empty_like(y)
-        of = rhs if self.committee.inputs is None else groups.rhs
-        of(y, *self._at(t), self._at_time(t), self.work, dy)
-        return dy
+        rates, K = np.empty((1, 1, 2)), np.empty((1, y.size))
+        rates[0, 0] = self._at(t)
+        steps(y, NOWHERE, NO_STAGES, NOWHERE[:0], rates, self._at_time(t), self.work, K, K.copy())
+        return np.asarray(K[0])
+
+    def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
+        """See `odekit.problem.system.Equations.steps`."""
+        if y.size > LARGE or (self.now is not None and self.now.drives):
+            return None
+        rates, out = np.empty((spans.size, pair.C.size + 1, 2)), np.empty((spans.size, y.size))
+        since = t - self.begin + np.multiply.outer(spans, [*pair.C, 1.0])
+        for i, rate in enumerate(self.rates):
+            rates[..., i] = rate.at(since) if isinstance(rate, Schedule) else rate
+        steps(y, spans, pair.A, pair.B, rates, self.committee, self.work, K, out)
+        return out
 
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
@@ -159,6 +178,9 @@ class QuadraturePhase(CommitteePhase):
         """Time derivative, shape (n,); NaN where the moments are less accurate than was asked."""
         assert self.points.moments is not None
         return self.points.moments.rhs(y, *self._at(t), self._at_time(t), self.work)
+
+    def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> None:
+        """Nothing: moments are found outside of compiled code."""
 
     def accurate(self, y: Floats) -> bool:
         """Whether the moments are as accurate as was asked for."""

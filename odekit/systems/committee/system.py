@@ -41,6 +41,24 @@ class Committee(System):
 
         return read(data, own)
 
+    def usual(self) -> Iterator[Problem]:
+        """A run of two units, and a sweep of it."""
+        import numpy as np
+        import xarray as xr
+
+        from odekit.problem.phase import Phase
+        from odekit.systems.committee.problem import Problem, Task
+        from odekit.systems.committee.state import OrderParameters
+
+        one = Problem(
+            state=OrderParameters(Q=0.5 * np.eye(2), R=0.1 * np.eye(2), T=np.eye(2)),
+            heads={"main": np.ones(2)},
+            tasks={"main": Task(np.ones(2))},
+            phases=[Phase("main", duration=1.0, learning_rate=0.5)],
+        )
+        yield one
+        yield one.replace_phase(0, learning_rate=xr.DataArray([0.4, 0.5], dims="learning_rate"))
+
     def variables(self, outline: Mapping[str, Any]) -> Mapping[str, Variable]:
         """Every variable of a dataset by name."""
         from odekit.systems.committee.variables import variables
