@@ -489,3 +489,15 @@ def test_mistakes_name_argument_rule_value_and_remedy(wrong):
 def test_what_knows_only_the_committees_own_equations_refuses(verb):
     with pytest.raises(ok.ProblemError, match="must be without outputs, labels, means"):
         getattr(ok, verb)(one(biases=[0.1, 0.0]))
+
+
+def test_published_dropout():
+    """Mignacco & Mori 2025: two units learn one, noise 0.2; the best probability, and none."""
+    state = ok.OrderParameters(np.zeros((2, 2)), np.zeros((2, 1)), [[1.0]])
+    for keep, wanted in ((0.7664, 2.533331e-2), (1.0, 3.485615e-2)):
+        given = ok.Problem(
+            state, {"main": [1.0, 1.0]}, {"main": ok.Task([1.0], noise_std=0.2)},
+            [ok.Phase("main", 5.0, 1.0, keep_probability=keep)], test_scale=keep, teacher_biases=[0.0],
+        )  # fmt: skip
+        error = float(ok.solve(given, t_eval=[0.0, 5.0]).generalization_error[-1, 0])
+        assert error == pytest.approx(wanted, abs=2e-8)
