@@ -52,9 +52,11 @@ def of_groups(y, system, G):
 
 def in_full(system, clusters, means=True):
     """The same as clusters of the drive in full: memory, plan and wiring."""
-    K, S, rng = len(system.move), clusters, np.random.default_rng(1)
+    K, S = len(system.move), clusters
     size = Sizes(K, K, S=S, V=S, means=int(means))
-    mean = 0.5 * rng.normal(size=(S, K)) if means else np.zeros((S, K))
+    # Of one size and many directions: then every cluster asks for as many nodes of Φ₂.
+    signs = 1.0 - 2.0 * ((np.arange(S)[:, None] >> np.arange(K)) & 1)
+    mean = 0.5 * signs if means else np.zeros((S, K))
     given = dict.fromkeys(constants(make_plan(size)), 0.0) | {
         "share": 1.0,
         "pace": 1.0,
