@@ -299,7 +299,7 @@ def test_conserved_in_gradient_flow(activation):
 @settings(max_examples=12)
 @of(structured_problems())
 def test_every_run_obeys_its_laws(given):
-    """Overlaps of real vectors, errors that are not negative, what is conserved, losses that fall."""
+    """Overlaps of real vectors, errors not below zero, what is conserved, losses that fall."""
     run = ok.solve(given, t_eval=[0.0, sum(float(p.duration) for p in given.phases)])
     assert all(verdict.holds for verdict in validate(run)), list(validate(run))
     assert ok.Problem.from_dict(given.to_dict()) == given
