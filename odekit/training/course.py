@@ -25,7 +25,7 @@ MOST_STEPS = 2**16
 MOST_AT_ONCE = 2**12
 """The same where each look evaluates schedules at all of these."""
 LARGEST = 1e100
-COARSE = 1e-3
+COARSE = 0.01
 """By how much numbers of a phase may change, in their largest values, within steps that are taken
 together at their means: what is left is of second order in it."""
 
