@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 import odekit as ok
 import transcription
 import transcription_groups
+from odekit.problem.words import phase_words
 from odekit.systems.committee.points import CommitteePoints
 from odekit.verbs.scenario import parse_scenario
 
@@ -201,7 +202,7 @@ def test_variances_and_rates_of_groups_follow_schedules():
     assert_allclose(run.generalization_error[0], rest.generalization_error[0], rtol=1e-12)
 
 
-# ------------------------------------------------------------------------------- structured problems
+# ----------------------------------------------------------------------------- structured problems
 
 
 @pytest.mark.parametrize("method", [None, "RK45", "Rodas5P"])
@@ -222,7 +223,7 @@ def test_masks_follow_a_staircase():
     parts = problem(phase(1.0, 1.0), phase(2.0, 0.4))
     one, two = (ok.solve(x, t_eval=[0.0, 3.0], **TIGHT) for x in (whole, parts))
     assert_allclose(one.Q.values, two.Q.values, rtol=1e-8)
-    with pytest.raises(ok.ProblemError, match="`keep_probability` must be >= 0 and <= 1, got 1.2"):
+    with pytest.raises(ok.ProblemError, match=r"`keep_probability` must be >= 0.*got 1\.2"):
         phase(1.0, table(0.4, 1.2, 1.0))
 
 
@@ -256,15 +257,15 @@ def test_networks_take_a_staircase_as_phases(method):
 def test_networks_follow_schedules_on_average(method):
     given, t = problem(BEFORE, MOVING, AFTER), np.linspace(0.0, 13.0, 5)
     run = ok.solve(given, t_eval=t)
-    many = {"replicas": 24, "input_dim": 1000}
+    many = {"replicas": 16, "input_dim": 400}
     sim = ok.simulate(given, seed=1, t_eval=t, method=method, **many)
     for name in ("Q", "R", "readout"):
-        spread = sim[name].std("replica") / np.sqrt(24) + 1e-3
+        spread = sim[name].std("replica") / 4.0 + 2.5e-3
         assert float((abs(sim[name].mean("replica") - run[name]) / spread).max()) < 5.0
     # And they tell it from a strength that stays what it is as the phase begins.
     still = ok.Consolidation("fisher", 0.0)
     other = ok.solve(given.replace_phase(1, consolidation=still), t_eval=t)
-    away = abs(sim.Q.mean("replica") - other.Q) / (sim.Q.std("replica") / np.sqrt(24) + 1e-3)
+    away = abs(sim.Q.mean("replica") - other.Q) / (sim.Q.std("replica") / 4.0 + 2.5e-3)
     assert float(away.max()) > 20.0
 
 
@@ -305,7 +306,7 @@ def test_problems_come_back(tmp_path):
     path = tmp_path / "run.nc"
     ok.save(ok.solve(given, t_eval=[0.0, 10.0]), path)
     assert ok.open(path).odekit.problem == given
-    words = "\n".join(given.system.words(given))
+    words = phase_words(MOVING)
     assert "0.2 to 0.5 a" in words
     assert "strength from 0 to 1" in words
 
