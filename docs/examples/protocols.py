@@ -3,7 +3,7 @@
     python docs/examples/protocols.py teachers             every row of the first table
     python docs/examples/protocols.py teachers --rows 20   one of them
     python docs/examples/protocols.py rates                every row of the second
-    python docs/examples/protocols.py picture -o FIG.png   what to practise when, beside other protocols
+    python docs/examples/protocols.py picture -o FIG.png   four protocols side by side
 
 Numbers: docs/protocols.md.
 """
@@ -108,9 +108,9 @@ def teachers(names: list[str], **more: Any) -> None:
         half = problem.replace_phase(0, tasks={"old": 0.5, "new": 0.5})
         best = optimal_practice(problem, pieces, **more)
         error, until, share = best_focus(problem)
-        print(f"{name:10} {mean_error(alone):10.7f} {mean_error(half):10.7f} "
-              f"{error:14.7f} {float(best.dataset.objective[0]):12.7f}   "
-              f"focus {until:.1f}, then {share:.3f}; {best.dataset.history.size} gradients")  # fmt: skip
+        found = mean_error(alone), mean_error(half), error, float(best.dataset.objective[0])
+        print(f"{name:10} " + " ".join(f"{x:12.7f}" for x in found), end="   ")
+        print(f"focus {until:.1f}, then {share:.3f}; {best.dataset.history.size} gradients")
 
 
 def learning_rates(K: int, noise: float, horizon: float, rate: float = 0.6) -> ok.Problem:
@@ -140,8 +140,9 @@ def rates(names: list[str], **more: Any) -> None:
         K, noise, horizon, pieces = RATES[name]
         best = optimal_rate(learning_rates(K, noise, horizon), pieces, **more)
         eta = best.dataset.control[0].values
-        print(f"K = {name:9} {float(best.dataset.objective[0]):.6e}  largest {eta.max():.2f}, last "
-              f"{eta[-1]:.3f}; {best.dataset.history.size} gradients, {best.dataset.message.values[0]}")  # fmt: skip
+        error, size = float(best.dataset.objective[0]), best.dataset.history.size
+        print(f"K = {name:9} {error:.6e}  largest {eta.max():.2f}, last {eta[-1]:.3f}", end="; ")
+        print(f"{size} gradients, {best.dataset.message.values[0]}")
 
 
 def picture(path: str) -> None:
@@ -153,7 +154,7 @@ def picture(path: str) -> None:
     shares: dict[str, Any] = {
         "new only": 0.0,
         "half and half": 0.5,
-        "focus, then interleave": ok.Schedule([0.0, 11.6, 11.6001, 20.0], [0.0, 0.0, 0.45, 0.45]),
+        "focus, then interleave": ok.Schedule([0.0, 11.6, 11.6001, 20.0], [0.0, 0.0, 0.52, 0.52]),
         "optimal": table(best),
     }
     t = np.linspace(0.0, 20.0, 201)

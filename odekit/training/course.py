@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 WORK = 2.0e8
 """Multiplications between two looks at whether to stop: about a tenth of a second."""
 MOST_STEPS = 2**16
-MOST_AT_ONCE = 2**12
-"""The same where each look evaluates schedules at all of these."""
+FEWEST_STEPS = 16
 LARGEST = 1e100
-COARSE = 1e-3
+COARSE = 0.01
 """By how much numbers of a phase may change, in their largest values, within steps that are taken
 together at their means: what is left is of second order in it."""
 
@@ -158,7 +157,7 @@ class Trajectory:
         watched = [(self.points.tasks.index(n), level) for n, level in phase.thresholds.items()]
         every = max(1, round(self.experiment.check_every * self.N)) if watched else max(last, 1)
         self._set_due(begin, float(phase.duration), last, bool(watched))
-        self.lesson = None
+        self.lesson, self.look = None, MOST_STEPS
         started, below = self.step, bool(watched) and self._below(watched)
         while not below and self._emit_due() and self.step < last:
             look = started + ((self.step - started) // every + 1) * every
@@ -198,10 +197,12 @@ class Trajectory:
     def _advance(self, phase: Phase, begin: float, stop: int) -> Requests:
         """Take the steps up to `stop`, with a look now and then at whether to go on."""
         while self.step < stop and self.status == Status.COMPLETED:
-            most = MOST_AT_ONCE if phase.curves else MOST_STEPS
-            steps = min(most, stop - self.step)
+            steps = min(self.look, stop - self.step)
             times = np.arange(self.step, self.step + steps) / self.N - begin
             steps, taught = _alike(phase, times)
+            # As far as schedules are evaluated in vain, next time less.
+            whole = steps == times.size
+            self.look = min(2 * self.look, MOST_STEPS) if whole else max(2 * steps, FEWEST_STEPS)
             lesson = self._lesson(phase, taught)
             steps = min(steps, int(max(WORK / self.network.width(lesson), 1)))
             eta_w, eta_v = (_rates(rate, times[:steps]) for rate in taught.common_rates)

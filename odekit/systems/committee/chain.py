@@ -76,11 +76,12 @@ class Curriculum:
 
     def phase(self, phase: Phase) -> Any:
         """A phase as the kernels have it."""
-        known = self._phases.get(id(phase))
-        if known is None or known[0] is not phase:
-            # Kept with the phase: another would get its number once it is gone.
-            known = self._phases[id(phase)] = phase, self.points.committee(phase, self._frame)
-        return known[1]
+        index = next((i for i, known in enumerate(self.problem.phases) if known is phase), None)
+        if index is None:  # a part of a phase whose numbers change
+            return self.points.committee(phase, self._frame)
+        if index not in self._phases:
+            self._phases[index] = self.points.committee(phase, self._frame)
+        return self._phases[index]
 
 
 class ChainNetwork:
