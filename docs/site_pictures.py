@@ -77,5 +77,5 @@ def screenshots(app: Any, exception: Exception | None) -> None:
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx's entry."""
     scenarios(app)  # before Sphinx looks which pages there are
-    app.connect("build-finished", screenshots)
+    app.connect("build-finished", screenshots, priority=999)  # after formulas have their scripts
     return {"parallel_read_safe": True}

@@ -222,8 +222,9 @@ def browse(address, tmp_path):
     return show
 
 
-def test_search_finds_what_is_looked_for(browse):
-    shown = browse("search.html?q=Consolidation")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_search_finds_what_is_looked_for(browse, width):
+    shown = browse("search.html?q=Consolidation", width)
     assert "odekit.Consolidation" in shown
     assert re.search(r"found \d+ pages? matching|Search finished", shown)
 

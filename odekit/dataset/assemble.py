@@ -196,8 +196,8 @@ def _check_variable(v: Variable, array: xr.DataArray, core: set[str]) -> list[st
         found.append(f"`{v.name}` must be of type {v.dtype}, is {array.dtype}")
     units = array.attrs.get("units", "")
     if units != v.units and (v.units or units != "1"):  # files of earlier versions have "1"
-        wanted = f"units {v.units!r}" if v.units else "no units"
-        found.append(f"`{v.name}` must have {wanted}, has {units!r}")
+        rule = f"units {v.units!r}" if v.units else "no units"
+        found.append(f"`{v.name}` must have {rule}, has {units!r}")
     if v.coordinate and not array.size:
         found.append(f"`{v.name}` must have an entry")
     if v.coordinate and array.ndim == 1 and len(np.unique(array.values)) != array.size:

@@ -24,8 +24,8 @@ COMMON = [
     Variable("status", (), "int8", "how the trajectory ended", flags=Status),
     Variable("t_last", (), "float64", "last time reached, steps / N"),
     Variable("n_steps", (), "int64", "accepted steps of the integrator"),
-    Variable("n_rhs", (), "int64", "evaluations of the right-hand side"),
-    Variable("n_jac", (), "int64", "evaluations of the Jacobian", required=False),
+    Variable("n_rhs", (), "int64", "right-hand sides"),
+    Variable("n_jac", (), "int64", "Jacobians", required=False),
     Variable(
         "phase_end",
         ("phase_index",),

@@ -74,7 +74,14 @@ def mark(ax: Axes, table: FigureTable) -> None:
         handles = [ax.axhline(level, color=MARKED, ls=(0, (4, 2)), lw=0.8, zorder=1)]
     labels = [table.labels.get("levels", "level")] * len(handles)
     for marker, (name, points) in zip("os^D", table.points.items(), strict=False):
-        style = {"mfc": "none", "mec": MARKED, "ms": 3.5, "mew": 0.8, "ls": "", "zorder": 5}
+        style: dict[str, Any] = {
+            "mfc": "none",
+            "mec": MARKED,
+            "ms": 3.5,
+            "mew": 0.8,
+            "ls": "",
+            "zorder": 5,
+        }
         handles += ax.plot(points.times, points.values, marker=marker, **style)
         labels.append(table.labels.get(name, literal(name)))
     if handles:

@@ -111,9 +111,10 @@ def _conserved(ds: xr.Dataset) -> xr.DataArray | None:
         written = problem_of(ds)
         if not any(phase.get("gradient_flow") for phase in written["phases"]):
             return None
-        found = conserved(ds, Problem.from_dict(written))
+        problem = Problem.from_dict(written)
     except (ProblemError, KeyError):  # an activation that files do not hold
         return None
+    found = conserved(ds, problem) if isinstance(problem, Problem) else {}
     names = ("imbalance_matrix", "unit_imbalance")
     return next((found[name] for name in names if name in found), None)
 

@@ -15,7 +15,7 @@ _EXPANSION = "expansion of the mean-squared error in two-point moments I2"
 _OWN = [
     coordinate("student", "int64", "student unit", symbol="k"),
     coordinate("student_other", "int64", "student unit (second index)", symbol="l"),
-    coordinate("teacher", "int64", "fixed vector: a unit of any teacher", symbol="n"),
+    coordinate("teacher", "int64", "fixed vector", symbol="n", comment="a unit of any teacher"),
     coordinate("teacher_other", "int64", "fixed vector (second index)", symbol="m"),
     coordinate("head", "str", "readout of the student"),
     Variable(
