@@ -117,7 +117,7 @@ def of_groups(y, system, rates):
     S, c = len(system.p), len(system.anchor)
     H = (len(y) - G * (K * (K + 1) // 2 + K * P)) // K
     online = int(system.inverse_batch != 0.0)
-    sizes = Sizes(K, P, 1, H, S, c, S, G, V, system.activation, online)
+    sizes = Sizes(K, P, 1, H, S, c, S, G, V, system.activation, online, means=0)
     given = {
         **system.inputs._asdict(),
         **system._asdict(),

@@ -12,7 +12,7 @@ import test_groups_kernels as old
 import transcription_inputs as inputs
 from general_committees import flat, given_of, memory_of, of_groups, row_of, sizes_of, wiring_of
 from odekit_kernels._jit import kernel
-from odekit_kernels.committee.activations import ERF, LINEAR, RELU
+from odekit_kernels.committee.activations import ERF, LINEAR, QUADRATURE, RELU
 from odekit_kernels.committee.general import equations
 from odekit_kernels.committee.general.alone import errors, rhs
 from odekit_kernels.committee.general.differences import jacobian
@@ -20,19 +20,20 @@ from odekit_kernels.committee.general.plan import (
     ADAGRAD,
     RMS,
     GeneralPlan,
+    constants,
     layout,
     make_plan,
 )
+from odekit_kernels.committee.rows import errors_of_groups_of_rows
 from odekit_kernels.integrators.registry import equations_of
-from odekit_kernels.integrators.registry import errors as registered_errors
 from odekit_kernels.integrators.registry import rhs as registered_rhs
-from odekit_kernels.lanes.memory import make_memory
+from odekit_kernels.lanes.memory import make_memory, places_of
 from odekit_kernels.simd import WIDTH
 from test_transcription_inputs import setting
 from transcription_inputs import State
 
 EPS = np.finfo(float).eps
-WIDTHS = {ERF: [1.0, 1.0, 2.0, 2.0], LINEAR: [-1.0, -1.0, 2.0, 2.0]}
+WIDTHS = {ERF: [1.0, 1.0, 2.0, 2.0], QUADRATURE: [1.0] * 4, LINEAR: [-1.0, -1.0, 2.0, 2.0]}
 
 
 def full(activation=ERF, size=0.4):
@@ -67,7 +68,6 @@ def found_errors(made, y):
 @kernel(_nrt=False)
 def in_lanes(M, m, w, y, dy):
     registered_rhs(M, m, w, y, dy, True, True, True)
-    registered_errors(M, m, w, y)
 
 
 # ------------------------------------------------------------------------------ written out
@@ -99,8 +99,11 @@ def test_lanes_are_one_trajectory(activation):
     dy, out = derivative((M, plan, w), y), found_errors((M, plan, w), y)
     lanes = M8[plan.k : plan.k + plan.n]
     assert_allclose(lanes, np.tile(dy[:, None], WIDTH), rtol=0, atol=300 * EPS)
-    lanes = M8[plan.error : plan.error + plan.W]
-    assert_allclose(lanes, np.tile(out[:, None], WIDTH), rtol=0, atol=300 * EPS)
+    places, row = places_of(constants(plan)), M[None, places_of(constants(plan))]
+    found, which = np.empty((11, plan.W)), np.zeros(11, dtype=np.int64)
+    rows = np.repeat(y[None], 11, axis=0)
+    errors_of_groups_of_rows(M8, plan, w, rows, row, places, which, found)
+    assert_allclose(found, np.tile(out, (11, 1)), rtol=0, atol=100 * EPS)
     assert equations_of(GeneralPlan).rhs is equations.rhs
 
 

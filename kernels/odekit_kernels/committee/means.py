@@ -26,6 +26,7 @@ __all__ = [
     "STRAIGHT",
     "Tilt",
     "alone",
+    "centred",
     "fourth",
     "pair",
     "product",
@@ -65,6 +66,12 @@ def unknown_product(
 
 
 @inner
+def unknown_centred(activation: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: Any, s_b: Any) -> Any:
+    """NaN."""
+    return np.nan * C_aa
+
+
+@inner
 def unknown_tilt(
     activation: Any, M_k: Any, M_l: Any, C_kk: Any, C_ll: Any, C_kl: Any, s: Any, same: Any
 ) -> Any:
@@ -76,6 +83,7 @@ def unknown_tilt(
 alone = chain("alone", unknown_alone, folder, __name__)
 pair = chain("pair", unknown_pair, folder, __name__)
 product = chain("product", unknown_product, folder, __name__)
+centred = chain("centred", unknown_centred, folder, __name__)
 tilt = chain("tilt", unknown_tilt, folder, __name__)
 
 

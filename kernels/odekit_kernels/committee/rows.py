@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee.groups_in_lanes import errors as with_groups
 from odekit_kernels.committee.lanes import errors, norms, second, self_slope
+from odekit_kernels.integrators.registry import errors as errors_by_plan
 from odekit_kernels.lanes.values import lanes, pick, place, put
 from odekit_kernels.simd import WIDTH
 
@@ -71,12 +71,12 @@ def errors_of_rows(
 def errors_of_groups_of_rows(
     M: Any, m: Any, w: Any, rows: Any, constants: Any, places: Any, which: Any, out: Any
 ) -> None:
-    """`errors_of_rows` with groups of inputs.
+    """`errors_of_rows` of the equations registered for the plan: with groups of inputs, or in full.
 
     Parameters
     ----------
     M : ndarray, shape (size, 8)
-    m : CommitteePlan
+    m : GroupsPlan or GeneralPlan
     w : Wiring
         Of the watched tasks.
     rows : ndarray, shape (rows, n)
@@ -93,7 +93,7 @@ def errors_of_groups_of_rows(
             i = min(which[min(first + lane, which.shape[0] - 1)], constants.shape[0] - 1)
             for j in range(places.shape[0]):
                 place(M, places[j], lane, constants[i, j])
-        with_groups(M, m, w.watched_head, w.watched_law, m.y)
+        errors_by_plan(M, m, w, m.y)
         for lane in range(count):
             for s in range(m.W):
                 out[first + lane, s] = pick(M, m.error + s, lane)

@@ -72,7 +72,10 @@ def _readouts(ax: Axes, ds: xr.Dataset) -> None:
         for k in range(K):
             style = {"color": colours[k], "ls": dash(h, len(heads))}
             ax.plot(
-                ds.time, ds.readout.isel(place, student=k), **style, **line(K * len(heads), k, K)
+                ds.time,
+                ds.readout.isel({**place, "student": k}),
+                **style,
+                **line(K * len(heads), k, K),
             )
     ax.set_ylabel("$v_k$")
 
@@ -152,4 +155,4 @@ def _lines(readouts: bool, ds: xr.Dataset) -> Iterator[Line]:
             yield Line(2, ds.Q.isel(student=k, student_other=l), OFF_DIAGONAL)
         yield Line(2, ds.Q.isel(student=k, student_other=k), colours[k])
         for _, place in heads if readouts else []:
-            yield Line(3, ds.readout.isel(place, student=k), colours[k])
+            yield Line(3, ds.readout.isel({**place, "student": k}), colours[k])

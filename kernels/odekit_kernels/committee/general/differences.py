@@ -26,7 +26,7 @@ from odekit_kernels.simd import WIDTH
 
 __all__ = ["differences", "jacobian"]
 
-STEP, STEP_OF_RELU = 1e-3, 1e-4
+STEP, STEP_OF_RELU = 5e-4, 1e-4
 LEAST = 1e-12
 POINTS = WIDTH // 2
 """Trial states of a column."""

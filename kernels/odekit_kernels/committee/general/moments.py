@@ -12,10 +12,10 @@ from typing import Any
 
 from odekit_kernels._jit import inner, outer
 from odekit_kernels.committee import means
-from odekit_kernels.lanes.values import fill, get
+from odekit_kernels.lanes.values import fill, get, put
 from odekit_kernels.lanes.views import matrix, vector
 
-__all__ = ["averages", "both", "constant", "cross", "drive", "last", "powers", "seconds"]
+__all__ = ["averages", "combine", "drive", "powers", "seconds"]
 
 
 # Calls of their own: copied to where each is asked for they took three times as long to compile.
@@ -37,10 +37,12 @@ def pair(
 
 @outer
 def product(
-    activation: int, M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float
+    kind: Any, M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float
 ) -> Any:
-    """`means.product`."""
-    return means.product(activation, M_a, M_b, C_aa, C_bb, C_ab, s_a, s_b)
+    """I2 of two fields; `kind` is the activation, and whether fields have means."""
+    if kind[1] == 0:
+        return means.centred(kind[0], C_aa, C_bb, C_ab, s_a, s_b)
+    return means.product(kind[0], M_a, M_b, C_aa, C_bb, C_ab, s_a, s_b)
 
 
 @inner
@@ -92,13 +94,13 @@ def drive(M: Any, m: Any, w: Any) -> None:
 @inner
 def seconds(M: Any, m: Any, w: Any, rows: int) -> None:
     """Write e of the first `rows` fields, and I2 of them with all."""
-    D, s = m.D, w.width
+    D, s, kind = m.D, w.width, (m.activation, m.means)
     C, mean = matrix(M, m.C, D, D), vector(M, m.M, D)
     e, I2 = vector(M, m.e, D), matrix(M, m.I2, D, D)
     for a in range(rows):
         e[a], _, _ = alone(m.activation, mean[a], C[a, a], s[a])
         for b in range(a, D):
-            found = product(m.activation, mean[a], mean[b], C[a, a], C[b, b], C[a, b], s[a], s[b])
+            found = product(kind, mean[a], mean[b], C[a, a], C[b, b], C[a, b], s[a], s[b])
             I2[a, b] = I2[b, a] = found
 
 
@@ -152,7 +154,7 @@ def last(M: Any, m: Any, k: int, l: int) -> Any:
 @inner
 def power(M: Any, m: Any, w: Any, k: int, l: int) -> Any:
     """S_kl."""
-    D, s = m.D, w.width
+    D, s, kind = m.D, w.width, (m.activation, m.means)
     C, mean = matrix(M, m.C, D, D), vector(M, m.M, D)
     T_a, T_aa = vector(M, m.T_a, D), vector(M, m.T_aa, D)
     tilt = means.tilt(m.activation, mean[k], mean[l], C[k, k], C[l, l], C[k, l], s[k], k == l)
@@ -165,7 +167,7 @@ def power(M: Any, m: Any, w: Any, k: int, l: int) -> Any:
     for a in range(D):
         for b in range(a, D):
             T_ab = means.tilted_covariance(C[a, b], C[k, a], C[l, a], C[k, b], C[l, b], tilt)
-            I2 = product(m.activation, T_a[a], T_a[b], T_aa[a], T_aa[b], T_ab, s[a], s[b])
+            I2 = product(kind, T_a[a], T_a[b], T_aa[a], T_aa[b], T_ab, s[a], s[b])
             whole = whole + both(M, m, k, l, a, b) * I2
     return last(M, m, k, l) * tilt.J2 * whole
 
@@ -177,4 +179,19 @@ def powers(M: Any, m: Any, w: Any) -> None:
     for k in range(m.K):
         for l in range(k, m.K):
             S[i] = power(M, m, w, k, l)
+            i += 1
+
+
+@inner
+def combine(M: Any, m: Any, J2: Any, I3: Any, I4: Any) -> None:
+    """Write S from moments that were found elsewhere, of the pairs k ≤ l."""
+    i = 0
+    for k in range(m.K):
+        for l in range(k, m.K):
+            whole = constant(M, m, k, l) * J2[k, l]
+            for a in range(m.D):
+                whole = whole + cross(M, m, k, l, a) * I3[i, a]
+                for b in range(a, m.D):
+                    whole = whole + both(M, m, k, l, a, b) * I4[i, a, b]
+            put(M, m.S_kl + i, last(M, m, k, l) * whole)
             i += 1

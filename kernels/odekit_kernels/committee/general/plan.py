@@ -57,6 +57,9 @@ class Sizes(NamedTuple):
         1 if units have biases, and if there is a heavy ball.
     adaptive : int
         `CONSTANT`, `ADAGRAD` or `RMS`.
+    means : int
+        0 where no field can have a mean: no law, bias or bias of a fixed vector gives it one. Then
+        moments of two fields take a fifth of the time.
     """
 
     K: int
@@ -73,6 +76,7 @@ class Sizes(NamedTuple):
     biases: int = 0
     heavy: int = 0
     adaptive: int = CONSTANT
+    means: int = 1
 
 
 class Wiring(NamedTuple):
@@ -137,7 +141,7 @@ def blocks(size: Any) -> dict[str, tuple[int, ...]]:
     fields = {"C": (D, D), "M": (D,), "e": (D,), "I2": (D, D), "T_a": (D,), "T_aa": (D,)}
     heads = {"prob": (S,), "H_ka": (S, K, D), "H0": (S, K), "cbar": (K, D), "c0": (K,)}
     pairs = {"own": (K,), "E": (K, D), "h": (K,), "S_kl": (triangle,)}
-    steps = {"A": (G, K, L), "power": (G, triangle), "drift": (K,), "squared": ()}
+    steps = {"A": (G, K, L), "power": (G, triangle), "drift": (K,)}
     numbers: dict[str, tuple[int, ...]] = dict.fromkeys(NUMBERS, ())
     groups = (fixed, tasks, units, laws, pulls, numbers, heads, fields, pairs, steps)
     return {name: shape for group in groups for name, shape in group.items()}
@@ -157,7 +161,7 @@ H_ka, H0 : (S, K, D), (S, K), H_ka = Σ_o V_ok c_oa and H⁰_k; cbar, c0 : (K, D
 over the tasks of a law, of what answers;
 own, E, h : D_k, E_ka and h_k; e, I2 : (D,), (D, D); S_kl : (K (K + 1)/2,) of a law;
 A, power, drift : (G, K, L), (G, K (K + 1)/2), (K,) steps of the units, their η² terms, and steps of
-the biases, over all laws; squared : E|∇_w|²; T_a, T_aa : (D,) tilted means and variances.
+the biases, over all laws; T_a, T_aa : (D,) tilted means and variances.
 The others are constants of a phase: see `constants`.
 """
 

@@ -11,6 +11,8 @@ here has the name of its activation's file and is there if its row says ``means=
     F, J2 and D.
 ``product(M_a, M_b, C_aa, C_bb, C_ab, s_a, s_b)``
     I2.
+``centred(C_aa, C_bb, C_ab, s_a, s_b)``
+    I2 where no field has a mean.
 ``tilt(M_k, M_l, C_kk, C_ll, C_kl, s, same)``
     J2(k, l), and what the weight g'_k g'_l makes of the law of all fields: the `Tilt` below. With
     it E[g'_k g'_l g_a] and I4 are J2 times e and I2 of the new law (`committee.means`). NaN where

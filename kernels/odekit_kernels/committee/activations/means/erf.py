@@ -12,7 +12,7 @@ from odekit_kernels.bivariate import arc
 from odekit_kernels.committee.activations.erf import LEAST, ROOT_TWO_OVER_PI, TWO_OVER_PI
 from odekit_kernels.committee.activations.means import Tilt
 from odekit_kernels.normal import balance, balance_given, bell
-from odekit_kernels.simd import choose_less, minor, root
+from odekit_kernels.simd import asin_given, choose_less, minor, root
 
 TINY = 1e-140
 """Least variance of a field whose sign is asked for."""
@@ -74,6 +74,15 @@ def product(M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b
     left = determinant(C_aa, C_bb, C_ab, s_a, s_b) * (i_a * i_b)
     whole = arc(h_a, h_b, C_ab * root_a * root_b, left)
     return balance(h_a) * balance(h_b) + TWO_OVER_PI * whole
+
+
+@kernel(forceinline=True)
+def centred(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
+    """I2 without means, (2/π) asin r: `product` knows of no shorter way."""
+    i_a = 1.0 / at_least(s_a + C_aa, floor(s_a))
+    i_b = 1.0 / at_least(s_b + C_bb, floor(s_b))
+    left = determinant(C_aa, C_bb, C_ab, s_a, s_b) * (i_a * i_b)
+    return TWO_OVER_PI * asin_given(C_ab * root(i_a) * root(i_b), left)
 
 
 @kernel(forceinline=True)

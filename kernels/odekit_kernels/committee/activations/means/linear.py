@@ -44,6 +44,16 @@ def product(M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b
 
 
 @kernel(forceinline=True)
+def centred(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
+    """I2 without means: C_ab, times p of a field that is not linear, or that of erf."""
+    if s_a >= 0.0 and s_b >= 0.0:
+        return erf.centred(C_aa, C_bb, C_ab, s_a, s_b)
+    _, p_a, _ = alone(0.0 * C_aa, C_aa, s_a)
+    _, p_b, _ = alone(0.0 * C_aa, C_bb, s_b)
+    return C_ab * p_a * p_b
+
+
+@kernel(forceinline=True)
 def tilt(M_k: Any, M_l: Any, C_kk: Any, C_ll: Any, C_kl: Any, s: float, same: bool) -> Any:
     """J2 = 1: no weight, no tilt."""
     zero = 0.0 * M_k

@@ -18,7 +18,7 @@ from odekit_kernels._jit import kernel
 from odekit_kernels.bivariate import orthant_given
 from odekit_kernels.committee.activations.means import Tilt
 from odekit_kernels.normal import bell, distribution, distribution_given
-from odekit_kernels.simd import absolute, choose_less, minor, root, with_sign
+from odekit_kernels.simd import absolute, asin_given, choose_less, minor, root, with_sign
 
 DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 TINY = 1e-280
@@ -92,6 +92,16 @@ def product(M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b
     """I2 = M_a F(a, b) + C_aa D(a, b) + C_ab J2."""
     F, J2, D = all_of_two(M_a, M_b, C_aa, C_bb, C_ab)
     return M_a * F + C_aa * D + C_ab * J2
+
+
+@kernel(forceinline=True)
+def centred(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
+    """I2 without means, (√q + C_ab (π/2 + asin r))/2π with q = C_aa C_bb − C_ab²."""
+    q = minor(C_aa, C_bb, C_ab)
+    q = choose_less(q, 0.0, 0.0, q)
+    r = C_ab / (length(C_aa) * length(C_bb))
+    angle = 0.5 * math.pi + asin_given(r, q / (C_aa * C_bb + TINY))
+    return (root(q) + C_ab * angle) * (0.5 / math.pi)
 
 
 @kernel(forceinline=True)
