@@ -39,7 +39,7 @@ def _entries() -> dict[str, str]:
     """The entry of every function of one real number, by its name in `scipy.special`."""
     from scipy.special import cython_special
 
-    capsules = cython_special.__pyx_capi__
+    capsules: dict[str, Any] = dict(cython_special.__pyx_capi__)
     real = [name for name in capsules if _REAL.search(str(capsules[name]))]
     return {re.sub(r"^__pyx_fuse_\d+", "", name): name for name in real}
 
@@ -51,7 +51,7 @@ def _overload(function: Any, entry: str) -> None:
     address = numba.get_cython_function_address(_MODULE, entry)
     call = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double, ctypes.c_int)(address)
 
-    @numba.overload(function, strict=False)
+    @numba.overload(function, strict=False)  # type: ignore[untyped-decorator]
     def typed(x: Any) -> Any:
         if isinstance(x, types.Float):
             return lambda x: call(x, 0)
