@@ -6,7 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench import ceiling, chain, long, peers, rhs, runs, sgd, start
+from bench import ceiling, chain, inputs, long, peers, rhs, runs, sgd, start
 
 
 def main():
@@ -14,6 +14,7 @@ def main():
     print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {packages}\n")
     for title, module in (
         ("µs per right-hand side", rhs),
+        ("µs per right-hand side with structured inputs", inputs),
         ("One run", runs),
         ("Sweeps, and five peers", peers),
         ("Inside the batch engine", ceiling),

@@ -6,6 +6,8 @@ import numpy as np
 
 from odekit_kernels.committee.activations import LINEAR
 from odekit_kernels.committee.general.plan import Sizes, Wiring, constants
+from odekit_kernels.integrators.batch import END, KEPT, NUMBERS, Batch, Rates
+from odekit_kernels.integrators.stepping import Limits
 from odekit_kernels.lanes.memory import make_memory, places_of
 
 
@@ -145,3 +147,26 @@ def of_groups(y, system, rates):
         system.head, law, system.move, width, system.anchor, system.v_head, system.head, law
     )
     return sizes, given, wiring
+
+
+def batch_of(plan, wiring, row, states, duration):
+    """Trajectories of one phase from these states, and limits of their steps."""
+    B, none = len(states), Rates(np.zeros(0), np.zeros((0, 4)), 0.0, 0.0)
+    numbers, counts = np.zeros((B, NUMBERS)), np.zeros((B, KEPT), dtype=np.int64)
+    numbers[:, END] = duration
+    batch = Batch(
+        y=np.array(states),
+        numbers=numbers,
+        counts=counts,
+        constants=row[None].copy(),
+        places=places_of(constants(plan)),
+        times=np.array([0.5 * duration, duration]),
+        rows=np.zeros((B, 2, plan.n)),
+        shown=np.arange(plan.n),
+        stops=np.zeros(0),
+        rate_w=none,
+        rate_v=none,
+        wiring=wiring,
+    )
+    limits = Limits(1e-3, 1e-6, np.inf, 0.0, 0.0, 0.0, 1000, np.inf, True, True, True, False)
+    return batch, limits

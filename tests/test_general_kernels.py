@@ -134,6 +134,36 @@ def test_with_groups_alone_it_is_that_of_groups(name, activation):
     assert_allclose(found, J, rtol=0, atol=tolerance * max(1.0, np.abs(J).max()))
 
 
+@pytest.mark.parametrize(
+    ("name", "off"), [("gradient flow", 1e-13), ("three groups, two laws", 1e-7)]
+)
+def test_a_sign_teacher_is_an_erf_of_large_fields(name, off):
+    """A width of 1/SHARP² leaves E[sign²] off by its root, 1e-8, in the η² line alone."""
+    sharp, (y, system) = 1e8, old.make(name, ERF, seed=4)
+    sizes, given, w = of_groups(y, system, old.RATES)
+    w.width[sizes.K :] = 0.0
+    plan = make_plan(sizes)
+    made, dy = (memory_of(plan, row_of(plan, given)), plan, w), np.empty_like(y)
+    inside = system.inputs
+    inside = inside._replace(st=sharp * inside.st, tt=sharp**2 * inside.tt)
+    old.rhs(y, *old.RATES, system._replace(inputs=inside), old.work_for(y, system), dy)
+    assert_allclose(derivative(made, y), dy, rtol=0, atol=off)
+
+
+def test_readout_penalties_hold_every_output_of_their_head():
+    start, vectors, phase = full()
+    y, rng = flat(start), np.random.default_rng(3)
+    F_v, held = rng.random((1, 2)), rng.normal(size=(1, 2, 2))
+    made = alone(start, vectors, phase, F_v=F_v, v_anchor=held)
+    change = derivative(made, y) - derivative(alone(start, vectors, phase), y)
+    first, shape = layout(made[1])["heads"]
+    expected = np.zeros(shape)
+    # The penalty is of head 0, which the first two tasks train.
+    expected[0] = -phase.eta_v * phase.p[:2].sum() * F_v * (start.heads[0] - held[0])
+    assert_allclose(change[first : first + expected.size], expected.ravel(), rtol=0, atol=20 * EPS)
+    assert not np.delete(change, np.arange(first, first + expected.size)).any()
+
+
 # ------------------------------------------------------------------------------ heavy ball, rates
 
 

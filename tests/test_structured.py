@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given as of
+from hypothesis import settings
 from numpy.testing import assert_allclose
 from scipy.special import erf
 
@@ -12,6 +14,7 @@ import odekit as ok
 import transcription_inputs as literal
 from odekit.systems.committee.general import GeneralPoints
 from odekit.systems.committee.structure import is_general
+from odekit.testing.structured import structured_problems
 from odekit.verbs.scenario import parse_scenario
 from odekit.verbs.validate import validate
 
@@ -293,6 +296,16 @@ def test_conserved_in_gradient_flow(activation):
     assert abs(found.readout - found.readout[0]).max() > 0.05
 
 
+@settings(max_examples=12)
+@of(structured_problems())
+def test_every_run_obeys_its_laws(given):
+    """Overlaps of real vectors, errors not below zero, what is conserved, losses that fall."""
+    run = ok.solve(given, t_eval=[0.0, sum(float(p.duration) for p in given.phases)])
+    assert all(verdict.holds for verdict in validate(run)), list(validate(run))
+    assert ok.Problem.from_dict(given.to_dict()) == given
+    assert parse_scenario(given.to_toml()).problem == given
+
+
 # ----------------------------------------------------------------------------------------- a sweep
 
 
@@ -489,3 +502,16 @@ def test_mistakes_name_argument_rule_value_and_remedy(wrong):
 def test_what_knows_only_the_committees_own_equations_refuses(verb):
     with pytest.raises(ok.ProblemError, match="must be without outputs, labels, means"):
         getattr(ok, verb)(one(biases=[0.1, 0.0]))
+
+
+def test_published_dropout():
+    """Mignacco & Mori 2025: two units learn one, noise 0.2; the best probability, and none."""
+    state = ok.OrderParameters(np.zeros((2, 2)), np.zeros((2, 1)), [[1.0]])
+    for keep, wanted in ((0.7664, 2.533331e-2), (1.0, 3.485615e-2)):
+        given = ok.Problem(
+            state, {"main": [1.0, 1.0]}, {"main": ok.Task([1.0], noise_std=0.2)},
+            [ok.Phase("main", 5.0, 1.0, keep_probability=keep)],
+            test_scale=keep, teacher_biases=[0.0],
+        )  # fmt: skip
+        error = float(ok.solve(given, t_eval=[0.0, 5.0]).generalization_error[-1, 0])
+        assert error == pytest.approx(wanted, abs=2e-8)

@@ -135,6 +135,7 @@ class GeneralState(Points):
                 "V": self.laws.size[1],
                 "activation": self.code,
                 "biases": int(self.problem.biases is not None),
+                "means": int(has_means(self.problem)),
                 "heavy": frame.heavy,
                 "adaptive": frame.adaptive,
                 **more,
@@ -315,6 +316,12 @@ class GeneralState(Points):
         own = STRAIGHT if self.code == LINEAR else 1.0
         teacher = 0.0 if self.problem.teacher_activation == "sign" else own
         return np.repeat([own, teacher, own], [self.K, self.P, copies]).astype(float)
+
+
+def has_means(problem: Problem) -> bool:
+    """Whether any field can have a mean: without, moments are quicker."""
+    moved = any(task.input_mean is not None for task in problem.tasks.values())
+    return moved or problem.biases is not None or problem.teacher_biases is not None
 
 
 def heavy_of(phase: Phase) -> int:
