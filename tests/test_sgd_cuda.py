@@ -65,6 +65,30 @@ agree(40, 1, 3, inputs=True)
 agree(40, 1, 3, inputs=True, labels=True)
 """
 
+STRUCTURED = """
+import odekit as ok
+import sgd_inputs
+from odekit_kernels.committee.sgd import cuda as sgd_cuda, steps as sgd
+from test_sgd_features import N, at_rest, everything, prepared, said
+
+start, vectors, phase = everything()
+for more in ({}, {"momentum_decay": 2.0, "normalization": ok.RMSNorm(2.0, 0.3, 0.1)}):
+    problem = said(start, vectors, phase, **more)
+    sides = []
+    for _ in range(2):
+        networks = sgd_inputs.with_overlaps(np.random.default_rng(1), start, vectors, N, 1)
+        power = np.array([0.3]) if more else None
+        sides.append(prepared(networks, phase, problem, at_rest(networks) if more else None, power))
+    (rates, rule, gpu), (_, _, cpu) = sides
+    before = cpu.W.copy()
+    for n in (2, 2):
+        sgd_cuda.train_many(n, rates, 0, [rule], [gpu])
+        sgd.train(n, *rates, 0, 0, rule, cpu)
+    assert np.abs(cpu.W - before).max() > 1e-3
+    for name in sgd_cuda.LEARNT:
+        np.testing.assert_allclose(getattr(gpu, name), getattr(cpu, name), rtol=0, atol=1e-13)
+"""
+
 SIMULATE = """
 import odekit as ok
 import xarray as xr
@@ -137,7 +161,9 @@ def run(code, **env):
     )
 
 
-@pytest.mark.parametrize("code", [STEPS, SIMULATE], ids=["steps", "simulate"])
+@pytest.mark.parametrize(
+    "code", [STEPS, STRUCTURED, SIMULATE], ids=["steps", "structured", "simulate"]
+)
 def test_a_simulated_gpu_trains_the_networks_of_the_cpu(code):
     done = run(code, NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -13,7 +13,7 @@ from odekit.systems.committee.lesson import Pull, rule_of
 from odekit.systems.committee.trainer import trainer
 from odekit_kernels.committee.sgd.memory import make_memory, padded
 from sgd_transcription import Stream
-from test_sgd_kernel import words
+from test_sgd_kernel import NAMED, NOT_COMPILED, hidden_erf, user, words
 from test_transcription_inputs import setting
 from transcription_inputs import Vectors
 
@@ -139,9 +139,8 @@ SETTINGS = {
 }
 
 
-def compiled(parts, steps, problem, velocities=None, power=None, activation="erf"):
-    """What the kernels make of the networks of a plain SGD, in two calls."""
-    networks, phase = parts
+def prepared(networks, phase, problem, velocities=None, power=None):
+    """What the kernels take of the networks of a plain SGD: rates, rule and memory."""
     group = np.repeat(np.arange(2), networks.sizes)
     B, W = padded(networks.B[0].copy()), padded(networks.w[0].copy())
     v = networks.heads[0].reshape(-1, 2).copy()
@@ -155,12 +154,13 @@ def compiled(parts, steps, problem, velocities=None, power=None, activation="erf
         W, v, words(), problem.phases[0].batch_size, rule, networks.bias[0].copy(),
         velocities, np.zeros(0) if power is None else power,
     )  # fmt: skip
-    t = trainer(activation)
-    rates = np.array([np.max(phase.eta_w)]), np.array([phase.eta_v])
-    for part in (3, steps - 3):
-        t.train(part, *rates, t.g, t.dg, rule, memory)
-    assert not memory.W[:, N:].any()
-    return memory
+    return (np.array([np.max(phase.eta_w)]), np.array([phase.eta_v])), rule, memory
+
+
+def at_rest(networks):
+    """Velocities of all layers."""
+    L = padded(networks.w[0]).shape[1]
+    return tuple(np.zeros(shape) for shape in ((2, L), (4, 2), (1, 2)))
 
 
 def agree(setup, optimizer=None, steps=8, activation="erf", **more):
@@ -168,12 +168,14 @@ def agree(setup, optimizer=None, steps=8, activation="erf", **more):
     start, vectors, phase = setup
     networks = sgd_inputs.with_overlaps(np.random.default_rng(1), start, vectors, N, 1)
     problem = said(start, vectors, phase, **more)
-    heavy = optimizer is not None and optimizer.friction is not None
-    shapes = ((2, len(padded(networks.w[0])[0])), (4, 2), (1, 2))
-    velocities = tuple(np.zeros(s) for s in shapes) if heavy else None
-    power = None if optimizer is None or optimizer.power is None else optimizer.power.copy()
-    given = networks, phase
-    memory = compiled(given, steps, problem, velocities, power, activation)
+    optimizer = optimizer or sgd_inputs.Optimizer()
+    velocities = None if optimizer.friction is None else at_rest(networks)
+    power = None if optimizer.power is None else optimizer.power.copy()
+    rates, rule, memory = prepared(networks, phase, problem, velocities, power)
+    t = trainer(activation)
+    for part in (3, steps - 3):
+        t.train(part, *rates, t.g, t.dg, rule, memory)
+    assert not memory.W[:, N:].any()
     before = networks.w.copy()
     sgd_inputs.descend(SameDraws(0, phase), networks, vectors, phase, steps / N, optimizer)
     found = memory.W[:, :N], memory.v, memory.bias
@@ -189,12 +191,10 @@ def test_steps_are_those_of_plain_sgd(name):
     agree(SETTINGS[name]())
 
 
+@NOT_COMPILED
 def test_an_activation_that_is_not_compiled():
-    """scipy's erf: the loop of Python knows masks, biases and signs as the compiled one does."""
-    start, vectors, phase = everything()
-    from test_sgd_kernel import NAMED, user
-
-    agree((start, vectors, phase), activation=user(*NAMED["erf"]))
+    """The loop of Python knows masks, biases and outputs as the compiled one does."""
+    agree(everything(), activation=user(hidden_erf, NAMED["erf"][1]))
 
 
 def test_heavy_ball():

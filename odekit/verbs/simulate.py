@@ -60,7 +60,9 @@ def simulate(
     Weights are drawn that have exactly the overlaps of the problem's state (`realise`); then every
     step draws `batch_size` inputs x ~ N(0, I_N) and descends the squared error on their labels,
 
-        w_k += (η_w/√N) v_k g'(λ_k) δ x,      v_k += (η_v/N) g(λ_k) δ,      t = steps/N.
+        w_k += (η_w/√N) v_k g'(λ_k) δ x,      v_k += (η_v/N) g(λ_k) δ,      t = steps/N,
+
+    and b_k += (η_b/N) v_k g'(λ_k) δ where units have biases.
 
     Of Gaussian inputs a step sees the D = K + P local fields and the length of the rest alone, so
     that the overlaps and readouts are a Markov chain by themselves. By default it is that chain
@@ -87,7 +89,8 @@ def simulate(
     inputs : array_like, shape (samples, features), or dict of task to array_like, optional
         Draw inputs from these, with replacement, in place of Gaussian ones.
     labels : array_like, shape (samples,), or dict of task to array_like, optional
-        Labels of these inputs; by default the fixed vectors give them. The task's noise is added.
+        Labels of these inputs, with an axis of outputs last if the problem has one; by default the
+        fixed vectors give them. The task's noise is added.
     preprocess : {"none", "standardise", "whiten"}
         What is done to the inputs of all tasks together: see `odekit.inputs`.
     fisher_samples : int, optional
@@ -108,8 +111,9 @@ def simulate(
         weights of the CPU to rounding.
     method : {"overlaps", "weights"}, optional
         What is kept of a network: its overlaps and readouts, or all its weights. By default the
-        overlaps, and weights where these are needed: with `inputs`, `fisher_samples`, on a GPU, or
-        in fewer dimensions than there are vectors. The dataset's `odekit_simulation` says which.
+        overlaps, and weights where these are needed: with `inputs`, `fisher_samples`, on a GPU, in
+        fewer dimensions than there are vectors, or for structured inputs, several outputs, biases,
+        dropout, momentum and normalised rates. The dataset's `odekit_simulation` says which.
     progress : bool
         Show progress on stderr.
 

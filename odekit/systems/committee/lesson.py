@@ -153,7 +153,7 @@ def _pace(phase: Phase, problem: Problem, group: Any) -> Floats:
     return spread(rates / most if most > 0 else np.ones_like(rates), group)
 
 
-def _normalization(phase: Phase) -> dict[str, float]:
+def _normalization(phase: Phase) -> dict[str, Any]:
     """How B changes in a step."""
     rule = phase.normalization
     if not isinstance(rule, RMSNorm):

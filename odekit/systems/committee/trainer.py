@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from odekit.systems.committee.activations import COMPILED, Activation
+from odekit.systems.committee.special import know_special_functions
 from odekit_kernels._jit import FLAGS, NO_JIT
 from odekit_kernels.committee.chain import plain as chain_plain
 from odekit_kernels.committee.chain import steps as chain
@@ -19,6 +21,11 @@ from odekit_kernels.committee.sgd import units
 
 MOST_LOOPS = 8
 """Loops around a user's own functions that are kept: each took seconds to compile."""
+
+SLOW = (
+    "numba cannot compile this activation: every step of a simulation calls it in Python, tens of "
+    "microseconds. Functions of numpy, math and scipy.special, imported outside of it, compile."
+)
 
 Function = Callable[[Any], Any]
 
@@ -71,6 +78,8 @@ def _shipped(code: Any, value: Function) -> Trainer:
 def _own(g: Function, dg: Function) -> Trainer:
     compiled = _compiled(g), _compiled(dg)
     if None in compiled:
+        if not NO_JIT:
+            warnings.warn(SLOW, UserWarning, stacklevel=2)
         plain = sgd_plain.train_plain, sgd_plain.squared_slopes_plain, chain_plain.train_plain
         return Trainer(g, dg, *plain, g)
     # A cache would hold a copy for each session, since every session's function is another.
@@ -97,6 +106,7 @@ def _compiled(function: Function) -> Any:
 
     if NO_JIT:
         return None
+    know_special_functions()
     probes = (-1.3, 0.0, 0.4, 2.1)
     try:
         # Ufuncs are known to numba as they are; `item` is for arrays that have no axis.
