@@ -44,17 +44,18 @@ class Fields(NamedTuple):
 def wrong(given: Fields, activation: str | Activation, nodes: int) -> Floats:
     """Probability that signs differ, (rows,); outputs of zero count for one half."""
     count("nodes", nodes, most=64, least=2)
+    if given.v.shape[1] == 1:
+        return _wrong_of_one_unit(given)
     g = _function(activation)
     out = np.full(len(given.M), np.nan)
-    for i in np.flatnonzero(
-        np.isfinite(given.C).all(axis=(1, 2)) & np.isfinite(given.v).all(axis=1)
-    ):
+    sound = np.isfinite(given.C).all(axis=(1, 2)) & np.isfinite(given.v).all(axis=1)
+    for i in np.flatnonzero(sound):
         out[i] = _wrong_of_one(given.M[i], given.C[i], given.v[i], given.label, g, nodes)
     return out
 
 
 def _wrong_of_one_unit(given: Fields) -> Floats:
-    """The same in closed form, of any odd or rising unit that vanishes at 0 alone."""
+    """The same in closed form, of any rising unit that vanishes at 0 alone."""
     sign, length = np.sign(given.v[:, 0]), np.sqrt(np.maximum(given.C[:, 0, 0], 1e-300))
     x = -sign * given.M[:, 0] / length
     if given.label:
