@@ -6,7 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench import ceiling, chain, inputs, long, peers, rhs, runs, sgd, start
+from bench import ceiling, chain, gradients, inputs, long, peers, rhs, runs, sgd, start
 
 
 def main():
@@ -21,6 +21,7 @@ def main():
         ("A sweep to t = 10⁶", long),
         ("µs per step of SGD", sgd),
         ("SGD by its overlaps", chain),
+        ("Gradients", gradients),
         ("Start", start),
     ):
         print(f"## {title}\n\n{module.table(module.run())}\n", flush=True)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import odekit as ok
+from odekit.control.budgets import Feasible, descend
+from test_sensitivity_structured import curriculum
+
+DATA = Path(__file__).parents[1] / "data"
 
 RATE = "phases[0].learning_rate"
 ERROR = "generalization_error[main]"
@@ -91,6 +97,10 @@ def test_what_is_stopped_has_the_best_so_far():
         ({"objective": "Q"}, "objective"),
         ({"objective": {"R[0, 1]": -1.0}}, "objective"),
         ({"starts": 0}, "starts"),
+        ({"budget": {"phases[0].weight_decay": 0.5}}, "budget"),
+        ({"budget": {RATE: 7.0}, "bounds": {RATE: (0.0, 6.0)}}, f"budget['{RATE}']"),
+        ({"shape": "round"}, "shape"),
+        ({"controls": {"phases[0].weight_decay": 4}, "shape": "linear"}, "controls"),
     ],
 )
 def test_what_cannot_be_optimised_is_refused(changes, argument):
@@ -107,3 +117,105 @@ def test_a_phase_that_ends_by_a_threshold_is_not_cut():
         learner(300.0).replace_phase(0, until=0.01), controls={RATE: 1}, objective="phase_end[0]"
     )
     assert quick.dataset.objective[0] < 100.0
+
+
+def shipped(name, **changes):
+    scenario = ok.load_scenario(DATA / f"{name}.toml")
+    return ok.optimise(scenario.problem, **{**scenario.optimise, **changes})
+
+
+def test_the_best_schedule_of_dropout():
+    best = shipped("dropout_schedule")
+    ds = best.dataset
+    assert float(ds.objective[0]) == pytest.approx(2.3795754e-2, rel=1e-6)
+    assert ds.attrs["evaluations"] <= 60
+    assert best.problem.test_scale == pytest.approx(0.74197, abs=1e-4)
+    keep = ds.control[0].values[:-1]
+    assert (keep[:15] == 1.0).all()
+    assert (np.diff(keep[15:]) < 0).all()
+    assert (ds.stationary[0].values[15:] == 1).all()
+    error = float(best.run.generalization_error[-1, 0])
+    assert error == pytest.approx(float(ds.objective[0]), rel=1e-5)
+    # The best constant probability, at test as in training, and none.
+    for keep, wanted in ((0.7664, 2.533331e-2), (1.0, 3.485615e-2)):
+        same = ok.load_scenario(DATA / "dropout_schedule.toml").problem.replace(test_scale=keep)
+        run = ok.solve(same.replace_phase(0, keep_probability=keep), t_eval=[5.0])
+        assert float(run.generalization_error[-1, 0]) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_best_curriculum_has_a_singular_arc():
+    best = shipped("optimal_curriculum", tolerance=1e-6)
+    ds = best.dataset
+    assert float(ds.objective[0]) == pytest.approx(0.1468413, rel=1e-4)
+    easy = ds.control[0].values
+    assert easy.mean() == pytest.approx(0.5, abs=1e-12)
+    assert (easy[:8] == 1).all()
+    assert (easy[12:18] == 0).all()
+    assert (easy[33:] == 1).all()
+    arc = easy[22:28]
+    assert ((arc > 0.04) & (arc < 0.17)).all()
+    # One multiplier on the arc; easy samples are worth more than it at the ends.
+    slope = (ds.gradient - ds.multiplier)[0].values
+    assert np.abs(slope[22:28]).max() < 1e-2 * np.abs(slope).max()
+    assert (slope[:7] < 0).all()
+    assert (slope[12:18] > 0).all()
+
+
+def euler(kinds):
+    """Published steps of .05, 240 of them, of easy and hard samples: errors of both kinds alike."""
+    rights = {}
+    for easy in (0.0, 1.0):
+        problem = curriculum(easy)
+        points = problem.system.points(problem, {})
+        frame, y = points.start()
+        rights[easy] = points.equations(0, frame, 0.0)
+    y = y[0].copy()
+    for kind in kinds:
+        y = y + 0.025 * rights[kind].rhs(0.0, y)
+    Q, R, silent = y[:3]
+    return np.mean([np.arccos(R / np.sqrt(Q + m * silent)) / np.pi for m in (0.0, 2.0)])
+
+
+def test_published_curricula():
+    easy, hard = [1.0] * 120, [0.0] * 120
+    assert euler(easy + hard) == pytest.approx(0.155547, abs=1e-6)
+    assert euler(hard + easy) == pytest.approx(0.162480, abs=1e-6)
+    # Easy to step 55, hard, easy at the end, without the few easy ones of the arc.
+    pontryagin = euler([1.0] * 55 + [0.0] * 120 + [1.0] * 65)
+    assert 0.1463427 < pontryagin < 0.146682
+
+
+def test_a_budget_is_kept_by_the_nearest_point():
+    rng = np.random.default_rng(1)
+    low, high = np.zeros(6), np.array([1.0, 1.0, 0.5, 1.0, np.inf, 1.0])
+    within = Feasible(low, high, [(np.arange(5), 2.0)])
+    x = within.project(rng.normal(0.3, 1.0, 6))
+    assert x[:5].sum() == pytest.approx(2.0, abs=1e-12)
+    assert ((x >= low) & (x <= high)).all()
+    centre = rng.normal(0.5, 1.0, 6)
+
+    def bowl(z):
+        return float((z - centre) @ (z - centre)), 2.0 * (z - centre)
+
+    seen = []
+
+    def kept(z):
+        value, slope = bowl(z)
+        seen.append((value, z))
+        return value, slope
+
+    descend(kept, x, within, 1e-12, 200)
+    nearest = min(seen, key=lambda one: one[0])[1]
+    np.testing.assert_allclose(nearest, within.project(centre), atol=1e-6)
+
+
+def test_learning_rates_that_are_linear_between_values():
+    best = ok.optimise(
+        learner(20.0, 0.3), controls={RATE: 4}, objective=ERROR, shape="linear", rtol=1e-6
+    )
+    rate = best.problem.phases[0].learning_rate
+    assert rate.interpolation == "linear"
+    np.testing.assert_array_equal(rate.values, best.dataset.control[0])
+    np.testing.assert_allclose(best.dataset.begin, [0.0, 20 / 3, 40 / 3, 20.0])
+    constant = ok.optimise(learner(20.0, 0.3), controls={RATE: 1}, objective=ERROR, rtol=1e-6)
+    assert best.dataset.objective[0] < constant.dataset.objective[0]

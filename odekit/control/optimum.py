@@ -100,7 +100,7 @@ def dataset(search: Search, found: Sequence[Start], result: Any, spans: Floats) 
 
 def blocks(ds: xr.Dataset) -> Iterator[tuple[str, Iterable[str]]]:
     """Heads, and what stands beside them, of a search."""
-    best = int(ds.objective.argmin())
+    best = int(np.argmin(ds.objective.values))
     yield "Objective", _objective(ds, best)
     yield "Controls", _controls(ds.isel(start=best))
     yield "Status", _status(ds, best)
@@ -125,7 +125,7 @@ def _groups(ds: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
 
 def curves(ds: xr.Dataset) -> Iterator[tuple[str, Floats, Floats, Floats]]:
     """Name, edges of pieces, values and slopes of the best controls with several pieces."""
-    best = ds.isel(start=int(ds.objective.argmin()))
+    best = ds.isel(start=int(np.argmin(ds.objective.values)))
     for name, one in _groups(best):
         begin = one.begin.values
         if begin.size < 2:

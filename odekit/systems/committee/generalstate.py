@@ -82,6 +82,7 @@ class GeneralState(Points):
         self.problem, self.heads = problem, list(problem.heads)
         self.K, self.P = problem.state.student, problem.state.teacher
         self.O = problem.outputs or 1
+        self.known: dict[Any, Any] = {}
         self.see(laws_of(problem, self))
         self.upper = np.triu_indices(self.K)
         own = quadrature_of(problem)

@@ -15,8 +15,8 @@ from odekit.problem.names import get
 from odekit.problem.phase import PENALTIES
 from odekit.problem.schedule import Schedule
 from odekit.problem.tabulation import evaluate, pieces
+from odekit.systems.committee.gradients.places import is_structured
 from odekit.systems.committee.seen import SHARP, of_group
-from odekit.systems.committee.structure import is_general
 
 ARRAY_DIMS = {
     "Q": ("student", "student_other"),
@@ -128,7 +128,7 @@ def _at(problem: Any, name: str) -> Any:
 
 def laws_of(points: Any) -> Any:
     """What tasks see of the inputs: `Seen`, or the `Laws` of structured problems."""
-    return points.own_laws if is_general(points.problem) else points.seen
+    return points.own_laws if is_structured(points) else points.seen
 
 
 class Columns:
@@ -172,7 +172,7 @@ class Columns:
         K, P, H, W = points.K, points.P, len(points.heads), len(points.tasks)
         laws = laws_of(points)
         G, V = laws.size
-        of_outputs = (points.O,) if is_general(problem) else ()
+        of_outputs = (points.O,) if is_structured(points) else ()
         block = (G,) if G else ()
         self.Q, self.R, self.T = (
             np.zeros((*block, *shape, m)) for shape in ((K, K), (K, P), (P, P))
@@ -238,7 +238,7 @@ class Columns:
         names = list(problem.groups or [None])
         places = range(len(names)) if group is None else [names.index(group)]
         own = problem.tasks[self.points.tasks[task]]
-        signs = problem.teacher_activation == "sign" and not is_general(problem)
+        signs = problem.teacher_activation == "sign" and not is_structured(self.points)
         sharp = SHARP if signs else 1.0
         for g in places:
             self.gain[law, g, j] = float(what == "student_gain")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.systems.committee.structure import is_general
 
 
 class Places:
@@ -77,12 +76,22 @@ class Places:
 def of_frame(points: Any, frame: Any, W: int) -> Places:
     """Places in a phase."""
     sizes = (points.K, frame.T.shape[-1], len(points.heads), len(frame.anchor), W, points.G)
-    if not is_general(points.problem):
+    if not is_structured(points):
         return _places(*sizes)
-    blocks = {name: math.prod(shape) for name, (_, shape) in points.layout(frame).items()}
-    known = ("overlaps", "heads", "biases")
-    rest = sum(size for name, size in blocks.items() if name not in known)
-    return _places(*sizes, (points.O,), blocks.get("biases", 0), rest)
+    more = (points.O, points.problem.biases is not None, frame.heavy, frame.adaptive)
+    if (*sizes, *more) not in points.known:
+        blocks = {name: math.prod(shape) for name, (_, shape) in points.layout(frame).items()}
+        own = ("overlaps", "heads", "biases")
+        rest = sum(size for name, size in blocks.items() if name not in own)
+        found = _places(*sizes, (points.O,), blocks.get("biases", 0), rest)
+        points.known[*sizes, *more] = found
+    known: Places = points.known[*sizes, *more]
+    return known
+
+
+def is_structured(points: Any) -> bool:
+    """Whether a packing is that of structured problems; asking these takes longer."""
+    return hasattr(points, "laws")
 
 
 @functools.lru_cache(maxsize=64)

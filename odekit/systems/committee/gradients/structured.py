@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,8 @@ from odekit.problem.points import rows_of
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.grouped import GroupsKernels
 from odekit.systems.committee.gradients.kernels import ErrorSlopes, Kernels
-from odekit.systems.committee.gradients.places import Places, of_frame
+from odekit.systems.committee.gradients.places import Places, is_structured, of_frame
 from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
-from odekit.systems.committee.structure import is_general
 from odekit_kernels.committee.general.plan import constants
 from odekit_kernels.committee.general.stages import GeneralTape, errors_and_slopes, fill_stages
 from odekit_kernels.committee.passes import flow
@@ -29,10 +28,19 @@ OF_LAWS = ("ss", "st", "tt", "gain", "mean")
 
 def kernels_of(points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> Kernels:
     """Those of the reverse pass for white inputs, else those by the Jacobian."""
-    if is_general(points.problem):
+    if is_structured(points):
         return GeneralKernels(points, index, phase, frame, columns)
     kind = GroupsKernels if points.G else Kernels
     return kind(points, index, phase, frame, columns)
+
+
+@dataclass
+class General(Shared):
+    """Besides, where constants stand in a memory, two memories, and shifted rows of the errors."""
+
+    places: Any
+    memories: tuple[Floats, Floats]
+    stencil: Any
 
 
 class GeneralKernels(ByStages):
@@ -48,11 +56,7 @@ class GeneralKernels(ByStages):
 
     def _prepare(self, phase: Any, frame: Any) -> None:
         points, m, n, W = self.points, self.columns.m, self.places.n, len(self.points.tasks)
-        every = replace(
-            phase, tasks=dict.fromkeys(points.tasks, 1.0 / W), consolidation=None, copy_heads=None,
-            until=dict.fromkeys(points.tasks, 1.0), learning_rate=0.0, keep_probability=1.0,
-        )  # fmt: skip
-        own, whole = self._shared(phase, frame), self._shared(every, frame, whole=True)
+        own, whole = self._shared(phase, frame), self._shared(phase, frame, whole=True)
         row, along = points.constants(phase, frame, own.plan)[0], own.along.copy()
         kappa = self.own.kappa
         parts = {
@@ -65,33 +69,47 @@ class GeneralKernels(ByStages):
         active = np.flatnonzero(along.any(axis=1) | whole.along.any(axis=1))
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0
-        moves, moves_whole = (
-            np.concatenate([one.of_frame, directions[active]])
-            for one, directions in ((own, along), (whole, whole.along))
-        )
+        moves = np.concatenate([own.of_frame, along[active]])
         self.d, wants = len(moves), np.zeros(2)
         wants[[layer for layer, *_ in self.own.rates]] = 1.0
-        places, whole_places = (places_of(constants(one.plan)) for one in (own, whole))
+        shifted, weight, entry = whole.stencil
+        # Directions of the errors count all parameters: here those of the phase.
+        number = np.zeros(len(whole.of_frame) + m, dtype=np.int64)
+        number[: len(whole.of_frame)] = np.arange(len(whole.of_frame))
+        number[len(whole.of_frame) + active] = len(whole.of_frame) + np.arange(active.size)
         self.tape = GeneralTape(
-            own.plan, whole.plan, own.wiring, whole.wiring, *_memories(own.plan, places, row),
-            *_memories(whole.plan, whole_places, whole.row), places, whole_places, row, whole.row,
-            *stencil(own, row, moves), *stencil(whole, whole.row, moves_whole), wants,
+            own.plan, whole.plan, own.wiring, whole.wiring, *_memories(own.plan, own.places, row),
+            *whole.memories, own.places, whole.places, row, whole.row,
+            *stencil(own, row, moves), shifted, weight, number[entry], wants,
             np.zeros((n, n)), np.zeros(n), np.zeros(W), np.zeros((1, n)),
         )  # fmt: skip
 
-    def _shared(self, phase: Any, frame: Any, *, whole: bool = False) -> Shared:
+    def _shared(self, phase: Any, frame: Any, *, whole: bool = False) -> General:
         """What phases of the same tasks have in common, found once."""
         key = (frame.T.tobytes(), *phase.mixture, *phase.thresholds, phase.gradient_flow, whole)
         memory, key = self.columns.memory, (*key, *(phase.frozen or ()))
         if key not in memory:
+            if whole:
+                tasks = self.points.tasks
+                phase = replace(
+                    phase, tasks=dict.fromkeys(tasks, 1.0 / len(tasks)), consolidation=None,
+                    until=dict.fromkeys(tasks, 1.0), learning_rate=0.0, keep_probability=1.0,
+                    copy_heads=None,
+                )  # fmt: skip
             plan = self.points.plan(phase, frame)
             row, first = self.points.constants(phase, frame, plan)[0], firsts(constants(plan))
-            memory[key] = Shared(
+            places = places_of(constants(plan))
+            made = General(
                 plan, self.points.wiring(phase, frame), first,
                 {name: at.size for name, at in constants(plan).items()}, row,
                 self._directions(phase, plan, whole=whole), self._unit_rows(first, len(row)),
+                places, _memories(plan, places, row), (),
             )  # fmt: skip
-        found: Shared = memory[key]
+            if whole:
+                moves = np.concatenate([made.of_frame, made.along])
+                made = replace(made, stencil=stencil(made, row, moves))
+            memory[key] = made
+        found: General = memory[key]
         return found
 
     def _directions(self, phase: Any, plan: Any, *, whole: bool) -> Floats:

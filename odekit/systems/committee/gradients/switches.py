@@ -34,6 +34,8 @@ def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     """Copies of units and of heads."""
     phase = taken.problem.phases[leg.index]
     old, new = of_frame(taken.points, leg.before, W), of_frame(taken.points, leg.frame, W)
+    if phase.consolidation is None and not phase.copy_heads:
+        return np.eye(new.size), np.zeros((new.size, columns.m))
     A, B = np.zeros((new.size, old.size)), np.zeros((new.size, columns.m))
     P, c = old.P, old.c
     for here, there in (
@@ -114,7 +116,7 @@ def leave(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     """The end of a phase moves with its duration, or with what its threshold depends on."""
     places, own = of_frame(taken.points, leg.frame, W), columns.phases[leg.index]
     A, B = np.eye(places.size), np.zeros((places.size, columns.m))
-    if not leg.moved:
+    if not leg.moved or (leg.ended_by is None and not own.duration.any()):
         return A, B
     kernels = taken.kernels(leg)
     f = kernels.derivative(leg.y_end, tuple(taken.rates(leg.index, leg.duration)))
