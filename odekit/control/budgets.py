@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odekit.base.arrays import Floats
+from odekit.base.arrays import Floats, Indices
 from odekit.base.errors import ProblemError
 
 BISECTIONS = 200
@@ -32,7 +32,7 @@ class Feasible:
 
     low: Floats
     high: Floats
-    sums: list[tuple[Floats, float]]
+    sums: list[tuple[Indices, float]]
 
     def project(self, x: Floats) -> Floats:
         """The nearest of them."""

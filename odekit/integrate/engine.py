@@ -264,7 +264,8 @@ class Engine:
             return todo
         growth = np.empty(todo.size)
         fixed = (make_memory(plan.size), make_counters(WIDTH), plan, batch, limits.scheduled)
-        growths(*fixed, todo, make_scratch(plan.n), self.points.work(plan), growth)
+        scratch = make_scratch(plan.n, batch.places.size)
+        growths(*fixed, todo, scratch, self.points.work(plan), growth)
         left: Any = todo[~(growth <= limits.steady)]
         self.counts[left, CODE] = RUNNING
         self.doubts[left] = np.minimum(2 * self.doubts[left] + 1, LONGEST_QUIET)

@@ -40,7 +40,7 @@ class _AtOnce:
     h_abs: float
 
     def __init__(self, fun: Any, *given: Any, **keywords: Any) -> None:
-        super().__init__(fun, *given, **keywords)
+        super().__init__(fun, *given, **keywords)  # type: ignore[call-arg]
         self.given: Any = fun
 
     def _step_impl(self: Any) -> tuple[bool, str | None]:

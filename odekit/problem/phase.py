@@ -30,7 +30,7 @@ from odekit.problem.normalization import AdaGradNorm, RMSNorm, normalization_fro
 from odekit.problem.schedule import Schedule, scheduled
 
 if TYPE_CHECKING:
-    from odekit.base.given import Number
+    from odekit.base.given import Number, Values
 
 Rate: TypeAlias = "Number | Schedule | Callable[[float], float]"
 """A learning rate: a number, or one for every time since the phase began."""
@@ -184,18 +184,24 @@ class Phase:
 
         def __init__(
             self,
-            tasks: str | Mapping[str, Number],
+            tasks: str | Mapping[str, Rate],
             duration: Number,
             learning_rate: Rate | Mapping[str, Rate],
             readout_learning_rate: Rate = 0.0,
             until: Number | Mapping[str, Number] | None = None,
-            weight_decay: Number | Mapping[str, Number] = 0.0,
-            readout_weight_decay: Number = 0.0,
+            weight_decay: Rate | Mapping[str, Rate] = 0.0,
+            readout_weight_decay: Rate = 0.0,
             batch_size: int = 1,
             gradient_flow: bool = False,
             frozen: Sequence[bool] | None = None,
             consolidation: Consolidation | None = None,
             copy_heads: Mapping[str, str] | None = None,
+            bias_learning_rate: Number = 0.0,
+            keep_probability: Values = 1.0,
+            momentum_decay: Number | None = None,
+            normalization: AdaGradNorm | RMSNorm | None = None,
+            noise_std: Mapping[str, Rate] | None = None,
+            input_variance: Mapping[str, Rate | Mapping[str, Rate]] | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:

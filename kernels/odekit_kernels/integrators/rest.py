@@ -9,7 +9,7 @@ from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import INDEX, JACOBIANS
 from odekit_kernels.integrators.registry import jacobian
 from odekit_kernels.integrators.spectrum import spectrum
-from odekit_kernels.integrators.stepping import set_rates
+from odekit_kernels.integrators.stepping import set_driven
 from odekit_kernels.lanes.values import pick
 
 __all__ = ["growths"]
@@ -26,7 +26,7 @@ def growths(
     M, I, m, b, scratch, work
         As of `implicit.advance_implicit`; all lanes are idle.
     scheduled : bool
-        Whether learning rates follow schedules.
+        Whether constants follow schedules.
     todo : ndarray of int64
         Trajectories to look at.
     out : ndarray, shape (todo,)
@@ -35,10 +35,11 @@ def growths(
     for j in range(todo.shape[0]):
         lane_of.enter(M, I, m, b, todo[j], 0)
         if scheduled:
-            set_rates(M, I, m, b, 0.0)
+            set_driven(M, I, m, b, 0.0)
         for l in range(m.n):
             scratch.y[l] = pick(M, m.y + l, 0)
-        jacobian(M, m, b, todo[j], 0, work, scratch.y, scratch.dense)
+        lane_of.fill_row(M, b, todo[j], 0, scratch.row)
+        jacobian(M, m, b, scratch.row, 0, work, scratch.y, scratch.dense)
         _, out[j] = spectrum(scratch.dense, scratch.H, scratch.p)
         b.counts[todo[j], JACOBIANS] += 1
         I[INDEX, 0] = -1

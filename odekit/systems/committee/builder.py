@@ -128,11 +128,15 @@ class CommitteeBuilder(Builder):
         self, heads: dict[str, Any], tasks: dict[str, Task], phases: list[Phase]
     ) -> tuple[OrderParameters, dict[str, Any], dict[str, Task], list[Phase]]:
         """Parts of one unit each: without a state only names can be checked."""
+        any_of_units: dict[str, Any] = OF_UNITS
         return (
             OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
             dict.fromkeys(heads, np.ones(1)),
             {n: replace(t, readout=np.zeros(1), **OF_SIZES) for n, t in tasks.items()},
-            [replace(phase, **OF_UNITS, learning_rate=phase.common_rates[0]) for phase in phases],
+            [
+                replace(phase, learning_rate=phase.common_rates[0], **any_of_units)
+                for phase in phases
+            ],
         )
 
 

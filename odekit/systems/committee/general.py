@@ -83,11 +83,6 @@ class GeneralPoints(GeneralState):
             watched_law=self.own_laws.law[seen],
         )
 
-    @property
-    def laws(self) -> int:
-        """Laws of the inputs of the problem's tasks."""
-        return self.own_laws.size[1]
-
     def laws_in(self, phase: Phase) -> Laws:
         """Those in a phase."""
         own = self.own_laws
@@ -164,11 +159,8 @@ class GeneralPoints(GeneralState):
 
     def _of_normalization(self, phase: Phase) -> dict[str, Floats]:
         rule = phase.normalization
-        rms = isinstance(rule, RMSNorm)
-        return {
-            "forget": self.values(rule.decay if rms else 0.0),
-            "floor": self.values(rule.epsilon if rms else 0.0),
-        }
+        forget, floor = (rule.decay, rule.epsilon) if isinstance(rule, RMSNorm) else (0.0, 0.0)
+        return {"forget": self.values(forget), "floor": self.values(floor)}
 
     def _pace(self, phase: Phase) -> Floats:
         """Learning rate of every group over the largest, (points or 1, G)."""
@@ -251,7 +243,8 @@ class GeneralPoints(GeneralState):
         plain = replace(self._visible, heavy=0, adaptive=CONSTANT)
         chosen = np.arange(len(self.tasks))
         plan = make_plan(self.sizes(plain, W=len(chosen), online=0))
-        named, memory = self._of_state(plain, chosen), np.zeros(plan.size)
+        named = self._of_state(plain, chosen, self.own_laws)
+        memory = np.zeros(plan.size)
         wiring, found = self.wiring(None, plain, chosen), []
         for i, one in enumerate(rows):
             sound = one[np.isfinite(one).all(axis=1), : plan.n]

@@ -102,6 +102,11 @@ class GeneralState(Points):
         """Take inputs apart into these groups and laws."""
         self.own_laws, self.G = laws, laws.size[0]
 
+    @property
+    def laws(self) -> int:
+        """Laws of the inputs of the problem's tasks."""
+        return self.own_laws.size[1]
+
     # ------------------------------------------------------------------------------ their numbers
 
     def of_outputs(self, value: Any, units: int) -> Floats:

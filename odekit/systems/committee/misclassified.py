@@ -172,7 +172,8 @@ def misclassification(ds: xr.Dataset, nodes: int = 12) -> xr.DataArray:
         for name in chosen:
             v = one.readout.sel(head=point.head_of(name)).transpose("time", "student").values
             scaled = v * np.asarray(point.test_scale)
-            here = fields(point, laws, biases, *blocks, scaled, bias, name)
+            Q, R, T = blocks
+            here = fields(point, laws, biases, Q, R, T, scaled, bias, name)
             task = list(ds.task.values).index(name)
             out[(*place, slice(None), task)] = wrong(here, point.activation, nodes)
             last = Fields(here.M[-1:], here.C[-1:], here.v[-1:], here.label)
@@ -184,7 +185,7 @@ def misclassification(ds: xr.Dataset, nodes: int = 12) -> xr.DataArray:
     return named(found, "misclassification", text).assign_attrs(nodes_error=float(off))
 
 
-def _blocks(one: xr.Dataset, problem: Problem) -> tuple[Any, ...]:
+def _blocks(one: xr.Dataset, problem: Problem) -> tuple[Floats, Floats, Floats]:
     """Q, R and T of every group of inputs."""
     grouped = problem.groups is not None
     suffix = "_group" if grouped else ""

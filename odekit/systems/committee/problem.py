@@ -144,11 +144,13 @@ class Task:
         def __init__(
             self,
             readout: Values,
-            noise_std: Number = 0.0,
+            noise_std: Values = 0.0,
             head: str | None = None,
             input_variance: Number | Mapping[str, Number] = 1.0,
             student_gain: Number | Mapping[str, Number] = 1.0,
             student_noise_std: Number | Mapping[str, Number] = 0.0,
+            label: Values = 0.0,
+            input_mean: Values | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -247,6 +249,9 @@ class Problem(AnyProblem):
             activation: str | Activation = "erf",
             groups: Mapping[str, Number] | None = None,
             teacher_activation: str | None = None,
+            biases: Values | None = None,
+            teacher_biases: Values | None = None,
+            test_scale: Values = 1.0,
             title: str = "",
         ) -> None: ...
 

@@ -212,7 +212,7 @@ class LinearPhaseTable(PhaseTable):
     """A phase, with rates and decays of the edges."""
 
     # Wider than in the phases of committees.
-    learning_rate: Annotated[  # type: ignore[assignment]
+    learning_rate: Annotated[
         Annotated[float, Tag("<number>")]
         | Annotated[Axis, Tag("<over>")]
         | Annotated[ScheduleTable, Tag("<times>")]

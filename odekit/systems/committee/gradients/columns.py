@@ -203,7 +203,9 @@ class Columns:
                 self._put(entry, [key for _, key in steps_of(problem, entry, "wrt")], j)
 
     def _put(self, name: str, keys: list[str], j: int) -> None:
-        index = tuple(int(k) for k in keys[-1].split(",")) if _is_index(keys[-1]) else ()
+        index: tuple[Any, ...] = ()
+        if _is_index(keys[-1]):
+            index = tuple(int(k) for k in keys[-1].split(","))
         if keys[0] == "state":
             array = {"Q": self.Q, "R": self.R, "T": self.T}[keys[1]]
             block, index = index[:-2], index[-2:]

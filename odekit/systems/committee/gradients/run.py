@@ -67,10 +67,10 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         if phase.moving:
             rule = "must hold no schedules but those of learning rates"
             raise ProblemError(f"phases[{i}]", rule, ", ".join(phase.moving))
-        own = [name for name in OF_TASKS if getattr(phase, name)]
-        if own:
+        apart = [name for name in OF_TASKS if getattr(phase, name)]
+        if apart:
             rule = "must be left to the tasks where runs are differentiated"
-            raise ProblemError(f"phases[{i}].{own[0]}", rule, repr(getattr(phase, own[0])))
+            raise ProblemError(f"phases[{i}].{apart[0]}", rule, repr(getattr(phase, apart[0])))
     _no_changes_of_state(problem)
     return names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of)
 

@@ -77,10 +77,11 @@ class GeneralKernels(ByStages):
         number = np.zeros(len(whole.of_frame) + m, dtype=np.int64)
         number[: len(whole.of_frame)] = np.arange(len(whole.of_frame))
         number[len(whole.of_frame) + active] = len(whole.of_frame) + np.arange(active.size)
+        around: tuple[Any, Any, Any] = stencil(own, row, moves)
         self.tape = GeneralTape(
             own.plan, whole.plan, own.wiring, whole.wiring, *_memories(own.plan, own.places, row),
             *whole.memories, own.places, whole.places, row, whole.row,
-            *stencil(own, row, moves), shifted, weight, number[entry], wants,
+            *around, shifted, weight, number[entry], wants,
             np.zeros((n, n)), np.zeros(n), np.zeros(W), np.zeros((1, n)),
         )  # fmt: skip
 
