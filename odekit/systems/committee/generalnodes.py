@@ -18,7 +18,8 @@ from odekit_kernels.committee.quadrature.hermite import Nodes, line, make_nodes
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
-    from odekit.systems.committee.general import Frame, GeneralPoints
+    from odekit.systems.committee.general import GeneralPoints
+    from odekit.systems.committee.generalstate import Frame
 
 KINKED = "must be 'relu', erf, linear or a smooth one with outputs, labels, means, biases or masks"
 

@@ -16,7 +16,8 @@ from odekit_kernels.lanes.memory import make_memory, places_of
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
-    from odekit.systems.committee.general import Frame, GeneralPoints
+    from odekit.systems.committee.general import GeneralPoints
+    from odekit.systems.committee.generalstate import Frame
 
 
 class GeneralPhase(Exact):

@@ -90,7 +90,8 @@ def laws_of(problem: Problem, points: Points) -> Laws:
     every = np.concatenate([np.broadcast_to(x, (size, *x.shape[1:])) for x in parts], axis=-1)
     first, law = distinct(every[np.newaxis])
     views = np.split(every[:, first], np.arange(1, 5) * G, axis=-1)
-    return Laws(points.stack(share, 0), *map(np.ascontiguousarray, views), law)
+    ss, st, tt, gain, means = (np.ascontiguousarray(x) for x in views)
+    return Laws(points.stack(share, 0), ss, st, tt, gain, means, law)
 
 
 def _by_task(numbers: Floats, G: int) -> Floats:
