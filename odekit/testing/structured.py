@@ -45,14 +45,14 @@ def structured_problems(
         given = draw(plain)
         K, P, O = given.state.student, given.state.teacher, draw(st.integers(1, 2))
         biased = draw(st.booleans())
-        structured: Problem = given.replace(
+        changed: Problem = given.replace(
             heads={name: draw(_numbers(O, K)) for name in given.heads},
             tasks={name: _task(draw, task, O, P) for name, task in given.tasks.items()},
             phases=[_phase(draw, phase, K, biased) for phase in given.phases],
             biases=draw(_numbers(K)) if biased else None,
             teacher_biases=draw(_numbers(P)) if biased else None,
         )
-        return structured
+        return changed
 
     return build()
 

@@ -177,6 +177,6 @@ def _replace(parts: dict[str, Any], key: Key) -> bool:
 
 OF_SIZES = {**SELDOM, "noise_std": 0.0}
 """What tasks say of groups, outputs and fixed vectors, and what stands in for it."""
-OF_UNITS = {"frozen": None, "keep_probability": 1.0, "bias_learning_rate": 0.0}
-_OPTIONAL = dict.fromkeys(("until", "copy_heads", "consolidation", "normalization"))
+OF_UNITS: dict[str, Any] = {"frozen": None, "keep_probability": 1.0, "bias_learning_rate": 0.0}
+_OPTIONAL: dict[str, Any] = dict.fromkeys(("until", "copy_heads", "consolidation", "normalization"))
 _OPTIONAL |= OF_UNITS

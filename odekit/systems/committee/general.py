@@ -159,8 +159,8 @@ class GeneralPoints(GeneralState):
 
     def _of_normalization(self, phase: Phase) -> dict[str, Floats]:
         rule = phase.normalization
-        forget, floor = (rule.decay, rule.epsilon) if isinstance(rule, RMSNorm) else (0.0, 0.0)
-        return {"forget": self.values(forget), "floor": self.values(floor)}
+        numbers = (rule.decay, rule.epsilon) if isinstance(rule, RMSNorm) else (0.0, 0.0)
+        return {"forget": self.values(numbers[0]), "floor": self.values(numbers[1])}
 
     def _pace(self, phase: Phase) -> Floats:
         """Learning rate of every group over the largest, (points or 1, G)."""

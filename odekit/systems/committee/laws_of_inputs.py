@@ -91,8 +91,8 @@ def laws_of(problem: Problem, points: Points, *, apart: bool = False) -> Laws:
     every_law = np.arange(len(tasks))
     first, law = (list(every_law), every_law) if apart else distinct(every[np.newaxis])
     views = np.split(every[:, first], np.arange(1, 5) * G, axis=-1)
-    ss, st, tt, gain, mean = map(np.ascontiguousarray, views)
-    return Laws(points.stack(share, 0), ss, st, tt, gain, mean, law)
+    ss, st, tt, gain, means = (np.ascontiguousarray(x) for x in views)
+    return Laws(points.stack(share, 0), ss, st, tt, gain, means, law)
 
 
 def _by_task(numbers: Floats, G: int) -> Floats:

@@ -59,8 +59,9 @@ def of_rows(problem: Problem, points: Any, Q: Floats, R: Floats, v: Floats, bias
     for name in classified(problem):
         v_k = scale * v[:, :, heads.index(problem.head_of(name))]
         for i in range(len(Q)):
-            given = (Q[i], R[i], one_of(T, i), v_k[i], bias[i] if np.ndim(bias) else bias)
-            here = fields(problem, laws.at(i), one_of(biases, i), *given, name)
+            of_point = bias[i] if np.ndim(bias) else bias
+            given = (Q[i], R[i], one_of(T, i), v_k[i], of_point, name)
+            here = fields(problem, laws.at(i), one_of(biases, i), *given)
             out[i, :, names.index(name)] = wrong(here, str(problem.activation), 2)
     return out
 
@@ -168,11 +169,11 @@ def misclassification(ds: xr.Dataset, nodes: int = 12) -> xr.DataArray:
         one = ds.isel(dict(zip(lead, place, strict=True)))
         points = Points(point, {})
         laws, biases = laws_of(point, points), _teacher_biases(point, points)[0]
-        blocks, bias = _blocks(one, point), one.bias.values if "bias" in one else 0.0
+        Q, R, T = _blocks(one, point)
+        bias = one.bias.values if "bias" in one else 0.0
         for name in chosen:
             v = one.readout.sel(head=point.head_of(name)).transpose("time", "student").values
             scaled = v * np.asarray(point.test_scale)
-            Q, R, T = blocks
             here = fields(point, laws, biases, Q, R, T, scaled, bias, name)
             task = list(ds.task.values).index(name)
             out[(*place, slice(None), task)] = wrong(here, point.activation, nodes)
@@ -185,7 +186,7 @@ def misclassification(ds: xr.Dataset, nodes: int = 12) -> xr.DataArray:
     return named(found, "misclassification", text).assign_attrs(nodes_error=float(off))
 
 
-def _blocks(one: xr.Dataset, problem: Problem) -> tuple[Floats, Floats, Floats]:
+def _blocks(one: xr.Dataset, problem: Problem) -> tuple[Any, Any, Any]:
     """Q, R and T of every group of inputs."""
     grouped = problem.groups is not None
     suffix = "_group" if grouped else ""

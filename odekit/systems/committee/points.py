@@ -443,7 +443,7 @@ class CommitteePoints(Points):
         if self.problem.groups is not None:
             found |= {"Q_group": Q, "R_group": R}
         if classified(self.problem):
-            Q, R = (x if self.G else x[:, :, np.newaxis] for x in (Q, R))
+            Q, R = (Q, R) if self.G else (Q[:, :, np.newaxis], R[:, :, np.newaxis])
             found["misclassification"] = of_rows(self.problem, self, Q, R, v, 0.0)
         if self.moments is not None:
             T = self.overlaps("T").reshape(-1, max(self.G, 1) * self.P, self.P)
