@@ -132,7 +132,10 @@ class CommitteeBuilder(Builder):
             OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
             dict.fromkeys(heads, np.ones(1)),
             {n: replace(t, readout=np.zeros(1), **OF_SIZES) for n, t in tasks.items()},
-            [replace(phase, **OF_UNITS, learning_rate=phase.common_rates[0]) for phase in phases],
+            [
+                replace(phase, **OF_UNITS, learning_rate=phase.common_rates[0], input_variance=None)
+                for phase in phases
+            ],
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from odekit.systems.committee.general import GeneralPoints
     from odekit.systems.committee.points import CommitteePoints
 
-    AnyPoints = CommitteePoints | GeneralPoints
+    AnyPoints: TypeAlias = CommitteePoints | GeneralPoints
 
 
 def drives(
