@@ -93,7 +93,7 @@ def best_focus(problem: ok.Problem) -> tuple[float, float, float]:
     found = minimize(
         of, [0.5 * T, 0.45], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6}
     )
-    return float(np.exp(found.fun)), float(found.x[0]), float(found.x[1])
+    return float(np.exp(found.fun)), float(found.x[0]), float(np.clip(found.x[1], 0.0, 1.0))
 
 
 def teachers(names: list[str], **more: Any) -> None:

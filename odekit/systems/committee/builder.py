@@ -128,7 +128,7 @@ class CommitteeBuilder(Builder):
         self, heads: dict[str, Any], tasks: dict[str, Task], phases: list[Phase]
     ) -> tuple[OrderParameters, dict[str, Any], dict[str, Task], list[Phase]]:
         """Parts of one unit each: without a state only names can be checked."""
-        any_of_units: dict[str, Any] = OF_UNITS
+        any_of_units: dict[str, Any] = {**OF_UNITS, "input_variance": None}
         return (
             OrderParameters(Q=[[1.0]], R=[[0.0]], T=[[1.0]]),
             dict.fromkeys(heads, np.ones(1)),
