@@ -20,7 +20,7 @@ from bench.tables import markdown, quartiles
 SPAN, RTOL, ATOL = 100.0, 1e-8, 1e-11
 COUNTS = (1, 10, 200)
 NAME = "phases[0].learning_rate.values"
-DROPOUT = Path(__file__).parents[1] / "data" / "dropout_schedule.toml"
+DROPOUT = Path(__file__).parents[1] / "data" / "optimal_dropout.toml"
 
 
 def problem(count):

@@ -125,7 +125,7 @@ def shipped(name, **changes):
 
 
 def test_the_best_schedule_of_dropout():
-    best = shipped("dropout_schedule")
+    best = shipped("optimal_dropout")
     ds = best.dataset
     assert float(ds.objective[0]) == pytest.approx(2.3795754e-2, rel=1e-6)
     assert ds.attrs["evaluations"] <= 60
@@ -138,7 +138,7 @@ def test_the_best_schedule_of_dropout():
     assert error == pytest.approx(float(ds.objective[0]), rel=1e-5)
     # The best constant probability, at test as in training, and none.
     for keep, wanted in ((0.7664, 2.533331e-2), (1.0, 3.485615e-2)):
-        same = ok.load_scenario(DATA / "dropout_schedule.toml").problem.replace(test_scale=keep)
+        same = ok.load_scenario(DATA / "optimal_dropout.toml").problem.replace(test_scale=keep)
         run = ok.solve(same.replace_phase(0, keep_probability=keep), t_eval=[5.0])
         assert float(run.generalization_error[-1, 0]) == pytest.approx(wanted, rel=1e-6)
 
