@@ -112,8 +112,8 @@ def forgetting_matrix(ds: xr.Dataset) -> xr.DataArray:
     ...     phases=[ok.Phase("a", 20.0, 0.5), ok.Phase("b", 20.0, 0.5)],
     ... )
     >>> ok.measures.forgetting_matrix(ok.solve(problem)).values.round(3)
-    array([[0.   , 0.333],
-           [  nan, 0.   ]])
+    array([[0.  , 0.31],
+           [ nan, 0.  ]])
     """
     import xarray as xr
 
@@ -123,9 +123,9 @@ def forgetting_matrix(ds: xr.Dataset) -> xr.DataArray:
         raise ProblemError("ds", rule, list(ds.data_vars)[:4], "Give what `solve` returned.")
     ends, rows = ds["phase_end_error"], []
     for task in ds["task"].values.tolist():
-        errors, known, found = ends.sel(task=task), None, []
+        errors, known, found = ends.sel(task=task, drop=True), None, []
         for j, names in enumerate(trained):
-            now = errors.isel(phase_index=j)
+            now = errors.isel(phase_index=j, drop=True)
             known = now if task in (names or ()) else known
             found.append(xr.full_like(now, np.nan) if known is None else now - known)
         rows.append(xr.concat(found, ds["phase_index"], coords="minimal", compat="override"))
