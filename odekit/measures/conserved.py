@@ -26,8 +26,10 @@ def conserved(ds: xr.Dataset) -> xr.Dataset:
         of its units), NaN in the rows of phases that do not conserve it; ``<name>_drift``, its
         change since the phase began; and ``<name>_size``, the size of the terms that make it up:
 
-        - ``unit_imbalance(…, time, student)``, for homogeneous g in gradient flow;
-        - ``imbalance_matrix(…, time, student, student_other)``, for linear g in gradient flow;
+        - ``unit_imbalance(…, time, student)``, for homogeneous g in gradient flow:
+          Q_kk/η_w + b_k²/η_b − Σ v_k²/η_v over trained heads and outputs;
+        - ``imbalance_matrix(…, time, student, student_other)``, for linear g in gradient flow
+          without dropout: the same of every two units;
         - ``still_Q``, ``still_R``, ``still_readout``: what no learning rate moves.
 
         T is constant in every problem; a dataset holds it once. Of a linear network it is what

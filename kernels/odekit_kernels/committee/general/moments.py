@@ -76,7 +76,7 @@ def drive(M: Any, m: Any, w: Any) -> None:
     K, D, s = m.K, m.D, w.width
     C, mean = matrix(M, m.C, D, D), vector(M, m.M, D)
     cbar, c0 = matrix(M, m.cbar, K, D), vector(M, m.c0, K)
-    h, own, E = vector(M, m.h, K), vector(M, m.own, K), matrix(M, m.E, K, D)
+    h, own, E = vector(M, m.h_k, K), vector(M, m.own, K), matrix(M, m.E, K, D)
     for k in range(K):
         _, p, d = alone(m.activation, mean[k], C[k, k], s[k])
         push, drift = c0[k] * p, c0[k] * d

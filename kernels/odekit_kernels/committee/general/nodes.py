@@ -69,7 +69,7 @@ class Smooth(NamedTuple):
         e, p, d = means.alone(mean, C, self.g, self.dg, rule)
         F, J2, D, I2 = means.pairs(mean, C, K, self.g, self.dg, rule)
         c0, cbar = view(M, m, "c0", K), view(M, m, "cbar", K, m.D)
-        view(M, m, "h", K)[:] = c0 * p[:K] + (cbar * F).sum(axis=1)
+        view(M, m, "h_k", K)[:] = c0 * p[:K] + (cbar * F).sum(axis=1)
         view(M, m, "own", K)[:] = c0 * d[:K] + (cbar * D).sum(axis=1)
         view(M, m, "E", K, m.D)[:] = cbar * J2
         view(M, m, "e", m.D)[:] = e

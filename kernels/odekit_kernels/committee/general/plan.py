@@ -140,7 +140,7 @@ def blocks(size: Any) -> dict[str, tuple[int, ...]]:
     pulls = {"F": (c, G, K), "F_v": (c, K), "v_anchor": (c, O, K)}
     fields = {"C": (D, D), "M": (D,), "e": (D,), "I2": (D, D), "T_a": (D,), "T_aa": (D,)}
     heads = {"prob": (S,), "H_ka": (S, K, D), "H0": (S, K), "cbar": (K, D), "c0": (K,)}
-    pairs = {"own": (K,), "E": (K, D), "h": (K,), "S_kl": (triangle,)}
+    pairs = {"own": (K,), "E": (K, D), "h_k": (K,), "S_kl": (triangle,)}
     steps = {"A": (G, K, L), "power": (G, triangle), "drift": (K,)}
     numbers: dict[str, tuple[int, ...]] = dict.fromkeys(NUMBERS, ())
     groups = (fixed, tasks, units, laws, pulls, numbers, heads, fields, pairs, steps)
@@ -159,7 +159,7 @@ prob : (S,) probabilities of the tasks of one law, 0 for others;
 C, M : (D, D), (D,) covariance and means of the fields under a law;
 H_ka, H0 : (S, K, D), (S, K), H_ka = Σ_o V_ok c_oa and H⁰_k; cbar, c0 : (K, D), (K,) their means
 over the tasks of a law, of what answers;
-own, E, h : D_k, E_ka and h_k; e, I2 : (D,), (D, D); S_kl : (K (K + 1)/2,) of a law;
+own, E, h_k : D_k, E_ka and h_k; e, I2 : (D,), (D, D); S_kl : (K (K + 1)/2,) of a law;
 A, power, drift : (G, K, L), (G, K (K + 1)/2), (K,) steps of the units, their η² terms, and steps of
 the biases, over all laws; T_a, T_aa : (D,) tilted means and variances.
 The others are constants of a phase: see `constants`.

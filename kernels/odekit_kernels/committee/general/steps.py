@@ -47,7 +47,7 @@ def clear(M: Any, m: Any, dy: int) -> None:
 @inner
 def add_law(M: Any, m: Any, v: int, online: bool) -> None:
     """Add what the tasks of law v do to units and biases, from h, D, E and S."""
-    K, D, h, own = m.K, m.D, vector(M, m.h, m.K), vector(M, m.own, m.K)
+    K, D, h, own = m.K, m.D, vector(M, m.h_k, m.K), vector(M, m.own, m.K)
     E, drift = matrix(M, m.E, K, D), vector(M, m.drift, K)
     S, pairs = vector(M, m.S_kl, K * (K + 1) // 2), K * (K + 1) // 2
     for k in range(K):
