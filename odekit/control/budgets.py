@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Feasible:
 
     low: Floats
     high: Floats
-    sums: list[tuple[Floats, float]]
+    sums: list[tuple[Any, float]]
 
     def project(self, x: Floats) -> Floats:
         """The nearest of them."""

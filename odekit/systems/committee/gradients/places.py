@@ -36,7 +36,8 @@ class Places:
     ) -> None:  # fmt: skip
         self.K, self.P, self.H, self.c, self.W, self.G, self.count = K, P, H, c, W, G, 0
         blocks = [(self._triangle(K), self._next(K, P)) for _ in range(max(G, 1))]
-        Q, R = (np.stack(part) for part in zip(*blocks, strict=True))
+        Q: Any = np.stack([block[0] for block in blocks])
+        R: Any = np.stack([block[1] for block in blocks])
         self.Q, self.R = (Q, R) if G else (Q[0], R[0])
         self.v, self.b = self._next(H, *outputs, K), self._next(biases)
         self.rest = self._next(rest)
