@@ -47,15 +47,19 @@ def sensitivity(
     Parameters
     ----------
     problem : Problem
-        Of erf or linear units, or of ReLU in gradient flow. Over sweeps one gradient a point.
+        Of erf or linear units, or of ReLU in gradient flow; with any inputs, outputs, biases,
+        dropout, momentum. Over sweeps one gradient a point.
     of : str or sequence of str
         ``"generalization_error"``, ``"integrated_error"`` (∫ε dt since the beginning), ``"Q"``,
-        ``"R"``, ``"readout"``, or ``"phase_end"``, the time at which phases end; or an entry, as
+        ``"R"``, with groups of inputs ``"Q_group"`` and ``"R_group"``, ``"readout"``, ``"bias"``,
+        ``"misclassification"`` of one unit, or ``"phase_end"``, the time at which phases end; or an
+        entry, as
         ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``.
     wrt : str or sequence of str
         Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
         of a table, ``"phases[1].duration"``, ``"phases[0].until"``, ``"phases[0].tasks[a]"``,
-        ``"phases[1].consolidation.strength"``, ``"tasks[a].noise_std"``, ``"tasks[a].readout"``,
+        ``"phases[1].consolidation.strength"``, ``"phases[0].keep_probability"``, ``"test_scale"``,
+        ``"tasks[a].noise_std"``, ``"tasks[a].input_variance[group]"``, ``"tasks[a].readout"``,
         ``"heads[a]"``, ``"state.R"``, ``"state.Q[0, 1]"``. With a probability the others change in
         proportion, with an entry of Q or T its mirror.
     t_eval : array_like, optional
