@@ -33,7 +33,12 @@ from test_transcription_inputs import setting
 from transcription_inputs import State
 
 EPS = np.finfo(float).eps
-WIDTHS = {ERF: [1.0, 1.0, 2.0, 2.0], QUADRATURE: [1.0] * 4, LINEAR: [-1.0, -1.0, 2.0, 2.0]}
+WIDTHS = {
+    ERF: [1.0, 1.0, 2.0, 2.0],
+    QUADRATURE: [1.0] * 4,
+    RELU: [1.0] * 4,
+    LINEAR: [-1.0, -1.0, 2.0, 2.0],
+}
 
 
 def full(activation=ERF, size=0.4):
