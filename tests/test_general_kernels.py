@@ -33,7 +33,12 @@ from test_transcription_inputs import setting
 from transcription_inputs import State
 
 EPS = np.finfo(float).eps
-WIDTHS = {ERF: [1.0, 1.0, 2.0, 2.0], QUADRATURE: [1.0] * 4, LINEAR: [-1.0, -1.0, 2.0, 2.0]}
+WIDTHS = {
+    ERF: [1.0, 1.0, 2.0, 2.0],
+    QUADRATURE: [1.0] * 4,
+    RELU: [1.0] * 4,
+    LINEAR: [-1.0, -1.0, 2.0, 2.0],
+}
 
 
 def full(activation=ERF, size=0.4):
@@ -113,7 +118,7 @@ def test_lanes_are_one_trajectory(activation):
 @pytest.mark.parametrize("activation", [ERF, LINEAR, RELU])
 @pytest.mark.parametrize("name", old.PROBLEMS)
 def test_with_groups_alone_it_is_that_of_groups(name, activation):
-    """Right-hand side, errors and Jacobian: without means the moments round otherwise."""
+    """Right-hand side, errors and Jacobian; with means of 0, and with moments that know of none."""
     y, system = old.make(name, activation, seed=1)
     sizes, given, w = of_groups(y, system, old.RATES)
     plan = make_plan(sizes)
@@ -123,6 +128,8 @@ def test_with_groups_alone_it_is_that_of_groups(name, activation):
     dy, out, J = np.empty_like(y), np.empty(S), np.empty((len(y), len(y)))
     old.rhs(y, *old.RATES, system, work, dy)
     assert_allclose(derivative(made, y), dy, rtol=0, atol=500 * EPS)
+    zero = (made[0], plan._replace(means=1), w)
+    assert_allclose(derivative(zero, y), dy, rtol=0, atol=500 * EPS)
     given = (system.T, system.inputs, system.u, system.head)
     old.errors(y, activation, *given, work, out)
     assert_allclose(found_errors(made, y), out, rtol=0, atol=100 * EPS)

@@ -85,7 +85,7 @@ def begin_alone(M: Any, m: Any, w: Any, y: Any) -> None:
 def enter_law_alone(M: Any, m: Any, w: Any, v: int) -> bool:
     """Fill C, the means and `cbar` under law v; whether the phase has tasks of it."""
     has = enter_law(M, m, w, v)
-    averages(M, m)
+    averages(M, m, w, v)
     return has
 
 
@@ -113,16 +113,16 @@ def slopes_alone(M: Any, m: Any, w: Any, out: Any) -> None:
 
 
 @kernel(_nrt=False)
-def combine_alone(M: Any, m: Any, J2: Any, I3: Any, I4: Any) -> None:
-    """Fill S of a law from J2 (K, K) and, of the pairs k ≤ l, I3 (…, D) and I4 (…, D, D)."""
-    combine(M, m, J2, I3, I4)
+def combine_alone(M: Any, m: Any, w: Any, v: int, J2: Any, I3: Any, I4: Any) -> None:
+    """Fill S of law v from J2 (K, K) and, of the pairs k ≤ l, I3 (…, D) and I4 (…, D, D)."""
+    combine(M, m, w, v, J2, I3, I4)
 
 
 @kernel(_nrt=False)
 def add_law_alone(M: Any, m: Any, w: Any, v: int, online: bool) -> None:
     """Add what the tasks of law v do, after h, D, E, e, I2 and, if `online`, S were filled."""
     add_law(M, m, v, online)
-    add_heads(M, m, w, m.new)
+    add_heads(M, m, w, v, m.new)
 
 
 @kernel(_nrt=False)

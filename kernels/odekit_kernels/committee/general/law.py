@@ -167,14 +167,10 @@ def fill_law(M: Any, m: Any, v: int) -> None:
 
 @inner
 def enter_law(M: Any, m: Any, w: Any, v: int) -> bool:
-    """Write C, means, and the probabilities of the tasks of law v; whether there are any."""
-    has, p, own = False, vector(M, m.p, m.S), vector(M, m.prob, m.S)
+    """Write C and means under law v; False, with nothing written, if no task has it."""
+    has = False
     for s in range(m.S):
-        if w.law[s] == v:
-            own[s] = p[s]
-            has = True
-        else:
-            own[s] = fill(M, 0.0)
+        has = has or w.law[s] == v
     if has:
         fill_law(M, m, v)
     return has

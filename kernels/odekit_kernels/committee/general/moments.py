@@ -54,19 +54,21 @@ def answers(M: Any, m: Any, a: int, k: int, l: int) -> Any:
 
 
 @inner
-def averages(M: Any, m: Any) -> None:
-    """Write H_ka and H⁰_k of what answers, averaged over the tasks of a law."""
-    K, D, p = m.K, m.D, vector(M, m.prob, m.S)
+def averages(M: Any, m: Any, w: Any, v: int) -> None:
+    """Write H_ka and H⁰_k of what answers, averaged over the tasks of law v."""
+    K, D, p = m.K, m.D, vector(M, m.p, m.S)
     cbar, c0 = matrix(M, m.cbar, K, D), vector(M, m.c0, K)
     for k in range(K):
         keep, whole = get(M, m.keep + k), fill(M, 0.0)
         for s in range(m.S):
-            whole = whole + p[s] * get(M, m.H0 + s * K + k)
+            if w.law[s] == v:
+                whole = whole + p[s] * get(M, m.H0 + s * K + k)
         c0[k] = keep * whole
         for a in range(D):
             whole = fill(M, 0.0)
             for s in range(m.S):
-                whole = whole + p[s] * get(M, m.H_ka + (s * K + k) * D + a)
+                if w.law[s] == v:
+                    whole = whole + p[s] * get(M, m.H_ka + (s * K + k) * D + a)
             cbar[k, a] = keep * answers(M, m, a, k, k) * whole
 
 
@@ -108,10 +110,12 @@ def seconds(M: Any, m: Any, w: Any, rows: int) -> None:
 
 
 @inner
-def constant(M: Any, m: Any, k: int, l: int) -> Any:
-    """H⁰_k H⁰_l + Σ_o V_ok σ_o² V_ol, averaged over the tasks."""
-    whole, p = fill(M, 0.0), vector(M, m.prob, m.S)
+def constant(M: Any, m: Any, w: Any, v: int, k: int, l: int) -> Any:
+    """H⁰_k H⁰_l + Σ_o V_ok σ_o² V_ol, averaged over the tasks of law v."""
+    whole, p = fill(M, 0.0), vector(M, m.p, m.S)
     for s in range(m.S):
+        if w.law[s] != v:
+            continue
         part = get(M, m.H0 + s * m.K + k) * get(M, m.H0 + s * m.K + l)
         c, sigma = matrix(M, m.coef + s * m.O * m.D, m.O, m.D), vector(M, m.sigma + s * m.O, m.O)
         for o in range(m.O):
@@ -121,20 +125,24 @@ def constant(M: Any, m: Any, k: int, l: int) -> Any:
 
 
 @inner
-def cross(M: Any, m: Any, k: int, l: int, a: int) -> Any:
-    """π_a (H_ka H⁰_l + H⁰_k H_la), averaged over the tasks."""
-    whole, p = fill(M, 0.0), vector(M, m.prob, m.S)
+def cross(M: Any, m: Any, w: Any, v: int, k: int, l: int, a: int) -> Any:
+    """π_a (H_ka H⁰_l + H⁰_k H_la), averaged over the tasks of law v."""
+    whole, p = fill(M, 0.0), vector(M, m.p, m.S)
     for s in range(m.S):
+        if w.law[s] != v:
+            continue
         H, H0 = matrix(M, m.H_ka + s * m.K * m.D, m.K, m.D), vector(M, m.H0 + s * m.K, m.K)
         whole = whole + p[s] * (H[k, a] * H0[l] + H0[k] * H[l, a])
     return answers(M, m, a, k, l) * whole
 
 
 @inner
-def both(M: Any, m: Any, k: int, l: int, a: int, b: int) -> Any:
+def both(M: Any, m: Any, w: Any, v: int, k: int, l: int, a: int, b: int) -> Any:
     """The factor of I4(k, l, a, b), of a ≤ b for both orders; a mask is its own square."""
-    whole, p = fill(M, 0.0), vector(M, m.prob, m.S)
+    whole, p = fill(M, 0.0), vector(M, m.p, m.S)
     for s in range(m.S):
+        if w.law[s] != v:
+            continue
         H = matrix(M, m.H_ka + s * m.K * m.D, m.K, m.D)
         part = H[k, a] * H[l, b]
         if a != b:
@@ -152,46 +160,46 @@ def last(M: Any, m: Any, k: int, l: int) -> Any:
 
 
 @inner
-def power(M: Any, m: Any, w: Any, k: int, l: int) -> Any:
+def power(M: Any, m: Any, w: Any, v: int, k: int, l: int) -> Any:
     """S_kl."""
     D, s, kind = m.D, w.width, (m.activation, m.means)
     C, mean = matrix(M, m.C, D, D), vector(M, m.M, D)
     T_a, T_aa = vector(M, m.T_a, D), vector(M, m.T_aa, D)
     tilt = means.tilt(m.activation, mean[k], mean[l], C[k, k], C[l, l], C[k, l], s[k], k == l)
-    whole = constant(M, m, k, l)
+    whole = constant(M, m, w, v, k, l)
     for a in range(D):
         T_a[a] = means.tilted_mean(mean[a], C[k, a], C[l, a], tilt)
         T_aa[a] = means.tilted_covariance(C[a, a], C[k, a], C[l, a], C[k, a], C[l, a], tilt)
         e, _, _ = alone(m.activation, T_a[a], T_aa[a], s[a])
-        whole = whole + cross(M, m, k, l, a) * e
+        whole = whole + cross(M, m, w, v, k, l, a) * e
     for a in range(D):
         for b in range(a, D):
             T_ab = means.tilted_covariance(C[a, b], C[k, a], C[l, a], C[k, b], C[l, b], tilt)
             I2 = product(kind, T_a[a], T_a[b], T_aa[a], T_aa[b], T_ab, s[a], s[b])
-            whole = whole + both(M, m, k, l, a, b) * I2
+            whole = whole + both(M, m, w, v, k, l, a, b) * I2
     return last(M, m, k, l) * tilt.J2 * whole
 
 
 @inner
-def powers(M: Any, m: Any, w: Any) -> None:
+def powers(M: Any, m: Any, w: Any, v: int) -> None:
     """Write S of all pairs of units."""
     S, i = vector(M, m.S_kl, m.K * (m.K + 1) // 2), 0
     for k in range(m.K):
         for l in range(k, m.K):
-            S[i] = power(M, m, w, k, l)
+            S[i] = power(M, m, w, v, k, l)
             i += 1
 
 
 @inner
-def combine(M: Any, m: Any, J2: Any, I3: Any, I4: Any) -> None:
+def combine(M: Any, m: Any, w: Any, v: int, J2: Any, I3: Any, I4: Any) -> None:
     """Write S from moments that were found elsewhere, of the pairs k ≤ l."""
     i = 0
     for k in range(m.K):
         for l in range(k, m.K):
-            whole = constant(M, m, k, l) * J2[k, l]
+            whole = constant(M, m, w, v, k, l) * J2[k, l]
             for a in range(m.D):
-                whole = whole + cross(M, m, k, l, a) * I3[i, a]
+                whole = whole + cross(M, m, w, v, k, l, a) * I3[i, a]
                 for b in range(a, m.D):
-                    whole = whole + both(M, m, k, l, a, b) * I4[i, a, b]
+                    whole = whole + both(M, m, w, v, k, l, a, b) * I4[i, a, b]
             put(M, m.S_kl + i, last(M, m, k, l) * whole)
             i += 1

@@ -127,7 +127,7 @@ def rhs(M: Array, m: Any, w: Any, y: Array, moments: Moments) -> Array:
             continue
         J2 = np.ascontiguousarray(moments.drive(M, m, w))
         if online:
-            alone.combine_alone(M, m, J2, *moments.triples(M, m))
+            alone.combine_alone(M, m, w, v, J2, *moments.triples(M, m))
         alone.add_law_alone(M, m, w, v, online)
     alone.end_alone(M, m, w, dy)
     return dy

@@ -139,7 +139,7 @@ def blocks(size: Any) -> dict[str, tuple[int, ...]]:
     units = {"keep": (K,), "scale": (K,), "share": (G,), "pace": (G,), "mean": (V, P)}
     pulls = {"F": (c, G, K), "F_v": (c, K), "v_anchor": (c, O, K)}
     fields = {"C": (D, D), "M": (D,), "e": (D,), "I2": (D, D), "T_a": (D,), "T_aa": (D,)}
-    heads = {"prob": (S,), "H_ka": (S, K, D), "H0": (S, K), "cbar": (K, D), "c0": (K,)}
+    heads = {"H_ka": (S, K, D), "H0": (S, K), "cbar": (K, D), "c0": (K,)}
     pairs = {"own": (K,), "E": (K, D), "h_k": (K,), "S_kl": (triangle,)}
     steps = {"A": (G, K, L), "power": (G, triangle), "drift": (K,)}
     numbers: dict[str, tuple[int, ...]] = dict.fromkeys(NUMBERS, ())
@@ -155,7 +155,6 @@ GeneralPlan: Any = _namedtuple("GeneralPlan", [*dict.fromkeys([*OWN, *MACHINERY]
 D : K + P; L : passive vectors of a group, D and with a heavy ball K velocities more;
 overlaps : (G, D, L) of all fields with all passive vectors, fixed ones from the phase's T;
 coef : (S, O, D), c = (−V, u) of the tasks, watched : (W, O, D) of the watched ones; bias : (D,);
-prob : (S,) probabilities of the tasks of one law, 0 for others;
 C, M : (D, D), (D,) covariance and means of the fields under a law;
 H_ka, H0 : (S, K, D), (S, K), H_ka = Σ_o V_ok c_oa and H⁰_k; cbar, c0 : (K, D), (K,) their means
 over the tasks of a law, of what answers;

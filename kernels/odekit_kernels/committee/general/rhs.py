@@ -70,14 +70,14 @@ def rhs(M: Any, m: Any, w: Any, y: int, dy: int, moves: bool, trains: bool) -> N
     for v in range(m.V):
         if enter_law(M, m, w, v):
             if drives:
-                averages(M, m)
+                averages(M, m, w, v)
                 drive(M, m, w)
                 if online:
-                    powers(M, m, w)
+                    powers(M, m, w, v)
                 add_law(M, m, v, online)
             if trains:
                 seconds(M, m, w, m.K)
-                add_heads(M, m, w, dy)
+                add_heads(M, m, w, v, dy)
     end(M, m, w, y, dy)
 
 

@@ -71,12 +71,14 @@ def add_law(M: Any, m: Any, v: int, online: bool) -> None:
 
 
 @inner
-def add_heads(M: Any, m: Any, w: Any, dy: int) -> None:
-    """Add what the tasks of a law do to their heads, from e and I2."""
+def add_heads(M: Any, m: Any, w: Any, v: int, dy: int) -> None:
+    """Add what the tasks of law v do to their heads, from e and I2."""
     K, D, O = m.K, m.D, m.O
     e, I2, keep = vector(M, m.e, D), matrix(M, m.I2, D, D), vector(M, m.keep, K)
     for s in range(m.S):
-        p, first = get(M, m.prob + s), dy + first_head(m) + w.head[s] * O * K
+        if w.law[s] != v:
+            continue
+        p, first = get(M, m.p + s), dy + first_head(m) + w.head[s] * O * K
         c, step = matrix(M, m.coef + s * O * D, O, D), matrix(M, first, O, K)
         for o in range(O):
             for k in range(K):
