@@ -34,6 +34,7 @@ PAGES = ("docs/getting-started.md", "docs/simulation.md")
 STANDS_FOR = {
     "SCENARIO.toml -o OUT.zarr": "data/noise_floor_l0.toml -o OUT.zarr",
     "descend SCENARIO.toml -o OUT.nc": "descend data/optimal_constant.toml -o DESCENT.nc",
+    "optimise SCENARIO.toml": "optimise data/optimal_curriculum.toml",
     "fixed-point OUT.nc --time 30": "fixed-point OUT.nc --time 30",
     "SCENARIO.toml": "data/linear_exact.toml",
     "[--plot FIG.png]": "--plot FIG.png",
