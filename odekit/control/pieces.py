@@ -153,7 +153,8 @@ def _tables(problem: AnyProblem, parts: Mapping[str, int], bounds: Any) -> Contr
         what = name[name.index("]") + 2 :]
         times = np.linspace(0.0, float(phases[i].duration), n)
         table = Schedule(times, np.full(n, float(get(problem, name))))
-        phases[i] = replace(phases[i], **{what: table})
+        tabled: dict[str, Any] = {what: table}
+        phases[i] = replace(phases[i], **tabled)
         places.append([f"{name}.values[{j}]" for j in range(n)])
         begins += list(ends[i] + times)
     fields: Any = problem

@@ -45,7 +45,8 @@ def misclassified(points: Any, columns: Columns, places: Places, y: Floats) -> W
         R = states[:, places.R[..., : points.P]].reshape(*shape, points.P)
         v = states[:, places.v].reshape(1, len(states), len(points.heads), 1)
         bias = states[np.newaxis, :, places.b] if places.b.size else 0.0
-        return of_rows(problem, points, Q, R, v, bias)[0]
+        found: Floats = of_rows(problem, points, Q, R, v, bias)[0]
+        return found
 
     by_y = _slope(lambda x: of(y + x * np.diag(scale)), 1.0) / scale[:, np.newaxis]
     direct = np.zeros((len(points.tasks), columns.m))

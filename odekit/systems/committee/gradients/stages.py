@@ -123,7 +123,8 @@ class ByStages(Kernels):
         most = max(MOST_AT_ONCE // (s * (n * (n + self.d + 2) + W * (n + self.d + 1))), 1)
         begins = range(0, steps, most)
         for begin in reversed(begins) if back else begins:
-            part = Course(*(array[begin : begin + most] for array in course))
+            arrays: Any = (array[begin : begin + most] for array in course)
+            part = Course(*arrays)
             stages = self.kept if len(begins) == 1 else None
             if stages is None or stages.e.shape[2] != W:
                 stages = make_stages(part.h.size, s, n, self.d, W)
@@ -145,7 +146,7 @@ class ByStages(Kernels):
         return found
 
 
-def stencil(shared: Shared, row: Floats, along: Floats) -> tuple[Floats, Floats, Any]:
+def stencil(shared: Shared, row: Floats, along: Floats) -> tuple[Any, Any, Any]:
     """Shifted rows, their weights, and the direction that each belongs to."""
     curved, scale = np.zeros(row.size, dtype=bool), np.ones(row.size)
     for name in {*POLYNOMIAL, *CURVED} & shared.first.keys():
