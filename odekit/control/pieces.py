@@ -15,14 +15,14 @@ from odekit.problem.names import _replaced as replaced
 from odekit.problem.names import _steps as steps_of
 from odekit.problem.names import get
 from odekit.problem.names import replace as with_number
-from odekit.problem.phase import Phase
+from odekit.problem.phase import PENALTIES, Phase
 from odekit.problem.schedule import Schedule
 
 BOUNDS = {
     "learning_rate": (0.0, np.inf), "readout_learning_rate": (0.0, np.inf),
     "bias_learning_rate": (0.0, np.inf), "keep_probability": (0.0, 1.0), "tasks": (0.0, 1.0),
-    "test_scale": (0.0, np.inf), "duration": (0.0, np.inf), "weight_decay": (0.0, np.inf),
-    "readout_weight_decay": (0.0, np.inf),
+    "test_scale": (0.0, np.inf), "duration": (0.0, np.inf),
+    **dict.fromkeys(PENALTIES, (0.0, np.inf)),
 }  # fmt: skip
 """What a control may be where nothing else is said."""
 TABLED = ("learning_rate", "readout_learning_rate")

@@ -146,7 +146,7 @@ class ByStages(Kernels):
         return found
 
 
-def stencil(shared: Shared, row: Floats, along: Floats) -> tuple[Floats, Floats, Any]:
+def stencil(shared: Shared, row: Floats, along: Floats) -> tuple[Any, Any, Any]:
     """Shifted rows, their weights, and the direction that each belongs to."""
     curved, scale = np.zeros(row.size, dtype=bool), np.ones(row.size)
     for name in {*POLYNOMIAL, *CURVED} & shared.first.keys():
