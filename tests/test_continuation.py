@@ -442,7 +442,7 @@ def test_sweeps_and_schedules_have_no_branches():
     with pytest.raises(ok.ProblemError, match="no sweep dims"):
         ok.continuation(swept, DECAY, (0.0, 0.06))
     changing = decaying(2).replace_phase(0, learning_rate=ok.Schedule([0.0, 1.0], [1.0, 2.0]))
-    with pytest.raises(ok.ProblemError, match="constant learning rates"):
+    with pytest.raises(ok.ProblemError, match="constant numbers"):
         ok.continuation(changing, DECAY, (0.0, 0.06))
 
 

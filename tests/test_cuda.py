@@ -160,7 +160,7 @@ def test_the_kernel_compiles_for_a_real_device(activation):
             plan = engine.points.plan(engine.problem.phases[0], frame, MOST_STAGES)
             batch = engine.points.batch(0, frame, plan, y=y, numbers=engine.numbers,
                 counts=engine.counts, times=times, rows=engine.rows)
-            limits = engine._limits(0, plan, 400.0)
+            limits = engine._limits(0, plan, batch, 400.0)
             given = (batch, tableau("RK45"), limits, np.zeros(1, np.int64))
             signature = types.void(*map(typeof, given), types.int64)
             ptx, _ = cuda.compile_ptx(body(plan), signature, cc=(9, 0))

@@ -322,7 +322,8 @@ def test_the_kernel_compiles_for_a_real_device(folder):
             plan = engine.points.plan(sweep.phases[0], frame, MOST_STAGES)
             batch = engine.points.batch(0, frame, plan, y=y, numbers=engine.numbers,
                 counts=engine.counts, times=times, rows=engine.rows)
-            given = (batch, tableau("RK45"), engine._limits(0, plan, 400.0), np.zeros(1, np.int64))
+            limits = engine._limits(0, plan, batch, 400.0)
+            given = (batch, tableau("RK45"), limits, np.zeros(1, np.int64))
             signature = types.void(*map(typeof, given), types.int64)
             ptx, _ = cuda.compile_ptx(body(plan), signature, cc=(9, 0))
             print(json.dumps({{"entries": ptx.count(".visible .entry"),

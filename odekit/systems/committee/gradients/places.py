@@ -92,7 +92,7 @@ def of_frame(points: Any, frame: Any, W: int) -> Places:
 
 def is_structured(points: Any) -> bool:
     """Whether a packing is that of structured problems; asking these takes longer."""
-    return hasattr(points, "laws")
+    return hasattr(points, "own_laws")
 
 
 @functools.lru_cache(maxsize=64)
