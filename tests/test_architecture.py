@@ -173,7 +173,7 @@ def on_the_way() -> list[str]:
 @pytest.mark.parametrize(
     ("place", "name", "swept", "method"),
     [
-        (equations, "rhs", False, "DOP853"),  # Python calls a kernel for every evaluation
+        (equations, "steps", False, "DOP853"),  # Python calls a kernel for every step
         (Engine, "_integrate", False, "Rodas5P"),  # its module calls a kernel for a whole phase
         (Engine, "_integrate", True, None),
     ],
