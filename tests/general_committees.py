@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from odekit.integrate.packing import driven
 from odekit_kernels.committee.activations import LINEAR
 from odekit_kernels.committee.general.plan import Sizes, Wiring, constants
-from odekit_kernels.integrators.batch import END, KEPT, NUMBERS, Batch, Rates
+from odekit_kernels.integrators.batch import END, KEPT, NUMBERS, Batch
 from odekit_kernels.integrators.stepping import Limits
 from odekit_kernels.lanes.memory import make_memory, places_of
 
@@ -151,7 +152,7 @@ def of_groups(y, system, rates):
 
 def batch_of(plan, wiring, row, states, duration):
     """Trajectories of one phase from these states, and limits of their steps."""
-    B, none = len(states), Rates(np.zeros(0), np.zeros((0, 4)), 0.0, 0.0)
+    B = len(states)
     numbers, counts = np.zeros((B, NUMBERS)), np.zeros((B, KEPT), dtype=np.int64)
     numbers[:, END] = duration
     batch = Batch(
@@ -164,9 +165,8 @@ def batch_of(plan, wiring, row, states, duration):
         rows=np.zeros((B, 2, plan.n)),
         shown=np.arange(plan.n),
         stops=np.zeros(0),
-        rate_w=none,
-        rate_v=none,
         wiring=wiring,
+        driven=driven([]),
     )
-    limits = Limits(1e-3, 1e-6, np.inf, 0.0, 0.0, 0.0, 1000, np.inf, True, True, True, False)
+    limits = Limits(1e-3, 1e-6, np.inf, 0.0, 0.0, 0.0, 1000, np.inf, 0.0, True, True, True, False)
     return batch, limits
