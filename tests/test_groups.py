@@ -333,7 +333,7 @@ def test_mistakes_are_named(change, message):
 
 def test_sign_teachers_are_those_of_erf_and_linear_students():
     assert problem(teacher_activation="sign", activation="linear").teacher_activation == "sign"
-    with pytest.raises(ok.ProblemError, match=r"`teacher_activation` must be left out for stud"):
+    with pytest.raises(ok.ProblemError, match=r"`teacher_activation` must be left out for other"):
         problem(teacher_activation="sign", activation="relu")
     with pytest.raises(ok.ProblemError, match=r"`teacher_activation` must be one of 'sign'"):
         problem(teacher_activation="step")
