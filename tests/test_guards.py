@@ -71,7 +71,7 @@ def test_a_jump_that_is_never_crossed_stalls(method):
     """Steps chatter at the jump; 20,000 of them, of at most 1e-9, are let pass before the end."""
     done = run(System(lambda t, y: -np.sign(y)), [1.0], 5.0, method)
     assert done.status == Status.STALLED
-    assert done.seconds < 10.0
+    assert done.seconds < 60.0  # some 3 s; for ever if it hung
     assert done.position.t == pytest.approx(1.0, abs=1e-4)
 
 
