@@ -112,7 +112,7 @@ def test_a_step_that_never_ends_is_ended(monkeypatch):
     """Should a method loop inside one step, as scipy's do on NaN, its evaluations run out."""
     from odekit.integrate import stepper
 
-    class Loops(stepper.RK45):
+    class Loops(stepper.EXPLICIT["RK45"]):
         def _step_impl(self):
             while True:
                 self.fun(self.t, self.y)
