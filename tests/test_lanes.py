@@ -58,6 +58,8 @@ def bound_from(M, I, m, b, lane):
 
 class Stops(NamedTuple):
     stops: Any
+    times: Any = np.zeros(0)
+    lands: bool = False
 
 
 class Group:
@@ -384,4 +386,4 @@ def test_a_stop_that_was_reached_lies_behind(begin, stops):
         memory[m.time] = time
         counters[STOP] = 0
         expected = min(bound for bound in bounds if bound > time)
-        assert bound_from(memory, counters, m, Stops(np.array(stops)), 3) == expected
+        assert bound_from(memory, counters, m, Stops(np.array(stops), np.zeros(0), False), 3) == expected
