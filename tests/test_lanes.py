@@ -386,4 +386,7 @@ def test_a_stop_that_was_reached_lies_behind(begin, stops):
         memory[m.time] = time
         counters[STOP] = 0
         expected = min(bound for bound in bounds if bound > time)
-        assert bound_from(memory, counters, m, Stops(np.array(stops), np.zeros(0), False), 3) == expected
+        assert (
+            bound_from(memory, counters, m, Stops(np.array(stops), np.zeros(0), False), 3)
+            == expected
+        )

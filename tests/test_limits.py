@@ -203,16 +203,29 @@ COMPILE = """
     os.environ["NUMBA_CACHE_DIR"] = {cache!r}
     sys.path[:0] = {path!r}
     import odekit as ok, numpy as np
+    from numba.core import event
     from sweeps import sweep
     from test_checkpoint import committee
-    begin = time.monotonic()
+
+    class Begun(event.Listener):
+        def on_start(self, data):
+            begun.set()
+
+        def on_end(self, data):
+            pass
+
+    problem, begun, begin = {problem}, threading.Event(), time.monotonic()
+    event.register("numba:compile", Begun())
     {how}
-    ds = ok.solve({problem}, {options})
+    ds = ok.solve(problem, {options})
     print(ok.Status(int(np.max(ds.status))).word, time.monotonic() - begin, flush=True)
-    after = ok.solve({problem})
+    after = ok.solve(problem)
     print(ok.Status(int(np.max(after.status))).word, flush=True)
 """
-SIGNAL = "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
+SIGNAL = (
+    "threading.Thread(target=lambda: (begun.wait(), time.sleep(0.2), "
+    "os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()"
+)
 
 
 def child(tmp_path, **words):
