@@ -1,5 +1,6 @@
 """Kernels compiled ahead."""
 
+import pytest
 import xarray as xr
 
 import odekit as ok
@@ -16,6 +17,7 @@ def problem(rate=0.5):
     )
 
 
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 def test_what_is_run_is_short_and_of_both_kinds():
     single, swept = (
         warm.runs_of(problem()),
