@@ -42,6 +42,7 @@ def example(rows=5, sweep=(), seed=0):
         "readout": noise(rows, 2, 2),
         "generalization_error": noise(rows, 2),
         "test_error": noise(rows, 2),
+        "misclassification": noise(rows, 2),
         "phase": np.arange(rows) // 3,
         "status": np.full(lead, Status.INTERRUPTED),
         "t_last": np.full(lead, 4.0),
