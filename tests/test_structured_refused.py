@@ -47,11 +47,6 @@ def test_equations_and_fixed_points(problem):
         ok.continuation(problem, "phases[0].learning_rate", between=(0.1, 1.0))
 
 
-def test_derivatives(problem):
-    with refused():
-        ok.sensitivity(problem, of="generalization_error[main]", wrt="phases[0].learning_rate")
-
-
 def test_fluctuations(problem):
     run = ok.solve(problem)
     with refused():
