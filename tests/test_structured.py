@@ -241,7 +241,7 @@ def test_consolidation_takes_moments_with_means():
     fisher = literal.fisher(state, vectors, tasks[0], nodes=40)
     assert_allclose(frame.F[0, 0], 1.5 * fisher, rtol=0, atol=1e-7)
     x, w = np.polynomial.hermite_e.hermegauss(80)
-    M, C = points.laws.students(0, *(given.state.Q[None], given.state.R[None]), given.biases)
+    M, C = points.own_laws.students(0, *(given.state.Q[None], given.state.R[None]), given.biases)
     squares = [
         w / w.sum() @ erf((m + np.sqrt(c) * x) / np.sqrt(2)) ** 2
         for m, c in zip(M[0], C[0], strict=True)
