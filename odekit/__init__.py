@@ -19,7 +19,7 @@ _HOME = {
     "Checkpoint": "store.checkpoint",
     "CheckpointError": "base.errors",
     "CheckpointWarning": "base.errors",
-    "Consolidation": "problem.phase",
+    "Consolidation": "problem.consolidation",
     "Convergence": "base.status",
     "DataProblem": "systems.data",
     "DeclaredProblem": "systems.outside.problem",
@@ -123,9 +123,9 @@ if TYPE_CHECKING:
     from odekit.base.status import Status as Status
     from odekit.dynamics.outcomes import BranchEnd as BranchEnd
     from odekit.dynamics.outcomes import SpecialPoint as SpecialPoint
+    from odekit.problem.consolidation import Consolidation as Consolidation
     from odekit.problem.normalization import AdaGradNorm as AdaGradNorm
     from odekit.problem.normalization import RMSNorm as RMSNorm
-    from odekit.problem.phase import Consolidation as Consolidation
     from odekit.problem.phase import Phase as Phase
     from odekit.problem.schedule import Schedule as Schedule
     from odekit.store.checkpoint import Checkpoint as Checkpoint

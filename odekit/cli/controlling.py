@@ -11,6 +11,7 @@ from odekit.cli.group import (
     OUT,
     OVERWRITE,
     STORED,
+    check_netcdf,
     check_targets,
     cli,
     finish,
@@ -46,9 +47,7 @@ def optimise(
     from odekit import optimise as search
     from odekit.store.netcdf import save
 
-    for path in (output, course):
-        if path is not None and path.suffix != ".nc":
-            raise click.UsageError(f"the result is a netCDF file: name it .nc, not {path.name}")
+    check_netcdf(output, course)
     check_targets(output, picture, overwrite)
     check_targets(course, None, overwrite)
     todo = load(scenario)

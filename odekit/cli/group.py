@@ -81,6 +81,13 @@ def check_targets(output: Path | None, picture: Path | None, overwrite: bool) ->
         raise click.UsageError("the result and its picture need different files")
 
 
+def check_netcdf(*paths: Path | None) -> None:
+    """Refuse names of results that are no netCDF files; None is let pass."""
+    for path in paths:
+        if path is not None and path.suffix != ".nc":
+            raise click.UsageError(f"the result is a netCDF file: name it .nc, not {path.name}")
+
+
 def is_stored(path: Path) -> bool:
     """Whether a path is a result, and not a scenario."""
     from odekit.store.files import as_path

@@ -13,6 +13,7 @@ from odekit.cli.group import (
     OUT,
     OVERWRITE,
     STORED,
+    check_netcdf,
     check_targets,
     cli,
     finish,
@@ -49,8 +50,7 @@ def fixed_point(
     """
     if plateaus and time is not None:
         raise click.UsageError("--plateaus looks at the whole run: leave out --time")
-    if output is not None and output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_netcdf(output)
     check_targets(output, None, overwrite)
     given = {k: v for k, v in (("time", time), ("phase", phase)) if v is not None}
     with own_words():
@@ -89,8 +89,7 @@ def continue_(
     """
     from odekit import continuation
 
-    if output is not None and output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_netcdf(output)
     check_targets(output, picture, overwrite)
     todo = load(scenario)
     given = {**todo.continuation, **{k: v for k, v in options.items() if v is not None}}

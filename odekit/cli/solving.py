@@ -14,6 +14,7 @@ from odekit.cli.group import (
     OVERWRITE,
     RESULT,
     STORED,
+    check_netcdf,
     check_targets,
     cli,
     finish,
@@ -119,8 +120,7 @@ def simulate(
     """Train finite networks on a scenario, or on the problem of a result file."""
     from odekit import simulate as train
 
-    if output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_netcdf(output)
     check_targets(output, picture, overwrite)
     todo = load(scenario)
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}
@@ -142,8 +142,7 @@ def fluctuations(file: Path, output: Path, overwrite: bool, **options: Any) -> i
     from odekit.store.netcdf import open as open_result
     from odekit.store.netcdf import save
 
-    if output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_netcdf(output)
     check_targets(output, None, overwrite)
     with own_words():
         ds = predict(open_result(file), **options)
@@ -163,8 +162,7 @@ def descend(
     """Take the discrete steps of gradient descent whose flow `run` follows."""
     from odekit import descend as train
 
-    if output.suffix != ".nc":
-        raise click.UsageError(f"the result is a netCDF file: name it .nc, not {output.name}")
+    check_netcdf(output)
     check_targets(output, picture, overwrite)
     todo = load(scenario)
     times = {k: v for k, v in todo.solver.items() if k == "t_eval"}

@@ -44,8 +44,9 @@ from odekit_kernels.integrators.batch import (
     put_back,
 )
 from odekit_kernels.integrators.explicit import Tableau, advance_explicit
-from odekit_kernels.integrators.implicit import RODAS5P, advance_implicit, make_scratch
+from odekit_kernels.integrators.implicit import advance_implicit, make_scratch
 from odekit_kernels.integrators.rest import growths
+from odekit_kernels.integrators.rosenbrock import RODAS5P
 from odekit_kernels.integrators.stepping import Limits
 from odekit_kernels.lanes.memory import make_memory
 from odekit_kernels.simd import WIDTH

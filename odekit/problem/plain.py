@@ -13,7 +13,8 @@ from odekit.base.checks import is_labelled
 from odekit.base.errors import OdekitError, ProblemError
 from odekit.base.text import array_digest
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import BY_EDGE, Consolidation, Phase
+from odekit.problem.consolidation import Consolidation
+from odekit.problem.phase import BY_EDGE, Phase
 from odekit.problem.schedule import Schedule
 from odekit.problem.system import FIRST, system_of
 

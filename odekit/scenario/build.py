@@ -13,8 +13,9 @@ from odekit.base.checks import count, interval, nonnegative, positive
 from odekit.base.errors import ProblemError
 from odekit.integrate import options
 from odekit.problem import names
+from odekit.problem.consolidation import Consolidation
 from odekit.problem.normalization import normalization_from
-from odekit.problem.phase import Consolidation, Phase
+from odekit.problem.phase import Phase
 from odekit.scenario import values as scenario_values
 from odekit.scenario.mistakes import Key, Mistakes
 from odekit.scenario.tables import PHASE, ConsolidationTable, PhaseTable

@@ -22,7 +22,8 @@ except ImportError as error:  # pragma: no cover - Hypothesis is installed where
     ) from error
 
 from odekit.base.checks import choice
-from odekit.problem.phase import CONSOLIDATIONS, Consolidation, Phase
+from odekit.problem.consolidation import CONSOLIDATIONS, Consolidation
+from odekit.problem.phase import Phase
 from odekit.systems.committee.problem import Problem, Task
 from odekit.systems.committee.state import OrderParameters
 from odekit.testing.blocks import Blocks

@@ -7,7 +7,7 @@ from typing import Any
 from odekit_kernels._jit import alternatives, inner, kernel
 from odekit_kernels.committee import groups, one
 
-__all__ = ["steps"]
+__all__ = ["reach", "steps"]
 
 
 def rhs_of(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:

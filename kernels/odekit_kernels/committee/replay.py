@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
+from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.one import rhs
 from odekit_kernels.committee.passes import flow, radius
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
@@ -117,16 +118,6 @@ def rate_at(rate: Any, t: float) -> float:
 
 
 @inner
-def stage(y: Any, h: float, A: Any, i: int, k: Any, at: Any) -> None:
-    """Write y + h Σ_j A_ij k_j."""
-    for l in range(y.shape[0]):
-        total = 0.0
-        for j in range(i):
-            total += A[i, j] * k[j, l]
-        at[l] = y[l] + h * total
-
-
-@inner
 def judged(y: Any, new: Any, h: float, k: Any, pair: Any, rtol: float, atol: float) -> float:
     """Norm of the estimated error in units of the tolerances, as scipy has it."""
     n, five, three = y.shape[0], 0.0, 0.0
@@ -202,7 +193,7 @@ def record(
         for i in range(1, s + 1):
             time = t + h * (pair.C[i] if i < s else 1.0)
             if i < s:
-                stage(y, h, pair.A, i, k, at)
+                reach(y, h, pair.A[i], k, i, at)
             else:
                 for l in range(n):
                     total = 0.0
@@ -242,7 +233,7 @@ def take_stages(course: Any, step: int, system: Any, work: Any, pair: Any, k: An
     """States and derivatives at the stages of a recorded step."""
     y, h = course.y[step], course.h[step]
     for i in range(pair.B.shape[0]):
-        stage(y, h, pair.A, i, k, at[i])
+        reach(y, h, pair.A[i], k, i, at[i])
         eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
         rhs(at[i], eta_w, eta_v, system, work, k[i])
 

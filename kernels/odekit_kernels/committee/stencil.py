@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import groups
 from odekit_kernels.committee.equations import committee_with_groups
+from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.inputs import fill_groups, fill_law
 from odekit_kernels.committee.pairs import second_pair
 from odekit_kernels.integrators.spectrum import spectrum
@@ -216,11 +217,7 @@ def fill_stages(
     for step in range(course.h.shape[0]):
         for i in range(s):
             eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
-            for l in range(n):
-                total = 0.0
-                for j in range(i):
-                    total += pair.A[i, j] * k[j, l]
-                at[l] = course.y[step, l] + course.h[step] * total
+            reach(course.y[step], course.h[step], pair.A[i], k, i, at)
             groups.rhs(at, eta_w, eta_v, system, work, k[i])
             groups.jacobian(at, eta_w, eta_v, system, work, out.J[step, i])
             fill_numbers(at, eta_w, eta_v, system, tape, out.f[step, i], out.by_rate[step, i])

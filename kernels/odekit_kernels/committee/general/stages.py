@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import kernel
+from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.general import alone
 from odekit_kernels.committee.general.differences import fill_steps, jacobian, put_trials
 from odekit_kernels.committee.general.law import overlaps
@@ -182,11 +183,7 @@ def fill_stages(course: Any, pair: Any, tape: Any, W: int, out: Any) -> None:
     for step in range(course.h.shape[0]):
         for i in range(s):
             eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
-            for l in range(n):
-                total = 0.0
-                for j in range(i):
-                    total += pair.A[i, j] * k[j, l]
-                at[l] = course.y[step, l] + course.h[step] * total
+            reach(course.y[step], course.h[step], pair.A[i], k, i, at)
             flow(at, eta_w, eta_v, tape, k[i])
             fill_jacobian(at, eta_w, eta_v, tape, out.J[step, i])
             fill_numbers(at, eta_w, eta_v, tape, out.f[step, i], out.by_rate[step, i])

@@ -5,6 +5,7 @@ What a phase's row of constants holds moves along directions, one for each param
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ class Shared:
     of_frame: Floats
 
 
-class ByStages(Kernels):
+class ByStages(Kernels, ABC):
     """Any plan whose `_fill` finds the derivatives at the stages of recorded steps.
 
     Attributes
@@ -66,8 +67,9 @@ class ByStages(Kernels):
     d: int
     kept: Stages | None = None
 
+    @abstractmethod
     def _fill(self, course: Course, pair: Any, W: int, stages: Stages) -> None:
-        raise NotImplementedError
+        """Write the derivatives at the stages of some steps, and of W errors, to `stages`."""
 
     def slopes(self, q: int) -> Any:
         """Nothing: derivatives at stages are found before."""
