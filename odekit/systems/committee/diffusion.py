@@ -17,7 +17,8 @@ from odekit.systems.committee.trainer import functions_of
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
-    from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit.systems.committee.committeestate import Frame
+    from odekit.systems.committee.points import CommitteePoints
 
 MOST_NODES = 2**15
 LARGEST_GRID = 5  # dimensions; beyond it Sobol's points

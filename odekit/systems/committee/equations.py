@@ -23,7 +23,8 @@ from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
-    from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit.systems.committee.committeestate import Frame
+    from odekit.systems.committee.points import CommitteePoints
     from odekit_kernels.committee.one import Committee
 
 LARGE = 500

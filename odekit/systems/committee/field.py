@@ -14,7 +14,8 @@ from odekit.problem.system import Block
 from odekit.systems.committee.seen import refuse_views
 
 if TYPE_CHECKING:
-    from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit.systems.committee.committeestate import Frame
+    from odekit.systems.committee.points import CommitteePoints
     from odekit.systems.committee.problem import Problem
 
 

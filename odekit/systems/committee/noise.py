@@ -11,7 +11,8 @@ from odekit.systems.committee.diffusion import Diffusion
 from odekit.systems.committee.seen import refuse_views
 
 if TYPE_CHECKING:
-    from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit.systems.committee.committeestate import Frame
+    from odekit.systems.committee.points import CommitteePoints
 
 ESCAPED = 0.3
 """Spread of the overlaps R by which a network has left a symmetric state."""

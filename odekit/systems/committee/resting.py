@@ -14,7 +14,8 @@ from odekit.problem.system import Block, Judgement, Resting
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
-    from odekit.systems.committee.points import CommitteePoints, Frame
+    from odekit.systems.committee.committeestate import Frame
+    from odekit.systems.committee.points import CommitteePoints
 
 REDUNDANT, NEUTRAL = "redundant units", "second-order neutral"
 ZERO_KINDS = {
