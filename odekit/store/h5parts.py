@@ -45,6 +45,7 @@ class Attribute:
 
 def _type(data: bytes, what: str) -> int:
     """Bytes of one item of a type that a variable may have."""
+    need(len(data) >= 8, f"{what} of a type that is cut off")
     known = data[:20] in _FLOATS or data[:12] in _INTEGERS
     size = int.from_bytes(data[4:8], "little")
     text = data[0] & 15 == _CHARACTERS and size > 0
@@ -95,6 +96,7 @@ def _attribute_type(data: bytes, name: str, what: str) -> tuple[str, int]:
     """Kind and size of an item; netCDF notes which dimensions a variable has as references."""
     size = int.from_bytes(data[4:8], "little")
     if name == "DIMENSION_LIST":
+        need(len(data) >= 16, f"{what} of a type that is cut off")
         need(data[0] & 15 == 9 and data[1] & 15 == 0 and size == 16, f"{what} of another type")
         inner = data[8:16]
         need(inner[0] & 15 == 7 and inner[1:] == b"\0\0\0\x08\0\0\0", f"{what} of another type")

@@ -114,7 +114,11 @@ class MemoryTarget(_Target):
     def start(self, cut: Chunking) -> list[int]:
         """Make room, and read what the checkpoint has."""
         self.cut = cut
-        self.arrays = blank(self.result.problem, list(self.sizes.values()), self.times.size)
+        try:
+            self.arrays = blank(self.result.problem, list(self.sizes.values()), self.times.size)
+        except MemoryError:
+            needed = size_of(self.result, self.times, self.sizes)
+            raise too_large(needed, "more than this process may have") from None
         if self.folder is None:
             return []
         self.folder.fix_shape(cut.shape)
@@ -170,13 +174,17 @@ def check_memory(result: Result, times: Floats, sizes: Mapping[str, int]) -> Non
         return
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
-        raise ProblemError(
-            "store",
-            f"must be given for a result of {needed / 2**30:.1f} GiB, more than the memory of "
-            f"this machine, {there / 2**30:.1f} GiB",
-            "None",
-            'Write store="grid.zarr", or ask for fewer rows with `t_eval`.',
-        )
+        raise too_large(needed, f"more than the memory of this machine, {there / 2**30:.1f} GiB")
+
+
+def too_large(needed: int, limit: str) -> ProblemError:
+    """What a result says that does not fit into memory."""
+    return ProblemError(
+        "store",
+        f"must be given for a result of {needed / 2**30:.1f} GiB, {limit}",
+        "None",
+        'Write store="grid.zarr", or ask for fewer rows with `t_eval`.',
+    )
 
 
 def check_disk(target: Path, needed: int) -> None:

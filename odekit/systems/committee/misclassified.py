@@ -152,7 +152,7 @@ def misclassification(ds: xr.Dataset, nodes: int = 12) -> xr.DataArray:
     ... )
     >>> found = ok.measures.misclassification(ok.solve(problem))
     >>> found.isel(time=[0, -1], task=0).values.round(3)
-    array([0.421, 0.088])
+    array([0.421, 0.111])
     """
     import xarray as xr
 
