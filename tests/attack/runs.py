@@ -14,9 +14,9 @@ import odekit as ok
 from sweeps import sweep
 from test_checkpoint import slow_problem
 
-STEPS = {"max_step": 0.01, "method": "DOP853"}
+STEPS = {"max_step": 0.02, "method": "DOP853"}
 TIMES = np.linspace(0.0, 5.0, 21)
-SWEEP = {"t_eval": TIMES, "chunk_size": 5, "threads": 1}
+SWEEP = {"t_eval": TIMES, "chunk_size": 20, "threads": 1}
 WORK = ("n_rhs", "n_jac")
 """Of a resumed single run these are larger."""
 
