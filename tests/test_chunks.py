@@ -75,10 +75,10 @@ def test_cutting_is_fast_for_large_sweeps():
         state=start, tasks={"main": ok.Task([1.0, 1.0])}, phases=[ok.Phase("main", 1.0, 0.5)]
     )
     cut = Chunking({"draw": 65_536}, {"draw": 1024})
-    begin = time.perf_counter()
+    begin = time.process_time()
     for i in range(len(cut)):
         part(problem, cut.region(i))
-    assert (time.perf_counter() - begin) / len(cut) < 0.01
+    assert (time.process_time() - begin) / len(cut) < 0.01
 
 
 def test_a_chunk_is_small_enough_to_hold():

@@ -54,10 +54,10 @@ def test_matrices_that_no_memory_holds_are_refused():
 def test_sweeps_of_too_many_points_are_refused_at_once():
     axes = [labelled(d, np.linspace(0.1, 1.0, 10_000)) for d in ("a", "b", "c")]
     problem = committee(ok.Phase("main", axes[0], axes[1], weight_decay=axes[2]))
-    begin = time.monotonic()
+    begin = time.process_time()
     with pytest.raises(ok.ProblemError, match="1000000000000: 10000 a x 10000 b x 10000 c"):
         ok.solve(problem)
-    assert time.monotonic() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 def test_too_many_durations_need_times():
@@ -149,7 +149,7 @@ def test_the_time_allowed_is_that_of_the_whole_sweep(monkeypatch):
     problem = sweep(etas=20, draws=20, duration=200.0)
     begin = time.monotonic()
     ds = ok.solve(problem, method="LSODA", max_seconds=0.5)
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < 10.0
     codes = set(np.unique(ds.status))
     assert codes <= {0, int(ok.Status.TIME_BUDGET)}
     assert ok.Status.TIME_BUDGET in codes

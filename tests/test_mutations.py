@@ -6,7 +6,6 @@ own equations do, as a function of labelled blocks.
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -272,9 +271,7 @@ def test_the_right_equations_obey_every_law():
 
 
 def test_every_mutant_breaks_a_law(capsys):
-    begin = time.perf_counter()
     table = {name: caught_by(transcription(name)) for name in MUTANTS}
-    seconds = time.perf_counter() - begin
     width = max(map(len, table))
     with capsys.disabled():
         print(f"\n\n{'term changed':<{width}}  caught by")
@@ -283,4 +280,3 @@ def test_every_mutant_breaks_a_law(capsys):
     assert all(table.values()), [name for name, laws in table.items() if not laws]
     # Every law is needed or at least useful: none is blind.
     assert set(LAWS) == {law for laws in table.values() for law in laws}
-    assert seconds < 60

@@ -82,9 +82,9 @@ def test_all_dimensions_within_the_teachers_span_leave_nothing_outside():
 
 def test_input_dimension_costs_nothing():
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     start = ok.OrderParameters.draw(8, 8, weight_std=1e-3, input_dim=10**15, seed=3)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (seconds < 1.0, peak < 2**20) == (True, True)
@@ -207,23 +207,23 @@ REFUSED = {
 def test_draws_that_cannot_be_are_refused_at_once(name):
     changes, argument, said = REFUSED[name]
     arguments = {"student": 2, "teacher": 2, "weight_std": 1.0, "input_dim": 10, "seed": 0}
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ok.ProblemError, match=said) as caught:
         ok.OrderParameters.draw(**{**arguments, **changes})
     assert caught.value.argument == argument
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 def test_arrays_beyond_memory_are_refused_at_once():
     """A broadcast view of 10⁹ entries takes 8 bytes until it is copied."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ok.ProblemError, match="at most"):
         ok.OrderParameters(np.broadcast_to(1.0, (40_000, 40_000)), [[0.0]], [[1.0]])
     with pytest.raises(ok.ProblemError, match="at most"):
         ok.OrderParameters([[1.0]], np.broadcast_to(0.0, (10**9, 1)), [[1.0]])
     with pytest.raises(ok.ProblemError, match="at most"):
         ok.OrderParameters.from_weights(np.broadcast_to(0.0, (1, 10**9)), [[1.0]])
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_are_quick_and_in_one_line(name):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ok.ProblemError) as caught:
         REFUSED[name]()
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
     assert str(caught.value).startswith("`")
     assert "\n" not in str(caught.value)
 
