@@ -9,6 +9,7 @@ another, `PIPELINE` is None, and functions are compiled as numba would.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from typing import Any
 
 __all__ = ["PIPELINE", "rebuild"]
@@ -16,14 +17,25 @@ __all__ = ["PIPELINE", "rebuild"]
 PIPELINE: Any = None
 """The compiler of such functions, to be given as ``pipeline_class``."""
 
-with contextlib.suppress(ImportError, AttributeError):
-    from numba import _dynfunc
-    from numba.core.codegen import JITCodeLibrary
-    from numba.core.compiler import Compiler, CompileResult, DefaultPassBuilder
-    from numba.core.compiler_machinery import register_pass
-    from numba.core.typed_passes import NativeLowering
 
-    class _Linked(JITCodeLibrary):
+def _numba(module: str) -> Any:
+    return importlib.import_module(f"numba.{module}")
+
+
+def _handle(library: Any, fndesc: Any, env: Any) -> Any:
+    """What numba knows the function by."""
+    name = fndesc.qualname.rpartition(".")[2]
+    make = _numba("_dynfunc").make_function
+    return make(fndesc.lookup_module(), name, "", 0, env, (library,))
+
+
+with contextlib.suppress(ImportError, AttributeError):
+    _Library: Any = _numba("core.codegen").JITCodeLibrary
+    _Compiler: Any = _numba("core.compiler").Compiler
+    _Lowering: Any = _numba("core.typed_passes").NativeLowering
+    _register: Any = _numba("core.compiler_machinery").register_pass
+
+    class _Linked(_Library):  # type: ignore[misc]
         """Code that is optimised where it is inlined."""
 
         def _optimize_final_module(self) -> None:
@@ -43,13 +55,8 @@ with contextlib.suppress(ImportError, AttributeError):
             """The bitcode, all there is."""
             return (self.name, "linked", self._get_module_for_linking().as_bitcode())
 
-    def _handle(library: Any, fndesc: Any, env: Any) -> Any:
-        """What numba knows the function by."""
-        name = fndesc.qualname.rpartition(".")[2]
-        return _dynfunc.make_function(fndesc.lookup_module(), name, "", 0, env, (library,))
-
-    @register_pass(mutates_CFG=True, analysis_only=False)
-    class _LinkedLowering(NativeLowering):
+    @_register(mutates_CFG=True, analysis_only=False)
+    class _LinkedLowering(_Lowering):  # type: ignore[misc]
         """As numba's, into a library without machine code."""
 
         _name = "odekit_linked_lowering"
@@ -64,14 +71,14 @@ with contextlib.suppress(ImportError, AttributeError):
             state["cr"] = result._replace(cfunc=handle)
             return True
 
-    class _Pipeline(Compiler):
+    class _Pipeline(_Compiler):  # type: ignore[misc]
         """Numba's own, but for the last pass."""
 
         def define_pipelines(self) -> list[Any]:
-            found = super().define_pipelines()
+            found: list[Any] = super().define_pipelines()
             for pipeline in found:
                 for place, (known, said) in enumerate(pipeline.passes):
-                    if known is NativeLowering:
+                    if known is _Lowering:
                         pipeline.passes[place] = (_LinkedLowering, said)
                 pipeline._finalized = False
                 pipeline.finalize()
@@ -82,15 +89,15 @@ with contextlib.suppress(ImportError, AttributeError):
 
 def rebuild(target_context: Any, reduced: tuple[Any, ...]) -> Any:
     """A function from what its cache file holds, `CompileResult._reduce()`."""
-    (name, kind, data), fndesc, env, signature, objectmode, lifted, note, init, envs = reduced
+    result = _numba("core.compiler").CompileResult
+    (name, kind, *data), fndesc, env, signature, objectmode, lifted, note, init, envs = reduced
     if kind != "linked":
-        return CompileResult._rebuild(target_context, *reduced)
-    import llvmlite.binding as llvm
-
+        return result._rebuild(target_context, *reduced)
     library = _Linked(target_context.codegen(), name)
-    library._shared_module = library._final_module = llvm.parse_bitcode(data)
+    module = importlib.import_module("llvmlite.binding").parse_bitcode(*data)
+    library._shared_module = library._final_module = module
     library._finalized = True
-    return CompileResult(
+    return result(
         target_context=target_context, typing_context=target_context.typing_context,
         library=library, environment=env, entry_point=_handle(library, fndesc, env),
         fndesc=fndesc, type_annotation=note, signature=signature, objectmode=objectmode,
