@@ -14,9 +14,9 @@ import pytest
 import odekit_kernels
 
 HELPER = """
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner, kernel
 
-@kernel(inline="{inline}")
+@{decorator}
 def helper(x):
     return {expression}
 """
@@ -65,12 +65,13 @@ class Package:
         (self.root / "moments").mkdir(parents=True)
         (self.root / "__init__.py").touch()
         (self.root / "moments" / "__init__.py").touch()
-        shutil.copy(Path(odekit_kernels.__file__).parent / "_jit.py", self.root)
+        for name in ("_jit.py", "_linked.py"):
+            shutil.copy(Path(odekit_kernels.__file__).parent / name, self.root)
         (self.root / "caller.py").write_text(CALLER)
         self.write_helper("x + 1.0")
 
-    def write_helper(self, expression, inline="never"):
-        text = HELPER.format(expression=expression, inline=inline)
+    def write_helper(self, expression, decorator="kernel"):
+        text = HELPER.format(expression=expression, decorator=decorator)
         (self.root / "moments" / "helper.py").write_text(text)
 
     def run(self, **environment):
@@ -113,14 +114,28 @@ def test_what_a_named_tuple_of_others_stands_for_is_not_cached(package):
     assert not list(Path(found["directory"]).glob("total-*"))
 
 
-@pytest.mark.parametrize("inline", ["never", "always"])
-def test_an_edited_helper_is_compiled_anew(package, inline):
-    package.write_helper("x + 1.0", inline)
+@pytest.mark.parametrize("decorator", ["kernel", 'kernel(inline="always")', "inner"])
+def test_an_edited_helper_is_compiled_anew(package, decorator):
+    package.write_helper("x + 1.0", decorator)
     assert package.run()["value"] == 12.0
-    package.write_helper("x + 10.", inline)  # same length: the size alone shows nothing
+    package.write_helper("x + 10.", decorator)  # same length: the size alone shows nothing
     edited = package.run()
     assert edited["value"] == 2.0 * (10 + 11 + 12)
     assert edited["hits"] == 0
+
+
+def test_what_is_only_linked_has_no_machine_code_and_is_read_for_other_callers(package):
+    """A file of bitcode: an edited caller is compiled anew, its unchanged helper is not."""
+    package.write_helper("x + 1.0", "inner")
+    assert package.run()["value"] == 12.0
+    helper, total = (next(package.cache.rglob(f"{n}-*.kernel")) for n in ("helper", "total"))
+    assert b"linked" in helper.read_bytes()
+    assert b"\x7fELF" not in helper.read_bytes()
+    assert sys.platform != "linux" or b"\x7fELF" in total.read_bytes()
+    total.unlink()
+    again = package.run()
+    assert (again["value"], again["hits"]) == (12.0, 0)
+    assert again["compiled"] == package.run(NUMBA_CACHE_DIR=str(package.cache))["compiled"] + 1
 
 
 def test_another_source_file_or_setting_is_another_directory(package):

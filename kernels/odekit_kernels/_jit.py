@@ -30,6 +30,8 @@ import numba
 import numpy as np
 from numba import extending
 
+from odekit_kernels import _linked
+
 __all__ = [
     "FLAGS",
     "NO_JIT",
@@ -238,10 +240,8 @@ def _is_foreign(kind: Any) -> bool:
 def _make_cache(function: Callable[..., Any]) -> Any:
     """Cache of one dispatcher, on numba's private interface (`numba.core.caching`)."""
     from numba.core.caching import _Cache
-    from numba.core.compiler import CompileResult
     from numba.core.serialize import dumps
 
-    rebuild: Callable[..., Any] = CompileResult._rebuild
     pickled: Callable[[Any], bytes] = dumps
 
     class KernelCache(_Cache):
@@ -273,7 +273,7 @@ def _make_cache(function: Callable[..., Any]) -> Any:
                 if payload is not None:
                     stored, reduced = pickle.loads(payload)
                     if stored == sig:
-                        return rebuild(target_context, *reduced)
+                        return _linked.rebuild(target_context, reduced)
             return None
 
         def save_overload(self, sig: Any, data: Any) -> None:
@@ -345,10 +345,12 @@ def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 # For every function of arrays that another kernel calls. Counting references and passing 30 arrays
 # from call to call took 2.1 of 2.3 µs per right-hand side at K = P = 2. Nothing is allocated below
 # `rhs`, so there is nothing to count; and wrappers for Python took a third of the compile time.
-inner = kernel(forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_WITHIN: dict[str, Any] = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_LINKED: dict[str, Any] = {"pipeline_class": _linked.PIPELINE} if _linked.PIPELINE else {}
+inner = kernel(forceinline=True, **_WITHIN, **_LINKED)
 
 # For those that are called rarely, or from many places: a call of their own instead of a copy.
-outer = kernel(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+outer = kernel(**_WITHIN, **_LINKED)
 
 
 def alternatives(function: Any, **options: Any) -> Any:
@@ -358,4 +360,5 @@ def alternatives(function: Any, **options: Any) -> Any:
     of module level with its arguments.
     """
     overload: Any = extending.overload
-    return overload(function, jit_options={**FLAGS, "_nrt": False, "forceinline": True}, **options)
+    within = {**FLAGS, **_WITHIN, **_LINKED, "forceinline": True}
+    return overload(function, jit_options=within, **options)
