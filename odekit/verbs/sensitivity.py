@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 METHODS = ("forward", "adjoint")
-INTEGRATORS = ("DOP853", "RK45")
+INTEGRATORS = ("DOP853", "RK45", "Radau")
 PARAMETER = "parameter"
 """Dim of a list of names."""
 
@@ -32,7 +32,7 @@ def sensitivity(
     wrt: str | Sequence[str],
     t_eval: Any = None,
     method: str | None = None,
-    integrator: str = "DOP853",
+    integrator: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-11,
     max_steps: int = 1_000_000,
@@ -123,7 +123,8 @@ def sensitivity(
     quantities, names = _names("of", of), _names("wrt", wrt)
     if method is not None:
         choice("method", method, METHODS)
-    choice("integrator", integrator, INTEGRATORS)
+    if integrator is not None:
+        choice("integrator", integrator, INTEGRATORS)
     options = SolverOptions(rtol=rtol, atol=atol, max_steps=max_steps)
     most = count("max_steps", max_steps, most=2**40)
     keep = flag("estimate", estimate)

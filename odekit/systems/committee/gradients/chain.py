@@ -91,12 +91,13 @@ class Chain:
 
     def _link(self, leg: Leg, Z: Floats) -> Link:
         taken, columns, kernels = self.taken, self.columns, self.taken.kernels(leg)
-        out = kernels.integrals(leg.course, taken.pair, Z, leg.rows.size)
-        ends = np.append(leg.course.t[1:], leg.duration)
-        states = np.vstack([leg.course.y[1:], leg.y_end])
+        out = np.zeros((leg.rows.size, Z.size))
+        for stretch in leg.stretches:
+            out += stretch.integrals(kernels, Z, leg.rows.size)
+        (ends, rows), states = leg.ends, leg.states[1:]
         sites = []
         for place, row in enumerate(leg.rows):
-            step = int(np.flatnonzero(leg.course.row == place)[0])
+            step = int(np.flatnonzero(rows == place)[0])
             found = self._site(leg, states[step], out[place], float(ends[step]), fixed=True)
             sites.append((int(row), found))
         maps = (enter(taken, leg, columns, self.W), leave(taken, leg, columns, self.W))
@@ -144,10 +145,13 @@ class Chain:
         """What is carried at the rows of a phase, and at its end."""
         leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
         theta = np.ascontiguousarray(np.concatenate([X[places.framed], link.theta]))
-        along, by_rate = self._along(leg)
         S, Z = np.ascontiguousarray(X[places.state]), np.ascontiguousarray(X[places.Z])
-        given = (leg.course, self.taken.pair, S, Z, theta, along, by_rate)
-        out_S, out_Z = kernels.forward(*given, leg.rows.size)
+        out_S, out_Z = (np.zeros((leg.rows.size, *part.shape)) for part in (S, Z))
+        rates = self.columns.phases[leg.index].rates
+        for stretch in leg.stretches:
+            more_S, more_Z = stretch.forward(kernels, S, Z, theta, rates, leg.rows.size)
+            out_S += more_S
+            out_Z += more_Z
 
         def whole(S: Floats, Z: Floats) -> Floats:
             moved = X.copy()
@@ -155,20 +159,6 @@ class Chain:
             return moved
 
         return [whole(*pair) for pair in zip(out_S, out_Z, strict=True)], whole(S, Z)
-
-    def _stages(self, leg: Leg) -> tuple[Floats, Floats]:
-        """Times of all stages (steps, s), and of the middles of the steps (steps, 1)."""
-        t, h = leg.course.t[:, np.newaxis], leg.course.h[:, np.newaxis]
-        return t + h * self.taken.pair.C, t + 0.5 * h
-
-    def _along(self, leg: Leg) -> tuple[Any, Floats]:
-        """Which learning rates depend on which parameters, and how much at the stages."""
-        rates, stages = self.columns.phases[leg.index].rates, self._stages(leg)
-        along = np.array([(layer, j) for layer, j, _ in rates], dtype=np.int64).reshape(-1, 2)
-        by_rate = np.zeros((len(rates), *stages[0].shape))
-        for place, (_, _, basis) in enumerate(rates):
-            by_rate[place] = basis(*stages)
-        return along, by_rate
 
     # ------------------------------------------------------------------------------------ backward
 
@@ -220,24 +210,22 @@ class Chain:
 
     def _back_through(self, link: Link, L: Floats, alpha: Floats, seeds: Any) -> Floats:
         leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
-        q, steps, s = len(seeds), leg.course.h.size, self.taken.pair.B.size
-        bumps = np.zeros((leg.rows.size, q, places.size))
+        bumps = np.zeros((leg.rows.size, len(seeds), places.size))
         for place, (row, one) in enumerate(link.sites):
             for x, (kind, at, k) in enumerate(seeds):
                 if kind == "row" and at == row:
                     bumps[place, x] = one.C[k]
                     alpha[x] += one.D[k]
         lam, zeta = np.ascontiguousarray(L[:, places.state]), np.ascontiguousarray(L[:, places.Z])
-        by_rate = np.zeros((q, steps, s, 2))
         bump, bump_zeta = (
             np.ascontiguousarray(bumps[:, :, place]) for place in (places.state, places.Z)
         )
-        slopes = kernels.backward(leg.course, self.taken.pair, lam, zeta, bump, bump_zeta, by_rate)
+        rates = self.columns.phases[leg.index].rates
+        slopes = np.zeros((len(seeds), places.frame + len(link.theta)))
+        for stretch in reversed(leg.stretches):
+            slopes += stretch.backward(kernels, lam, zeta, bump, bump_zeta, rates, alpha)
         moved: Floats = L + bumps.sum(axis=0)
         moved[:, places.state], moved[:, places.Z] = lam, zeta
         moved[:, places.framed] += slopes[:, : places.frame]
         alpha += slopes[:, places.frame :] @ link.theta
-        stages = self._stages(leg)
-        for layer, j, basis in self.columns.phases[leg.index].rates:
-            alpha[:, j] += by_rate[..., layer].reshape(q, -1) @ basis(*stages).ravel()
         return moved

@@ -131,8 +131,7 @@ def _no_kinks(taken: Taken) -> None:
         return
     diagonal = [int(np.flatnonzero(points.upper[0] == k)[0]) for k in range(points.K)]
     for leg in taken.legs:
-        states = np.vstack([leg.course.y, leg.y_end])
-        if states[:, diagonal].min() < VANISHED:
+        if leg.states[:, diagonal].min() < VANISHED:
             rule = "must keep its units of ReLU away from zero"
             raise ProblemError("problem", rule, f"one that vanishes in phase {leg.index}")
 
