@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ class Found:
     slopes: Floats
     ends: Floats
     by_end: Floats
+
+    def unknown(self) -> Found:
+        """NaN of the same shapes."""
+        return Found(*(np.full_like(getattr(self, part.name), np.nan) for part in fields(self)))
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.base.errors import Unreached
 from odekit.base.interrupts import Interrupts
 from odekit.base.status import Outcome, Status
 from odekit.integrate.options import SolverOptions
@@ -15,7 +16,7 @@ from odekit.integrate.run import Run
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.kernels import Kernels
-from odekit.systems.committee.gradients.steps import FIRST_WISH, Accuracy, Steps, refuse
+from odekit.systems.committee.gradients.steps import FIRST_WISH, Accuracy, Steps
 from odekit.systems.committee.gradients.stretches import Stretch
 from odekit.systems.committee.gradients.structured import kernels_of
 
@@ -178,7 +179,7 @@ def ends_of(problem: Any, rtol: float, atol: float) -> list[tuple[float, bool]] 
     with Interrupts() as interrupts:
         run.integrate(interrupts)
     if run.status != Status.COMPLETED:
-        refuse(f"the status {run.status.name}", "See that of odekit.solve.")
+        raise Unreached(run.status, f"the status {run.status.name}", "See that of odekit.solve.")
     return [
         (end, outcome == Outcome.THRESHOLD)
         for end, outcome in zip(run.end_times, run.outcomes, strict=True)

@@ -55,6 +55,12 @@ class Answer(NamedTuple):
     steps: int
     end: float
 
+    def unknown(self) -> Answer:
+        """The same of a run of which nothing is known."""
+        fine = self.fine.unknown()
+        coarse = None if self.coarse is None else self.coarse.unknown()
+        return self._replace(fine=fine, coarse=coarse, steps=0, end=np.nan)
+
 
 def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Name], list[Reading]]:
     """Names that were asked for; refuses what has no derivative here."""

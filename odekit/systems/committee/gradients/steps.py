@@ -10,7 +10,8 @@ import numpy as np
 from scipy.integrate import DOP853, RK45
 
 from odekit.base.arrays import Floats
-from odekit.base.errors import ProblemError
+from odekit.base.errors import Unreached
+from odekit.base.status import Status
 from odekit.integrate import collocation
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.policy import EXPLICIT_KIND, IMPLICIT_KIND, Policy
@@ -159,9 +160,8 @@ class Steps:
             if ended == REACHED:
                 return
             if ended != FULL or not np.isfinite(self.y).all():
-                refuse(
-                    f"a step of no length at t = {self.t:.6g}", "See the status of odekit.solve."
-                )
+                given = f"a step of no length at t = {self.t:.6g}"
+                raise Unreached(Status.STALLED, given, SEE)
             if how.integrator is None and self._stiff(room[1][-FEW:].max(), stops):
                 return
 
@@ -189,8 +189,8 @@ class Steps:
                 while not stepper.finished and left:
                     left = self._one(stepper, rhs, stops)
             except (Halt, NotFinite) as error:
-                said = error.status.name if isinstance(error, Halt) else "NONFINITE"
-                refuse(f"{said} at t = {self.t:.6g}", SEE)
+                status = error.status if isinstance(error, Halt) else Status.NONFINITE
+                raise Unreached(status, f"{status.word} at t = {self.t:.6g}", SEE) from None
             if not left:
                 return
 
@@ -207,7 +207,8 @@ class Steps:
             lambda i, at: kernels.jacobian(at, tuple(eta[i])),
         )  # fmt: skip
         if states is None:
-            refuse(f"stages that Newton's method misses at t = {t:.6g}", "Make `rtol` smaller.")
+            given = f"stages that Newton's method misses at t = {t:.6g}"
+            raise Unreached(Status.SOLVER_FAILED, given, "Make `rtol` smaller.")
         self.pieces[-1].states.append(states)
         solver.y, solver.f = states[-1].copy(), rhs(solver.t, states[-1])
         self.t, self.y = float(solver.t), states[-1].copy()
@@ -244,12 +245,8 @@ class Steps:
         if self.count > self.how.max_steps:
             stiff = self.how.integrator in ("DOP853", "RK45")
             remedy = 'Take `integrator=None` or "Radau"' if stiff else "End it earlier"
-            refuse(f"more than {self.how.max_steps} of them", f"{remedy}, or raise `max_steps`.")
-
-
-def refuse(given: str, remedy: str) -> None:
-    """Say that a run does not reach its end."""
-    raise ProblemError("problem", "must run to its end in steps", given, remedy)
+            given = f"more than {self.how.max_steps} of them"
+            raise Unreached(Status.STEP_BUDGET, given, f"{remedy}, or raise `max_steps`.")
 
 
 def _rate(rate: Any) -> Rate:
