@@ -87,7 +87,7 @@ class Unreached(ProblemError):
     """
 
     def __init__(self, status: Status, given: str, remedy: str) -> None:
-        super().__init__("problem", "must run to its end in steps", given, remedy)
+        super().__init__("problem", "must run to its end", given, remedy)
         self.status = status
 
     def __reduce__(self) -> tuple[type[Unreached], tuple[Status, str, str]]:

@@ -58,9 +58,12 @@ def sensitivity(
     of : str or sequence of str
         ``"generalization_error"``, ``"integrated_error"`` (∫ε dt since the beginning), ``"Q"``,
         ``"R"``, with groups of inputs ``"Q_group"`` and ``"R_group"``, ``"readout"``, ``"bias"``,
-        ``"misclassification"`` of one unit, or ``"phase_end"``, the time at which phases end; or an
-        entry, as
-        ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``.
+        ``"misclassification"`` of one unit, or ``"phase_end"``, the time at which phases end, and
+        ``"phase_end_error"``, the errors there; of the measures of `odekit.measures`
+        ``"forgetting"`` and ``"transfer"`` since the second phase began, ``"overlap_cosine"``,
+        ``"student_cosine"``, ``"activation_entropy"``, ``"readout_entropy"``,
+        ``"contribution_entropy"``, ``"imbalance"``; or an entry, as
+        ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``, ``"forgetting[a]"``.
     wrt : str or sequence of str
         Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
         of a table, ``"phases[1].duration"``, ``"phases[0].until"``, ``"phases[0].tasks[a]"``,
@@ -274,9 +277,10 @@ def _parts(
         else:
             place = slice(begin, begin + reading.picked.size)
             begin = place.stop
-            row = slice(None) if times is not None else 0
-            lead = (("time",) if times is not None else ()) + reading.dims
-            shape = ((times.size,) if times is not None else ()) + reading.shape
+            timed = times is not None and reading.base != "phase_end_error"
+            row = slice(None) if timed else 0
+            lead = (("time",) if timed else ()) + reading.dims
+            shape = ((times.size,) if timed else ()) + reading.shape
             value = np.stack([a.fine.values[row][..., place] for a in answers])
             slope, rough = (
                 [getattr(a, which).slopes[row][..., place, :] for a in answers if getattr(a, which)]

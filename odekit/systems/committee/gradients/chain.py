@@ -12,7 +12,13 @@ from odekit.base.arrays import Floats
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.course import Leg, Taken
 from odekit.systems.committee.gradients.places import of_frame
-from odekit.systems.committee.gradients.readings import Reading, Site, site
+from odekit.systems.committee.gradients.readings import (
+    SINCE_SWITCH,
+    Reading,
+    Site,
+    closing,
+    site,
+)
 from odekit.systems.committee.gradients.switches import Map, enter, leave, start
 
 AT_ONCE = 32
@@ -31,12 +37,16 @@ class Found:
         NaN at times that the run did not reach.
     ends, by_end : ndarray, shapes (phases,) and (phases, m)
         Of the times at which phases end; 0 backward where nobody asked.
+    end_errors, by_end_error : ndarray, shapes (phases, W) and (phases, W, m)
+        Of the errors of all tasks there; 0 where nobody asked.
     """
 
     values: Floats
     slopes: Floats
     ends: Floats
     by_end: Floats
+    end_errors: Floats
+    by_end_error: Floats
 
     def unknown(self) -> Found:
         """NaN of the same shapes."""
@@ -51,6 +61,8 @@ class Link:
     enters: Map
     leaves: Map
     theta: Floats
+    closes: Site | None
+    """Errors at its end, if they are wanted."""
     sites: list[tuple[int, Site]]
     """Which row, and its readings; in the order of the rows of the phase."""
 
@@ -73,6 +85,8 @@ class Chain:
         integrated = any(r.base == "integrated_error" for r in self.readings)
         self.W = len(taken.points.tasks) if integrated else 0
         self.q = sum(r.picked.size for r in self.readings)
+        self.tasks = len(taken.points.tasks)
+        self.closed = self._closed()
         self.at_rows = taken.times.size > 0
         first, Z = taken.legs[0], np.zeros(self.W)
         self.first: Site | None = None
@@ -85,6 +99,14 @@ class Chain:
         if not self.at_rows:
             leg = taken.legs[-1]
             self.last = self._site(leg, leg.y_end, Z, leg.duration, fixed=False)
+
+    def _closed(self) -> list[int]:
+        """Phases at whose ends errors are wanted."""
+        found = {0} if any(r.base in SINCE_SWITCH for r in self.readings) else set()
+        for reading in self.readings:
+            if reading.base == "phase_end_error":
+                found |= {int(place) // self.tasks for place in reading.picked}
+        return sorted(found)
 
     def _site(self, leg: Leg, y: Floats, Z: Floats, since: float, **how: bool) -> Site:
         state = (y, Z.copy())
@@ -105,7 +127,9 @@ class Chain:
             found = self._site(leg, states[step], out[place], float(ends[step]), fixed=True)
             sites.append((int(row), found))
         maps = (enter(taken, leg, columns, self.W), leave(taken, leg, columns, self.W))
-        return Link(leg, *maps, kernels.theta, sites)
+        wanted = leg.index in self.closed
+        closes = closing(taken, leg, columns, self.W) if wanted else None
+        return Link(leg, *maps, kernels.theta, closes, sites)
 
     def _empty(self) -> Found:
         rows, phases = max(self.taken.times.size, 1), len(self.links)
@@ -114,7 +138,12 @@ class Chain:
             np.full((rows, self.q, self.m), np.nan),
             np.array([link.leg.begin + link.leg.duration for link in self.links]),
             np.zeros((phases, self.m)),
+            np.zeros((phases, self.tasks)),
+            np.zeros((phases, self.tasks, self.m)),
         )
+        for i, link in enumerate(self.links):
+            if link.closes is not None:
+                found.end_errors[i] = link.closes.values
         if self.first is not None:
             found.values[0] = self.first.values
         for row, one in (pair for link in self.links for pair in link.sites):
@@ -141,8 +170,27 @@ class Chain:
                 found.slopes[row] = one.C @ there + one.D
             X = link.leaves[0] @ X + link.leaves[1]
             found.by_end[i] = X[self._places(link.leg.frame).begin]
+            if link.closes is not None:
+                found.by_end_error[i] = link.closes.C @ X + link.closes.D
         if self.last is not None:
             found.slopes[0] = self.last.C @ X + self.last.D
+        return self._with_ends(found)
+
+    def _with_ends(self, found: Found) -> Found:
+        """Fill in what hangs on the errors at ends of phases."""
+        first = 0
+        for reading in self.readings:
+            own, at = slice(first, first + reading.picked.size), reading.picked
+            first = own.stop
+            if reading.base == "phase_end_error":
+                found.values[:, own] = found.end_errors.ravel()[at]
+                found.slopes[:, own] = found.by_end_error.reshape(-1, self.m)[at]
+            elif reading.base in SINCE_SWITCH:
+                sign, values, slopes = SINCE_SWITCH[reading.base], found.values, found.slopes
+                values[:, own] = sign * (values[:, own] - found.end_errors[0, at])
+                slopes[:, own] = sign * (slopes[:, own] - found.by_end_error[0, at])
+                before = self.taken.times < found.ends[0] * (1.0 - 1e-13)
+                values[np.flatnonzero(before), own] = slopes[np.flatnonzero(before), own] = np.nan
         return found
 
     def _through(self, link: Link, X: Floats) -> tuple[list[Floats], Floats]:
@@ -170,6 +218,7 @@ class Chain:
         """The same by going back from every reading: the discrete adjoint."""
         found = self._empty()
         seeds = [("end", i, 0) for i in self.ends]
+        seeds += [("close", i, k) for i in self.closed for k in range(self.tasks)]
         rows = [(row, link) for link in self.links for row, _ in link.sites]
         seeds += [("row", row, k) for row, _ in rows for k in range(self.q)]
         if self.first is not None:
@@ -181,9 +230,11 @@ class Chain:
             for (kind, at, k), slope in zip(some, self._back(some), strict=True):
                 if kind == "end":
                     found.by_end[at] = slope
+                elif kind == "close":
+                    found.by_end_error[at, k] = slope
                 else:
                     found.slopes[at, k] = slope
-        return found
+        return self._with_ends(found)
 
     def _back(self, seeds: Sequence[tuple[str, int, int]]) -> Floats:
         """Derivatives (seeds, m) of these scalars by all parameters."""
@@ -196,9 +247,12 @@ class Chain:
         for i in range(len(self.links) - 1, -1, -1):
             link = self.links[i]
             places = self._places(link.leg.frame)
-            for x, (kind, at, _) in enumerate(seeds):
+            for x, (kind, at, k) in enumerate(seeds):
                 if kind == "end" and at == i:
                     L[x, places.begin] += 1.0
+                elif kind == "close" and at == i and link.closes is not None:
+                    L[x] += link.closes.C[k]
+                    alpha[x] += link.closes.D[k]
             alpha += L @ link.leaves[1]
             L = self._back_through(link, L @ link.leaves[0], alpha, seeds)
             alpha += L @ link.enters[1]

@@ -245,7 +245,7 @@ class Steps:
         if self.count > self.how.max_steps:
             stiff = self.how.integrator in ("DOP853", "RK45")
             remedy = 'Take `integrator=None` or "Radau"' if stiff else "End it earlier"
-            given = f"more than {self.how.max_steps} of them"
+            given = f"more than {self.how.max_steps} steps"
             raise Unreached(Status.STEP_BUDGET, given, f"{remedy}, or raise `max_steps`.")
 
 
