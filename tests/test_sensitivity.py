@@ -9,8 +9,9 @@ import odekit as ok
 from odekit.problem.names import get, replace
 from odekit.systems.committee.gradients.chain import Chain
 from odekit.systems.committee.gradients.columns import Columns, names_of
-from odekit.systems.committee.gradients.course import Accuracy, Taken
+from odekit.systems.committee.gradients.course import Taken
 from odekit.systems.committee.gradients.readings import readings_of
+from odekit.systems.committee.gradients.steps import Accuracy
 
 FINE = {"rtol": 1e-12, "atol": 1e-14, "method": "DOP853"}
 SHARP = {"rtol": 1e-10, "atol": 1e-13}

@@ -14,7 +14,7 @@ from odekit.base.status import Status
 from odekit.dataset.common import COMMON
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
-from odekit.integrate.options import SolverOptions, output_times
+from odekit.integrate.options import SolverOptions, check_integrator, output_times
 from odekit.problem.axes import at, axes
 from odekit.problem.axes import points as grid_of
 from odekit.problem.base import AnyProblem
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 METHODS = ("forward", "adjoint")
-INTEGRATORS = ("DOP853", "RK45", "Radau")
 PARAMETER = "parameter"
 """Dim of a list of names."""
 
@@ -139,8 +138,7 @@ def sensitivity(
     quantities, names = _names("of", of), _names("wrt", wrt)
     if method is not None:
         choice("method", method, METHODS)
-    if integrator is not None:
-        choice("integrator", integrator, INTEGRATORS)
+    check_integrator(integrator)
     options = SolverOptions(rtol=rtol, atol=atol, max_steps=max_steps)
     most = count("max_steps", max_steps, most=2**40)
     keep = flag("estimate", estimate)

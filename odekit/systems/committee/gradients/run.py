@@ -14,8 +14,9 @@ from odekit.problem.phase import OF_TASKS
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
-from odekit.systems.committee.gradients.course import Accuracy, Taken, ends_of
+from odekit.systems.committee.gradients.course import Taken, ends_of
 from odekit.systems.committee.gradients.readings import Reading, readings_of
+from odekit.systems.committee.gradients.steps import Accuracy
 from odekit.systems.committee.laws_of_inputs import laws_of
 from odekit.systems.committee.seen import seen_of
 from odekit.systems.committee.structure import is_general
