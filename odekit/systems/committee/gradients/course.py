@@ -91,7 +91,7 @@ class Taken:
         self.problem, self.how, self.ends, self.columns = problem, how, ends, columns
         self.times = np.zeros(0) if times is None else times
         self.points = columns.points
-        self.pair, self.steps, self.wish, self.kind = how.pair, 0, FIRST_WISH, how.kind
+        self.pair, self.steps, self.wish = how.pair, 0, FIRST_WISH
         self.legs: list[Leg] = []
         frame, y = self.points.start()
         begin = 0.0
@@ -134,7 +134,7 @@ class Taken:
                     break
                 duration -= late
                 steps, rows = self._record(i, kernels, started[0], begin, duration)
-        self.steps, self.wish, self.kind = steps.count, steps.wish, steps.policy.kind
+        self.steps, self.wish = steps.count, steps.wish
         stretches = steps.stretches(rows[1])
         return Leg(
             i, before, frame, y[0], started[0], steps.y, begin, duration, ended_by, moved, rows[0],
@@ -165,7 +165,7 @@ class Taken:
         stops = np.unique([*at_rows, *kinks[(kinks > 0) & (kinks < duration)], duration])
         steps = Steps(
             self.how, kernels, phase.common_rates, lambda t: self.rates(i, t), y, self.wish,
-            self.steps, self.kind,
+            self.steps,
         )  # fmt: skip
         steps.run(stops[stops > 0])
         return steps, (rows, at_rows)

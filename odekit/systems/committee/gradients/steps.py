@@ -102,17 +102,16 @@ class Steps:
         Step to try first.
     before : int
         Steps of the phases before.
-    kind : str
     """
 
     def __init__(
         self, how: Accuracy, kernels: Kernels, schedules: Any, rates: RateAt, y: Floats,
-        wish: float, before: int, kind: str,
+        wish: float, before: int,
     ) -> None:  # fmt: skip
         self.how, self.kernels, self.rates = how, kernels, rates
         self.schedules = [_rate(rate) for rate in schedules]
         self.t, self.y, self.wish, self.count = 0.0, y.copy(), wish, before
-        self.policy = Policy(kind)
+        self.policy = Policy(how.kind)
         self.pieces: list[Pieces] = []
 
     def run(self, stops: Floats) -> None:
