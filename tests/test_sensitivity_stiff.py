@@ -7,7 +7,7 @@ import pytest
 
 import odekit as ok
 from test_sensitivity import NUMBERS, QUANTITIES, SHARP, difference, everything, joined
-from test_sensitivity_structured import OF_GROUPS, OF_STRUCTURED, groups, structured
+from test_sensitivity_structured import OF_GROUPS, groups, structured
 
 LATE = 1e5
 
@@ -74,12 +74,8 @@ def test_the_estimate_is_above_the_error():
     assert off < float(found.d_R_error.max()) < 1e-3 * float(np.abs(exact.d_R).max())
 
 
-@pytest.mark.parametrize(
-    ("problem", "names"),
-    [(groups(), OF_GROUPS), (structured(), OF_STRUCTURED)],
-    ids=["groups", "structured"],
-)
-def test_groups_and_structured_problems(problem, names):
+def test_groups_of_inputs():
+    problem, names = groups(), OF_GROUPS
     of = [*QUANTITIES, "integrated_error"]
     how = {"of": of, "wrt": names, "estimate": False, "rtol": 1e-9, "atol": 1e-12}
     one, other = (
@@ -91,6 +87,12 @@ def test_groups_and_structured_problems(problem, names):
         a, b, c = (ds[f"d_{name}"].values for ds in (one, other, explicit))
         assert np.abs(a - b).max() <= 1e-11 * np.abs(a).max()
         assert np.abs(a - c).max() <= 1e-6 * np.abs(c).max()
+
+
+def test_structured_problems_go_in_explicit_steps():
+    with pytest.raises(ok.ProblemError, match="must be explicit") as caught:
+        ok.sensitivity(structured(), of="R", wrt="phases[0].until", integrator="Radau")
+    assert caught.value.argument == "integrator"
 
 
 def test_rosenbrock_steps_are_refused():
