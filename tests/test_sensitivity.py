@@ -9,8 +9,9 @@ import odekit as ok
 from odekit.problem.names import get, replace
 from odekit.systems.committee.gradients.chain import Chain
 from odekit.systems.committee.gradients.columns import Columns, names_of
-from odekit.systems.committee.gradients.course import Accuracy, Taken
+from odekit.systems.committee.gradients.course import Taken
 from odekit.systems.committee.gradients.readings import readings_of
+from odekit.systems.committee.gradients.steps import Accuracy
 
 FINE = {"rtol": 1e-12, "atol": 1e-14, "method": "DOP853"}
 SHARP = {"rtol": 1e-10, "atol": 1e-13}
@@ -316,7 +317,7 @@ def test_problems_without_derivatives_are_refused():
     problem = everything().replace_phase(0, learning_rate=cubic)
     with pytest.raises(ok.ProblemError, match="linear table"):
         ok.sensitivity(problem, of="R", wrt="phases[0].learning_rate.values")
-    with pytest.raises(ok.ProblemError, match="explicit steps"):
+    with pytest.raises(ok.ProblemError, match="more than 3 steps"):
         ok.sensitivity(everything(), of="R", wrt="phases[0].until", max_steps=3)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from odekit.base.status import Status
+
 __all__ = [
     "CheckpointError",
     "CheckpointWarning",
@@ -15,6 +17,7 @@ __all__ = [
     "StoreError",
     "StoreExistsError",
     "SweepError",
+    "Unreached",
     "printable",
 ]
 
@@ -70,6 +73,26 @@ class ProblemError(OdekitError, ValueError):
         """Say it in one or two sentences."""
         sentence = f"`{self.argument}` {self.rule}, got {self.given}."
         return printable(f"{sentence} {self.remedy}".rstrip())
+
+
+class Unreached(ProblemError):
+    """A run that is to be differentiated does not reach its end.
+
+    Parameters
+    ----------
+    status : Status
+        How it ended instead.
+    given, remedy : str
+        As of `ProblemError`.
+    """
+
+    def __init__(self, status: Status, given: str, remedy: str) -> None:
+        super().__init__("problem", "must run to its end", given, remedy)
+        self.status = status
+
+    def __reduce__(self) -> tuple[type[Unreached], tuple[Status, str, str]]:
+        """What rebuilds it in another process."""
+        return Unreached, (self.status, self.given, self.remedy)
 
 
 class ScenarioError(OdekitError, ValueError):

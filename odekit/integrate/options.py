@@ -32,6 +32,10 @@ MULTISTEP_SAFETY = 1 / 30
 """Tolerance of a step of these methods, in that asked for. They estimate the last step alone,
 but carry those of their past: with 1 BDF was off by 20 rtol on linear problems."""
 
+DIFFERENTIATED = ("DOP853", "RK45", "Radau")
+"""Methods whose steps have derivatives here. Those of Rosenbrock methods hold the Jacobian itself,
+and would need that of the Jacobian."""
+
 
 @dataclass(frozen=True)
 class SolverOptions:
@@ -104,6 +108,12 @@ def tolerance_of(attrs: Mapping[str, Any]) -> float:
 def step_tolerance(method: str, rtol: float) -> float:
     """The rtol that a method of scipy is given: smaller than that asked for where it must be."""
     return max(rtol * MULTISTEP_SAFETY, LEAST_RTOL) if method in MULTISTEP else rtol
+
+
+def check_integrator(given: object) -> None:
+    """Refuse methods whose steps are not differentiated."""
+    if given is not None:
+        choice("integrator", given, DIFFERENTIATED)
 
 
 def warn_of_tolerance(options: SolverOptions) -> None:

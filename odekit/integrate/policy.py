@@ -75,14 +75,19 @@ class Policy:
         """Whether so many explicit steps are left that a change could pay."""
         return self.kind != EXPLICIT_KIND or left > WORTH_STEPS * h
 
-    def judge(self, h: float, left: float, rows: int, J: Floats) -> None:
-        """Choose `kind` and `longest` from the spectrum, with so much time and rows to come."""
+    def judge(
+        self, h: float, left: float, rows: int, J: Floats, *, limit: float = AT_LIMIT
+    ) -> None:
+        """Choose `kind` and `longest` from the spectrum, with so much time and rows to come.
+
+        Explicit steps are held down by stability where h·|λ| > `limit`.
+        """
         radius, growth = spectrum(J)
         self.longest = GROWTH_PER_STEP / growth if growth > 0 else np.inf
         if self.kind == EXPLICIT_KIND:
             gain = min(self.longest, left) / h
             sparse = left > WORTH_ROW * rows * h
-            if h * radius > AT_LIMIT and gain > WORTH_STEPS and sparse:
+            if h * radius > limit and gain > WORTH_STEPS and sparse:
                 self.kind = IMPLICIT_KIND
             else:
                 self.wait = min(2 * self.wait, LAST_WAIT)

@@ -11,7 +11,7 @@ import numpy as np
 from odekit.base.checks import choice, count, positive
 from odekit.base.errors import ProblemError
 from odekit.dataset.result import prepare
-from odekit.integrate.options import SolverOptions, output_times
+from odekit.integrate.options import SolverOptions, check_integrator, output_times
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
 from odekit.problem.names import get
@@ -57,7 +57,7 @@ def fit(
     error: Any = None,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     loss: str = "linear",
-    integrator: str = "DOP853",
+    integrator: str | None = "DOP853",
     rtol: float = 1e-8,
     atol: float = 1e-11,
     max_runs: int = 200,
@@ -116,7 +116,7 @@ def fit(
         raise ProblemError("problem", "must be a Problem", repr(problem)[:80])
     if axes(problem):
         raise ProblemError("problem", "must have no sweep dims", ", ".join(axes(problem)))
-    choice("integrator", integrator, ("DOP853", "RK45"))
+    check_integrator(integrator)
     choice("loss", loss, ("linear", "soft_l1", "huber"))
     names = [free] if isinstance(free, str) else list(free)
     options = SolverOptions(rtol=rtol, atol=atol)

@@ -19,7 +19,7 @@ from odekit.control.optimum import ATTRIBUTE, dataset
 from odekit.control.pieces import controls_of
 from odekit.control.search import Search
 from odekit.dataset.result import prepare
-from odekit.integrate.options import SolverOptions
+from odekit.integrate.options import SolverOptions, check_integrator
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
 
@@ -67,7 +67,7 @@ def optimise(
     shape: str = "constant",
     starts: int = 1,
     seed: int = 0,
-    integrator: str = "DOP853",
+    integrator: str | None = "DOP853",
     rtol: float = 1e-8,
     atol: float = 1e-11,
     tolerance: float = 1e-10,
@@ -156,7 +156,7 @@ def optimise(
     if axes(problem):
         rule = "must have no sweep dims"
         raise ProblemError("problem", rule, ", ".join(axes(problem)), "Optimise point by point.")
-    choice("integrator", integrator, ("DOP853", "RK45"))
+    check_integrator(integrator)
     choice("shape", shape, SHAPES)
     options = SolverOptions(rtol=rtol, atol=atol)
     positive("tolerance", tolerance)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.checks import choice, count, flag
-from odekit.base.errors import ProblemError
+from odekit.base.errors import ProblemError, Unreached
+from odekit.base.status import Status
+from odekit.dataset.common import COMMON
+from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
-from odekit.integrate.options import SolverOptions, output_times
+from odekit.integrate.options import SolverOptions, check_integrator, output_times
 from odekit.problem.axes import at, axes
 from odekit.problem.axes import points as grid_of
 from odekit.problem.base import AnyProblem
+from odekit.sweeps.jobs import cores
+from odekit.sweeps.pointwise import each_point
 
 if TYPE_CHECKING:
     import xarray as xr
 
 METHODS = ("forward", "adjoint")
-INTEGRATORS = ("DOP853", "RK45")
 PARAMETER = "parameter"
 """Dim of a list of names."""
 
@@ -32,11 +36,12 @@ def sensitivity(
     wrt: str | Sequence[str],
     t_eval: Any = None,
     method: str | None = None,
-    integrator: str = "DOP853",
+    integrator: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-11,
     max_steps: int = 1_000_000,
     estimate: bool = True,
+    threads: int | None = None,
 ) -> xr.Dataset:
     """Derivatives through a run: of errors, order parameters and times, by numbers of the problem.
 
@@ -52,9 +57,12 @@ def sensitivity(
     of : str or sequence of str
         ``"generalization_error"``, ``"integrated_error"`` (∫ε dt since the beginning), ``"Q"``,
         ``"R"``, with groups of inputs ``"Q_group"`` and ``"R_group"``, ``"readout"``, ``"bias"``,
-        ``"misclassification"`` of one unit, or ``"phase_end"``, the time at which phases end; or an
-        entry, as
-        ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``.
+        ``"misclassification"`` of one unit, or ``"phase_end"``, the time at which phases end, and
+        ``"phase_end_error"``, the errors there; of the measures of `odekit.measures`
+        ``"forgetting"`` and ``"transfer"`` since the second phase began, ``"overlap_cosine"``,
+        ``"student_cosine"``, ``"activation_entropy"``, ``"readout_entropy"``,
+        ``"contribution_entropy"``, ``"imbalance"``; or an entry, as
+        ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``, ``"forgetting[a]"``.
     wrt : str or sequence of str
         Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
         of a table, ``"phases[1].duration"``, ``"phases[0].until"``, ``"phases[0].tasks[a]"``,
@@ -69,7 +77,10 @@ def sensitivity(
         Carry derivatives of the state along (any number of rows, up to some hundred parameters), or
         go back from every number that is asked for (any number of parameters). By default what is
         cheaper; the attribute ``sensitivity_method`` says which. They agree to rounding.
-    integrator : {"DOP853", "RK45"}
+    integrator : {"DOP853", "RK45", "Radau"}, optional
+        By default DOP853, and Radau where the solution stands still, as `odekit.solve` changes
+        between them: explicit steps have to stay below the stability limit all the way to the end.
+        Problems with outputs, means, biases, dropout or momentum stay explicit.
     rtol, atol : float
         Tolerances of the steps.
     max_steps : int
@@ -77,6 +88,9 @@ def sensitivity(
     estimate : bool
         Whether to find how far off derivatives may be: by those of coarser steps, at twice the
         cost.
+    threads : int, optional
+        Points of a sweep at a time; by default the cores there are. Results are bitwise those of
+        single problems.
 
     Returns
     -------
@@ -90,13 +104,15 @@ def sensitivity(
         then those of the number: of one name in `wrt` its own (``knot`` for tables; ``…_wrt`` where
         the quantity has the same), of several the dim ``parameter``, labelled with the name of
         every single number.
-        NaN at times that the run did not reach. ``n_steps`` counts the steps.
+        NaN at times that the run did not reach. ``n_steps`` counts the steps. Of a sweep
+        ``status`` says how each run ended: points that failed, or that Ctrl-C left undone, are NaN.
 
     Raises
     ------
     ProblemError
         If a name is none, or has no derivative: draws, counts and choices, cubic tables (linear
-        ones and splines have), activations whose moments are found by quadrature.
+        ones and splines have), activations whose moments are found by quadrature; or if the run
+        does not reach its end, and it is no sweep.
 
     Notes
     -----
@@ -123,10 +139,12 @@ def sensitivity(
     quantities, names = _names("of", of), _names("wrt", wrt)
     if method is not None:
         choice("method", method, METHODS)
-    choice("integrator", integrator, INTEGRATORS)
+    check_integrator(integrator)
     options = SolverOptions(rtol=rtol, atol=atol, max_steps=max_steps)
     most = count("max_steps", max_steps, most=2**40)
     keep = flag("estimate", estimate)
+    if threads is not None:
+        count("threads", threads, most=2**31)
     found = axes(problem)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
@@ -141,11 +159,45 @@ def sensitivity(
     every = [at(problem, place) for _, place in grid_of(found)]
     for one in every[:1]:
         tools.check(one, quantities, names)
-    answers = [
-        tools.differentiate(one, quantities, names, times, how, method, estimate=keep)
-        for one in every
-    ]
-    return _dataset(problem, result, answers, times, single=isinstance(wrt, str))
+
+    def gradient(i: int) -> Any:
+        return tools.differentiate(every[i], quantities, names, times, how, method, estimate=keep)
+
+    if not found:
+        return _dataset(problem, result, [gradient(0)], times, single=isinstance(wrt, str))
+    answers, status = _each(gradient, len(every), threads or cores())
+    ds = _dataset(problem, result, answers, times, single=isinstance(wrt, str))
+    shape = tuple(size for size, _ in result.axes.values())
+    said = next(v for v in COMMON if v.name == "status").attributes()
+    ds["status"] = (tuple(result.axes), np.array(status, dtype=np.int8).reshape(shape), said)
+    warn_unless_completed(ds)
+    return ds
+
+
+def _each(
+    gradient: Callable[[int], Any], points: int, threads: int
+) -> tuple[list[Any], list[Status]]:
+    """Gradients of all points, NaN where there is none, and how the runs ended."""
+    failed: dict[int, Unreached] = {}
+
+    def one(i: int) -> Any:
+        try:
+            return gradient(i)
+        except Unreached as error:
+            failed[i] = error
+            return None
+
+    answers = each_point(one, points, threads)
+    known = next((answer for answer in answers if answer is not None), None)
+    if known is None:
+        raise next(iter(failed.values()), KeyboardInterrupt())
+    status = [
+        Status.COMPLETED if answer is not None
+        else failed[i].status if i in failed
+        else Status.INTERRUPTED
+        for i, answer in enumerate(answers)
+    ]  # fmt: skip
+    return [known.unknown() if answer is None else answer for answer in answers], status
 
 
 def label(name: str) -> str:
@@ -224,9 +276,10 @@ def _parts(
         else:
             place = slice(begin, begin + reading.picked.size)
             begin = place.stop
-            row = slice(None) if times is not None else 0
-            lead = (("time",) if times is not None else ()) + reading.dims
-            shape = ((times.size,) if times is not None else ()) + reading.shape
+            timed = times is not None and reading.base != "phase_end_error"
+            row = slice(None) if timed else 0
+            lead = (("time",) if timed else ()) + reading.dims
+            shape = ((times.size,) if timed else ()) + reading.shape
             value = np.stack([a.fine.values[row][..., place] for a in answers])
             slope, rough = (
                 [getattr(a, which).slopes[row][..., place, :] for a in answers if getattr(a, which)]

@@ -23,7 +23,7 @@ from odekit_kernels.integrators.spectrum import spectrum
 from odekit_kernels.lanes.values import pick, place, smaller
 from odekit_kernels.simd import WIDTH
 
-__all__ = ["GeneralTape", "errors_and_slopes", "fill_stages", "flow", "radius"]
+__all__ = ["GeneralTape", "errors_and_slopes", "fill_jacobian", "fill_stages", "flow", "radius"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

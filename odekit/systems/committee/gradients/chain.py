@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,13 @@ from odekit.base.arrays import Floats
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.course import Leg, Taken
 from odekit.systems.committee.gradients.places import of_frame
-from odekit.systems.committee.gradients.readings import Reading, Site, site
+from odekit.systems.committee.gradients.readings import (
+    SINCE_SWITCH,
+    Reading,
+    Site,
+    closing,
+    site,
+)
 from odekit.systems.committee.gradients.switches import Map, enter, leave, start
 
 AT_ONCE = 32
@@ -31,12 +37,20 @@ class Found:
         NaN at times that the run did not reach.
     ends, by_end : ndarray, shapes (phases,) and (phases, m)
         Of the times at which phases end; 0 backward where nobody asked.
+    end_errors, by_end_error : ndarray, shapes (phases, W) and (phases, W, m)
+        Of the errors of all tasks there; 0 where nobody asked.
     """
 
     values: Floats
     slopes: Floats
     ends: Floats
     by_end: Floats
+    end_errors: Floats
+    by_end_error: Floats
+
+    def unknown(self) -> Found:
+        """NaN of the same shapes."""
+        return Found(*(np.full_like(getattr(self, part.name), np.nan) for part in fields(self)))
 
 
 @dataclass
@@ -47,6 +61,8 @@ class Link:
     enters: Map
     leaves: Map
     theta: Floats
+    closes: Site | None
+    """Errors at its end, if they are wanted."""
     sites: list[tuple[int, Site]]
     """Which row, and its readings; in the order of the rows of the phase."""
 
@@ -69,6 +85,8 @@ class Chain:
         integrated = any(r.base == "integrated_error" for r in self.readings)
         self.W = len(taken.points.tasks) if integrated else 0
         self.q = sum(r.picked.size for r in self.readings)
+        self.tasks = len(taken.points.tasks)
+        self.closed = self._closed()
         self.at_rows = taken.times.size > 0
         first, Z = taken.legs[0], np.zeros(self.W)
         self.first: Site | None = None
@@ -82,6 +100,14 @@ class Chain:
             leg = taken.legs[-1]
             self.last = self._site(leg, leg.y_end, Z, leg.duration, fixed=False)
 
+    def _closed(self) -> list[int]:
+        """Phases at whose ends errors are wanted."""
+        found = {0} if any(r.base in SINCE_SWITCH for r in self.readings) else set()
+        for reading in self.readings:
+            if reading.base == "phase_end_error":
+                found |= {int(place) // self.tasks for place in reading.picked}
+        return sorted(found)
+
     def _site(self, leg: Leg, y: Floats, Z: Floats, since: float, **how: bool) -> Site:
         state = (y, Z.copy())
         if not self.readings:
@@ -91,16 +117,19 @@ class Chain:
 
     def _link(self, leg: Leg, Z: Floats) -> Link:
         taken, columns, kernels = self.taken, self.columns, self.taken.kernels(leg)
-        out = kernels.integrals(leg.course, taken.pair, Z, leg.rows.size)
-        ends = np.append(leg.course.t[1:], leg.duration)
-        states = np.vstack([leg.course.y[1:], leg.y_end])
+        out = np.zeros((leg.rows.size, Z.size))
+        for stretch in leg.stretches:
+            out += stretch.integrals(kernels, Z, leg.rows.size)
+        (ends, rows), states = leg.ends, leg.states[1:]
         sites = []
         for place, row in enumerate(leg.rows):
-            step = int(np.flatnonzero(leg.course.row == place)[0])
+            step = int(np.flatnonzero(rows == place)[0])
             found = self._site(leg, states[step], out[place], float(ends[step]), fixed=True)
             sites.append((int(row), found))
         maps = (enter(taken, leg, columns, self.W), leave(taken, leg, columns, self.W))
-        return Link(leg, *maps, kernels.theta, sites)
+        wanted = leg.index in self.closed
+        closes = closing(taken, leg, columns, self.W) if wanted else None
+        return Link(leg, *maps, kernels.theta, closes, sites)
 
     def _empty(self) -> Found:
         rows, phases = max(self.taken.times.size, 1), len(self.links)
@@ -109,7 +138,12 @@ class Chain:
             np.full((rows, self.q, self.m), np.nan),
             np.array([link.leg.begin + link.leg.duration for link in self.links]),
             np.zeros((phases, self.m)),
+            np.zeros((phases, self.tasks)),
+            np.zeros((phases, self.tasks, self.m)),
         )
+        for i, link in enumerate(self.links):
+            if link.closes is not None:
+                found.end_errors[i] = link.closes.values
         if self.first is not None:
             found.values[0] = self.first.values
         for row, one in (pair for link in self.links for pair in link.sites):
@@ -136,18 +170,40 @@ class Chain:
                 found.slopes[row] = one.C @ there + one.D
             X = link.leaves[0] @ X + link.leaves[1]
             found.by_end[i] = X[self._places(link.leg.frame).begin]
+            if link.closes is not None:
+                found.by_end_error[i] = link.closes.C @ X + link.closes.D
         if self.last is not None:
             found.slopes[0] = self.last.C @ X + self.last.D
+        return self._with_ends(found)
+
+    def _with_ends(self, found: Found) -> Found:
+        """Fill in what hangs on the errors at ends of phases."""
+        first = 0
+        for reading in self.readings:
+            own, at = slice(first, first + reading.picked.size), reading.picked
+            first = own.stop
+            if reading.base == "phase_end_error":
+                found.values[:, own] = found.end_errors.ravel()[at]
+                found.slopes[:, own] = found.by_end_error.reshape(-1, self.m)[at]
+            elif reading.base in SINCE_SWITCH:
+                sign, values, slopes = SINCE_SWITCH[reading.base], found.values, found.slopes
+                values[:, own] = sign * (values[:, own] - found.end_errors[0, at])
+                slopes[:, own] = sign * (slopes[:, own] - found.by_end_error[0, at])
+                before = self.taken.times < found.ends[0] * (1.0 - 1e-13)
+                values[np.flatnonzero(before), own] = slopes[np.flatnonzero(before), own] = np.nan
         return found
 
     def _through(self, link: Link, X: Floats) -> tuple[list[Floats], Floats]:
         """What is carried at the rows of a phase, and at its end."""
         leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
         theta = np.ascontiguousarray(np.concatenate([X[places.framed], link.theta]))
-        along, by_rate = self._along(leg)
         S, Z = np.ascontiguousarray(X[places.state]), np.ascontiguousarray(X[places.Z])
-        given = (leg.course, self.taken.pair, S, Z, theta, along, by_rate)
-        out_S, out_Z = kernels.forward(*given, leg.rows.size)
+        out_S, out_Z = (np.zeros((leg.rows.size, *part.shape)) for part in (S, Z))
+        rates = self.columns.phases[leg.index].rates
+        for stretch in leg.stretches:
+            more_S, more_Z = stretch.forward(kernels, S, Z, theta, rates, leg.rows.size)
+            out_S += more_S
+            out_Z += more_Z
 
         def whole(S: Floats, Z: Floats) -> Floats:
             moved = X.copy()
@@ -156,26 +212,13 @@ class Chain:
 
         return [whole(*pair) for pair in zip(out_S, out_Z, strict=True)], whole(S, Z)
 
-    def _stages(self, leg: Leg) -> tuple[Floats, Floats]:
-        """Times of all stages (steps, s), and of the middles of the steps (steps, 1)."""
-        t, h = leg.course.t[:, np.newaxis], leg.course.h[:, np.newaxis]
-        return t + h * self.taken.pair.C, t + 0.5 * h
-
-    def _along(self, leg: Leg) -> tuple[Any, Floats]:
-        """Which learning rates depend on which parameters, and how much at the stages."""
-        rates, stages = self.columns.phases[leg.index].rates, self._stages(leg)
-        along = np.array([(layer, j) for layer, j, _ in rates], dtype=np.int64).reshape(-1, 2)
-        by_rate = np.zeros((len(rates), *stages[0].shape))
-        for place, (_, _, basis) in enumerate(rates):
-            by_rate[place] = basis(*stages)
-        return along, by_rate
-
     # ------------------------------------------------------------------------------------ backward
 
     def backward(self) -> Found:
         """The same by going back from every reading: the discrete adjoint."""
         found = self._empty()
         seeds = [("end", i, 0) for i in self.ends]
+        seeds += [("close", i, k) for i in self.closed for k in range(self.tasks)]
         rows = [(row, link) for link in self.links for row, _ in link.sites]
         seeds += [("row", row, k) for row, _ in rows for k in range(self.q)]
         if self.first is not None:
@@ -187,9 +230,11 @@ class Chain:
             for (kind, at, k), slope in zip(some, self._back(some), strict=True):
                 if kind == "end":
                     found.by_end[at] = slope
+                elif kind == "close":
+                    found.by_end_error[at, k] = slope
                 else:
                     found.slopes[at, k] = slope
-        return found
+        return self._with_ends(found)
 
     def _back(self, seeds: Sequence[tuple[str, int, int]]) -> Floats:
         """Derivatives (seeds, m) of these scalars by all parameters."""
@@ -202,9 +247,12 @@ class Chain:
         for i in range(len(self.links) - 1, -1, -1):
             link = self.links[i]
             places = self._places(link.leg.frame)
-            for x, (kind, at, _) in enumerate(seeds):
+            for x, (kind, at, k) in enumerate(seeds):
                 if kind == "end" and at == i:
                     L[x, places.begin] += 1.0
+                elif kind == "close" and at == i and link.closes is not None:
+                    L[x] += link.closes.C[k]
+                    alpha[x] += link.closes.D[k]
             alpha += L @ link.leaves[1]
             L = self._back_through(link, L @ link.leaves[0], alpha, seeds)
             alpha += L @ link.enters[1]
@@ -220,24 +268,22 @@ class Chain:
 
     def _back_through(self, link: Link, L: Floats, alpha: Floats, seeds: Any) -> Floats:
         leg, kernels, places = link.leg, self.taken.kernels(link.leg), self._places(link.leg.frame)
-        q, steps, s = len(seeds), leg.course.h.size, self.taken.pair.B.size
-        bumps = np.zeros((leg.rows.size, q, places.size))
+        bumps = np.zeros((leg.rows.size, len(seeds), places.size))
         for place, (row, one) in enumerate(link.sites):
             for x, (kind, at, k) in enumerate(seeds):
                 if kind == "row" and at == row:
                     bumps[place, x] = one.C[k]
                     alpha[x] += one.D[k]
         lam, zeta = np.ascontiguousarray(L[:, places.state]), np.ascontiguousarray(L[:, places.Z])
-        by_rate = np.zeros((q, steps, s, 2))
         bump, bump_zeta = (
             np.ascontiguousarray(bumps[:, :, place]) for place in (places.state, places.Z)
         )
-        slopes = kernels.backward(leg.course, self.taken.pair, lam, zeta, bump, bump_zeta, by_rate)
+        rates = self.columns.phases[leg.index].rates
+        slopes = np.zeros((len(seeds), places.frame + len(link.theta)))
+        for stretch in reversed(leg.stretches):
+            slopes += stretch.backward(kernels, lam, zeta, bump, bump_zeta, rates, alpha)
         moved: Floats = L + bumps.sum(axis=0)
         moved[:, places.state], moved[:, places.Z] = lam, zeta
         moved[:, places.framed] += slopes[:, : places.frame]
         alpha += slopes[:, places.frame :] @ link.theta
-        stages = self._stages(leg)
-        for layer, j, basis in self.columns.phases[leg.index].rates:
-            alpha[:, j] += by_rate[..., layer].reshape(q, -1) @ basis(*stages).ravel()
         return moved

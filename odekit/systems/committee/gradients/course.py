@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.integrate import DOP853, RK45
 
 from odekit.base.arrays import Floats
-from odekit.base.errors import ProblemError
+from odekit.base.errors import Unreached
 from odekit.base.interrupts import Interrupts
 from odekit.base.status import Outcome, Status
 from odekit.integrate.options import SolverOptions
@@ -17,48 +16,12 @@ from odekit.integrate.run import Run
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.kernels import Kernels
+from odekit.systems.committee.gradients.steps import FIRST_WISH, Accuracy, Steps
+from odekit.systems.committee.gradients.stretches import Stretch
 from odekit.systems.committee.gradients.structured import kernels_of
-from odekit_kernels.committee.replay import (
-    FULL,
-    REACHED,
-    Course,
-    Pair,
-    Rate,
-    record,
-)
 
-ROOM = 1024
-"""Steps whose memory is had at once."""
-FIRST_WISH = 1e-3
-"""Step to try first; a step that is too long is tried again."""
 ROUNDS = 4
 """Corrections of the time at which a phase ends by its threshold: Newton's method."""
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How steps are taken."""
-
-    integrator: str = "DOP853"
-    rtol: float = 1e-8
-    atol: float = 1e-11
-    cap: float = 2.0
-    max_steps: int = 1_000_000
-
-    @property
-    def pair(self) -> Pair:
-        """The tableau, scipy's."""
-        if self.integrator == "RK45":
-            zeros = np.zeros(RK45.n_stages + 1)
-            return _pair(RK45, RK45.E, zeros, -1 / 5)
-        return _pair(DOP853, DOP853.E5, DOP853.E3, -1 / 8)
-
-
-def _pair(solver: Any, E: Any, E3: Any, exponent: float) -> Pair:
-    s = solver.n_stages
-    arrays = (solver.A[:s, :s], solver.B, solver.C[:s], E, E3)
-    A, B, C, E, E3 = (np.ascontiguousarray(a, dtype=float) for a in arrays)
-    return Pair(A, B, C, E, E3, exponent)
 
 
 @dataclass
@@ -90,8 +53,20 @@ class Leg:
     ended_by: int | None
     moved: bool
     rows: Any
-    course: Course
+    stretches: list[Stretch]
     kernels: Kernels
+
+    @property
+    def states(self) -> Floats:
+        """Where steps begin, and the end."""
+        return np.vstack([*(one.course.y for one in self.stretches), self.y_end])
+
+    @property
+    def ends(self) -> tuple[Floats, Any]:
+        """When steps end, since the phase began, and which row that is, or −1."""
+        t = np.concatenate([one.course.t for one in self.stretches] or [np.zeros(0)])
+        row = [one.course.row for one in self.stretches] or [np.zeros(0, dtype=np.int64)]
+        return np.append(t, self.duration)[1:], np.concatenate(row)
 
 
 class Taken:
@@ -151,18 +126,19 @@ class Taken:
             moved = duration > 0.0
             if not moved:
                 duration = 0.0
-        course, y_end, rows = self._record(i, kernels, started[0], begin, duration)
+        steps, rows = self._record(i, kernels, started[0], begin, duration)
         if by_threshold:
             for _ in range(ROUNDS if moved else 0):
-                ended_by, late = self._late(i, kernels, y_end, duration)
+                ended_by, late = self._late(i, kernels, steps.y, duration)
                 if not abs(late) > 1e-14 * (begin + duration):
                     break
                 duration -= late
-                course, y_end, rows = self._record(i, kernels, started[0], begin, duration)
-        self.steps += course.h.size
+                steps, rows = self._record(i, kernels, started[0], begin, duration)
+        self.steps, self.wish = steps.count, steps.wish
+        stretches = steps.stretches(rows[1])
         return Leg(
-            i, before, frame, y[0], started[0], y_end, begin, duration, ended_by, moved, rows,
-            course, kernels,
+            i, before, frame, y[0], started[0], steps.y, begin, duration, ended_by, moved, rows[0],
+            stretches, kernels,
         )  # fmt: skip
 
     def _late(self, i: int, kernels: Kernels, y: Floats, since: float) -> tuple[int, float]:
@@ -177,8 +153,8 @@ class Taken:
 
     def _record(
         self, i: int, kernels: Kernels, y: Floats, begin: float, duration: float
-    ) -> tuple[Course, Floats, Any]:
-        """Steps of a phase, its last state, and which rows lie in it."""
+    ) -> tuple[Steps, tuple[Any, Floats]]:
+        """Steps of a phase, and which rows lie in it, with their times since it began."""
         phase = self.problem.phases[i]
         since = self.times - begin
         near = np.isclose(since, duration, rtol=1e-13, atol=1e-13 * max(begin, 1.0))
@@ -187,55 +163,12 @@ class Taken:
         at_rows = np.where(near[rows], duration, since[rows])
         kinks = self.points.stops(phase)
         stops = np.unique([*at_rows, *kinks[(kinks > 0) & (kinks < duration)], duration])
-        parts, y_end = self._steps(kernels, phase, y, stops[stops > 0])
-        t, h, states = (np.concatenate([p[j] for p in parts]) for j in range(3))
-        s = self.pair.B.size
-        eta = self.rates(i, t[:, np.newaxis] + h[:, np.newaxis] * self.pair.C[:s])
-        row = np.full(h.size, -1, dtype=np.int64)
-        ends = np.append(t[1:], duration)
-        for place, at in enumerate(at_rows):
-            row[np.flatnonzero(ends == at)] = place
-        return Course(t, h, states, eta, row), y_end, rows
-
-    def _steps(
-        self, kernels: Kernels, phase: Any, y: Floats, stops: Floats
-    ) -> tuple[list[Any], Floats]:
-        state, n = y.copy(), y.size
-        by, flat = kernels.slopes(n)
-        rates = [_rate(rate) for rate in phase.common_rates]
-        t, wish = 0.0, self.wish
-        parts: list[Any] = [(np.zeros(0), np.zeros(0), np.zeros((0, n)))]
-        total = self.steps
-        while stops.size:
-            room = (np.zeros(ROOM), np.zeros(ROOM), np.zeros((ROOM, n)))
-            how, done, t, wish = record(
-                t, wish, state, stops, *rates, kernels.committee, kernels.work, kernels.watch,
-                kernels.tape, by, flat, self.pair, self.how.rtol, self.how.atol, self.how.cap,
-                *room,
-            )  # fmt: skip
-            parts.append(tuple(part[:done].copy() for part in room))
-            total += done
-            self.wish = wish
-            if total > self.how.max_steps:
-                remedy = "It is stiff: end it earlier, or raise `max_steps`."
-                _refuse(f"more than {self.how.max_steps} of them", remedy)
-            if how == REACHED:
-                break
-            if how != FULL or not np.isfinite(state).all():
-                _refuse(f"a step of no length at t = {t:.6g}", "See the status of odekit.solve.")
-        return parts, state
-
-
-def _refuse(given: str, remedy: str) -> None:
-    raise ProblemError("problem", "must run to its end in explicit steps", given, remedy)
-
-
-def _rate(rate: Any) -> Rate:
-    if not isinstance(rate, Schedule):
-        return Rate(np.zeros(0), np.zeros((0, 4)), float(rate), 0.0, float(rate))
-    start, coefficients = rate.pieces
-    first, final = float(rate.values[0]), float(rate.values[-1])
-    return Rate(np.array(start), np.array(coefficients), first, float(rate.times[-1]), final)
+        steps = Steps(
+            self.how, kernels, phase.common_rates, lambda t: self.rates(i, t), y, self.wish,
+            self.steps,
+        )  # fmt: skip
+        steps.run(stops[stops > 0])
+        return steps, (rows, at_rows)
 
 
 def ends_of(problem: Any, rtol: float, atol: float) -> list[tuple[float, bool]] | None:
@@ -246,7 +179,7 @@ def ends_of(problem: Any, rtol: float, atol: float) -> list[tuple[float, bool]] 
     with Interrupts() as interrupts:
         run.integrate(interrupts)
     if run.status != Status.COMPLETED:
-        _refuse(f"the status {run.status.name}", "See that of odekit.solve.")
+        raise Unreached(run.status, f"the status {run.status.name}", "See that of odekit.solve.")
     return [
         (end, outcome == Outcome.THRESHOLD)
         for end, outcome in zip(run.end_times, run.outcomes, strict=True)

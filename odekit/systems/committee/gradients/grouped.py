@@ -13,6 +13,7 @@ from odekit.systems.committee.gradients.kernels import ErrorSlopes
 from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
 from odekit.systems.committee.points import widened
 from odekit_kernels.committee.equations import decode_with_groups
+from odekit_kernels.committee.groups import jacobian
 from odekit_kernels.committee.memory import constants
 from odekit_kernels.committee.replay import Course
 from odekit_kernels.committee.stencil import GroupsTape, fill_stages, pull_error
@@ -48,7 +49,6 @@ class GroupsKernels(ByStages):
             np.concatenate([one.of_frame, directions[active]])
             for one, directions in ((own, along), (whole, whole.along))
         )
-        self.d = len(moves)
         n, D, wants = places.n, places.K + places.P, np.zeros(2)
         wants[[layer for layer, *_ in self.own.rates]] = 1.0
         self.tape = GroupsTape(
@@ -76,6 +76,12 @@ class GroupsKernels(ByStages):
 
     def _fill(self, course: Course, pair: Any, W: int, stages: Stages) -> None:
         fill_stages(course, pair, self.committee, self.work, self.tape, W, stages)
+
+    def jacobian(self, y: Floats, rates: tuple[float, float]) -> Floats:
+        """∂(dy/dt)/∂y."""
+        J = np.empty((y.size, y.size))
+        jacobian(y, *rates, self.committee, self.work, J)
+        return J
 
     def errors(self, y: Floats) -> tuple[Floats, ErrorSlopes]:
         """Errors of all tasks, and their derivatives."""

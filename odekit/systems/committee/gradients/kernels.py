@@ -11,11 +11,14 @@ from odekit.base.arrays import Floats
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.places import Places, of_frame
 from odekit.systems.committee.points import widened
+from odekit_kernels.committee.jacobian import jacobian
 from odekit_kernels.committee.one import make_work
 from odekit_kernels.committee.passes import flow
 from odekit_kernels.committee.replay import Course, backward, forward, integrals
 from odekit_kernels.committee.reverse import pull_error
+from odekit_kernels.committee.tangent import fill_points
 from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
+from odekit_kernels.integrators.variations import Stages, make_stages
 
 
 @dataclass
@@ -82,6 +85,28 @@ class Kernels:
         dy = np.empty_like(y)
         flow(y, *rates, self.committee, self.work, self.tape, dy)
         return dy
+
+    def jacobian(self, y: Floats, rates: tuple[float, float]) -> Floats:
+        """∂(dy/dt)/∂y."""
+        J = np.empty((y.size, y.size))
+        jacobian(y, *rates, self.committee, self.work, J)
+        return J
+
+    @property
+    def d(self) -> int:
+        """Numbers θ: what is carried of the frame, and those of the phase."""
+        return self.places.frame + len(self.theta)
+
+    def linearised(self, states: Floats, eta: Floats, W: int) -> Stages:
+        """Derivatives at states (points, n), at rates (points, 1, 2), and of W errors."""
+        n = states.shape[1]
+        by, flat = self.slopes(n + W)
+        found = make_stages(len(states), 1, n, self.d, W)
+        fill_points(
+            np.ascontiguousarray(states), np.ascontiguousarray(eta), self.committee, self.watch,
+            self.tape, by, flat, W, found,
+        )  # fmt: skip
+        return found
 
     def errors(self, y: Floats) -> tuple[Floats, ErrorSlopes]:
         """Errors of all tasks, and their derivatives."""

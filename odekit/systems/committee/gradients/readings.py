@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
+from odekit.systems.committee.gradients import measured
 from odekit.systems.committee.gradients.columns import Columns, laws_of
 from odekit.systems.committee.gradients.course import Leg, Taken
-from odekit.systems.committee.gradients.kernels import Kernels
+from odekit.systems.committee.gradients.kernels import ErrorSlopes, Kernels
 from odekit.systems.committee.gradients.places import Places, of_frame, unit_rows
 from odekit.systems.committee.gradients.signs import misclassified
 from odekit.systems.committee.gradients.structured import kernels_of
@@ -30,8 +31,14 @@ DIMS = {
     "bias": ("student",),
     "misclassification": ("task",),
     "phase_end": ("phase_index",),
+    "phase_end_error": ("phase_index", "task"),
+    "forgetting": ("task",),
+    "transfer": ("task",),
+    **measured.DIMS,
 }
 """What there are derivatives of, with the dims of each."""
+SINCE_SWITCH = {"forgetting": 1.0, "transfer": -1.0}
+"""Sign of the error gained since the second phase began."""
 _NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?")
 
 
@@ -72,10 +79,13 @@ def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
             listed = ", ".join(known)
             remedy = "With an entry: 'generalization_error[main]', 'R[0, 1]'."
             raise ProblemError("of", f"must be of {listed}", repr(name), remedy)
+        _has_switch(name, match[1], phases)
         dims = known[match[1]]
         keys = [] if match[2] is None else [key.strip().strip("'\"") for key in match[2].split(",")]
         if len(keys) > len(dims):
             raise ProblemError("of", f"must have at most the dims {dims}", name)
+        if match[1] in SINCE_SWITCH:
+            keys = [_trained(points.problem, name, match[1], keys)]
         index = tuple(
             _entry(name, dim, key, sizes[dim], labels) for dim, key in zip(dims, keys, strict=False)
         )
@@ -85,6 +95,25 @@ def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
     if len({reading.name for reading in found}) < len(found):
         raise ProblemError("of", "must name each quantity once", ", ".join(of))
     return found
+
+
+def _has_switch(name: str, base: str, phases: int) -> None:
+    if base in SINCE_SWITCH and phases < 2:
+        raise ProblemError("of", "must be of a problem with two phases", name)
+
+
+def _trained(problem: Any, name: str, base: str, keys: Sequence[str]) -> str:
+    """The task whose error is followed: by default the one trained before, or after, the switch."""
+    index = 0 if base == "forgetting" else 1
+    trained = [task for task, share in problem.phases[index].mixture.items() if float(share) > 0.0]
+    if not keys and len(trained) > 1:
+        rule = "must name one of the tasks that are trained there"
+        raise ProblemError("of", rule, name, f"Write {base}[{trained[0]}].")
+    task = keys[0] if keys else trained[0]
+    if base == "forgetting" and task in problem.tasks and task not in trained:
+        rule = f"must be of a task that the first phase trains ({', '.join(trained)})"
+        raise ProblemError("of", rule, name, "What was never learnt cannot be forgotten.")
+    return task
 
 
 def _entry(name: str, dim: str, key: str, size: int, labels: Mapping[str, list[str]]) -> int:
@@ -106,14 +135,13 @@ def _dims(problem: Any) -> dict[str, tuple[str, ...]]:
     if problem.biases is None:
         del found["bias"]
     if problem.outputs is not None:
-        found["readout"] = ("head", "output", "student")
+        found |= {"readout": ("head", "output", "student"), **measured.BY_OUTPUT}
     if not classified(problem):
         del found["misclassification"]
     return found
 
 
-@dataclass
-class Site:
+class Site(NamedTuple):
     """Readings at one time of a run: values, and derivatives by what is carried and directly.
 
     Attributes
@@ -152,33 +180,51 @@ def site(
     places = of_frame(taken.points, frame, Z.size)
     kernels = _before(taken, leg) if before else taken.kernels(leg)
     found, by = kernels.errors(y)
-    values, C, D = [], [], []
-    whole = np.zeros(places.size)
-    whole[places.state], whole[places.Z] = y, Z
-    for reading in readings:
-        at, direct = reading.picked, np.zeros((reading.picked.size, columns.m))
-        if reading.base == "generalization_error":
-            rows = np.zeros((at.size, places.size))
-            rows[:, places.state], rows[:, places.framed] = by.y[at], by.frame[at]
-            direct = by.direct[at]
-            values.append(found[at])
-        elif reading.base == "misclassification":
-            wrong = misclassified(taken.points, columns, places, y)
-            rows = np.zeros((at.size, places.size))
-            rows[:, places.state], direct = wrong.by_y[at], wrong.direct[at]
-            values.append(wrong.values[at])
-        else:
-            rows = _rows(taken.points, places, reading.base)[at]
-            values.append(rows @ whole)
-        C.append(rows)
-        D.append(direct)
-    joined = Site(*(np.concatenate(parts) for parts in (values, C, D)))
+    parts = [_read(one, taken, columns, (places, frame), state, (found, by)) for one in readings]
+    joined = Site(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     if fixed:
         pace = np.zeros(places.size)
         pace[places.state] = kernels.derivative(y, tuple(taken.rates(leg.index, since)))
         pace[places.Z] = found[: Z.size]
         joined.C[:, places.begin] -= joined.C @ pace
     return joined
+
+
+def closing(taken: Taken, leg: Leg, columns: Columns, W: int) -> Site:
+    """Errors of all tasks at the end of a phase, wherever that moves; W integrals are carried."""
+    tasks = np.arange(len(taken.points.tasks))
+    every = Reading("", "generalization_error", tasks, ("task",), (tasks.size,))
+    return site(taken, leg, columns, [every], (leg.y_end, np.zeros(W)), leg.duration, fixed=False)
+
+
+def _read(
+    reading: Reading,
+    taken: Taken,
+    columns: Columns,
+    where: tuple[Places, Any],
+    state: tuple[Floats, Floats],
+    errors: tuple[Floats, ErrorSlopes],
+) -> Site:
+    """One reading of a state and its integrals, given the errors of all tasks there."""
+    (places, frame), (y, Z), (found, by) = where, state, errors
+    points, base, at = taken.points, reading.base, reading.picked
+    rows, direct = np.zeros((at.size, places.size)), np.zeros((at.size, columns.m))
+    if base in ("generalization_error", *SINCE_SWITCH):
+        rows[:, places.state], rows[:, places.framed] = by.y[at], by.frame[at]
+        return Site(found[at], rows, by.direct[at])
+    if base == "misclassification":
+        wrong = misclassified(points, columns, places, y)
+        rows[:, places.state] = wrong.by_y[at]
+        return Site(wrong.values[at], rows, wrong.direct[at])
+    if base == "phase_end_error":  # the same at all times: see `Chain`
+        return Site(np.zeros(at.size), rows, direct)
+    if base in measured.MEASURES:
+        share = laws_of(points).share[0] if points.G else None
+        one = measured.MEASURES[base](measured.overlaps(points, places, frame, y, share))
+        return Site(one.values.ravel()[at], one.rows.reshape(-1, places.size)[at], direct)
+    rows, whole = _rows(points, places, base)[at], np.zeros(places.size)
+    whole[places.state], whole[places.Z] = y, Z
+    return Site(rows @ whole, rows, direct)
 
 
 def _rows(points: Any, places: Places, base: str) -> Floats:

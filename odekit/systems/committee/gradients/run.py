@@ -14,8 +14,9 @@ from odekit.problem.phase import OF_TASKS
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
-from odekit.systems.committee.gradients.course import Accuracy, Taken, ends_of
+from odekit.systems.committee.gradients.course import Taken, ends_of
 from odekit.systems.committee.gradients.readings import Reading, readings_of
+from odekit.systems.committee.gradients.steps import Accuracy
 from odekit.systems.committee.laws_of_inputs import laws_of
 from odekit.systems.committee.seen import seen_of
 from odekit.systems.committee.structure import is_general
@@ -54,6 +55,12 @@ class Answer(NamedTuple):
     method: str
     steps: int
     end: float
+
+    def unknown(self) -> Answer:
+        """The same of a run of which nothing is known."""
+        fine = self.fine.unknown()
+        coarse = None if self.coarse is None else self.coarse.unknown()
+        return self._replace(fine=fine, coarse=coarse, steps=0, end=np.nan)
 
 
 def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Name], list[Reading]]:
@@ -107,6 +114,7 @@ def differentiate(
 ) -> Answer:
     """Derivatives of a problem without sweep dims."""
     names, readings = check(problem, of, wrt)
+    how = _explicit_where_structured(problem, how)
     ends = ends_of(problem, how.rtol, how.atol)
     columns = Columns(problem, _points(problem, wrt), names)
     taken = Taken(problem, columns, times, how, ends)
@@ -124,6 +132,16 @@ def differentiate(
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
 
 
+def _explicit_where_structured(problem: Any, how: Accuracy) -> Accuracy:
+    """Structured problems go in explicit steps alone."""
+    if not is_general(problem):
+        return how
+    if how.integrator == "Radau":
+        rule = "must be explicit where there are outputs, means, biases, dropout or momentum"
+        raise ProblemError("integrator", rule, "Radau", "Take 'DOP853', or leave it out.")
+    return replace(how, integrator=how.integrator or "DOP853")
+
+
 def _no_kinks(taken: Taken) -> None:
     """Refuse units of ReLU that vanish: the derivative jumps there."""
     points = taken.points
@@ -131,8 +149,7 @@ def _no_kinks(taken: Taken) -> None:
         return
     diagonal = [int(np.flatnonzero(points.upper[0] == k)[0]) for k in range(points.K)]
     for leg in taken.legs:
-        states = np.vstack([leg.course.y, leg.y_end])
-        if states[:, diagonal].min() < VANISHED:
+        if leg.states[:, diagonal].min() < VANISHED:
             rule = "must keep its units of ReLU away from zero"
             raise ProblemError("problem", rule, f"one that vanishes in phase {leg.index}")
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.systems.committee.gradients.kernels import Kernels
-from odekit_kernels.committee.replay import Course
+from odekit_kernels.committee.replay import Course, Pair
 from odekit_kernels.integrators import variations
 from odekit_kernels.integrators.variations import Stages, make_stages
 
@@ -26,6 +26,10 @@ POLYNOMIAL = ("keep",)
 """Constants of which f is a polynomial of degree four: differences of fourth order are exact."""
 CURVED = ("T", "share", "ss", "st", "tt", "gain", "mean", "bias", "floor")
 """Constants on which f depends by more than that."""
+STANDING = Pair(
+    np.zeros((1, 1)), np.ones(1), np.zeros(1), np.zeros(2), np.zeros(2), -1.0
+)  # fmt: skip
+"""A step's only stage, where it begins."""
 MOST_AT_ONCE = 2**24
 """Numbers (128 MiB) of derivatives at stages that are held at once."""
 
@@ -59,12 +63,9 @@ class ByStages(Kernels, ABC):
 
     Attributes
     ----------
-    d : int
-        Numbers θ: what is carried of the frame, and parameters of the phase.
     kept : Stages or None
     """
 
-    d: int
     kept: Stages | None = None
 
     @abstractmethod
@@ -115,6 +116,15 @@ class ByStages(Kernels, ABC):
                 stages, part.h, part.row, pair.A, pair.B, lam, zeta, bump, bump_zeta, found, rates
             )
             by_rate[:, begin:end], end = rates, begin
+        return found
+
+    def linearised(self, states: Floats, eta: Floats, W: int) -> Stages:
+        """See `Kernels`: each state is a step of one stage, which stands where it begins."""
+        points, n = states.shape
+        found, zeros = make_stages(points, 1, n, self.d, W), np.zeros(points)
+        state, rates = np.ascontiguousarray(states), np.ascontiguousarray(eta)
+        row = np.full(points, -1, dtype=np.int64)
+        self._fill(Course(zeros, zeros, state, rates, row), STANDING, W, found)
         return found
 
     def _blocks(

@@ -15,7 +15,12 @@ from odekit.systems.committee.gradients.kernels import ErrorSlopes, Kernels
 from odekit.systems.committee.gradients.places import Places, is_structured, of_frame
 from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
 from odekit_kernels.committee.general.plan import constants
-from odekit_kernels.committee.general.stages import GeneralTape, errors_and_slopes, fill_stages
+from odekit_kernels.committee.general.stages import (
+    GeneralTape,
+    errors_and_slopes,
+    fill_jacobian,
+    fill_stages,
+)
 from odekit_kernels.committee.passes import flow
 from odekit_kernels.committee.replay import Course
 from odekit_kernels.committee.tape import Watch
@@ -70,7 +75,7 @@ class GeneralKernels(ByStages):
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0
         moves = np.concatenate([own.of_frame, along[active]])
-        self.d, wants = len(moves), np.zeros(2)
+        wants = np.zeros(2)
         wants[[layer for layer, *_ in self.own.rates]] = 1.0
         shifted, weight, entry = whole.stencil
         # Directions of the errors count all parameters: here those of the phase.
@@ -136,6 +141,12 @@ class GeneralKernels(ByStages):
         dy = np.empty_like(y)
         flow(y, *rates, self.committee, self.work, self.tape, dy)
         return dy
+
+    def jacobian(self, y: Floats, rates: tuple[float, float]) -> Floats:
+        """∂(dy/dt)/∂y."""
+        J = np.empty((y.size, y.size))
+        fill_jacobian(y, *rates, self.tape, J)
+        return J
 
     def errors(self, y: Floats) -> tuple[Floats, ErrorSlopes]:
         """Errors of all tasks, and their derivatives."""

@@ -1,0 +1,256 @@
+"""Steps of a phase that is to be differentiated, explicit or implicit, as they are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.integrate import DOP853, RK45
+
+from odekit.base.arrays import Floats
+from odekit.base.errors import Unreached
+from odekit.base.status import Status
+from odekit.integrate import collocation
+from odekit.integrate.options import SolverOptions
+from odekit.integrate.policy import EXPLICIT_KIND, IMPLICIT_KIND, Policy
+from odekit.integrate.stepper import Budget, Guarded, Halt, NotFinite, Stepper
+from odekit.problem.schedule import Schedule
+from odekit.systems.committee.gradients.kernels import Kernels
+from odekit.systems.committee.gradients.stretches import RADAU, Stiff, Stretch
+from odekit_kernels.committee.replay import FULL, REACHED, Course, Pair, Rate, record
+
+ROOM = 1024
+"""Steps whose memory is had at once."""
+FIRST_WISH = 1e-3
+"""Step to try first; a step that is too long is tried again."""
+NEAR_LIMIT = 0.75
+"""Explicit steps longer than this part of the cap are held down by it."""
+FEW = 8
+"""Steps of which the longest tells: one that lands on a row is cut short."""
+SEE = "See the status of odekit.solve."
+RateAt = Callable[[Any], Floats]
+"""From times since the phase began to the learning rates of both layers, (…, 2)."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How steps are taken.
+
+    Attributes
+    ----------
+    integrator : str or None
+        None changes between DOP853 and Radau as `odekit.solve` does.
+    rtol, atol : float
+    cap : float
+        Explicit steps are no longer than cap/ρ(J).
+    max_steps : int
+    """
+
+    integrator: str | None = "DOP853"
+    rtol: float = 1e-8
+    atol: float = 1e-11
+    cap: float = 2.0
+    max_steps: int = 1_000_000
+
+    @property
+    def pair(self) -> Pair:
+        """The tableau of explicit steps, scipy's."""
+        if self.integrator == "RK45":
+            zeros = np.zeros(RK45.n_stages + 1)
+            return _pair(RK45, RK45.E, zeros, -1 / 5)
+        return _pair(DOP853, DOP853.E5, DOP853.E3, -1 / 8)
+
+    @property
+    def kind(self) -> str:
+        """Which kind of steps a run begins with."""
+        return IMPLICIT_KIND if self.integrator == IMPLICIT_KIND else EXPLICIT_KIND
+
+
+def _pair(solver: Any, E: Any, E3: Any, exponent: float) -> Pair:
+    s = solver.n_stages
+    arrays = (solver.A[:s, :s], solver.B, solver.C[:s], E, E3)
+    A, B, C, E, E3 = (np.ascontiguousarray(a, dtype=float) for a in arrays)
+    return Pair(A, B, C, E, E3, exponent)
+
+
+@dataclass
+class Pieces:
+    """Steps of one kind: where they begin, how long they are, and states at their stages."""
+
+    implicit: bool
+    t: list[Floats] = field(default_factory=list)
+    h: list[Floats] = field(default_factory=list)
+    y: list[Floats] = field(default_factory=list)
+    states: list[Floats] = field(default_factory=list)
+
+
+class Steps:
+    """Takes the steps of one phase.
+
+    Parameters
+    ----------
+    how : Accuracy
+    kernels : Kernels
+    schedules : sequence
+        Learning rates of both layers.
+    rates : callable
+        The same as functions of time.
+    y : ndarray, shape (n,)
+    wish : float
+        Step to try first.
+    before : int
+        Steps of the phases before.
+    """
+
+    def __init__(
+        self, how: Accuracy, kernels: Kernels, schedules: Any, rates: RateAt, y: Floats,
+        wish: float, before: int,
+    ) -> None:  # fmt: skip
+        self.how, self.kernels, self.rates = how, kernels, rates
+        self.schedules = [_rate(rate) for rate in schedules]
+        self.t, self.y, self.wish, self.count = 0.0, y.copy(), wish, before
+        self.policy = Policy(how.kind)
+        self.pieces: list[Pieces] = []
+
+    def run(self, stops: Floats) -> None:
+        """Step to the last stop, landing on each."""
+        while stops.size:
+            explicit = self.policy.kind == EXPLICIT_KIND
+            self.pieces.append(Pieces(not explicit))
+            (self._explicit if explicit else self._implicit)(stops)
+            stops = stops[stops > self.t]
+
+    def stretches(self, rows: Floats) -> list[Stretch]:
+        """The steps, method by method; row i is where a step ends at `rows[i]`."""
+        parts = [piece for piece in self.pieces if piece.t]
+        found: list[Stretch] = []
+        lasts = [piece.t[0][0] for piece in parts[1:]] + [self.t]
+        for piece, last in zip(parts, lasts, strict=True):
+            t, h, y = (np.concatenate(one) for one in (piece.t, piece.h, piece.y))
+            pair = RADAU if piece.implicit else self.how.pair
+            s, row = pair.B.size, np.full(h.size, -1, dtype=np.int64)
+            ends = np.append(t[1:], last)
+            for place, at in enumerate(rows):
+                row[np.flatnonzero(ends == at)] = place
+            course = Course(t, h, y, self.rates(t[:, None] + h[:, None] * pair.C[:s]), row)
+            found.append(
+                Stiff(course, pair, np.stack(piece.states))
+                if piece.implicit
+                else Stretch(course, pair)
+            )
+        return found
+
+    # ------------------------------------------------------------------------------------ explicit
+
+    def _explicit(self, stops: Floats) -> None:
+        """Steps to the last stop, or up to where implicit ones pay."""
+        n, how, kernels = self.y.size, self.how, self.kernels
+        by, flat = kernels.slopes(n)
+        while True:
+            some = ROOM if how.integrator is not None else self.policy.wait
+            room = (np.zeros(some), np.zeros(some), np.zeros((some, n)))
+            ended, done, self.t, self.wish = record(
+                self.t, self.wish, self.y, stops, *self.schedules, kernels.committee, kernels.work,
+                kernels.watch, kernels.tape, by, flat, how.pair, how.rtol, how.atol, how.cap, *room,
+            )  # fmt: skip
+            self._keep(*(part[:done].copy() for part in room))
+            if ended == REACHED:
+                return
+            if ended != FULL or not np.isfinite(self.y).all():
+                given = f"a step of no length at t = {self.t:.6g}"
+                raise Unreached(Status.STALLED, given, SEE)
+            if how.integrator is None and self._stiff(room[1][-FEW:].max(), stops):
+                return
+
+    def _stiff(self, h: float, stops: Floats) -> bool:
+        """Whether explicit steps are held down by their cap, and implicit ones pay."""
+        left, rows = float(stops[-1] - self.t), int((stops > self.t).sum())
+        if not self.policy.worth_a_look(h, left):
+            return False
+        J = self.kernels.jacobian(self.y, self._rates(self.t))
+        self.policy.judge(h, left, rows, J, limit=NEAR_LIMIT * self.how.cap)
+        return self.policy.kind == IMPLICIT_KIND
+
+    # ------------------------------------------------------------------------------------ implicit
+
+    def _implicit(self, stops: Floats) -> None:
+        """Steps to the last stop, or up to where explicit ones do."""
+        options = SolverOptions(rtol=self.how.rtol, atol=self.how.atol)
+        rhs = Guarded(lambda t, y: self.kernels.derivative(y, self._rates(t)), Budget(options))
+        left = True
+        for stop in stops[stops > self.t]:
+            h = min(self.wish, stop - self.t)
+            try:
+                stepper = Stepper("Radau", rhs, self._jac, self.t, self.y, stop, options, h)
+                stepper.limit(self._longest(stops))
+                while not stepper.finished and left:
+                    left = self._one(stepper, rhs, stops)
+            except (Halt, NotFinite) as error:
+                status = error.status if isinstance(error, Halt) else Status.NONFINITE
+                raise Unreached(status, f"{status.word} at t = {self.t:.6g}", SEE) from None
+            if not left:
+                return
+
+    def _one(self, stepper: Stepper, rhs: Guarded, stops: Floats) -> bool:
+        """One step with its stages solved to rounding; whether the next is implicit, too."""
+        t, y = stepper.step()
+        solver = stepper.solver
+        h = float(solver.t - t)
+        eta = self.rates(t + h * collocation.C)
+        kernels = self.kernels
+        states = collocation.solved(
+            y, h, y + solver.Z,
+            lambda i, at: kernels.derivative(at, tuple(eta[i])),
+            lambda i, at: kernels.jacobian(at, tuple(eta[i])),
+        )  # fmt: skip
+        if states is None:
+            given = f"stages that Newton's method misses at t = {t:.6g}"
+            raise Unreached(Status.SOLVER_FAILED, given, "Make `rtol` smaller.")
+        self.pieces[-1].states.append(states)
+        solver.y, solver.f = states[-1].copy(), rhs(solver.t, states[-1])
+        self.t, self.y = float(solver.t), states[-1].copy()
+        self._keep(np.array([t]), np.array([h]), y[np.newaxis])
+        self.wish = float(max(solver.h_abs, stepper.unclipped))
+        stepper.limit(self._longest(stops))
+        return self.policy.kind == IMPLICIT_KIND
+
+    def _longest(self, stops: Floats) -> float:
+        """Longest step that growing modes allow; says besides which method is next."""
+        left, rows = float(stops[-1] - self.t), int((stops > self.t).sum())
+        if left > 0 and self.policy.due(self.y.size):
+            self.policy.judge(self.wish, left, rows, self._jac(self.t, self.y))
+        if self.how.integrator is not None:
+            self.policy.kind = IMPLICIT_KIND
+        return self.policy.longest
+
+    def _jac(self, t: float, y: Floats) -> Floats:
+        found = self.kernels.jacobian(y, self._rates(t))
+        if not np.isfinite(found).all():
+            raise NotFinite
+        return found
+
+    def _rates(self, t: float) -> tuple[float, float]:
+        one, other = self.rates(np.array(t))
+        return float(one), float(other)
+
+    def _keep(self, t: Floats, h: Floats, y: Floats) -> None:
+        piece = self.pieces[-1]
+        for there, part in ((piece.t, t), (piece.h, h), (piece.y, y)):
+            if part.size:
+                there.append(part)
+        self.count += t.size
+        if self.count > self.how.max_steps:
+            stiff = self.how.integrator in ("DOP853", "RK45")
+            remedy = 'Take `integrator=None` or "Radau"' if stiff else "End it earlier"
+            given = f"more than {self.how.max_steps} steps"
+            raise Unreached(Status.STEP_BUDGET, given, f"{remedy}, or raise `max_steps`.")
+
+
+def _rate(rate: Any) -> Rate:
+    if not isinstance(rate, Schedule):
+        return Rate(np.zeros(0), np.zeros((0, 4)), float(rate), 0.0, float(rate))
+    start, coefficients = rate.pieces
+    first, final = float(rate.values[0]), float(rate.values[-1])
+    return Rate(np.array(start), np.array(coefficients), first, float(rate.times[-1]), final)
