@@ -188,6 +188,26 @@ def test_erf_and_its_slope():
     np.testing.assert_allclose(out_slope[near], slope(z[near]), rtol=1e-14, atol=0)
 
 
+SMOOTH = {
+    "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
+    "gelu": (lambda z: z * special.ndtr(z), lambda z: special.ndtr(z) + z * stats.norm.pdf(z)),
+    "softplus": (lambda z: special.log1p(np.exp(-abs(z))) + np.maximum(z, 0), special.expit),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_activations_and_their_slopes(name):
+    """To some units of the last place; of exp(−z²/2) z²/2 of them are lost, in SciPy more."""
+    g, dg = SMOOTH[name]
+    z = np.concatenate([np.linspace(-26, 26, 20001), [0.0, 1e-300, 1e-9, -50.0, 300.0]])
+    out, out_slope = np.empty_like(z), np.empty_like(z)
+    values(CODES[name], CODES[name], z, out, out_slope)
+    np.testing.assert_allclose(out, g(z), rtol=3e-13 if name == "gelu" else 1e-15, atol=1e-300)
+    np.testing.assert_allclose(out_slope, dg(z), rtol=1e-13, atol=4e-16)
+    values(CODES[name], CODES[name], np.full(8, np.nan), out, out_slope)
+    assert np.isnan(out[:8]).all()
+
+
 # --------------------------------------------------------------------------------- in distribution
 
 FEATURES = {

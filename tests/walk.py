@@ -1,22 +1,27 @@
 """The project as a user meets it: built, installed in fresh environments, and read from the start.
 
-``python tests/walk.py FOLDER`` does all of it there, and lists every command and block that it ran;
-``--list`` prints them without running any.
+``python tests/walk.py FOLDER`` does all of it there, and lists every command and block that it ran
+with its seconds of CPU; ``python tests/walk.py FOLDER wheel readme`` those stages; ``--list``
+prints the commands of README and site without running any, and what other tests run.
 
-1. A source distribution and a wheel from it are built; the wheel is installed in fresh
-   environments of this Python and of the newest other one, and solves a scenario there.
-2. README.md is followed in a copy of the project: its first command as written, in a fresh
-   environment; its blocks of Python; its other commands, with files for the names in capitals.
-3. So are the commands on the pages of the site that name files of the project.
+wheel
+    A source distribution and a wheel from it are built; each is installed, with nothing but what
+    it asks for, in a fresh environment: the wheel under the newest Python that numba supports
+    and that is found here, the source distribution under this one. Both solve a scenario.
+readme
+    README.md is followed in a copy of the project: its first command as written, in a fresh
+    environment; its blocks of Python; its other commands, with files for the names in capitals;
+    and the commands on the pages of the site that name files of the project.
 
-What a test of its own runs as written is left out: the command of the tests themselves, that which
-builds the site (`test_docs_site.py`), and the blocks of pages (there too).
+Compiled kernels are kept where ``NUMBA_CACHE_DIR`` says, so that environments of one Python
+compile them once; else in the folder.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import shutil
 import subprocess
@@ -35,11 +40,16 @@ STANDS_FOR = {
     "SCENARIO.toml -o OUT.zarr": "data/noise_floor_l0.toml -o OUT.zarr",
     "descend SCENARIO.toml -o OUT.nc": "descend data/optimal_constant.toml -o DESCENT.nc",
     "optimise SCENARIO.toml": "optimise data/optimal_curriculum.toml",
-    "fixed-point OUT.nc --time 30": "fixed-point OUT.nc --time 30",
     "SCENARIO.toml": "data/linear_exact.toml",
-    "[--plot FIG.png]": "--plot FIG.png",
 }
-"""What README leaves to the reader: names in capitals, and what is optional."""
+"""What stands in README for a file of the reader's."""
+ELSEWHERE = (
+    ("README.md: its test command", "whoever runs these tests"),
+    ("README.md: its command of the site", "test_docs_site.py, in a copy"),
+    ("README.md and pages: every block of Python", "test_docs_site.py, test_docs_PAGE.py"),
+    ("docs/continual-learning.md: odekit run data/...", "the site's build, which draws all data/"),
+)
+"""What other tests run as written."""
 NEWEST = 13
 """Minor versions of Python from 11 on up to which wheels are tried, where there are any."""
 
@@ -78,17 +88,29 @@ def site() -> list[str]:
     return [c for c in found if c.startswith("odekit ")]
 
 
-def interpreters() -> list[str]:
-    """This Python, and the newest other one on this machine that is supported."""
-    found = [sys.executable]
+def newest() -> str:
+    """The newest Python up to `NEWEST` on this machine; this one where there is no other."""
     for minor in range(NEWEST, 10, -1):
         pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3"))
         for python in [shutil.which(f"python3.{minor}"), *map(str, pyenv)]:
-            command = [python, "-c", "import sys, ensurepip; print(sys.version_info[1])"]
+            command = [python, "-c", "import sys, venv; print(sys.version_info[1])"]
             done = python and subprocess.run(command, capture_output=True, text=True, check=False)
-            if done and done.stdout.strip() == str(minor) != str(sys.version_info[1]):
-                return [*found, str(python)]
-    return found
+            if done and done.stdout.strip() == str(minor):
+                return str(python)
+    return sys.executable
+
+
+def index_is_reached() -> bool:
+    """Whether pip finds a small package where it looks for packages."""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--retries", "0", "--timeout", "20"]
+    asked = [*pip, "--dry-run", "--ignore-installed", "--no-deps", "tqdm"]
+    return not subprocess.run(asked, capture_output=True, check=False).returncode
+
+
+def spent() -> float:
+    """Seconds of CPU of all processes that were run."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Walk:
@@ -97,19 +119,23 @@ class Walk:
     def __init__(self, folder: Path) -> None:
         self.folder, self.ran = folder, 0
         folder.mkdir(parents=True, exist_ok=True)
-        self.env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-        self.env |= {"MPLBACKEND": "agg", "PYTHONNOUSERSITE": "1"}
+        ours = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
+        self.env = {k: v for k, v in os.environ.items() if k not in ours}
+        self.env.setdefault("NUMBA_CACHE_DIR", str(folder / "kernels"))
+        # Bytecode is made of what is imported, not of all that is installed: 40 s of CPU less.
+        self.env |= {"MPLBACKEND": "agg", "PYTHONNOUSERSITE": "1", "PIP_NO_COMPILE": "0"}
 
     def run(self, command: str | list[str], where: Path, said: str = "") -> None:
         """Run a command, as a shell does if it is one line."""
         self.ran += 1
         shown = said or (command if isinstance(command, str) else shlex.join(command))
-        print(f"{self.ran:3}  {shown}", flush=True)
         words = ["/bin/bash", "-euo", "pipefail", "-c", command]
+        before = spent()
         done = subprocess.run(
             words if isinstance(command, str) else command,
             cwd=where, env=self.env, check=False, capture_output=True, text=True,
         )  # fmt: skip
+        print(f"{self.ran:3} {spent() - before:6.1f} s  {shown}", flush=True)
         if done.returncode:
             sys.exit(
                 f"It failed ({done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
@@ -122,26 +148,32 @@ class Walk:
         shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(*LEFT_OUT))
         return project
 
-    def packages(self, project: Path) -> None:
-        """Build the packages, and install the wheel in fresh environments."""
-        dist = self.folder / "dist"
+    def wheel(self) -> None:
+        """Build the packages, and install each in a fresh environment."""
+        project, dist = self.copy(), self.folder / "dist"
         shutil.rmtree(dist, ignore_errors=True)
         self.run([sys.executable, "-m", "build", "-o", str(dist), str(project)], self.folder)
-        (wheel,), (_,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
-        for i, python in enumerate(interpreters()):
-            home = self.folder / f"wheel{i}"
-            shutil.rmtree(home, ignore_errors=True)
-            self.run([python, "-m", "venv", str(home)], self.folder)
-            self.run([str(home / "bin/pip"), "install", "-q", str(wheel)], self.folder)
-            scenario = str(project / "data" / "linear_exact.toml")
-            odekit = str(home / "bin" / "odekit")
-            self.run([odekit, "run", scenario, "-o", "run.nc", "--overwrite"], home)
-            self.run([odekit, "validate", "run.nc"], home)
-            (package,) = home.glob("lib/python3.*/site-packages/odekit")
-            assert (package / "py.typed").is_file()
+        (wheel,), (source,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+        for python, package in ((newest(), wheel), (sys.executable, source)):
+            self.install(python, package, project / "data" / "linear_exact.toml")
 
-    def readme(self, project: Path) -> None:
+    def install(self, python: str, package: Path, scenario: Path) -> None:
+        """Install a package in a fresh environment, solve a scenario there, and remove both."""
+        home = self.folder / "fresh"
+        shutil.rmtree(home, ignore_errors=True)
+        self.run([python, "-m", "venv", "--without-pip", str(home)], self.folder)
+        pip = [sys.executable, "-m", "pip", "--python", str(home), "install", "-q", str(package)]
+        self.run(pip, self.folder)
+        odekit = str(home / "bin" / "odekit")
+        self.run([odekit, "run", str(scenario), "-o", "run.nc"], home)
+        self.run([odekit, "validate", "run.nc"], home)
+        (installed,) = home.glob("lib/python3.*/site-packages/odekit")
+        assert (installed / "py.typed").is_file()
+        shutil.rmtree(home)
+
+    def readme(self) -> None:
         """Follow README, and the commands of the site, in the environment that it makes."""
+        project = self.copy()
         first, *others = readme()
         self.run(first, project)
         self.env["PATH"] = os.pathsep.join([str(project / ".venv" / "bin"), self.env["PATH"]])
@@ -153,18 +185,22 @@ class Walk:
         self.run("pip install -q '.[sweep]'", project)
         for command in [*others, *site()]:
             self.run(command, project)
+        shutil.rmtree(project)
+
+
+STAGES = {"wheel": Walk.wheel, "readme": Walk.readme}
 
 
 def main() -> None:
-    """All of it."""
+    """All of it, or the stages that are named."""
+    elsewhere = "\n".join(f"Run elsewhere: {what}, by {who}" for what, who in ELSEWHERE)
     if "--list" in sys.argv:
-        print("\n".join([*readme(), *site()]))
+        print("\n".join([*readme(), *site(), elsewhere]))
         return
     walk = Walk(Path(sys.argv[1]).resolve())
-    project = walk.copy()
-    walk.packages(project)
-    walk.readme(project)
-    print(f"{walk.ran} commands ran.")
+    for stage in sys.argv[2:] or STAGES:
+        STAGES[stage](walk)
+    print(f"{elsewhere}\n{walk.ran} commands ran, in {spent():.0f} s of CPU.")
 
 
 if __name__ == "__main__":
