@@ -69,7 +69,13 @@ def outcome(text: str) -> str:
 
 def warm() -> None:
     """Compile what most scenarios need, which has no time to within their limits."""
-    for name in ("plateau", "forgetting_similarity", "linear_specialisation", "multimodal", "dropout"):
+    for name in (
+        "plateau",
+        "forgetting_similarity",
+        "linear_specialisation",
+        "multimodal",
+        "dropout",
+    ):
         problem = load_scenario(DATA / f"{name}.toml").problem
         for i in range(len(problem.phases)):
             problem = problem.replace_phase(i, duration=0.1)
