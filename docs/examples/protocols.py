@@ -180,21 +180,27 @@ def joint(**more: Any) -> None:
 
 
 def picture(path: str) -> None:
+    """Draw the searched protocols beside the others."""
+    problem = two_teachers(20.0, 0.1)
+    draw(
+        problem, optimal_practice(problem, 50).problem, practice_and_rate(problem, 50).problem, path
+    )
+
+
+def draw(problem: ok.Problem, share: ok.Problem, both: ok.Problem, path: str) -> None:
     """Shares of the old task, learning rates, and errors of both, over a horizon of 20."""
     import matplotlib.pyplot as plt
 
-    problem = two_teachers(20.0, 0.1)
     alone, half, replay = (
-        problem.replace_phase(0, tasks={"old": share, "new": 1.0 - share})
-        for share in (0.0, 0.5, 0.21)
+        problem.replace_phase(0, tasks={"old": p, "new": 1.0 - p}) for p in (0.0, 0.5, 0.21)
     )
     shown: dict[str, ok.Problem] = {
         "sequential: new only": alone,
         "interleaved: half and half": half,
         "replay: 0.21 of old": replay,
         "focus, then interleave": focus(problem, 12.8, 0.53),
-        "optimal share": optimal_practice(problem, 50).problem,
-        "optimal share and rate": practice_and_rate(problem, 50).problem,
+        "optimal share": share,
+        "optimal share and rate": both,
     }
     figure, axes = plt.subplots(1, 3, figsize=(12.0, 3.6), layout="constrained")
     for name, one in shown.items():
