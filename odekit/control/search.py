@@ -104,7 +104,7 @@ class Search:
             raise ProblemError("objective", rule, f"{value:.6g}")
         if self.bar is not None:
             self.bar.update(1)
-        return value, np.bincount(self.controls.leads, weights=slope)
+        return value, np.asarray(np.bincount(self.controls.leads, weights=slope), dtype=float)
 
     def run(self, starts: int, seed: int, tolerance: float) -> list[Start]:
         """The best of every start, as many as time allows."""
