@@ -9,6 +9,8 @@ import pytest
 
 import odekit as ok
 from odekit.control.budgets import Feasible, descend
+from odekit.control.pieces import controls_of
+from odekit.control.variables import variables_of
 from test_sensitivity_structured import curriculum
 
 DATA = Path(__file__).parents[1] / "data"
@@ -63,6 +65,40 @@ def two_tasks():
     )
 
 
+def test_variables_of_a_search():
+    """Logarithms for rates; bounds stay where they are; probabilities as they are."""
+    share = "phases[0].tasks[old]"
+    parts, bounds = {RATE: 3, share: 3, "phases[0].weight_decay": 3}, {RATE: (0.5, 6.0)}
+    found = controls_of(two_tasks(), parts, "constant", bounds, {})
+    variables = variables_of(found)
+    # From 0.5 on a pure logarithm; a decay of 0 begins a hundredth of 1 above its bound.
+    np.testing.assert_array_equal(variables.scale[:3], 0.5)
+    assert np.isnan(variables.scale[3:6]).all()
+    np.testing.assert_array_equal(variables.scale[6:], 0.01)
+    x = np.array([0.5, 1.0, 6.0, 0.0, 0.3, 1.0, 0.0, 1e-3, 20.0])
+    z = variables.of(x)
+    np.testing.assert_allclose(variables.back(z), x, rtol=1e-14, atol=0.0)
+    np.testing.assert_array_equal(z[[0, 3, 4, 5, 6]], [0.0, 0.0, 0.3, 1.0, 0.0])
+    slopes = (variables.back(z + 1e-6) - variables.back(z - 1e-6)) / 2e-6
+    np.testing.assert_allclose(variables.pace(x), slopes, rtol=1e-8)
+
+
+def test_numbers_tied_to_controls():
+    """They follow, piece by piece, and the gradient is the sum of both."""
+    readout, objective = "phases[0].readout_learning_rate", "generalization_error[new]"
+    best = ok.optimise(
+        two_tasks(), controls={RATE: 2}, objective=objective, tied={readout: RATE},
+        max_evaluations=2,
+    )  # fmt: skip
+    phases = best.problem.phases
+    assert [p.readout_learning_rate for p in phases] == [p.learning_rate for p in phases]
+    names = [f"phases[{i}].{kind}learning_rate" for kind in ("", "readout_") for i in (0, 1)]
+    each = ok.sensitivity(best.problem, of=objective, wrt=names, estimate=False)
+    summed = each.d_generalization_error_new.values.reshape(2, 2).sum(axis=0)
+    np.testing.assert_allclose(best.dataset.gradient[0], summed, rtol=1e-10)
+    assert list(best.dataset.parameter.values) == names[:2]
+
+
 def test_the_share_of_old_samples_is_held_by_its_bounds():
     name = "phases[0].tasks[old]"
     objective = {"generalization_error[old]": 0.5, "generalization_error[new]": 0.5}
@@ -100,6 +136,16 @@ def test_what_is_stopped_has_the_best_so_far():
         ({"budget": {"phases[0].weight_decay": 0.5}}, "budget"),
         ({"budget": {RATE: 7.0}, "bounds": {RATE: (0.0, 6.0)}}, f"budget['{RATE}']"),
         ({"shape": "round"}, "shape"),
+        ({"tied": {"phases[0].weight_decay": "phases[0].duration"}}, "tied"),
+        ({"tied": {RATE: RATE}}, "tied"),
+        ({"tied": {"phases[0].rate": RATE}}, "tied"),
+        (
+            {
+                "bounds": {"phases[0].weight_decay": (0, 1)},
+                "tied": {"phases[0].weight_decay": RATE},
+            },
+            "bounds",
+        ),
         ({"controls": {"phases[0].weight_decay": 4}, "shape": "linear"}, "controls"),
     ],
 )

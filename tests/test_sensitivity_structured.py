@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import odekit as ok
 from odekit.problem.names import replace
+from odekit.systems.committee.gradients.columns import Columns, names_of
+from odekit.systems.committee.gradients.structured import kernels_of
 from test_sensitivity import FINE, SHARP, difference
 
 COMMON = ["generalization_error", "Q", "R", "readout"]
@@ -170,3 +174,30 @@ def test_phases_that_change_what_the_state_is_made_of_are_refused():
     momentum = replace(problem, "phases[1].duration", 2.0).replace_phase(1, momentum_decay=1.0)
     with pytest.raises(ok.ProblemError, match="same momentum"):
         ok.sensitivity(momentum, of="R", wrt="phases[0].until")
+
+
+def test_rows_of_phases_of_the_same_tasks():
+    """What phases share is packed once; each row is the one that is packed whole."""
+    begin = structured()
+    phase = begin.phases[1]
+    changed = {
+        "duration": 1.0, "learning_rate": 0.3, "readout_learning_rate": 0.1, "batch_size": 4,
+        "keep_probability": 0.6, "weight_decay": 0.02, "readout_weight_decay": 0.3,
+        "bias_learning_rate": 0.1, "tasks": {"a": 0.1, "b": 0.9},
+    }  # fmt: skip
+    phases = [phase, *(dataclasses.replace(phase, **{k: v}) for k, v in changed.items())]
+    heavy = [dataclasses.replace(p, momentum_decay=0.1 + 0.1 * i) for i, p in enumerate(phases)]
+    normal = [
+        dataclasses.replace(p, normalization=ok.RMSNorm(0.5 + 0.01 * i, 1e-3 * (i + 1)))
+        for i, p in enumerate(phases)
+    ]
+    for every in (phases, heavy, normal):
+        problem = begin.replace(phases=every)
+        points = problem.system.points(problem, {})
+        columns = Columns(problem, points, names_of(problem, ["phases[0].duration"]))
+        frame, y = points.start()
+        for i, one in enumerate(problem.phases):
+            frame, y = points.enter(i, frame, y)
+            tape = kernels_of(points, i, one, frame, columns).tape
+            whole = points.constants(one, frame, tape.plan)[0]
+            np.testing.assert_array_equal(tape.row, whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ BOUNDS = {
     "learning_rate": (0.0, np.inf), "readout_learning_rate": (0.0, np.inf),
     "bias_learning_rate": (0.0, np.inf), "keep_probability": (0.0, 1.0), "tasks": (0.0, 1.0),
     "test_scale": (0.0, np.inf), "duration": (0.0, np.inf),
+    "consolidation.strength": (0.0, np.inf),
     **dict.fromkeys(PENALTIES, (0.0, np.inf)),
 }  # fmt: skip
 """What a control may be where nothing else is said."""
@@ -44,6 +45,10 @@ class Controls:
     low, high : ndarray, shape (names,)
     begin : ndarray, shape (names,)
         When each piece begins, or where the value of a table stands.
+    positive : list of bool
+        Of each control: whether it may be any positive number by its nature.
+    tied : list of (int, str)
+        Which of the names others are kept equal to, and those.
     """
 
     problem: AnyProblem
@@ -52,6 +57,18 @@ class Controls:
     low: Floats
     high: Floats
     begin: Floats
+    positive: list[bool]
+    tied: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def every(self) -> list[str]:
+        """All numbers that are set."""
+        return [*self.names, *(name for _, name in self.tied)]
+
+    @property
+    def leads(self) -> Any:
+        """Which of the names each of them follows, ndarray of int."""
+        return np.array([*range(len(self.names)), *(i for i, _ in self.tied)], dtype=np.int64)
 
     @property
     def own(self) -> Floats:
@@ -62,7 +79,7 @@ class Controls:
         """The problem with these controls."""
         phases, others = list(self.problem.phases), []
         # Phase by phase, and the whole checked once: one by one fifty took longer than the run.
-        for name, value in zip(self.names, x, strict=True):
+        for name, value in zip(self.every, x[self.leads], strict=True):
             i = phase_of(name)
             if i is None:
                 others.append((name, value))
@@ -86,8 +103,13 @@ def controls_of(
     parts: Mapping[str, int],
     shape: str,
     bounds: Mapping[str, tuple[float, float]],
+    tied: Mapping[str, str],
 ) -> Controls:
     """Cut a problem for its controls; see `odekit.optimise`."""
+    for name in bounds:
+        if name not in parts:
+            raise ProblemError("bounds", "must name controls", repr(name), f"There are {parts}.")
+    names, parts = list(parts), _with_followers(problem, parts, tied)
     for name in parts:
         get(problem, name, "controls")
     pieces = [1] * len(problem.phases)
@@ -103,8 +125,46 @@ def controls_of(
         if i is not None and not tabled:
             pieces[i] = max(pieces[i], n)
     if shape == "linear":
-        return _tables(problem, parts, bounds)
-    return _pieces(problem, parts, pieces, bounds)
+        found = _tables(problem, parts, bounds)
+    else:
+        found = _pieces(problem, parts, pieces, bounds)
+    return _tie(found, names, list(tied.values()))
+
+
+def _with_followers(
+    problem: AnyProblem, parts: Mapping[str, int], tied: Mapping[str, str]
+) -> dict[str, int]:
+    """Controls, and after them what is tied to some, in as many pieces."""
+    found = dict(parts)
+    for name, leader in tied.items():
+        if leader not in parts:
+            raise ProblemError("tied", "must tie to controls", repr(leader), f"There are {parts}.")
+        if name in parts:
+            rule = "must tie numbers that are no controls themselves"
+            raise ProblemError("tied", rule, repr(name), "Leave it out of the controls.")
+        get(problem, name, "tied")
+        found[name] = parts[leader]
+    return found
+
+
+def _tie(controls: Controls, names: list[str], leaders: list[str]) -> Controls:
+    """Take what follows, the last of the controls, out of those that are searched."""
+    own = controls.of < len(names)
+    followers: list[tuple[int, str]] = []
+    for place, leader in enumerate(leaders, len(names)):
+        pairs = zip(
+            np.flatnonzero(controls.of == names.index(leader)),
+            np.flatnonzero(controls.of == place),
+            strict=True,
+        )
+        followers += [(int(i), controls.names[j]) for i, j in pairs]
+    return replace(
+        controls,
+        names=controls.names[: own.sum()],
+        **{name: getattr(controls, name)[own] for name in ("of", "low", "high", "begin")},
+        positive=controls.positive[: len(names)],
+        tied=followers,
+    )
 
 
 def _pieces(
@@ -164,13 +224,12 @@ def _tables(problem: AnyProblem, parts: Mapping[str, int], bounds: Any) -> Contr
 def _joined(
     problem: AnyProblem, parts: Mapping[str, int], places: list[list[str]], begins: Any, bounds: Any
 ) -> Controls:
-    for name in bounds:
-        if name not in parts:
-            raise ProblemError("bounds", "must name controls", repr(name), f"There are {parts}.")
-    found = []
+    found, positive = [], []
     for name, n in parts.items():
         word = name.rpartition("].")[2].partition("[")[0]
-        low, high = bounds.get(name, BOUNDS.get(word, (-np.inf, np.inf)))
+        natural = BOUNDS.get(word, (-np.inf, np.inf))
+        positive.append(natural == (0.0, np.inf))
+        low, high = bounds.get(name, natural)
         if not low < high:
             raise ProblemError(f"bounds[{name!r}]", "must increase", f"({low}, {high})")
         found += [(float(low), float(high))] * n
@@ -178,4 +237,4 @@ def _joined(
     sizes = [len(names) for names in places]
     of = np.repeat(np.arange(len(places)), sizes)
     names = [name for part in places for name in part]
-    return Controls(problem, names, of, low, high, np.array(begins, dtype=float))
+    return Controls(problem, names, of, low, high, np.array(begins, dtype=float), positive)

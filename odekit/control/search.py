@@ -14,6 +14,7 @@ from odekit.base.errors import ProblemError
 from odekit.base.progress import Bar
 from odekit.control.budgets import Feasible, descend
 from odekit.control.pieces import Controls
+from odekit.control.variables import variables_of
 
 SPREAD = (0.3, 1.7)
 """Other starts than the first are the problem's own values times factors between these."""
@@ -74,7 +75,7 @@ class Search:
     def check(self) -> None:
         """Refuse what has no derivative, or is not one number."""
         _, readings = self.tools.check(
-            self.controls.problem, list(self.weights), self.controls.names
+            self.controls.problem, list(self.weights), self.controls.every
         )
         for reading in readings:
             if reading.picked.size != 1:
@@ -86,10 +87,10 @@ class Search:
         if time.monotonic() > self.deadline or (self.interrupts and self.interrupts.asked):
             raise Stopped
         answer = self.tools.differentiate(
-            self.controls.at(x), list(self.weights), self.controls.names, None, self.how, None,
+            self.controls.at(x), list(self.weights), self.controls.every, None, self.how, None,
             estimate=False,
         )  # fmt: skip
-        value, slope, place = 0.0, np.zeros(x.size), 0
+        value, slope, place = 0.0, np.zeros(len(self.controls.every)), 0
         for reading, weight in zip(answer.readings, self.weights.values(), strict=True):
             if reading.base == "phase_end":
                 value += weight * float(answer.fine.ends[reading.picked[0]])
@@ -103,7 +104,7 @@ class Search:
             raise ProblemError("objective", rule, f"{value:.6g}")
         if self.bar is not None:
             self.bar.update(1)
-        return value, slope
+        return value, np.asarray(np.bincount(self.controls.leads, weights=slope), dtype=float)
 
     def run(self, starts: int, seed: int, tolerance: float) -> list[Start]:
         """The best of every start, as many as time allows."""
@@ -143,10 +144,16 @@ class Search:
     def _bounded(self, logarithm: Any, x: Floats, tolerance: float) -> str:
         from scipy.optimize import Bounds, minimize
 
-        most = self.evaluations
+        most, variables = self.evaluations, variables_of(self.controls)
+
+        def of_variables(z: Floats) -> tuple[float, Floats]:
+            there = variables.back(z)
+            value, slope = logarithm(there)
+            return value, slope * variables.pace(there)
+
         result = minimize(
-            logarithm, x, jac=True, method="L-BFGS-B",
-            bounds=Bounds(self.within.low, self.within.high),
+            of_variables, variables.of(x), jac=True, method="L-BFGS-B",
+            bounds=Bounds(variables.of(self.within.low), variables.of(self.within.high)),
             options={
                 "maxfun": most, "maxiter": most, "ftol": tolerance, "gtol": 1e-9, "maxcor": 30,
             },

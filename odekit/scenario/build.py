@@ -101,6 +101,7 @@ class Builder(ABC):
 
         checks: dict[str, Callable[[Any], Any]] = {
             "controls": known,
+            "tied": known,
             "bounds": lambda x: [interval("", pair) for pair in x.values()],
             "starts": lambda x: count("", x, most=10**5),
             "max_evaluations": lambda x: count("", x, most=10**7),

@@ -220,6 +220,7 @@ class OptimiseTable(Table):
     objective: str | dict[str, float] | None = None
     bounds: dict[str, list[float]] | None = None
     budget: dict[str, float] | None = None
+    tied: dict[str, str] | None = None
     shape: str | None = None
     starts: int | None = None
     seed: int | None = None

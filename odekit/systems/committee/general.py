@@ -112,13 +112,23 @@ class GeneralPoints(GeneralState):
         """The same with any number in place of what follows a schedule."""
         names = list(phase.mixture)
         places = [self.tasks.index(name) for name in names]
-        p = self.stack([self.first(share) for share in phase.mixture.values()], 0)
-        moves = any(isinstance(share, Schedule) for share in phase.mixture.values())
         given = {
             **self._of_state(frame, self.watched(phase), self.laws_in(phase)),
             "u": self._widened(self.u[:, places], frame),
             "label": self.label[:, places],
             "sigma": self.each_output([self.first(self.noise_std(phase, n)) for n in names]),
+            "F": frame.F,
+            "F_v": frame.F_v,
+            "v_anchor": frame.v_anchor,
+            **self.own_numbers(phase),
+        }
+        return rows_of(constants(plan), given)
+
+    def own_numbers(self, phase: Phase) -> dict[str, Floats]:
+        """Constants that phases of the same tasks and frame may differ in, (points or 1, …)."""
+        p = self.stack([self.first(share) for share in phase.mixture.values()], 0)
+        moves = any(isinstance(share, Schedule) for share in phase.mixture.values())
+        return {
             # Given to nine digits they sum to one only roughly.
             "p": p if moves else p / p.sum(axis=1, keepdims=True),
             "keep": self.of_units(self.first(phase.keep_probability)),
@@ -131,12 +141,8 @@ class GeneralPoints(GeneralState):
             "eta_b": self.values(phase.bias_learning_rate),
             "friction": self.values(phase.momentum_decay or 0.0),
             **self._of_normalization(phase),
-            "F": frame.F,
-            "F_v": frame.F_v,
-            "v_anchor": frame.v_anchor,
             "level": self.levels(phase),
         }
-        return rows_of(constants(plan), given)
 
     def _of_state(self, frame: Frame, watched: Any, laws: Laws) -> dict[str, Floats]:
         """Constants that errors of states need."""

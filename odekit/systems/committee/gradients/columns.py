@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,8 @@ from odekit.base.errors import ProblemError
 from odekit.problem.names import _steps as steps_of
 from odekit.problem.names import get
 from odekit.problem.phase import PENALTIES
-from odekit.problem.schedule import Schedule
-from odekit.problem.tabulation import evaluate, pieces
 from odekit.systems.committee.gradients.places import is_structured
+from odekit.systems.committee.gradients.tables import Basis, constant, of_table
 from odekit.systems.committee.seen import SHARP, of_group
 
 ARRAY_DIMS = {
@@ -37,8 +36,6 @@ ARRAY_DIMS = {
 OF_PROBLEM = {"biases": "b", "teacher_biases": "bias", "test_scale": "scale"}
 VIEWS = ("input_variance", "student_gain", "student_noise_std")
 LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
-Basis = Callable[[Floats, Floats], Floats]
-"""From times (steps, stages) since a phase began, and the middles (steps, 1) of the steps."""
 
 
 @dataclass
@@ -262,7 +259,7 @@ class Columns:
             columns.pace[list(self.problem.groups or ()).index(keys[1]), j] = 1.0 / most
         elif what in LAYERS:
             rate = getattr(phase, what)
-            basis = _constant if len(keys) == 1 else _of_table(name, rate, keys[1], index[0])
+            basis = constant if len(keys) == 1 else of_table(name, rate, keys[1], index[0])
             columns.rates.append((LAYERS[what], j, basis))
         elif what == "keep_probability":
             columns.keep[(*(index or (...,)), j)] = 1.0
@@ -299,36 +296,3 @@ def _of_share(name: str, mixture: dict[str, float], task: str) -> Floats:
     rest = p[~own].sum()
     shares = p / rest if rest > 0 else np.full(p.size, 1.0 / (p.size - 1))
     return np.where(own, 1.0, -shares)
-
-
-def _constant(times: Floats, _middles: Floats) -> Floats:
-    return np.ones_like(times)
-
-
-def _of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
-    """Derivative of a schedule by one of its values or times."""
-    if table.interpolation == "cubic" or (part == "times" and table.interpolation != "linear"):
-        rule = "must be a value of a linear table or of a spline, or a time of a linear one"
-        raise ProblemError("wrt", rule, f"{name} of a {table.interpolation} table", "")
-    unit = np.zeros(table.times.size)
-    unit[j] = 1.0
-    if table.interpolation == "linear":
-        slopes = np.diff(table.values) / np.diff(table.times)
-
-        def hat(times: Floats, middles: Floats) -> Floats:
-            found = np.asarray(np.interp(times, table.times, unit))
-            if part == "values":
-                return found
-            inside = (middles > table.times[0]) & (middles < table.times[-1])
-            piece = np.searchsorted(table.times, middles) - 1
-            return np.where(inside, -slopes[np.clip(piece, 0, slopes.size - 1)] * found, 0.0)
-
-        return hat
-    coefficients = pieces(table.times, unit, table.kinks)
-
-    def spline(times: Floats, _middles: Floats) -> Floats:
-        inside = np.clip(times, table.times[0], table.times[-1])
-        found = evaluate(table.times[:-1], coefficients, inside.ravel())
-        return found.reshape(times.shape)
-
-    return spline

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.problem.phase import OF_TASKS
+from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
@@ -71,9 +72,13 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
     for i, phase in enumerate(problem.phases):
-        if phase.moving:
-            rule = "must hold no schedules but those of learning rates"
-            raise ProblemError(f"phases[{i}]", rule, ", ".join(phase.moving))
+        moving = [*phase.moving]
+        if isinstance(phase.learning_rate, Mapping):
+            rates = phase.learning_rate.items()
+            moving += [f"learning_rate[{n}]" for n, r in rates if isinstance(r, Schedule)]
+        if moving:
+            rule = "must hold no schedules but those of learning rates of a whole layer"
+            raise ProblemError(f"phases[{i}]", rule, ", ".join(moving), "Cut it into phases.")
         apart = [name for name in OF_TASKS if getattr(phase, name)]
         if apart:
             rule = "must be left to the tasks where runs are differentiated"

@@ -10,8 +10,8 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.integrate import collocation
-from odekit.systems.committee.gradients.columns import Basis
 from odekit.systems.committee.gradients.stages import MOST_AT_ONCE
+from odekit.systems.committee.gradients.tables import Basis
 from odekit_kernels.committee.replay import Course, Pair
 from odekit_kernels.integrators.variations import Stages
 

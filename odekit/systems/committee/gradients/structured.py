@@ -62,7 +62,10 @@ class GeneralKernels(ByStages):
     def _prepare(self, phase: Any, frame: Any) -> None:
         points, m, n, W = self.points, self.columns.m, self.places.n, len(self.points.tasks)
         own, whole = self._shared(phase, frame), self._shared(phase, frame, whole=True)
-        row, along = points.constants(phase, frame, own.plan)[0], own.along.copy()
+        # Packed whole for each of many phases, rows took longer than the run.
+        row, along = own.row.copy(), own.along.copy()
+        for name, value in points.own_numbers(phase).items():
+            row[own.first[name] + np.arange(own.size[name])] = value[0].ravel()
         kappa = self.own.kappa
         parts = {
             "p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:],
