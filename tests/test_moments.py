@@ -52,6 +52,18 @@ def asin_from_cosine(x, cosine2, out):
 
 
 @kernel
+def over_root_lanes(x, out):
+    for i in range(0, x.size, 8):
+        simd.store(out, i, simd.over_root(simd.load(x, i)))
+
+
+@kernel
+def over_root_one_by_one(x, out):
+    for i in range(x.size):
+        out[i] = simd.over_root(x[i])
+
+
+@kernel
 def vector_functions(x, y, out):
     a, b = simd.load(x, 0), simd.load(y, 0)
     simd.store(out, 0, 2.0 * a + b - a / b)
@@ -119,6 +131,21 @@ def test_asin_clips_overshoot_and_keeps_nan():
         out = np.empty(8)
         function(x, out)
         assert_allclose(out, [half, -half, half, -half, half, -half, np.nan, 0.0], rtol=0, atol=0)
+
+
+def test_inverse_roots_to_a_rounding_whatever_the_neighbours():
+    """Within single precision, beyond it, and in groups that hold numbers of both kinds."""
+    x = np.concatenate([np.geomspace(1e-6, 1e30, 4000), np.geomspace(1e25, 1e300, 400)])
+    x = np.random.default_rng(0).permutation(x)
+    lanes, single = np.empty_like(x), np.empty_like(x)
+    over_root_lanes(x, lanes)
+    over_root_one_by_one(x, single)
+    np.testing.assert_array_equal(lanes, single)
+    exact = 1.0 / np.sqrt(x.astype(np.longdouble))
+    assert np.abs(lanes / exact - 1.0).max() < EPS
+    ends = np.array([np.inf, np.nan, 4.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    over_root_lanes(ends, out := np.empty(8))
+    np.testing.assert_array_equal(out, [0.0, np.nan, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0])
 
 
 def test_asin_near_one_from_the_squared_cosine():

@@ -18,10 +18,19 @@ from numba import types
 from numba.np import arrayobj
 
 from odekit_kernels._jit import kernel
-from odekit_kernels.simd import WIDTH, Vec8, absolute, asin_within_half, native, spread, vec8
+from odekit_kernels.simd import (
+    WIDTH,
+    Vec8,
+    absolute,
+    any_above,
+    asin_within_half,
+    native,
+    spread,
+    vec8,
+)
 from odekit_kernels.simd import asin as asin_anywhere
 
-__all__ = ["any_above", "asin", "fill", "get", "lanes", "larger", "pick", "place", "put", "smaller"]
+__all__ = ["asin", "fill", "get", "lanes", "larger", "pick", "place", "put", "smaller"]
 
 _arrayobj: Any = arrayobj
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
@@ -58,11 +67,6 @@ def lanes(memory: Any) -> int:
 def fill(memory: Any, x: float) -> Any:
     """A value that is x in every trajectory of the group."""
     return np.full(WIDTH, x) if memory.ndim == 2 else x
-
-
-def any_above(value: Any, bound: float) -> bool:
-    """Whether the value of some trajectory is above `bound`, or NaN."""
-    return bool(np.any(~(np.asarray(value) <= bound)))
 
 
 # Of Python's own numba's CUDA target has no version for two numbers.
@@ -144,15 +148,6 @@ def _lanes(_context: Any, _builder: Any, kinds: Any, _arguments: Any) -> Any:
 @native(fill, lambda memory, x: _value(memory))
 def _fill(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     return spread(builder, arguments[1]) if kinds[0].ndim == 2 else arguments[1]
-
-
-@native(any_above, lambda value, bound: types.boolean)
-def _any_above(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
-    value, bound = arguments
-    if not isinstance(kinds[0], Vec8):
-        return builder.fcmp_unordered(">", value, bound)
-    above = builder.fcmp_unordered(">", value, spread(builder, bound))
-    return builder.icmp_unsigned("!=", builder.bitcast(above, ir.IntType(8)), ir.IntType(8)(0))
 
 
 # --------------------------------------------------------------------------------------------- asin

@@ -14,7 +14,18 @@ from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import asin as asin_in_lanes
 from odekit_kernels.lanes.values import fill
 from odekit_kernels.lanes.views import matrix, vector
-from odekit_kernels.simd import WIDTH, asin, choose_less, load, minor, root, splat, store, total
+from odekit_kernels.simd import (
+    WIDTH,
+    asin,
+    choose_less,
+    load,
+    minor,
+    over_root,
+    root,
+    splat,
+    store,
+    total,
+)
 
 TWO_OVER_PI = 2.0 / math.pi
 ROOT_TWO_OVER_PI, ROOT_HALF = math.sqrt(2.0 / math.pi), math.sqrt(0.5)
@@ -48,7 +59,7 @@ def inverse_root(C_aa: Any, C_bb: Any, C_ab: Any) -> Any:
     It goes on smoothly beyond covariances, to minors below 0: their derivatives are two-sided.
     """
     rest = (1.0 + C_aa) + (C_bb + minor(C_aa, C_bb, C_ab))
-    return 1.0 / root(choose_less(rest, LEAST, LEAST, rest))
+    return over_root(choose_less(rest, LEAST, LEAST, rest))
 
 
 @inner
@@ -59,7 +70,7 @@ def second(work: Any, rows: int, D: int) -> None:
     for a in range(rows):
         C_aa = diag[a]
         for b in range(0, D, WIDTH):
-            n = 1.0 / root((1.0 + C_aa) * (1.0 + load(diag, b)))
+            n = over_root((1.0 + C_aa) * (1.0 + load(diag, b)))
             store(I2, a * L + b, TWO_OVER_PI * asin(load(C, a * X + b) * n))
 
 
@@ -93,7 +104,7 @@ def inverse_block(C_kk: Any, C_ll: Any, C_kl: Any, s_kl: Any, same: bool) -> Any
 @kernel(forceinline=True)
 def tilted_norm(C_aa: Any) -> Any:
     """1/√(1 + C̃_aa)."""
-    return 1.0 / root(choose_less(C_aa, LEAST - 1.0, LEAST, 1.0 + C_aa))
+    return over_root(choose_less(C_aa, LEAST - 1.0, LEAST, 1.0 + C_aa))
 
 
 @kernel(forceinline=True)
@@ -333,7 +344,7 @@ def norms_in_lanes(M: Any, m: Any) -> None:
     """Fill d_a = 1/√(1 + C_aa), for `second_in_lanes`."""
     C, d = matrix(M, m.C, m.D, m.D), vector(M, m.d, m.D)
     for a in range(m.D):
-        d[a] = 1.0 / root(1.0 + C[a, a])
+        d[a] = over_root(1.0 + C[a, a])
 
 
 @inner
