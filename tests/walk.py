@@ -39,7 +39,7 @@ PAGES = ("docs/getting-started.md", "docs/simulation.md")
 STANDS_FOR = {
     "SCENARIO.toml -o OUT.zarr": "data/noise_floor_l0.toml -o OUT.zarr",
     "descend SCENARIO.toml -o OUT.nc": "descend data/optimal_constant.toml -o DESCENT.nc",
-    "optimise SCENARIO.toml": "optimise data/optimal_curriculum.toml",
+    "optimise SCENARIO.toml": "optimise data/optimal_rate_k2.toml",
     "SCENARIO.toml": "data/linear_exact.toml",
 }
 """What stands in README for a file of the reader's."""

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from odekit_kernels._jit import kernel, outer
-from odekit_kernels.lanes.values import any_above
 from odekit_kernels.normal import distribution, exp
-from odekit_kernels.simd import absolute, choose_less, root, with_sign
+from odekit_kernels.simd import absolute, any_above, choose_less, root, with_sign
 
 __all__ = ["arc", "orthant", "orthant_given"]
 
