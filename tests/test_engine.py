@@ -305,23 +305,6 @@ def test_counts(method, stages):
         assert int(run.n_steps[0]) == pytest.approx(int(alone.n_steps), rel=0.2)
 
 
-def test_the_tolerance_chooses_the_explicit_method():
-    """Of high order where that pays, and to the last bit as if it had been named."""
-    few, many = np.linspace(0.0, 5.0, 6), np.linspace(0.0, 5.0, 40)
-    watching = simple(5.0).replace_phase(0, until=1e-9)
-    for problem, rtol, rows, kind in (
-        (simple(5.0), 1e-9, few, "DOP853"),
-        (simple(5.0), 1e-6, few, "RK45"),
-        (simple(5.0), 1e-9, many, "RK45"),
-        (watching, 1e-9, few, "RK45"),
-    ):
-        run = ok.solve(problem, t_eval=rows, rtol=rtol)
-        named = ok.solve(problem, t_eval=rows, rtol=rtol, method=kind)
-        assert set(np.ravel(run.method)) == {kind}
-        np.testing.assert_array_equal(run.Q, named.Q)
-        np.testing.assert_array_equal(run.n_rhs, named.n_rhs)
-
-
 def test_what_the_engine_leaves_to_others():
     problem = simple()
     assert suits(problem, SolverOptions())

@@ -74,11 +74,6 @@ STATUS = {
 }
 RUNNING, DONE, THRESHOLD = OUTCOMES["running"], OUTCOMES["done"], OUTCOMES["threshold"]
 HAND_OVER, AT_CORNER, AT_REST = (OUTCOMES[k] for k in ("hand_over", "at_corner", "at_rest"))
-HIGH_ORDER_RTOL, HIGH_ORDER_ROWS = 1e-7, 32
-"""With no method named, DOP853 takes the place of RK45 from this rtol down: there it needs fewer
-right-hand sides, half as many at 1e-10. It ends a step at every row, which more rows would make
-too many; and between the ends of steps, where thresholds are met, it is exact to less than they
-are."""
 LONGEST_QUIET = 63
 """Most steps after which to ask again whether a trajectory is at rest that was not."""
 
@@ -116,22 +111,8 @@ def _dense_output(method: Any) -> Floats:
     return np.ascontiguousarray(total[:, 1:])
 
 
-def explicit_kind(options: SolverOptions, rows: int, thresholds: bool, on_device: bool) -> str:
-    """The explicit method of a phase, that named or the one that suits the tolerance.
-
-    Examples
-    --------
-    >>> explicit_kind(SolverOptions(rtol=1e-9), 11, False, False)
-    'DOP853'
-    """
-    if options.method is not None:
-        return options.method if options.method in EXPLICIT else "RK45"
-    exact = options.rtol <= HIGH_ORDER_RTOL and rows <= HIGH_ORDER_ROWS
-    return "DOP853" if exact and not thresholds and not on_device else "RK45"
-
-
-def most_stages(method: str) -> int:
-    """Stages of a step of an explicit method or its partner, and of its dense output, less one."""
+def most_stages(method: str | None) -> int:
+    """Stages of a step, and of its dense output, less one."""
     return MOST_STAGES if method != "DOP853" else len(tableau(method).P) - 1
 
 
@@ -220,9 +201,7 @@ class Engine:
         self.counts[:, CODE] = RUNNING
         self.counts[:, [WAITS, CRAWLS, STIFF, EASY, QUIET]] = 0
         self.doubts = np.zeros(len(self.counts), dtype=np.int64)
-        rows, watched = self.times.size, bool(phase.thresholds)
-        self.kind = explicit_kind(self.options, rows, watched, self.on_device)
-        plan = self.points.plan(phase, frame, most_stages(self.kind))
+        plan = self.points.plan(phase, frame, most_stages(self.options.method))
         batch = self.points.batch(
             index,
             frame,
@@ -232,7 +211,7 @@ class Engine:
             counts=self.counts,
             times=self.times,
             rows=self.rows,
-        )._replace(lands=self.kind == "DOP853")
+        )._replace(lands=self.options.method == "DOP853")
         # A duration below the rounding of the time leaves no step to take.
         over: Any = self.numbers[:, END] <= begin
         self.counts[over, CODE] = DONE
@@ -257,7 +236,7 @@ class Engine:
         corners = self._corners(plan, batch, limits, todo)
         implicit = method == "Rodas5P"
         while todo.size and not self._stopped():
-            self.record.uses(todo, index, "Rodas5P" if implicit else self.kind)
+            self.record.uses(todo, index, "Rodas5P" if implicit else method or "RK45")
             left = todo
             while left.size and not self._stopped():
                 self._partner(implicit, plan, batch, limits, left)
@@ -297,7 +276,7 @@ class Engine:
     def _partner(self, implicit: bool, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         """Advance by one of the partners, until trajectories end or ask for something else."""
         if self.on_device and not implicit:
-            pair = tableau(self.kind)
+            pair = tableau(self.options.method or "RK45")
             gpu.advance(plan, batch, pair, limits, todo, self._stopped)
             return
         work = self._implicit if implicit else self._explicit
@@ -344,7 +323,7 @@ class Engine:
             raise Halt(Status.INTERRUPTED)
 
     def _explicit(self, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
-        pair = tableau(self.kind)
+        pair = tableau(self.options.method or "RK45")
         memory, counters, queue = _group(plan, todo)
         quota = _quota(self.points.cost(plan))
         fixed = (memory, counters, plan, batch, pair, limits, queue, todo, quota)

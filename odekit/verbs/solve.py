@@ -77,9 +77,8 @@ def solve(
     method : {"RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA", "Rodas5P"}, optional
         Integrator. None chooses by the case, and for every trajectory of a sweep: explicit, and
         implicit on the analytic Jacobian while the solution stands still. Single runs go through
-        scipy (DOP853 and Radau); sweeps through compiled code (RK45, or DOP853 for few rows at an
-        rtol of 1e-7 or less, and Rodas5P) unless a method is named that only scipy has. The
-        dataset's `method` says what ran.
+        scipy (DOP853 and Radau); sweeps through compiled code (RK45 and Rodas5P) unless a method
+        is named that only scipy has. The dataset's `method` says what ran.
     rtol, atol : float
         Relative and absolute tolerance of each step.
     device : {"cpu", "cuda", "auto"}
