@@ -110,8 +110,8 @@ def sensitivity(
     Raises
     ------
     ProblemError
-        If a name is none, or has no derivative: draws, counts and choices, cubic tables (linear
-        ones and splines have), activations whose moments are found by quadrature; or if the run
+        If a name is none, or has no derivative: draws, counts and choices, times of cubic
+        tables and splines, activations whose moments are found by quadrature; or if the run
         does not reach its end, and it is no sweep.
 
     Notes
