@@ -144,7 +144,8 @@ def test_inverse_roots_to_a_rounding_whatever_the_neighbours():
     exact = 1.0 / np.sqrt(x.astype(np.longdouble))
     assert np.abs(lanes / exact - 1.0).max() < EPS
     ends = np.array([np.inf, np.nan, 4.0, 1.0, 1.0, 1.0, 1.0, 1.0])
-    over_root_lanes(ends, out := np.empty(8))
+    with np.errstate(invalid="ignore"):  # as plain Python
+        over_root_lanes(ends, out := np.empty(8))
     np.testing.assert_array_equal(out, [0.0, np.nan, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0])
 
 

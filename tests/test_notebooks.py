@@ -32,4 +32,4 @@ def _shown(book):
     """Words and numbers of the texts that the cells show, without counts of work."""
     shown = [o.get("data", {}) for cell in book.cells for o in cell.get("outputs", [])]
     text = "\n".join(d["text/plain"].split("Status")[0] for d in shown if "text/plain" in d)
-    return NUMBER.sub("#", text), [float(x) for x in NUMBER.findall(text)]
+    return re.sub(" +", " ", NUMBER.sub("#", text)), [float(x) for x in NUMBER.findall(text)]
