@@ -7,7 +7,7 @@ import pytest
 
 import odekit as ok
 from test_sensitivity import NUMBERS, QUANTITIES, SHARP, difference, everything, joined
-from test_sensitivity_structured import OF_GROUPS, groups, structured
+from test_sensitivity_structured import OF_GROUPS, OF_STRUCTURED, groups, structured
 
 LATE = 1e5
 
@@ -74,9 +74,13 @@ def test_the_estimate_is_above_the_error():
     assert off < float(found.d_R_error.max()) < 1e-3 * float(np.abs(exact.d_R).max())
 
 
-def test_groups_of_inputs():
-    problem, names = groups(), OF_GROUPS
-    of = [*QUANTITIES, "integrated_error"]
+@pytest.mark.parametrize(
+    ("problem", "names", "more"),
+    [(groups(), OF_GROUPS, []), (structured(), OF_STRUCTURED, ["bias"])],
+    ids=["groups", "structured"],
+)
+def test_structured_inputs(problem, names, more):
+    of = [*QUANTITIES, "integrated_error", *more]
     how = {"of": of, "wrt": names, "estimate": False, "rtol": 1e-9, "atol": 1e-12}
     one, other = (
         ok.sensitivity(problem, method=method, integrator="Radau", **how)
@@ -89,10 +93,18 @@ def test_groups_of_inputs():
         assert np.abs(a - c).max() <= 1e-6 * np.abs(c).max()
 
 
-def test_structured_problems_go_in_explicit_steps():
-    with pytest.raises(ok.ProblemError, match="must be explicit") as caught:
-        ok.sensitivity(structured(), of="R", wrt="phases[0].until", integrator="Radau")
-    assert caught.value.argument == "integrator"
+def test_a_structured_problem_that_stands_still_turns_implicit():
+    problem = structured().replace_phase(1, duration=3000.0)
+    names = ["phases[1].learning_rate", "phases[1].keep_probability", "tasks[b].label"]
+    implicit, explicit = (
+        ok.sensitivity(
+            problem, of="bias", wrt=names, integrator=integrator, estimate=False, method="forward"
+        )
+        for integrator in (None, "DOP853")
+    )
+    off = np.abs(implicit.d_bias - explicit.d_bias).max()
+    assert off < 1e-7 * np.abs(explicit.d_bias).max()
+    assert implicit.n_steps < 0.5 * explicit.n_steps
 
 
 def test_rosenbrock_steps_are_refused():

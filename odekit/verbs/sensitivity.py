@@ -80,7 +80,6 @@ def sensitivity(
     integrator : {"DOP853", "RK45", "Radau"}, optional
         By default DOP853, and Radau where the solution stands still, as `odekit.solve` changes
         between them: explicit steps have to stay below the stability limit all the way to the end.
-        Problems with outputs, means, biases, dropout or momentum stay explicit.
     rtol, atol : float
         Tolerances of the steps.
     max_steps : int

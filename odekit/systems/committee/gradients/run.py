@@ -119,7 +119,6 @@ def differentiate(
 ) -> Answer:
     """Derivatives of a problem without sweep dims."""
     names, readings = check(problem, of, wrt)
-    how = _explicit_where_structured(problem, how)
     ends = ends_of(problem, how.rtol, how.atol)
     columns = Columns(problem, _points(problem, wrt), names)
     taken = Taken(problem, columns, times, how, ends)
@@ -135,16 +134,6 @@ def differentiate(
         other = Chain(Taken(problem, columns, times, rougher, ends), columns, readings)
         coarse = other.forward() if chosen == "forward" else other.backward()
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
-
-
-def _explicit_where_structured(problem: Any, how: Accuracy) -> Accuracy:
-    """Structured problems go in explicit steps alone."""
-    if not is_general(problem):
-        return how
-    if how.integrator == "Radau":
-        rule = "must be explicit where there are outputs, means, biases, dropout or momentum"
-        raise ProblemError("integrator", rule, "Radau", "Take 'DOP853', or leave it out.")
-    return replace(how, integrator=how.integrator or "DOP853")
 
 
 def _no_kinks(taken: Taken) -> None:
