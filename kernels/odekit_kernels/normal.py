@@ -25,7 +25,15 @@ from odekit_kernels.simd import (
     with_sign,
 )
 
-__all__ = ["ROOT_HALF", "balance", "bell", "distribution", "distribution_given", "exp"]
+__all__ = [
+    "ROOT_HALF",
+    "balance",
+    "balance_given",
+    "bell",
+    "distribution",
+    "distribution_given",
+    "exp",
+]
 
 LOG2_E = 1.0 / math.log(2.0)
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10

@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 from odekit_kernels._jit import inner
-from odekit_kernels.committee.activations.erf import ROOT_HALF, ROOT_TWO_OVER_PI
-from odekit_kernels.committee.chain.exponential import exp, near_zero, scaled_complement
+from odekit_kernels.committee.activations.erf import ROOT_TWO_OVER_PI
+from odekit_kernels.normal import distribution_given, exp
 
 __all__ = ["fill_gelu", "fill_softplus", "fill_tanh"]
 
@@ -34,11 +34,8 @@ def tanh_and_slope(z: Any) -> Any:
 @inner
 def gelu_and_slope(z: Any) -> Any:
     """z Φ(z) and its derivative."""
-    size = abs(z)
     gauss = exp(-0.5 * z * z)
-    beyond = 0.5 * gauss * scaled_complement(size * ROOT_HALF)
-    far = beyond if z < 0.0 else 1.0 - beyond
-    normal = far if size > 1.0 else 0.5 + 0.5 * near_zero(z)
+    normal = distribution_given(z, gauss)
     return z * normal, normal + 0.5 * ROOT_TWO_OVER_PI * z * gauss
 
 

@@ -1,17 +1,20 @@
-"""g and g' of many fields at once: erf and the smooth ones eight at a time."""
+"""g and g' of many fields at once: erf and the smooth ones eight at a time.
+
+libm's functions take one number: half of a step. Those of `odekit_kernels.normal` have no branch,
+and LLVM computes eight at a time.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from numba import extending, types
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee.activations.erf import ROOT_HALF, ROOT_TWO_OVER_PI
-from odekit_kernels.committee.chain.exponential import exp, near_zero, scaled_complement
+from odekit_kernels.committee.activations.erf import ROOT_TWO_OVER_PI
 from odekit_kernels.committee.chain.smooth import fill_gelu, fill_softplus, fill_tanh
 from odekit_kernels.committee.sgd.units import CODES, GELU, SOFTPLUS, TANH, slope, value
+from odekit_kernels.normal import balance_given, exp
 
 __all__ = ["erf_and_slope", "fill", "values"]
 
@@ -22,11 +25,8 @@ _ERF = CODES["erf"]
 @inner
 def erf_and_slope(z: Any) -> Any:
     """erf(z/√2) and its derivative, in error by less than 1e-15."""
-    size = abs(z)
     gauss = exp(-0.5 * z * z)
-    far = math.copysign(1.0 - gauss * scaled_complement(size * ROOT_HALF), z)
-    near = near_zero(z)
-    return (near if size < 1.0 else far), ROOT_TWO_OVER_PI * gauss
+    return balance_given(z, gauss), ROOT_TWO_OVER_PI * gauss
 
 
 @inner
