@@ -20,6 +20,8 @@ TESTS = (
     "test_store_refuses.py",
     "test_zarr.py::test_a_store_holds_what_memory_does",
     "test_zarr.py::test_any_reader_of_zarr_reads_the_numbers",
+    "test_zarr.py::test_a_store_saved_as_netcdf_is_the_same",
+    "test_zarr.py::test_the_command_writes_and_reads_stores",
     "test_plot.py::test_panels_of_a_run",
     "test_plot.py::test_formats",
 )

@@ -149,7 +149,7 @@ def test_the_time_allowed_is_that_of_the_whole_sweep(monkeypatch):
     problem = sweep(etas=20, draws=20, duration=200.0)
     begin = time.monotonic()
     ds = ok.solve(problem, method="LSODA", max_seconds=0.5)
-    assert time.monotonic() - begin < 10.0
+    assert time.monotonic() - begin < 5.0
     codes = set(np.unique(ds.status))
     assert codes <= {0, int(ok.Status.TIME_BUDGET)}
     assert ok.Status.TIME_BUDGET in codes

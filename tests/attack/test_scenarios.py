@@ -20,7 +20,7 @@ from odekit.dataset.assemble import check
 from odekit.verbs.scenario import load_scenario, parse_scenario
 from odekit.verbs.show import summary
 
-TRIES = 300
+TRIES = 400
 LIMIT = 20
 MEMORY = 3 * 2**30
 """Address space beyond what the process has: a refusal takes next to none."""
