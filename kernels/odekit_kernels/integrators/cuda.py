@@ -60,7 +60,12 @@ def body(m: Any) -> Any:
         queue[0] = cuda.grid(1)
         queue[1] = cuda.gridsize(1)
         queue[2] = todo.shape[0]
-        advance_explicit(memory, whole, m, b, tableau, limits, queue, todo, quota)
+        left, busy = quota, 1
+        while cuda.syncthreads_or(busy):
+            if busy != 0:
+                left -= 1
+                done = advance_explicit(memory, whole, m, b, tableau, limits, queue, todo, 1)
+                busy = 0 if done or left == 0 else 1
         if whole[INDEX, 0] >= 0:
             leave(memory, whole, m, b, 0, RUNNING)
 
