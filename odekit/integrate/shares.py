@@ -85,6 +85,8 @@ _rows = Pool(_Rows)
 def room(shape: tuple[int, ...]) -> Iterator[Floats]:
     """An array for the rows of a batch, whatever it holds; nothing may refer to it afterwards."""
     with _rows.one() as held:
-        yield held.of(shape)
-        if 8 * held.memory.size > MOST_KEPT:
-            held.memory = np.empty(0)
+        try:
+            yield held.of(shape)
+        finally:
+            if 8 * held.memory.size > MOST_KEPT:
+                held.memory = np.empty(0)

@@ -148,9 +148,10 @@ def blank(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any
 
 def empty(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any]:
     """Arrays of the same types whatever they hold, texts as short as can be."""
+    found = {name: ((*shape, *s.shape), s.dtype) for name, s in specs(problem, rows).items()}
     return {
-        name: np.empty((*shape, *spec.shape), "U1" if spec.dtype[0] == "U" else spec.dtype)
-        for name, spec in specs(problem, rows).items()
+        name: np.zeros(size, "U1") if kind[0] == "U" else np.empty(size, kind)
+        for name, (size, kind) in found.items()
     }
 
 
