@@ -101,6 +101,7 @@ def advance(
     limits: Limits,
     todo: Any,
     stopped: Callable[[], bool],
+    *,
     errors: Errors | None = None,
     threads: int = 1,
 ) -> None:
@@ -236,7 +237,8 @@ def _bring(
 ) -> None:
     """Bring back what was reached: states, and rows with their errors."""
     block, (first, before) = _block(part), window
-    pairs = [(on.y, batch.y), (on.numbers, batch.numbers), (on.counts, batch.counts)]
+    names = ("y", "numbers", "counts")
+    pairs: list[tuple[Any, Any]] = [(getattr(on, n), getattr(batch, n)) for n in names]
     if on.times.size:
         pairs.append((on.rows, batch.rows[:, first:]))
         if errors is not None:
