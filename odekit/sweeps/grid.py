@@ -16,7 +16,10 @@ from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError, SweepError
 from odekit.base.interrupts import Asked
 from odekit.base.progress import Bar
+from odekit.integrate.device import at_once
+from odekit.integrate.engine import on_device, suits
 from odekit.integrate.options import SolverOptions, default_times
+from odekit.integrate.station import follow
 from odekit.problem.axes import Axis, part
 from odekit.sweeps.chunks import (
     MOST_CHUNKS,
@@ -103,7 +106,8 @@ class Grid:
             tally = _Tally(self.target, shown, finished)
             if self.workers is None:
                 on_time = takewhile(lambda _: not self._late, todo)
-                run_here((self._job(cut, i) for i in on_time), tally.keep, interrupts)
+                jobs = (self._job(cut, i) for i in on_time)
+                run_here(jobs, tally.keep, interrupts, self.target.room, *self._at_once(cut))
             else:
                 make = partial(self._job, cut)
                 keep, lose = tally.keep, tally.lose
@@ -111,6 +115,12 @@ class Grid:
         tally.check()
         late = self._late and not interrupts.asked
         return self.target.close(tally.settled == len(cut), late)
+
+    def _at_once(self, cut: Chunking) -> tuple[Any, ...]:
+        """Chunks to be computed at the same time, and how threads for that begin."""
+        if suits(self.problem, self.options) and on_device(self.options, cut.runs(0)):
+            return at_once(), follow()
+        return (1,)
 
     @property
     def _late(self) -> bool:
