@@ -1,4 +1,4 @@
-"""The engine's explicit integrator on a CUDA device: what goes there, and what comes back."""
+"""The engine's integrators on a CUDA device: what goes there, and what comes back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from odekit_kernels.integrators.batch import CODE, OUTCOMES, ROW, Batch, Driven
 
 if TYPE_CHECKING:
     from odekit_kernels.integrators.explicit import Tableau
+    from odekit_kernels.integrators.rosenbrock import Rosenbrock
     from odekit_kernels.integrators.stepping import Limits
 
 QUOTA = 2000
@@ -46,7 +47,7 @@ def trouble() -> str:
 
 
 def choose(device: str, size: int) -> bool:
-    """Whether the device takes the explicit steps of a batch of `size` trajectories.
+    """Whether the device takes the steps of a batch of `size` trajectories.
 
     Raises
     ------
@@ -69,21 +70,25 @@ def choose(device: str, size: int) -> bool:
 def advance(
     plan: Any,
     batch: Batch,
-    pair: Tableau,
+    pair: Tableau | Rosenbrock,
     limits: Limits,
     todo: Any,
     stopped: Callable[[], bool],
+    work: Any = None,
 ) -> None:
-    """Advance trajectories of a batch as far as explicit steps take them.
+    """Advance trajectories of a batch as far as the steps of one partner take them.
 
     Parameters
     ----------
     plan, batch, pair, limits
-        As for `odekit_kernels.integrators.explicit.advance_explicit`.
+        As for `odekit_kernels.integrators.explicit.advance_explicit`, or for
+        `implicit.advance_implicit` if `work` is given.
     todo : ndarray of int64
         Which trajectories.
     stopped : callable
         Asked between two launches whether to give up.
+    work : array or named tuple, optional
+        What Jacobians are computed in, on the host: threads have the like.
     """
     cuda = _cuda()
     _, rows, visible = batch.rows.shape
@@ -91,13 +96,31 @@ def advance(
     free = cuda.current_context().get_memory_info()[0]
     most = int(min(PART_OF_MEMORY * free / each, todo.size))
     fixed = _fixed(batch)
-    names = [name for name in pair._fields if name != "exponent"]
-    arrays = {name: cuda.to_device(getattr(pair, name)) for name in names}
-    shared = pair._replace(**arrays)
+    shared = _sent(pair)
+    partner = _partner(plan, batch, work)
     for first in range(0, todo.size, max(most, 1)):
         if stopped():
             return
-        _chunk(plan, batch, fixed, shared, limits, todo[first : first + max(most, 1)], stopped)
+        _chunk(partner, batch, fixed, shared, limits, todo[first : first + max(most, 1)], stopped)
+
+
+def _partner(plan: Any, batch: Batch, work: Any) -> tuple[Any, int]:
+    """The kernel, and how many doubles a thread needs in an array on the device."""
+    if work is None:
+        from odekit_kernels.integrators.cuda import explicit_kernel
+
+        return explicit_kernel(plan), 0
+    from odekit_kernels.integrators.cuda_implicit import implicit_kernel, lay_out
+
+    thread = lay_out(plan, batch.places.size, work)
+    return implicit_kernel(thread), thread.room
+
+
+def _sent(value: Any) -> Any:
+    """A named tuple with its arrays on the device."""
+    if isinstance(value, tuple):
+        return type(value)(*map(_sent, value))
+    return _cuda().to_device(value) if isinstance(value, np.ndarray) else value
 
 
 def _fixed(batch: Batch) -> dict[str, Any]:
@@ -107,18 +130,17 @@ def _fixed(batch: Batch) -> dict[str, Any]:
     shared: dict[str, Any] = {
         name: cuda.to_device(getattr(batch, name)) for name in ("places", "times", "shown", "stops")
     }
-    shared["driven"] = type(batch.driven)(*map(cuda.to_device, batch.driven))
-    shared["wiring"] = type(batch.wiring)(*map(cuda.to_device, batch.wiring))
+    shared["driven"], shared["wiring"] = _sent(batch.driven), _sent(batch.wiring)
     if len(batch.constants) == 1:
         shared["constants"] = cuda.to_device(batch.constants)
     return shared
 
 
 def _chunk(
-    plan: Any,
+    partner: tuple[Any, int],
     batch: Batch,
     fixed: dict[str, Any],
-    pair: Tableau,
+    pair: Any,
     limits: Limits,
     part: Any,
     stopped: Callable[[], bool],
@@ -130,7 +152,7 @@ def _chunk(
         own["constants"] = cuda.to_device(batch.constants[part])
     own["driven"] = fixed["driven"]._replace(**_own_drives(batch.driven, part))
     rows = cuda.device_array((part.size, *batch.rows.shape[1:]), np.float64)
-    _launch(plan, Batch(**{**fixed, **own}, rows=rows), pair, limits, part.size, stopped)
+    _launch(partner, Batch(**{**fixed, **own}, rows=rows), pair, limits, part.size, stopped)
     before = batch.counts[part, ROW]
     for name in ("y", "numbers", "counts"):
         getattr(batch, name)[part] = own[name].copy_to_host()
@@ -147,27 +169,44 @@ def _own_drives(driven: Driven, part: Any) -> dict[str, Any]:
 
 
 def _launch(
-    plan: Any, on: Batch, pair: Tableau, limits: Limits, size: int, stopped: Callable[[], bool]
+    partner: tuple[Any, int],
+    on: Batch,
+    pair: Any,
+    limits: Limits,
+    size: int,
+    stopped: Callable[[], bool],
 ) -> None:
     """Launch until no trajectory is left that may go on."""
     cuda = _cuda()
-    from odekit_kernels.integrators.cuda import THREADS, explicit_kernel
+    from odekit_kernels.integrators.cuda import THREADS
 
-    kernel, left = explicit_kernel(plan), np.arange(size)
+    (kernel, each), left = partner, np.arange(size)
+    threads = min(THREADS, size)
+    most = min(-(-size // threads), BLOCKS_PER_PROCESSOR * processors())
+    most, room = _room(threads, most, each)
     counts: Any = on.counts
     while left.size and not stopped():
-        threads = min(THREADS, left.size)
-        blocks = min(-(-left.size // threads), BLOCKS_PER_PROCESSOR * processors())
+        blocks = min(-(-left.size // threads), most)
         with warnings.catch_warnings():
             # Small batches are known to leave most of the device idle.
             warnings.simplefilter("ignore", NumbaPerformanceWarning)
             try:
-                kernel[blocks, threads](on, pair, limits, cuda.to_device(left), QUOTA)
+                kernel[blocks, threads](on, pair, limits, cuda.to_device(left), QUOTA, *room)
             except NumbaError as error:
                 rule = "must be 'cpu' for equations that do not compile for a CUDA device"
                 remedy = "There, functions of numbers are math's: math.exp, not np.exp."
                 raise ProblemError("device", rule, complaint(error), remedy) from error
         left = np.flatnonzero(counts.copy_to_host()[:, CODE] == OUTCOMES["running"])
+
+
+def _room(threads: int, blocks: int, each: int) -> tuple[int, tuple[Any, ...]]:
+    """What threads need in an array of `each` doubles, and how many blocks of them have it."""
+    if not each:
+        return blocks, ()
+    cuda = _cuda()
+    free = cuda.current_context().get_memory_info()[0]
+    blocks = max(1, min(blocks, int(PART_OF_MEMORY * free / (8 * each * threads))))
+    return blocks, (cuda.device_array((blocks * threads, each), np.float64),)
 
 
 def processors() -> int:

@@ -275,9 +275,10 @@ class Engine:
 
     def _partner(self, implicit: bool, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         """Advance by one of the partners, until trajectories end or ask for something else."""
-        if self.on_device and not implicit:
-            pair = tableau(self.options.method or "RK45")
-            gpu.advance(plan, batch, pair, limits, todo, self._stopped)
+        if self.on_device:
+            pair = RODAS5P if implicit else tableau(self.options.method or "RK45")
+            memory = self.points.work(plan) if implicit else None
+            gpu.advance(plan, batch, pair, limits, todo, self._stopped, memory)
             return
         work = self._implicit if implicit else self._explicit
         self._spread(todo, lambda part: self._advance(work, plan, batch, limits, part))

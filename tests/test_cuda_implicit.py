@@ -1,0 +1,62 @@
+"""The stiff partner on a CUDA device: in numba's simulator, and as PTX for a real device."""
+
+import textwrap
+
+import pytest
+from test_cuda import run_python
+
+SMALL = """
+    import json, warnings
+    from odekit.integrate import device
+    from odekit_kernels.integrators import cuda_implicit as stiff
+
+    threads, make = [], stiff.implicit_kernel
+    stiff.implicit_kernel = lambda thread: threads.append(thread) or make(thread)
+
+    def single(activation="erf", **phase):
+        etas = xr.DataArray([0.5, 0.4], dims="eta")
+        given = dict(tasks="a", duration=3.0, learning_rate=etas) | phase
+        return ok.Problem(
+            state=ok.OrderParameters(Q=[[0.3]], R=[[0.1]], T=[[1.0]]), heads={"a": [1.0]},
+            tasks={"a": ok.Task([1.0])}, activation=activation, phases=[ok.Phase(**given)])
+
+    def compare(problem, times, **options):
+        "Whether CPU and device agree to the last bit; steps, methods and status of the device."
+        found = [ok.solve(problem, t_eval=times, device=d, **options) for d in ("cpu", "cuda")]
+        same = all(found[0][v].equals(found[1][v]) for v in found[0].data_vars)
+        return [same, int(found[1].n_steps.min()), str(found[1].method.values.ravel()[0]),
+                int(found[1].status.max())]
+"""
+
+
+def simulate(code):
+    """Run a program where neither CPU nor device is compiled, and return what it prints."""
+    plain = {"NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
+    return run_python(textwrap.dedent(SMALL) + textwrap.dedent(code), **plain)
+
+
+def test_the_simulated_device_takes_the_stiff_steps_of_the_cpu():
+    """Equal to the last bit where neither is compiled, for every kind of equations."""
+    found = simulate(
+        """
+        table = ok.Schedule([0.0, 1.0, 3.0], [0.5, 0.7, 0.2])
+        by_name = dict(times=[0, 0.5, 2.5, 3.0], rtol=1e-5, method="Rodas5P")
+        two = dict(by_name, times=[0, 0.5, 2.5, 5.0])
+        cases = {
+            "threshold": compare(single(until=0.02, readout_learning_rate=0.2), **by_name),
+            "schedule": compare(single(learning_rate=table, weight_decay=xr.DataArray(
+                [0.1, 0.2], dims="decay")), **by_name),
+            "two": compare(sweep(tasks={"a": 0.6, "b": 0.4}), **two),
+            "relu": compare(sweep("relu", gradient_flow=True), **two),
+            "groups": compare(grouped(), **two),
+            "network": compare(network(), **two),
+        }
+        print(json.dumps({"cases": cases, "launched": len(threads)}))
+        """
+    )
+    for name, (same, steps, method, status) in found["cases"].items():
+        assert same, name
+        assert steps > 4, name
+        assert method == "Rodas5P", name
+        assert status == 0, name
+    assert found["launched"] >= len(found["cases"])
