@@ -60,3 +60,27 @@ def test_the_simulated_device_takes_the_stiff_steps_of_the_cpu():
         assert method == "Rodas5P", name
         assert status == 0, name
     assert found["launched"] >= len(found["cases"])
+
+
+def test_stiff_trajectories_are_handed_over_and_back_on_the_device():
+    """In local memory, and in an array of the host's where the system is large."""
+    found = simulate(
+        """
+        rate = ok.Schedule([0.0, 1000.0, 1010.0, 1100.0], [0.5, 0.5, 1e-3, 1e-3])
+        both, launched = [], device._launch
+        device._launch = lambda partner, *rest: both.append(partner[1]) or launched(partner, *rest)
+        cases = []
+        for stiff.LARGEST_LOCAL in (4096, 0):
+            decay = xr.DataArray([0.0, 0.1], dims="decay")
+            problem = single("linear", duration=1100.0, learning_rate=rate, weight_decay=decay)
+            cases.append(compare(problem, [0, 1.0, 500.0, 1100.0], rtol=1e-4, atol=1e-7))
+        print(json.dumps({"cases": cases, "rooms": both, "sizes": [t.size for t in threads]}))
+        """
+    )
+    for same, steps, method, status in found["cases"]:
+        assert same
+        assert steps > 20
+        assert method == "RK45 -> Rodas5P -> RK45"
+        assert status == 0
+    size = found["sizes"][0]
+    assert found["rooms"] == [0, 0, 0, 0, size, 0]

@@ -275,7 +275,7 @@ class Engine:
 
     def _partner(self, implicit: bool, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         """Advance by one of the partners, until trajectories end or ask for something else."""
-        if self.on_device:
+        if self.on_device and (not implicit or gpu.choose(self.options.device, todo.size)):
             pair = RODAS5P if implicit else tableau(self.options.method or "RK45")
             memory = self.points.work(plan) if implicit else None
             gpu.advance(plan, batch, pair, limits, todo, self._stopped, memory)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from odekit_kernels.integrators.batch import COUNTERS, INDEX, RUNNING, leave
 from odekit_kernels.integrators.implicit import Scratch, advance_implicit
 from odekit_kernels.integrators.registry import static, static_work
+from odekit_kernels.integrators.stepping import Limits
 from odekit_kernels.lanes.values import shaped
 
 __all__ = ["LARGEST_LOCAL", "Thread", "body", "implicit_kernel", "lay_out"]
@@ -36,8 +37,8 @@ class Thread(NamedTuple):
     ----------
     m : named tuple
         Plan of a system that is registered.
-    size : int
-        Doubles that a thread needs.
+    size, room : int
+        Doubles that a thread needs; as many, if they are not local, or 0.
     parts : tuple of str
         The group's memory, `implicit.Scratch` and the system's memory for Jacobians as expressions
         in `space`, the thread's doubles.
@@ -49,14 +50,10 @@ class Thread(NamedTuple):
 
     m: Any
     size: int
+    room: int
     parts: tuple[str, str, str]
     kinds: tuple[type, ...]
     tables: tuple[Any, ...]
-
-    @property
-    def room(self) -> int:
-        """Doubles that are not local."""
-        return self.size if self.size > LARGEST_LOCAL else 0
 
 
 class _Layout:
@@ -117,7 +114,8 @@ def lay_out(m: Any, width: int, work: Any) -> Thread:
     layout = _Layout()
     memory, scratch = layout.block((m.size,))[0], layout.scratch(m.n, width)
     parts = (memory, scratch, layout.copy(static_work(m, work)))
-    return Thread(m, layout.size, parts, tuple(layout.kinds), tuple(layout.tables))
+    room = layout.size if layout.size > LARGEST_LOCAL else 0
+    return Thread(m, layout.size, room, parts, tuple(layout.kinds), tuple(layout.tables))
 
 
 @cache
@@ -147,8 +145,9 @@ def advance(b, method, limits, todo, quota{more}):
     queue[1] = cuda.gridsize(1)
     queue[2] = todo.shape[0]
     memory = {memory}
+    bounds = Limits({limits})
     advance_implicit(
-        memory, whole, m, b, method, limits, queue, todo, quota, {scratch}, {work}
+        memory, whole, m, b, method, bounds, queue, todo, quota, {scratch}, {work}
     )
     if whole[{index}, 0] >= 0:
         leave(memory, whole, m, b, 0, {running})
@@ -161,13 +160,16 @@ def body(thread: Thread) -> Any:
     if thread.room:
         space, more = "room[cuda.grid(1)]", ", room"
     memory, scratch, work = thread.parts
+    # None are sought that are at rest: said here, the code that would be for it is left out.
+    own = ("0.0" if name == "steady" else f"limits.{name}" for name in Limits._fields)
+    limits = ", ".join(own)
     source = SOURCE.format(
         space=space, more=more, size=thread.size, counters=COUNTERS, index=INDEX, running=RUNNING,
-        memory=memory, scratch=scratch, work=work,
+        memory=memory, scratch=scratch, work=work, limits=limits,
     )  # fmt: skip
     names: dict[str, Any] = {
         "__name__": __name__, "cuda": cuda, "float64": float64, "int64": int64,
-        "advance_implicit": advance_implicit, "leave": leave, "shaped": shaped,
+        "advance_implicit": advance_implicit, "leave": leave, "shaped": shaped, "Limits": Limits,
         "m": static(thread.m),
     }  # fmt: skip
     names |= {f"kind{i}": kind for i, kind in enumerate(thread.kinds)}
