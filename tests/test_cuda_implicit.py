@@ -3,6 +3,7 @@
 import textwrap
 
 import pytest
+
 from test_cuda import run_python
 
 SMALL = """
@@ -14,11 +15,12 @@ SMALL = """
     stiff.implicit_kernel = lambda thread: threads.append(thread) or make(thread)
 
     def single(activation="erf", **phase):
-        etas = xr.DataArray([0.5, 0.4], dims="eta")
-        given = dict(tasks="a", duration=3.0, learning_rate=etas) | phase
+        noise = xr.DataArray([0.0, 0.3], dims="noise")
+        given = dict(tasks="a", duration=3.0, learning_rate=0.5) | phase
         return ok.Problem(
             state=ok.OrderParameters(Q=[[0.3]], R=[[0.1]], T=[[1.0]]), heads={"a": [1.0]},
-            tasks={"a": ok.Task([1.0])}, activation=activation, phases=[ok.Phase(**given)])
+            tasks={"a": ok.Task([1.0], noise_std=noise)}, activation=activation,
+            phases=[ok.Phase(**given)])
 
     def compare(problem, times, **options):
         "Whether CPU and device agree to the last bit; steps, methods and status of the device."
@@ -44,8 +46,7 @@ def test_the_simulated_device_takes_the_stiff_steps_of_the_cpu():
         two = dict(by_name, times=[0, 0.5, 2.5, 5.0])
         cases = {
             "threshold": compare(single(until=0.02, readout_learning_rate=0.2), **by_name),
-            "schedule": compare(single(learning_rate=table, weight_decay=xr.DataArray(
-                [0.1, 0.2], dims="decay")), **by_name),
+            "schedule": compare(single(learning_rate=table, weight_decay=0.1), **by_name),
             "two": compare(sweep(tasks={"a": 0.6, "b": 0.4}), **two),
             "relu": compare(sweep("relu", gradient_flow=True), **two),
             "groups": compare(grouped(), **two),
@@ -66,14 +67,16 @@ def test_stiff_trajectories_are_handed_over_and_back_on_the_device():
     """In local memory, and in an array of the host's where the system is large."""
     found = simulate(
         """
-        rate = ok.Schedule([0.0, 1000.0, 1010.0, 1100.0], [0.5, 0.5, 1e-3, 1e-3])
+        # At the end the rate is so small that nothing is stiff, and the state moves again.
+        times = [0.0, 3e4, 3.01e4, 6e4]
+        rate = ok.Schedule(times, [0.5, 0.5, 1e-4, 1e-4])
+        decay = ok.Schedule(times, [0.1, 0.1, 0.5, 0.5])
         both, launched = [], device._launch
         device._launch = lambda partner, *rest: both.append(partner[1]) or launched(partner, *rest)
         cases = []
         for stiff.LARGEST_LOCAL in (4096, 0):
-            decay = xr.DataArray([0.0, 0.1], dims="decay")
-            problem = single("linear", duration=1100.0, learning_rate=rate, weight_decay=decay)
-            cases.append(compare(problem, [0, 1.0, 500.0, 1100.0], rtol=1e-4, atol=1e-7))
+            problem = single("linear", duration=6e4, learning_rate=rate, weight_decay=decay)
+            cases.append(compare(problem, [0, 1.0, 3e4, 6e4], rtol=1e-4, atol=1e-7))
         print(json.dumps({"cases": cases, "rooms": both, "sizes": [t.size for t in threads]}))
         """
     )
@@ -84,3 +87,59 @@ def test_stiff_trajectories_are_handed_over_and_back_on_the_device():
         assert status == 0
     size = found["sizes"][0]
     assert found["rooms"] == [0, 0, 0, 0, size, 0]
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("linear", "relu", "network")]
+
+
+@pytest.mark.parametrize("activation", ["erf", *SLOW])
+def test_the_stiff_kernel_compiles_for_a_real_device(activation):
+    """To PTX of compute capability 9.0, and without a function that would have to be linked to it.
+
+    That of erf has the functions of all activations in it, until the compiler sees which it is.
+    """
+    found = run_python(
+        f"""
+        import json, sys
+        from types import SimpleNamespace
+        from numba import cuda, typeof, types
+        from odekit.integrate.engine import MOST_STAGES, Engine
+        from odekit.base.interrupts import Interrupts
+        from odekit.integrate.options import SolverOptions
+        from odekit.problem.axes import axes
+        from odekit_kernels.integrators.cuda_implicit import body, lay_out
+        from odekit_kernels.integrators.rosenbrock import RODAS5P
+
+        try:
+            # Device functions ask for the device that they are compiled for.
+            dispatcher = sys.modules[cuda.dispatcher.__name__]
+            dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
+            relu, linear = {activation == "relu"}, {activation == "network"}
+            problem = network() if linear else sweep({activation!r}, gradient_flow=relu)
+            times = np.linspace(0.0, 5.0, 4)
+            engine = Engine(problem, axes(problem), SolverOptions(), times, 1, Interrupts())
+            frame, y = engine.points.start()
+            engine.rows = np.zeros((len(y), 4, y.shape[1]))
+            plan = engine.points.plan(engine.problem.phases[0], frame, MOST_STAGES)
+            batch = engine.points.batch(0, frame, plan, y=y, numbers=engine.numbers,
+                counts=engine.counts, times=times, rows=engine.rows)
+            limits = engine._limits(0, plan, batch, 400.0)
+            given = (batch, RODAS5P, limits, np.zeros(1, np.int64))
+            signature = types.void(*map(typeof, given), types.int64)
+            thread = lay_out(plan, batch.places.size, engine.points.work(plan))
+            ptx, _ = cuda.compile_ptx(body(thread), signature, cc=(9, 0))
+            print(json.dumps({{"entries": ptx.count(".visible .entry"), "room": thread.room,
+                "roots": ptx.count("sqrt.rn.f64"), "linked": ptx.count(".extern .func"),
+                "missing": ""}}))
+        except (OSError, RuntimeError) as error:
+            if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
+                raise
+            print(json.dumps({{"missing": repr(error)}}))
+        """
+    )
+    if found["missing"]:
+        pytest.skip(f"no CUDA compiler here: {found['missing'][:80]}")
+    assert found["entries"] == 1
+    assert found["room"] == 0
+    assert found["roots"] > 0
+    assert found["linked"] == 0

@@ -205,7 +205,7 @@ def _room(threads: int, blocks: int, each: int) -> tuple[int, tuple[Any, ...]]:
         return blocks, ()
     cuda = _cuda()
     free = cuda.current_context().get_memory_info()[0]
-    blocks = max(1, min(blocks, int(PART_OF_MEMORY * free / (8 * each * threads))))
+    blocks = max(1, int(min(blocks, PART_OF_MEMORY * free / (8 * each * threads))))
     return blocks, (cuda.device_array((blocks * threads, each), np.float64),)
 
 

@@ -171,8 +171,10 @@ def _shaped_type(numbers: Any, first: Any, shape: Any) -> Any:
 def _shaped(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     numbers, first, shape = arguments
     size = context.get_value_type(types.intp)
-    whole = [context.cast(builder, x, kinds[2].dtype, types.intp)
-             for x in _cgutils.unpack_tuple(builder, shape)]
+    whole = [
+        context.cast(builder, x, kinds[2].dtype, types.intp)
+        for x in _cgutils.unpack_tuple(builder, shape)
+    ]
     strides, step = [], ir.Constant(size, 8)
     for length in reversed(whole):
         strides.insert(0, step)
