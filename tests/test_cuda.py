@@ -118,7 +118,7 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
         assert status == 0, name
 
 
-def test_what_turns_stiff_goes_on_on_the_cpu_and_bad_runs_have_their_status():
+def test_what_turns_stiff_goes_on_and_bad_runs_have_their_status():
     found = run_python(
         """
         import json, warnings

@@ -80,6 +80,32 @@ print(json.dumps([np.array_equal(on_cpu.rows, on_device.rows), on_cpu.counts[:, 
     assert all(code == 1 and row == 2 and steps >= 2 for code, row, steps in counts)
 
 
+def test_the_simulated_device_takes_the_stiff_steps_of_lanes():
+    """Its Jacobians come from one state after the other, to the same bits as from eight at once."""
+    found = run(
+        """
+from odekit_kernels.integrators.implicit import advance_implicit, make_scratch
+from odekit_kernels.integrators.rosenbrock import RODAS5P
+plan, on_cpu, limits = made(0.5)
+todo = np.arange(2)
+queue, memory, work = np.array([0, 1, 2]), make_memory(plan.size), make_memory(plan.size)
+scratch = make_scratch(plan.n, on_cpu.places.size)
+advance_implicit(memory, make_counters(8), plan, on_cpu, RODAS5P, limits, queue, todo, 99, scratch,
+                 work)
+_, on_device, _ = made(0.5)
+device.advance(plan, on_device, RODAS5P, limits, todo, lambda: False, make_memory(plan.size))
+print(json.dumps([np.array_equal(on_cpu.rows, on_device.rows), on_cpu.counts[:, :3].tolist(),
+                  float(np.ptp(on_cpu.rows[0], axis=0).max())]))
+""",
+        NUMBA_ENABLE_CUDASIM="1",
+        NUMBA_DISABLE_JIT="1",
+    )
+    same, counts, moved = found
+    assert same
+    assert moved > 0.01
+    assert all(code == 1 and row == 2 and steps >= 2 for code, row, steps in counts)
+
+
 def test_the_kernel_compiles_for_a_real_device():
     """To PTX of compute capability 9.0: every function it calls has a version for the device."""
     found = run(

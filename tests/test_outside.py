@@ -248,7 +248,6 @@ def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
     from numba.core.errors import TypingError
 
     from odekit.integrate import device
-    from odekit_kernels.integrators import cuda
 
     class Kernel:
         def __getitem__(self, grid):
@@ -261,11 +260,10 @@ def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
         def to_device(self, array):
             return _Named(copy_to_host=lambda: array)
 
-    monkeypatch.setattr(cuda, "explicit_kernel", lambda plan: Kernel())
     monkeypatch.setattr(device, "_cuda", Cuda)
     monkeypatch.setattr(device, "processors", lambda: 1)
     with pytest.raises(ok.ProblemError, match=r"Use of unsupported NumPy function.*math\.exp"):
-        device._launch(None, _Named(counts=None), None, None, 4, lambda: False)
+        device._launch((Kernel(), 0), _Named(counts=None), None, None, 4, lambda: False)
 
 
 # ------------------------------------------------------------------------------------------- device
@@ -286,13 +284,17 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu(folder):
                              device=d) for d in ("cpu", "cuda")]
             same.append(all(runs[0][v].equals(runs[1][v]) for v in runs[0].data_vars))
             same.append(int(runs[1].n_steps.min()) > 4)
+        runs = [ok.solve(sir.problem(**given, phases=phase), rtol=1e-5, t_eval=[0, 2.5, 9.0],
+                         device=d, method="Rodas5P") for d in ("cpu", "cuda")]
+        same.append(all(runs[0][v].equals(runs[1][v]) for v in runs[0].data_vars))
+        same.append(int(runs[1].n_steps.min()) > 4)
         print(json.dumps(same))
         """,
         folder,
         NUMBA_ENABLE_CUDASIM="1",
         NUMBA_DISABLE_JIT="1",
     )
-    assert found == [True] * 4
+    assert found == [True] * 6
 
 
 def test_the_kernel_compiles_for_a_real_device(folder):

@@ -25,7 +25,7 @@ DEVICE = "device"
 """What the names of these files begin with."""
 
 
-def cached(dispatcher: Any, m: Any) -> Any:
+def cached(dispatcher: Any, m: Any, more: Any = None) -> Any:
     """Let a device's kernel be kept on disk, if all that it is made of is known.
 
     Parameters
@@ -34,6 +34,8 @@ def cached(dispatcher: Any, m: Any) -> Any:
         Of a function in whose closure a plan is all that its sources do not tell.
     m : named tuple
         That plan.
+    more : tuple, optional
+        What else there is in the closure, of plain values, and of types of this package.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def cached(dispatcher: Any, m: Any) -> Any:
         The same.
     """
     if hasattr(dispatcher, "_cache") and hasattr(dispatcher, "py_func") and _known(m):
-        dispatcher._cache = _DeviceCache(dispatcher, m)
+        dispatcher._cache = _DeviceCache(dispatcher, m, more)
     return dispatcher
 
 
@@ -61,8 +63,8 @@ def _version() -> str:
 class _DeviceCache:
     """One file for each function, plan, signature and kind of device."""
 
-    def __init__(self, dispatcher: Any, m: Any) -> None:
-        self.function, self.plan = dispatcher.py_func, m
+    def __init__(self, dispatcher: Any, m: Any, more: Any) -> None:
+        self.function, self.plan, self.more = dispatcher.py_func, m, more
         self.target: Any = sys.modules[type(dispatcher).__module__]
 
     def file(self, sig: Any, target_context: Any) -> Path | None:
@@ -72,7 +74,7 @@ class _DeviceCache:
             return None
         kind = type(self.plan)
         name = f"{self.function.__module__}:{self.function.__qualname__}"
-        plan = f"{kind.__module__}:{kind.__qualname__}:{tuple(self.plan)!r}"
+        plan = f"{kind.__module__}:{kind.__qualname__}:{tuple(self.plan)!r}:{self.more!r}"
         # Toolkit, and compute capability of the device.
         magic = target_context.codegen().magic_tuple()
         key = repr((name, plan, str(sig), magic, _version()))

@@ -1,4 +1,4 @@
-"""The engine's explicit integrator on a CUDA device: what goes there, and what comes back.
+"""The engine's integrators on a CUDA device: what goes there, and what comes back.
 
 A device works on one batch while the rows of another come back, if these are on threads of their
 own: all that is done for a batch stands in a stream of its own.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from odekit.base.arrays import Floats
     from odekit.integrate.packing import Reading
     from odekit_kernels.integrators.explicit import Tableau
+    from odekit_kernels.integrators.rosenbrock import Rosenbrock
     from odekit_kernels.integrators.stepping import Limits
 
 QUOTA = 2000
@@ -30,6 +31,7 @@ QUOTA = 2000
 PART_OF_MEMORY = 0.5
 """Part of the free memory of the device that one chunk may take."""
 BLOCKS_PER_PROCESSOR = 8
+"""Blocks of threads that share an array of the device, for each of its processors."""
 AT_ONCE = 3
 """Batches of a sweep in the works: while one computes, others are prepared and brought back."""
 WORTH = 4096
@@ -60,7 +62,7 @@ def at_once() -> int:
 
 
 def choose(device: str, size: int) -> bool:
-    """Whether the device takes the explicit steps of a batch of `size` trajectories.
+    """Whether the device takes the steps of a batch of `size` trajectories.
 
     Raises
     ------
@@ -97,25 +99,29 @@ class Errors(NamedTuple):
 def advance(
     plan: Any,
     batch: Batch,
-    pair: Tableau,
+    pair: Tableau | Rosenbrock,
     limits: Limits,
     todo: Any,
     stopped: Callable[[], bool],
+    work: Any = None,
     *,
     errors: Errors | None = None,
     threads: int = 1,
 ) -> None:
-    """Advance trajectories of a batch as far as explicit steps take them.
+    """Advance trajectories of a batch as far as the steps of one partner take them.
 
     Parameters
     ----------
     plan, batch, pair, limits
-        As for `odekit_kernels.integrators.explicit.advance_explicit`. Of `batch.rows` only the rows
-        that `batch.counts` tells of are to be read afterwards.
+        As for `odekit_kernels.integrators.explicit.advance_explicit`, or for
+        `implicit.advance_implicit` if `work` is given. Of `batch.rows` only the rows that
+        `batch.counts` tells of are to be read afterwards.
     todo : ndarray of int64
         Which trajectories, in increasing order.
     stopped : callable
         Asked between two launches whether to give up.
+    work : array or named tuple, optional
+        What Jacobians are computed in, on the host: threads have the like.
     errors : Errors, optional
         Where the errors of the rows go.
     threads : int
@@ -124,14 +130,32 @@ def advance(
     with station() as here:
         fixed = _fixed(here, batch)
         shared = here.send("pair", pair)
+        partner, fixed["wiring"] = _partner(plan, batch, limits, work, fixed["wiring"])
         most = max(_most(here, batch, errors, todo.size), 1)
         for first in range(0, todo.size, most):
             if stopped():
                 return
             part = todo[first : first + most]
             on, window = _chunk(here, batch, fixed, part)
-            _launch(here, plan, on, shared, limits, part.size, stopped)
+            _launch(here, partner, on, shared, limits, part.size, stopped)
             _bring(here, batch, on, part, window, errors, threads)
+
+
+def _partner(
+    plan: Any, batch: Batch, limits: Limits, work: Any, wiring: Any
+) -> tuple[tuple[Any, int], Any]:
+    """The kernel, how many doubles a thread needs in an array on the device, and its wiring."""
+    if work is None:
+        from odekit_kernels.integrators.cuda import explicit_kernel
+        from odekit_kernels.integrators.unrolled import written_out
+
+        flags = limits.moves, limits.trains, limits.decays
+        plan, wire = written_out(plan, batch.wiring, *flags)
+        return (explicit_kernel(plan), 0), wire(wiring)
+    from odekit_kernels.integrators.cuda_implicit import implicit_kernel, lay_out
+
+    thread = lay_out(plan, batch.places.size, work)
+    return (implicit_kernel(thread), thread.room), wiring
 
 
 def _most(here: Station, batch: Batch, errors: Errors | None, size: int) -> int:
@@ -193,28 +217,42 @@ def _own_drives(here: Station, driven: Driven, block: Any) -> dict[str, Any]:
 
 def _launch(
     here: Station,
-    plan: Any,
+    partner: tuple[Any, int],
     on: Batch,
-    pair: Tableau,
+    pair: Any,
     limits: Limits,
     size: int,
     stopped: Callable[[], bool],
 ) -> None:
     """Launch until no trajectory is left that may go on."""
-    from odekit_kernels.integrators.cuda import THREADS, explicit_kernel
+    from odekit_kernels.integrators.cuda import THREADS
 
+    kernel, each = partner
     left, counts = np.arange(size), np.empty(on.counts.shape, dtype=np.int64)
+    most, room = _room(here, min(THREADS, size), size, each)
     while left.size and not stopped():
-        given = (on, pair, limits, here.send("todo", left), QUOTA)
-        _run(here, explicit_kernel(plan), THREADS, left.size, given)
+        given = (on, pair, limits, here.send("todo", left), QUOTA, *room)
+        _run(here, kernel, THREADS, left.size, given, most)
         here.fetch(on.counts, counts)
         left = np.flatnonzero(counts[:, CODE] == OUTCOMES["running"])
 
 
-def _run(here: Station, kernel: Any, threads: int, size: int, given: Any) -> None:
-    """Launch a kernel, for so many pieces of work."""
+def _room(here: Station, threads: int, size: int, each: int) -> tuple[int | None, tuple[Any, ...]]:
+    """What threads need in an array of `each` doubles, and how many blocks of them have it."""
+    if not each:
+        return None, ()
+    free = _cuda().current_context().get_memory_info()[0] + here.nbytes
+    fitting = PART_OF_MEMORY * free / (8 * each * threads)
+    most = max(1, int(min(BLOCKS_PER_PROCESSOR * processors(), -(-size // threads), fitting)))
+    return most, (here.room("threads", (most * threads, each), np.dtype(float)),)
+
+
+def _run(
+    here: Station, kernel: Any, threads: int, size: int, given: Any, most: int | None = None
+) -> None:
+    """Launch a kernel, for so many pieces of work, in at most so many blocks."""
     threads = min(threads, size)
-    blocks = min(-(-size // threads), BLOCKS_PER_PROCESSOR * processors())
+    blocks = min(-(-size // threads), most or size)
     with warnings.catch_warnings():
         # Small batches are known to leave most of the device idle.
         warnings.simplefilter("ignore", NumbaPerformanceWarning)

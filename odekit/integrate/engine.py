@@ -298,10 +298,11 @@ class Engine:
 
     def _partner(self, implicit: bool, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         """Advance by one of the partners, until trajectories end or ask for something else."""
-        if self.on_device and not implicit:
-            pair = tableau(self.options.method or "RK45")
+        if self.on_device and (not implicit or gpu.choose(self.options.device, todo.size)):
+            pair = RODAS5P if implicit else tableau(self.options.method or "RK45")
+            memory = self.points.work(plan) if implicit else None
             more = {"errors": self.errors_there, "threads": self.threads}
-            gpu.advance(plan, batch, pair, limits, todo, self._stopped, **more)
+            gpu.advance(plan, batch, pair, limits, todo, self._stopped, memory, **more)
             return
         self.on_host[todo] = True
         work = self._implicit if implicit else self._explicit

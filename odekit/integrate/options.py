@@ -21,7 +21,7 @@ METHODS = (*SCIPY_METHODS, *ENGINE_METHODS)
 LANES_METHODS = ("RK23", "RK45", "DOP853", *ENGINE_METHODS)
 """Methods that advance the trajectories of a sweep together; the others go one by one."""
 DEVICES = ("cpu", "cuda", "auto")
-DEVICE_METHODS = (None, "RK23", "RK45")
+DEVICE_METHODS = (None, "RK23", "RK45", *ENGINE_METHODS)
 MAX_STEPS = 10_000_000
 LARGEST_RTOL = 0.1
 """Beyond it steps are judged by nothing, and errors below zero came out as completed."""
@@ -144,7 +144,7 @@ def check_device(options: SolverOptions, sweep: bool) -> None:
             f"must be 'cpu' or 'auto' unless `method` is one of {DEVICE_METHODS} and no "
             "`steady_state` is given",
             given,
-            "Leave `method` out: what turns stiff is handed to the CPU.",
+            "Leave `method` out: it is chosen for each trajectory.",
         )
 
 

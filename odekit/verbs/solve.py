@@ -82,8 +82,8 @@ def solve(
     rtol, atol : float
         Relative and absolute tolerance of each step.
     device : {"cpu", "cuda", "auto"}
-        Where a sweep's explicit steps are taken. Trajectories that turn stiff go on on the CPU.
-        "auto" takes a CUDA device if there is one and the sweep is large enough.
+        Where a sweep's steps are taken. "auto" takes a CUDA device if there is one, for steps that
+        enough trajectories take: explicit ones, and implicit ones of those that turn stiff.
     progress : bool
         Show progress in log time on stderr, and say when kernels are being compiled.
     max_step, first_step : float, optional

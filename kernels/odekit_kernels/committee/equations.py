@@ -2,8 +2,6 @@
 
 # ruff: noqa: ARG001 - every system has the same functions, with all arguments
 
-# ruff: noqa: ARG001 - every system has the same functions, with all arguments
-
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +12,7 @@ from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
 from odekit_kernels.committee.jacobian import jacobian_of_groups as jacobian_of_one_with_groups
 from odekit_kernels.committee.one import Committee, Inputs
 from odekit_kernels.committee.work import upper_index
-from odekit_kernels.lanes.values import pick
+from odekit_kernels.lanes.values import pick, shaped
 
 __all__ = [
     "at_corner",
@@ -36,8 +34,8 @@ def decode(m: Any, w: Any, row: Any) -> Any:
     P, S, c, K, at = m.P, m.S, m.c, m.K, w.first
     return Committee(
         m.activation,
-        row[at.T : at.T + P * P].reshape((P, P)),
-        row[at.u : at.u + S * P].reshape((S, P)),
+        shaped(row, at.T, (P, P)),
+        shaped(row, at.u, (S, P)),
         row[at.sigma : at.sigma + S],
         row[at.p : at.p + S],
         w.head,
@@ -45,10 +43,10 @@ def decode(m: Any, w: Any, row: Any) -> Any:
         row[at.inverse_batch] * m.online,
         row[at.kappa_w],
         row[at.kappa_v],
-        row[at.F : at.F + c * K].reshape((c, K)),
+        shaped(row, at.F, (c, K)),
         w.anchor,
-        row[at.F_v : at.F_v + c * K].reshape((c, K)),
-        row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
+        shaped(row, at.F_v, (c, K)),
+        shaped(row, at.v_anchor, (c, K)),
         w.v_head,
         None,
     )
@@ -59,8 +57,8 @@ def decode_with_groups(m: Any, w: Any, row: Any) -> Any:
     P, G, V, S, c, K, at = m.P, m.G, m.V, m.S, m.c, m.K, w.first
     return Committee(
         m.activation,
-        row[at.T : at.T + G * P * P].reshape((G * P, P)),
-        row[at.u : at.u + S * P].reshape((S, P)),
+        shaped(row, at.T, (G * P, P)),
+        shaped(row, at.u, (S, P)),
         row[at.sigma : at.sigma + S],
         row[at.p : at.p + S],
         w.head,
@@ -68,17 +66,17 @@ def decode_with_groups(m: Any, w: Any, row: Any) -> Any:
         row[at.inverse_batch] * m.online,
         row[at.kappa_w],
         row[at.kappa_v],
-        row[at.F : at.F + c * G * K].reshape((c * G, K)),
+        shaped(row, at.F, (c * G, K)),
         w.anchor,
-        row[at.F_v : at.F_v + c * K].reshape((c, K)),
-        row[at.v_anchor : at.v_anchor + c * K].reshape((c, K)),
+        shaped(row, at.F_v, (c, K)),
+        shaped(row, at.v_anchor, (c, K)),
         w.v_head,
         Inputs(
             row[at.share : at.share + G],
             row[at.pace : at.pace + G],
-            row[at.ss : at.ss + V * G].reshape((V, G)),
-            row[at.st : at.st + V * G].reshape((V, G)),
-            row[at.tt : at.tt + V * G].reshape((V, G)),
+            shaped(row, at.ss, (V, G)),
+            shaped(row, at.st, (V, G)),
+            shaped(row, at.tt, (V, G)),
             w.law,
         ),
     )

@@ -34,4 +34,9 @@ def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: 
     flow.jacobian(work.memory, work.plan, b.wiring, y, pick(M, m.eta_w, lane), J)
 
 
-register(GatedPlan, rhs=rhs, errors=errors, jacobian=jacobian)
+def static_work(work: Any) -> Any:
+    """Memory for Jacobians with a plan by which products take no BLAS, for a device."""
+    return work._replace(plan=GatedPlan(*work.plan))
+
+
+register(GatedPlan, rhs=rhs, errors=errors, jacobian=jacobian, static_work=static_work)

@@ -23,6 +23,7 @@ __all__ = [
     "register",
     "rhs",
     "static",
+    "static_work",
     "tolerance",
 ]
 
@@ -36,6 +37,7 @@ class Equations(NamedTuple):
     at_corner: Callable[..., Any]
     tolerance: Callable[..., Any]
     static: Callable[[Any], Any]
+    static_work: Callable[[Any], Any]
 
 
 _known: dict[Any, Equations] = {}
@@ -52,7 +54,7 @@ def one_tolerance(m: Any, limits: Any, i: Any) -> Any:
 
 
 def as_it_is(m: Any) -> Any:
-    """`static` of plans of whole numbers."""
+    """`static` of plans of whole numbers, and `static_work` of what a device can have as it is."""
     return m
 
 
@@ -65,6 +67,7 @@ def register(
     at_corner: Callable[..., Any] = no_corner,
     tolerance: Callable[..., Any] = one_tolerance,
     static: Callable[[Any], Any] = as_it_is,
+    static_work: Callable[[Any], Any] = as_it_is,
 ) -> None:
     """Say what the integrators advance where they are given a plan of this type.
 
@@ -75,9 +78,11 @@ def register(
     rhs, errors, jacobian, at_corner, tolerance : callable
         With the arguments of the functions of this module. Plain functions of module level, which
         numba compiles into each integrator.
-
     static : callable
         The plan as a device needs it: without addresses of functions of the host.
+    static_work : callable
+        The memory for Jacobians as a device needs it: for one trajectory, without libraries of the
+        host.
 
     Raises
     ------
@@ -92,7 +97,7 @@ def register(
     """
     if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):
         raise TypeError(f"`plan` must be a type of named tuples, got {plan!r}")
-    given = (rhs, errors, jacobian, at_corner, tolerance, static)
+    given = (rhs, errors, jacobian, at_corner, tolerance, static, static_work)
     found = Equations(*(getattr(f, "py_func", f) for f in given))
     if _known.setdefault(plan, found) != found:
         raise TypeError(f"plans of type {_name(plan)} have other equations already")
@@ -118,6 +123,11 @@ def equations_of(plan: Any) -> Equations:
 def static(m: Any) -> Any:
     """A plan as a device needs it."""
     return equations_of(type(m)).static(m)
+
+
+def static_work(m: Any, work: Any) -> Any:
+    """The memory for Jacobians of a plan as a device needs it."""
+    return equations_of(type(m)).static_work(work)
 
 
 def _name(plan: Any) -> str:

@@ -301,6 +301,12 @@ def _text(outputs: list[Any], lines: _Lines) -> tuple[str, tuple[float, ...]]:
     return "\n".join(text) + "\n", tuple(writer.numbers)
 
 
+def _findable(kind: Any) -> Any:
+    """Let a type be found under its name, so that kernels of it can be kept on disk."""
+    globals()[kind.__name__] = kind
+    return kind
+
+
 @cache
 def _kind(plan: Any, text: str) -> Any:
     """A type of plans of its own, whose right-hand side is this text."""
@@ -312,13 +318,13 @@ def _kind(plan: Any, text: str) -> Any:
     name = f"WrittenOut{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     kind = type(name, (plan,), {"__slots__": (), "__module__": __name__})
     register(kind, **equations_of(plan)._replace(rhs=names["rhs"])._asdict())
-    return kind
+    return _findable(kind)
 
 
 @cache
 def _wired(name: str, fields: tuple[str, ...]) -> Any:
     """A type of the same wiring with numbers."""
-    return namedtuple(f"{name}WithNumbers", (*fields, "numbers"), module=__name__)
+    return _findable(namedtuple(f"{name}WithNumbers", (*fields, "numbers"), module=__name__))
 
 
 def written_out(m: Any, w: Any, moves: bool, trains: bool, decays: bool) -> tuple[Any, Any]:

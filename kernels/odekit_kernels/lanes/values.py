@@ -10,11 +10,13 @@ the functions of `odekit_kernels.simd`, work on both, so that every formula is w
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
+from numba.core import cgutils
 from numba.np import arrayobj
 
 from odekit_kernels._jit import kernel
@@ -30,9 +32,10 @@ from odekit_kernels.simd import (
 )
 from odekit_kernels.simd import asin as asin_anywhere
 
-__all__ = ["asin", "fill", "get", "lanes", "larger", "pick", "place", "put", "smaller"]
+__all__ = ["asin", "fill", "get", "lanes", "larger", "pick", "place", "put", "shaped", "smaller"]
 
 _arrayobj: Any = arrayobj
+_cgutils: Any = cgutils
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 
 
@@ -67,6 +70,11 @@ def lanes(memory: Any) -> int:
 def fill(memory: Any, x: float) -> Any:
     """A value that is x in every trajectory of the group."""
     return np.full(WIDTH, x) if memory.ndim == 2 else x
+
+
+def shaped(numbers: Any, first: int, shape: tuple[int, ...]) -> Any:
+    """The numbers of a flat array from `first` on, in a shape, row-major; nothing is copied."""
+    return numbers[first : first + math.prod(shape)].reshape(shape)
 
 
 # Of Python's own numba's CUDA target has no version for two numbers.
@@ -148,6 +156,35 @@ def _lanes(_context: Any, _builder: Any, kinds: Any, _arguments: Any) -> Any:
 @native(fill, lambda memory, x: _value(memory))
 def _fill(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     return spread(builder, arguments[1]) if kinds[0].ndim == 2 else arguments[1]
+
+
+def _shaped_type(numbers: Any, first: Any, shape: Any) -> Any:
+    if not (_is_memory(numbers) and numbers.ndim == 1 and isinstance(first, types.Integer)):
+        return None
+    if not (isinstance(shape, types.UniTuple) and isinstance(shape.dtype, types.Integer)):
+        return None
+    return types.Array(types.float64, len(shape), "C")
+
+
+# Numba's own reshape calls a function of the host's; and it checks whether it must copy.
+@native(shaped, _shaped_type)
+def _shaped(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    numbers, first, shape = arguments
+    size = context.get_value_type(types.intp)
+    whole = [
+        context.cast(builder, x, kinds[2].dtype, types.intp)
+        for x in _cgutils.unpack_tuple(builder, shape)
+    ]
+    strides, step = [], ir.Constant(size, 8)
+    for length in reversed(whole):
+        strides.insert(0, step)
+        step = builder.mul(step, length)
+    made = _arrayobj.make_array(types.Array(types.float64, len(whole), "C"))(context, builder)
+    _arrayobj.populate_array(
+        made, data=_pointer(context, builder, kinds[0], numbers, first), shape=whole,
+        strides=strides, itemsize=ir.Constant(size, 8), meminfo=None,
+    )  # fmt: skip
+    return made._getvalue()
 
 
 # --------------------------------------------------------------------------------------------- asin

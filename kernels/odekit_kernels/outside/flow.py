@@ -100,6 +100,35 @@ def _judge(M: Any, m: Any) -> Any:
     return judge_here
 
 
+def differentiate(M: Any, m: Any, square: Any) -> None:
+    """Write the Jacobian at `m.at` of one trajectory by the user's function to `square`."""
+    differentiate_by_address(M, m, square)
+
+
+def differentiate_by_address(M: Any, m: Any, square: Any) -> None:
+    """`differentiate`, by the address in the plan."""
+    call(m.slopes, M, m.at, m.given, square, 0)
+
+
+def nothing(M: Any, m: Any, square: Any) -> None:
+    """`differentiate` where the user gave no function, and it is not called."""
+
+
+@alternatives(differentiate, strict=False)
+def _differentiate(M: Any, m: Any, square: Any) -> Any:
+    if not hasattr(m.instance_class, "rhs_of"):
+        return differentiate_by_address
+    f = getattr(m.instance_class, "slopes_of", None)
+    if f is None:
+        return nothing
+    function, state, parameters = compiled(f.function, ON_DEVICE), f.state, f.parameters
+
+    def differentiate_here(M: Any, m: Any, square: Any) -> None:
+        function(record_at(M, m.at, state), record_at(M, m.given, parameters), square)
+
+    return differentiate_here
+
+
 # ---------------------------------------------------------------------------- contiguous in a group
 
 
@@ -249,7 +278,7 @@ def given_slopes(M: Any, m: Any, square: Any, J: Any) -> None:
                 square[i, j] = 0.0
                 if s == 0:
                     J[i, j] = 0.0
-        call(m.slopes, M, m.at, m.given, square, 0)
+        differentiate(M, m, square)
         for i in range(m.n):
             for j in range(m.n):
                 J[i, j] += M[m.share + s] * square[i, j]

@@ -109,5 +109,7 @@ def static(m: Any) -> Any:
     functions = {"rhs_of": carried(m.rhs), "judge_of": carried(m.judge)}
     if functions["rhs_of"].entry is None:
         return m
+    if m.slopes != 0:
+        functions["slopes_of"] = carried(m.slopes)
     own: Any = type(f"Static{next(_numbers)}", (DeclaredPlan,), functions)
-    return own(*m._replace(rhs=0, judge=0, slopes=0))
+    return own(*m._replace(rhs=0, judge=0, slopes=int(m.slopes != 0)))

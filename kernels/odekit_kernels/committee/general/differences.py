@@ -1,4 +1,5 @@
-"""The Jacobian, by differences of fourth order: eight trial states at a time, in lanes.
+"""The Jacobian, by differences of fourth order: eight trial states at a time, in lanes; on a
+device one after the other, to the same bits.
 
 A step changes the covariances and means of the fields by about `STEP` of the scale on which their
 moments change. Heads enter as polynomials of degree four and passive vectors linearly, of which
@@ -20,7 +21,7 @@ from odekit_kernels.committee.general.law import (
     overlaps,
 )
 from odekit_kernels.committee.general.rhs import rhs
-from odekit_kernels.lanes.values import larger, pick, place, smaller
+from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.lanes.views import alone, matrix, vector
 from odekit_kernels.simd import WIDTH
 
@@ -127,12 +128,49 @@ def put_trials(M: Any, m: Any, y: Any, j: int, J: Any) -> None:
 
 
 @inner
+def slopes_in_lanes(
+    M: Any, m: Any, w: Any, y: Any, j: int, moves: bool, trains: bool, J: Any
+) -> None:
+    """Columns j and j + 1, from eight states at once."""
+    put_trials(M, m, y, j, J)
+    rhs(M, m, w, m.y, m.new, moves, trains)
+    for column in range(j, smaller(j + 2, m.n)):
+        first, h = (column - j) * POINTS, J[0, column]
+        for i in range(m.n):
+            slope = 8.0 * (pick(M, m.new + i, first + 2) - pick(M, m.new + i, first + 1))
+            slope += pick(M, m.new + i, first) - pick(M, m.new + i, first + 3)
+            J[i, column] = slope / (12.0 * h)
+
+
+@inner
+def slopes_of_one(
+    M: Any, m: Any, w: Any, y: Any, j: int, moves: bool, trains: bool, J: Any
+) -> None:
+    """Columns j and j + 1, from one state after the other."""
+    for column in range(j, smaller(j + 2, m.n)):
+        h = J[0, column]
+        for at in range(POINTS):
+            # First −h and h, then −2h and 2h: two values at a time are kept.
+            times = 2 * (at % 2) - 1
+            times = times if at < 2 else 2 * times
+            put(M, m.y + column, y[column] + times * h)
+            rhs(M, m, w, m.y, m.new if at % 2 == 0 else m.trial, moves, trains)
+            for i in range(m.n if at % 2 == 1 else 0):
+                low, high = get(M, m.new + i), get(M, m.trial + i)
+                if at == 1:
+                    put(M, m.k + i, 8.0 * (high - low))
+                else:
+                    J[i, column] = (get(M, m.k + i) + (low - high)) / (12.0 * h)
+        put(M, m.y + column, y[column])
+
+
+@inner
 def differences(M: Any, m: Any, w: Any, y: Any, J: Any) -> None:
-    """Jacobian of `rhs` at y, with what all eight lanes of M have as constants of the phase.
+    """Jacobian of `rhs` at y, with what all lanes of M have as constants of the phase.
 
     Parameters
     ----------
-    M : ndarray, shape (size, 8)
+    M : ndarray, shape (size, 8) or (size,)
     m : GeneralPlan
     w : Wiring
     y : ndarray, shape (n,)
@@ -140,21 +178,17 @@ def differences(M: Any, m: Any, w: Any, y: Any, J: Any) -> None:
         Receives ∂(dy_i/dt)/∂y_j.
     """
     moves, trains = pick(M, m.eta_w, 0) != 0.0, pick(M, m.eta_v, 0) != 0.0
-    for lane in range(WIDTH):
+    for lane in range(lanes(M)):
         for i in range(m.n):
             place(M, m.y + i, lane, y[i])
     overlaps(M, m, m.y)
     fill_steps(M, m, w, y, J)
     # From the last columns on: the first row of J, with the steps, is overwritten last of all.
     for j in range((m.n - 1) // 2 * 2, -1, -2):
-        put_trials(M, m, y, j, J)
-        rhs(M, m, w, m.y, m.new, moves, trains)
-        for column in range(j, smaller(j + 2, m.n)):
-            first, h = (column - j) * POINTS, J[0, column]
-            for i in range(m.n):
-                slope = 8.0 * (pick(M, m.new + i, first + 2) - pick(M, m.new + i, first + 1))
-                slope += pick(M, m.new + i, first) - pick(M, m.new + i, first + 3)
-                J[i, column] = slope / (12.0 * h)
+        if lanes(M) > 1:
+            slopes_in_lanes(M, m, w, y, j, moves, trains, J)
+        else:
+            slopes_of_one(M, m, w, y, j, moves, trains, J)
 
 
 @kernel(_nrt=False)

@@ -10,8 +10,8 @@ from odekit_kernels.committee.general import rhs as lanes
 from odekit_kernels.committee.general.differences import differences
 from odekit_kernels.committee.general.plan import GeneralPlan
 from odekit_kernels.integrators.registry import register
+from odekit_kernels.lanes.values import lanes as lanes_of
 from odekit_kernels.lanes.values import pick, place
-from odekit_kernels.simd import WIDTH
 
 __all__ = ["errors", "jacobian", "rhs"]
 
@@ -30,9 +30,14 @@ def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: 
     """See `registry.jacobian`."""
     for j in range(b.places.shape[0]):
         x = pick(M, b.places[j], lane)
-        for trial in range(WIDTH):
+        for trial in range(lanes_of(work)):
             place(work, b.places[j], trial, x)
     differences(work, m, b.wiring, y, J)
 
 
-register(GeneralPlan, rhs=rhs, errors=errors, jacobian=jacobian)
+def static_work(work: Any) -> Any:
+    """Memory of one trajectory: a thread tries one state after the other."""
+    return work[:, 0]
+
+
+register(GeneralPlan, rhs=rhs, errors=errors, jacobian=jacobian, static_work=static_work)
