@@ -1,31 +1,44 @@
-"""All benchmarks, as Markdown tables: `python -m bench` from the project's folder."""
+"""All benchmarks, as Markdown tables: `python -m bench` from the project's folder.
+
+What they find is kept in bench/results, and README's tables are made of it.
+"""
 
 from __future__ import annotations
 
-import platform
-from datetime import UTC, datetime
-from importlib.metadata import version
+import argparse
+import importlib
 
-from bench import ceiling, chain, gradients, inputs, long, peers, rhs, runs, sgd, start, tolerance
+from bench import results
+
+TITLES = {
+    "rhs": "µs per right-hand side",
+    "inputs": "µs per right-hand side with structured inputs",
+    "runs": "One run",
+    "peers": "Sweeps, and five peers",
+    "ceiling": "Inside the batch engine",
+    "tolerance": "Error over tolerance",
+    "long": "A sweep to t = 10⁶",
+    "sgd": "µs per step of SGD",
+    "chain": "SGD by its overlaps",
+    "gradients": "Gradients",
+    "start": "Start",
+}
 
 
 def main():
-    packages = ", ".join(f"{p} {version(p)}" for p in ("odekit", "numpy", "numba", "scipy"))
-    print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {packages}\n")
-    for title, module in (
-        ("µs per right-hand side", rhs),
-        ("µs per right-hand side with structured inputs", inputs),
-        ("One run", runs),
-        ("Sweeps, and five peers", peers),
-        ("Inside the batch engine", ceiling),
-        ("Error over tolerance", tolerance),
-        ("A sweep to t = 10⁶", long),
-        ("µs per step of SGD", sgd),
-        ("SGD by its overlaps", chain),
-        ("Gradients", gradients),
-        ("Start", start),
-    ):
-        print(f"## {title}\n\n{module.table(module.run())}\n", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *TITLES], metavar="NAME")
+    chosen = parser.parse_args().names or list(TITLES)
+    of = results.machine()
+    packages = ", ".join(f"{name} {number}" for name, number in of["packages"].items())
+    print(f"{of['date']}, {of['processor']}, Python {of['python']}, {packages}\n", flush=True)
+    for name in chosen:
+        module = importlib.import_module(f"bench.{name}")
+        found = module.run()
+        print(f"## {TITLES[name]}\n\n{module.table(found)}\n", flush=True)
+        results.keep(name, found)
+        if hasattr(module, "summary"):
+            results.into_readme(name, results.said(name, module.summary))
 
 
 if __name__ == "__main__":

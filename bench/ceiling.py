@@ -117,6 +117,11 @@ def table(rows):
     return tables.markdown(heads, lines)
 
 
+def summary(rows):
+    """Markdown for README."""
+    return table(rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)

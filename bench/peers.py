@@ -189,6 +189,25 @@ def line(r):
     ]
 
 
+def summary(rows):
+    """Markdown for README: rates with errors, by candidate and size, on most threads."""
+    most = max(r["threads"] for r in rows)
+    timed = [r for r in rows if r["threads"] == most and "median" in r]
+    sizes = list(dict.fromkeys(r["K"] for r in timed))
+    by = {(r["candidate"], r["K"]): r for r in timed}
+    names = list(dict.fromkeys(r["candidate"] for r in timed))
+    names.sort(key=lambda name: -by[name, sizes[0]]["median"] if (name, sizes[0]) in by else 0.0)
+    lines = [
+        [name, *(rate(by[name, K]) if (name, K) in by else "not timed" for K in sizes)]
+        for name in names
+    ]
+    return markdown([" trajectories/s (largest error)", *(f"K = M = {K}" for K in sizes)], lines)
+
+
+def rate(r):
+    return f"{r['median']:,.0f} ({r['error']:.0e})"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)

@@ -180,6 +180,17 @@ def table(rows):
     return tables.markdown(heads, lines)
 
 
+def summary(rows):
+    """Markdown for README: a row for each size."""
+    names = list(dict.fromkeys(r["implementation"] for r in rows))
+    lines = []
+    for K in dict.fromkeys(r["K"] for r in rows):
+        here = {r["implementation"]: r for r in rows if r["K"] == K}
+        cells = [f"{here[n]['median_us']:.3g} ({here[n]['ratio']:.3g}×)" for n in names]
+        lines.append([K, *cells])
+    return tables.markdown(["K = M", *names], lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15)

@@ -131,6 +131,22 @@ def table(rows):
     return markdown(heads, lines)
 
 
+def summary(rows):
+    """Markdown for README: a row for each method."""
+    spans = list(dict.fromkeys(r["span"] for r in rows))
+    lines = []
+    for method in dict.fromkeys(r["method"] for r in rows):
+        own = {r["span"]: r for r in rows if r["method"] == method}
+        cells = [
+            f"{own[t]['median_s']:.3g}"
+            if t in own and own[t]["rtol"] is not None
+            else "off by more"
+            for t in spans
+        ]
+        lines.append([method, *cells])
+    return markdown([" ", *(f"to t = {t:.0e}, s" for t in spans)], lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)

@@ -73,6 +73,11 @@ def table(rows):
     return markdown([" command", "seconds, median", "quartiles"], lines)
 
 
+def summary(rows):
+    """Markdown for README."""
+    return table(rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,0 +1,61 @@
+"""README's tables of speed are those of the benchmarks' results, which are kept as JSON."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """The benchmarks' modules, which lie beside the package."""
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
+    return lambda name: importlib.import_module(f"bench.{name}")
+
+
+def marked():
+    """Names of the tables in README."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    begin = "<!-- bench "
+    return [line.removeprefix(begin).removesuffix(" -->") for line in lines if begin in line]
+
+
+def test_readme_has_the_tables_that_its_reader_looks_for():
+    assert {"rhs", "runs", "peers", "ceiling"} <= set(marked())
+
+
+@pytest.mark.parametrize("name", marked())
+def test_a_table_of_readme_is_made_of_the_results(name, bench):
+    results, module = bench("results"), bench(name)
+    readme = (ROOT / "README.md").read_text()
+    begin, end = f"<!-- bench {name} -->\n", f"\n<!-- end of {name} -->"
+    table = readme.partition(begin)[2].partition(end)[0]
+    assert table == results.said(name, module.summary)
+    assert results.kept(name)["processor"] in table
+
+
+def test_results_are_plain_json_and_come_back(tmp_path, monkeypatch, bench):
+    results = bench("results")
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "new")
+    found = [{"K": np.int64(2), "rate": np.nan, "times": np.array([0.5, 1.5]), "of": (1, "two")}]
+    results.keep("some", found)
+    text = (tmp_path / "new" / "some.json").read_text()
+    read = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert read["found"] == [{"K": 2, "rate": None, "times": [0.5, 1.5], "of": [1, "two"]}]
+    assert read["cores"] >= 1
+    assert read["packages"]["numpy"] == np.__version__
+
+
+def test_a_table_takes_its_place_between_the_marks(tmp_path, monkeypatch, bench):
+    results = bench("results")
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- bench x -->\nold\n<!-- end of x -->\nb\n")
+    monkeypatch.setattr(results, "README", readme)
+    results.into_readme("x", "| new |")
+    results.into_readme("other", "nowhere")
+    assert readme.read_text() == "a\n<!-- bench x -->\n| new |\n<!-- end of x -->\nb\n"
