@@ -300,8 +300,8 @@ class Engine:
         """Advance by one of the partners, until trajectories end or ask for something else."""
         if self.on_device and not implicit:
             pair = tableau(self.options.method or "RK45")
-            more = {"errors": self.errors_there, "threads": self.threads}
-            gpu.advance(plan, batch, pair, limits, todo, self._stopped, **more)
+            fixed = (plan, batch, pair, limits, todo, self._stopped)
+            gpu.advance(*fixed, errors=self.errors_there, threads=self.threads)
             return
         self.on_host[todo] = True
         work = self._implicit if implicit else self._explicit
