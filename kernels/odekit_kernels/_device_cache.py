@@ -25,15 +25,18 @@ DEVICE = "device"
 """What the names of these files begin with."""
 
 
-def cached(dispatcher: Any, m: Any) -> Any:
+def cached(dispatcher: Any, m: Any, more: Any = None) -> Any:
     """Let a device's kernel be kept on disk, if all that it is made of is known.
 
     Parameters
     ----------
     dispatcher : numba.cuda kernel
-        Of a function in whose closure a plan is all that its sources do not tell.
+        Of a function in whose closure a plan, and what else is given, is all that its sources do
+        not tell.
     m : named tuple
         That plan.
+    more : object, optional
+        What else there is, of numbers, texts and this package's types: `repr` tells all of it.
 
     Returns
     -------
@@ -41,7 +44,7 @@ def cached(dispatcher: Any, m: Any) -> Any:
         The same.
     """
     if hasattr(dispatcher, "_cache") and hasattr(dispatcher, "py_func") and _known(m):
-        dispatcher._cache = _DeviceCache(dispatcher, m)
+        dispatcher._cache = _DeviceCache(dispatcher, m, more)
     return dispatcher
 
 
@@ -61,8 +64,8 @@ def _version() -> str:
 class _DeviceCache:
     """One file for each function, plan, signature and kind of device."""
 
-    def __init__(self, dispatcher: Any, m: Any) -> None:
-        self.function, self.plan = dispatcher.py_func, m
+    def __init__(self, dispatcher: Any, m: Any, more: Any) -> None:
+        self.function, self.plan, self.more = dispatcher.py_func, m, more
         self.target: Any = sys.modules[type(dispatcher).__module__]
 
     def file(self, sig: Any, target_context: Any) -> Path | None:
@@ -75,7 +78,9 @@ class _DeviceCache:
         plan = f"{kind.__module__}:{kind.__qualname__}:{tuple(self.plan)!r}"
         # Toolkit, and compute capability of the device.
         magic = target_context.codegen().magic_tuple()
-        key = repr((name, plan, str(sig), magic, _version()))
+        key = repr((name, plan, self.more, str(sig), magic, _version()))
+        if " at 0x" in key:  # an address says nothing to another process
+            return None
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         return directory / f"{DEVICE}-{self.function.__name__}-{digest}{_jit.SUFFIX}"
 
