@@ -31,11 +31,12 @@ def cached(dispatcher: Any, m: Any, more: Any = None) -> Any:
     Parameters
     ----------
     dispatcher : numba.cuda kernel
-        Of a function in whose closure a plan is all that its sources do not tell.
+        Of a function in whose closure a plan, and what else is given, is all that its sources do
+        not tell.
     m : named tuple
         That plan.
-    more : tuple, optional
-        What else there is in the closure, of plain values, and of types of this package.
+    more : object, optional
+        What else there is, of numbers, texts and this package's types: `repr` tells all of it.
 
     Returns
     -------
@@ -74,10 +75,12 @@ class _DeviceCache:
             return None
         kind = type(self.plan)
         name = f"{self.function.__module__}:{self.function.__qualname__}"
-        plan = f"{kind.__module__}:{kind.__qualname__}:{tuple(self.plan)!r}:{self.more!r}"
+        plan = f"{kind.__module__}:{kind.__qualname__}:{tuple(self.plan)!r}"
         # Toolkit, and compute capability of the device.
         magic = target_context.codegen().magic_tuple()
-        key = repr((name, plan, str(sig), magic, _version()))
+        key = repr((name, plan, self.more, str(sig), magic, _version()))
+        if " at 0x" in key:  # an address says nothing to another process
+            return None
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         return directory / f"{DEVICE}-{self.function.__name__}-{digest}{_jit.SUFFIX}"
 

@@ -301,8 +301,8 @@ class Engine:
         if self.on_device and (not implicit or gpu.choose(self.options.device, todo.size)):
             pair = RODAS5P if implicit else tableau(self.options.method or "RK45")
             memory = self.points.work(plan) if implicit else None
-            more = {"errors": self.errors_there, "threads": self.threads}
-            gpu.advance(plan, batch, pair, limits, todo, self._stopped, memory, **more)
+            fixed = (plan, batch, pair, limits, todo, self._stopped, memory)
+            gpu.advance(*fixed, errors=self.errors_there, threads=self.threads)
             return
         self.on_host[todo] = True
         work = self._implicit if implicit else self._explicit
