@@ -64,7 +64,14 @@ class Answer(NamedTuple):
         return self._replace(fine=fine, coarse=coarse, steps=0, end=np.nan)
 
 
-def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Name], list[Reading]]:
+class Asked(NamedTuple):
+    """What derivatives are taken of, and by what: the same at all points of a sweep."""
+
+    names: list[Name]
+    readings: list[Reading]
+
+
+def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> Asked:
     """Names that were asked for; refuses what has no derivative here."""
     own = quadrature_of(problem)
     if own is not None:
@@ -84,13 +91,13 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Nam
             rule = "must be left to the tasks where runs are differentiated"
             raise ProblemError(f"phases[{i}].{apart[0]}", rule, repr(getattr(phase, apart[0])))
     _no_changes_of_state(problem)
-    return names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of)
+    return Asked(names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of))
 
 
-def _points(problem: Any, wrt: Sequence[str]) -> Any:
+def _points(problem: Any, names: Sequence[Name]) -> Any:
     """The packing; where a view of inputs is differentiated by, each task has a law of its own."""
     points = problem.system.points(problem, {})
-    if any(f".{view}" in name for name in wrt for view in (*VIEWS, "input_mean")):
+    if any(f".{view}" in one.name for one in names for view in (*VIEWS, "input_mean")):
         find = laws_of if is_general(problem) else seen_of
         points.see(find(problem, points, apart=True))
     return points
@@ -109,18 +116,17 @@ def _no_changes_of_state(problem: Any) -> None:
 
 def differentiate(
     problem: Any,
-    of: Sequence[str],
-    wrt: Sequence[str],
+    asked: Asked,
     times: Floats | None,
     how: Accuracy,
     method: str | None,
     *,
     estimate: bool,
 ) -> Answer:
-    """Derivatives of a problem without sweep dims."""
-    names, readings = check(problem, of, wrt)
+    """Derivatives of a problem without sweep dims, that `check` was asked about."""
+    names, readings = asked
     ends = ends_of(problem, how.rtol, how.atol)
-    columns = Columns(problem, _points(problem, wrt), names)
+    columns = Columns(problem, _points(problem, names), names)
     taken = Taken(problem, columns, times, how, ends)
     _no_kinks(taken)
     chain = Chain(taken, columns, readings)

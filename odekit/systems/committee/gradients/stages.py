@@ -67,6 +67,7 @@ class ByStages(Kernels, ABC):
     """
 
     kept: Stages | None = None
+    replays = False
 
     @abstractmethod
     def _fill(self, course: Course, pair: Any, W: int, stages: Stages) -> None:
@@ -124,7 +125,8 @@ class ByStages(Kernels, ABC):
         found, zeros = make_stages(points, 1, n, self.d, W), np.zeros(points)
         state, rates = np.ascontiguousarray(states), np.ascontiguousarray(eta)
         row = np.full(points, -1, dtype=np.int64)
-        self._fill(Course(zeros, zeros, state, rates, row), STANDING, W, found)
+        none = np.zeros((0, 1, n))
+        self._fill(Course(zeros, zeros, state, rates, row, none), STANDING, W, found)
         return found
 
     def _blocks(
