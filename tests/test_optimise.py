@@ -146,7 +146,7 @@ def test_what_is_stopped_has_the_best_so_far():
             },
             "bounds",
         ),
-        ({"controls": {"phases[0].weight_decay": 4}, "shape": "linear"}, "controls"),
+        ({"controls": {"phases[0].duration": 4}, "shape": "linear"}, "controls"),
     ],
 )
 def test_what_cannot_be_optimised_is_refused(changes, argument):

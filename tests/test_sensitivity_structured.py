@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import odekit as ok
-from odekit.problem.names import replace
 from odekit.systems.committee.gradients.columns import Columns, names_of
 from odekit.systems.committee.gradients.structured import kernels_of
 from test_sensitivity import FINE, SHARP, difference
@@ -167,13 +166,6 @@ def test_misclassification_of_one_unit():
     )
     with pytest.raises(ok.ProblemError, match="must be of"):
         ok.sensitivity(groups(), of="misclassification", wrt="phases[0].until")
-
-
-def test_phases_that_change_what_the_state_is_made_of_are_refused():
-    problem = structured()
-    momentum = replace(problem, "phases[1].duration", 2.0).replace_phase(1, momentum_decay=1.0)
-    with pytest.raises(ok.ProblemError, match="same momentum"):
-        ok.sensitivity(momentum, of="R", wrt="phases[0].until")
 
 
 def test_rows_of_phases_of_the_same_tasks():

@@ -60,8 +60,29 @@ def test_a_cubic_table_with_equal_neighbours_has_no_derivative():
     with pytest.raises(ok.ProblemError, match="differs from its neighbours"):
         of_table("rate", table, "values", 1)
     of_table("rate", table, "values", 3)  # the slope between the equal ones stays 0
-    with pytest.raises(ok.ProblemError, match="time of a linear"):
-        of_table("rate", table, "times", 3)
+    spline = ok.Schedule([0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 0.5, 0.4], "spline")
+    with pytest.raises(ok.ProblemError, match="time of a linear or cubic"):
+        of_table("rate", spline, "times", 3)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_times_of_tables(interpolation):
+    """On both sides of a time: it is there that the derivative of a linear table jumps."""
+    rng = np.random.default_rng(1)
+    for n in (2, 3, 4, 7, 7, 7, 7):
+        times = np.cumsum(rng.uniform(0.3, 2.0, n))
+        values = 3.0 + rng.uniform(0.0, 1.0, n)
+        at = np.linspace(times[0] - 0.1, times[-1] + 0.1, 58)
+        at = at[np.abs(at[:, np.newaxis] - times).min(axis=1) > 1e-3]
+
+        def curve(t, values=values, at=at):
+            return ok.Schedule(t, values, interpolation).at(at)
+
+        table = ok.Schedule(times, values, interpolation)
+        for j in range(n):
+            basis = of_table("rate", table, "times", j)
+            found = basis(at[:, np.newaxis], at[:, np.newaxis])[:, 0]
+            np.testing.assert_allclose(found, differences(curve, times, j), atol=1e-7)
 
 
 def learner(**fields):
@@ -107,21 +128,3 @@ def test_a_run_by_the_values_of_a_flat_table():
     wanted = [differences(end, flat, j, 1e-2) for j in chosen]
     found = ds.d_generalization_error_main.values[chosen]
     np.testing.assert_allclose(found, wanted, atol=1e-7 * np.abs(wanted).max())
-
-
-def test_other_schedules_are_refused():
-    """Rates of a whole layer have derivatives; no other number in time, and not those of groups."""
-    half = ok.Schedule([0.0, 4.0], [0.5, 0.1])
-    with pytest.raises(ok.ProblemError, match="weight_decay"):
-        ok.sensitivity(learner(learning_rate=1.0, weight_decay=half), of="Q", wrt="heads[main]")
-    groups = ok.Problem(
-        groups={"a": 0.5, "b": 0.5},
-        state=ok.OrderParameters(
-            Q=np.full((2, 1, 1), 0.5), R=np.full((2, 1, 1), 0.1), T=np.ones((2, 1, 1))
-        ),
-        heads={"main": [1.0]},
-        tasks={"main": ok.Task([1.0])},
-        phases=[ok.Phase("main", duration=4.0, learning_rate={"a": half, "b": 0.2})],
-    )
-    with pytest.raises(ok.ProblemError, match=r"learning_rate\[a\]"):
-        ok.sensitivity(groups, of="Q", wrt="heads[main]")

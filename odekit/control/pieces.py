@@ -15,7 +15,7 @@ from odekit.problem.names import _replaced as replaced
 from odekit.problem.names import _steps as steps_of
 from odekit.problem.names import get
 from odekit.problem.names import replace as with_number
-from odekit.problem.phase import PENALTIES, Phase
+from odekit.problem.phase import OF_TASKS, PENALTIES, Phase
 from odekit.problem.schedule import Schedule
 
 BOUNDS = {
@@ -26,8 +26,11 @@ BOUNDS = {
     **dict.fromkeys(PENALTIES, (0.0, np.inf)),
 }  # fmt: skip
 """What a control may be where nothing else is said."""
-TABLED = ("learning_rate", "readout_learning_rate")
-"""Numbers of a phase whose tables have derivatives."""
+TABLED = (
+    "learning_rate", "readout_learning_rate", *PENALTIES, *OF_TASKS, "keep_probability", "tasks",
+    "consolidation.strength",
+)  # fmt: skip
+"""Numbers of a phase that may change in time."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ class Controls:
         return changed
 
 
+def word_of(name: str) -> str:
+    """What a number is, without where."""
+    return name.rpartition("].")[2].partition("[")[0]
+
+
 def phase_of(name: str) -> int | None:
     """Which phase a number is of."""
     return int(name[7 : name.index("]")]) if name.startswith("phases[") else None
@@ -116,8 +124,8 @@ def controls_of(
     for name, n in parts.items():
         i = phase_of(name)
         tabled = shape == "linear" and n > 1
-        if tabled and not name.endswith(TABLED):
-            rule = "must be a learning rate, to be linear between values"
+        if tabled and word_of(name) not in TABLED:
+            rule = "must be what may change in a phase, to be linear between values"
             raise ProblemError("controls", rule, name, "Leave out shape, for pieces.")
         if n > 1 and (i is None or (not tabled and pieces[i] not in (1, n))):
             rule = "must be of a phase, and of one with as many pieces as its others"
@@ -194,7 +202,7 @@ def _cut(index: int, phase: Phase, n: int) -> list[Phase]:
     if n == 1:
         return [phase]
     if phase.thresholds or phase.schedules:
-        given = "`until`" if phase.thresholds else "a table of learning rates"
+        given = "`until`" if phase.thresholds else "a table"
         rule = "must last its whole duration and have no tables, to be cut into pieces"
         raise ProblemError(f"phases[{index}]", rule, given)
     first = replace(phase, duration=phase.duration / n)
@@ -210,11 +218,9 @@ def _tables(problem: AnyProblem, parts: Mapping[str, int], bounds: Any) -> Contr
             places.append([name])
             begins.append(0.0 if i is None else float(ends[i]))
             continue
-        what = name[name.index("]") + 2 :]
         times = np.linspace(0.0, float(phases[i].duration), n)
         table = Schedule(times, np.full(n, float(get(problem, name))))
-        changed: dict[str, Any] = {what: table}
-        phases[i] = replace(phases[i], **changed)
+        phases[i] = replaced(phases[i], steps_of(problem, name, "controls")[2:], table)
         places.append([f"{name}.values[{j}]" for j in range(n)])
         begins += list(ends[i] + times)
     fields: Any = problem
@@ -226,8 +232,8 @@ def _joined(
 ) -> Controls:
     found, positive = [], []
     for name, n in parts.items():
-        word = name.rpartition("].")[2].partition("[")[0]
-        natural = BOUNDS.get(word, (-np.inf, np.inf))
+        of_phase = phase_of(name) is not None and word_of(name) in OF_TASKS
+        natural = (0.0, np.inf) if of_phase else BOUNDS.get(word_of(name), (-np.inf, np.inf))
         positive.append(natural == (0.0, np.inf))
         low, high = bounds.get(name, natural)
         if not low < high:

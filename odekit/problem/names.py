@@ -18,7 +18,9 @@ import numpy as np
 from odekit.base.checks import MAX_NUMBERS, is_labelled
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
+from odekit.problem.mixture import REST
 from odekit.problem.phase import Phase
+from odekit.problem.schedule import Schedule
 
 P = TypeVar("P", bound=AnyProblem)
 Step = tuple[str, str]
@@ -194,7 +196,9 @@ def _replaced(item: Any, steps: Sequence[Step], value: Any) -> Any:
         return np.full_like(item, value) if _is_array(item) else value
     (how, key), rest = steps[0], steps[1:]
     if isinstance(item, Phase) and key == "tasks" and rest:
-        return dataclasses.replace(item, tasks=_with_share(item.mixture, rest[0][1], value))
+        task = rest[0][1]
+        share = _replaced(item.mixture[task], rest[1:], value)
+        return dataclasses.replace(item, tasks=_with_share(item.mixture, task, share))
     if how == ".":
         return dataclasses.replace(item, **{key: _replaced(getattr(item, key), rest, value)})
     if isinstance(item, Mapping):
@@ -206,7 +210,13 @@ def _replaced(item: Any, steps: Sequence[Step], value: Any) -> Any:
     return tuple(changed) if isinstance(item, tuple) else changed
 
 
-def _with_share(mixture: Mapping[str, float], task: str, share: float) -> dict[str, float]:
+def _with_share(mixture: Mapping[str, Any], task: str, share: Any) -> dict[str, Any]:
+    if isinstance(share, Schedule) and len(mixture) == 2:
+        return {name: share if name == task else REST for name in mixture}
+    if any(isinstance(p, Schedule) for p in (share, *mixture.values())):
+        rule = "must be of a mixture of numbers, or of two tasks"
+        given = f"the probability of {task} beside tables"
+        raise ProblemError("name", rule, given, "Which of the others makes room is not said.")
     others = sum(p for name, p in mixture.items() if name != task)
     scale = (1.0 - share) / others if others > 0 else 1.0
     return {name: share if name == task else scale * p for name, p in mixture.items()}

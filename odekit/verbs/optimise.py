@@ -107,7 +107,8 @@ def optimise(
         Numbers that are kept equal to controls, piece by piece: of one rate for both layers,
         ``{"phases[0].readout_learning_rate": "phases[0].learning_rate"}``.
     shape : {"constant", "linear"}
-        Pieces, or learning rates as tables, linear between so many values at equal times.
+        Pieces, or tables, linear between so many values at equal times: of learning rates, decay,
+        dropout, strengths of consolidation, a phase's noise and variances, one of two tasks.
     starts : int
         The others than the first are drawn around it.
     seed : int

@@ -46,8 +46,8 @@ def sensitivity(
     """Derivatives through a run: of errors, order parameters and times, by numbers of the problem.
 
     Through everything a run may have: switches of phases, copied heads, consolidation, thresholds,
-    tables of learning rates. What is differentiated are the steps that were taken, and these are
-    kept below the stability limit, where error control does not see that derivatives are lost.
+    tables of any number of a phase. What is differentiated are the steps that were taken, and these
+    are kept below the stability limit, where error control does not see that derivatives are lost.
 
     Parameters
     ----------
@@ -63,10 +63,14 @@ def sensitivity(
         ``"student_cosine"``, ``"activation_entropy"``, ``"readout_entropy"``,
         ``"contribution_entropy"``, ``"imbalance"``; or an entry, as
         ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``, ``"forgetting[a]"``.
+        Of a whole curve ``"generalization_error[main].mean"`` (of errors, forgetting, transfer),
+        ``"R[0, 1].maximum"``, ``"R[0, 0].escape_time(0.5)"``, ``"R[0, 0].hitting_time(1, 0.01)"``,
+        as `odekit.measures` has them, between rows.
     wrt : str or sequence of str
         Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
-        of a table, ``"phases[1].duration"``, ``"phases[0].until"``, ``"phases[0].tasks[a]"``,
-        ``"phases[1].consolidation.strength"``, ``"phases[0].keep_probability"``, ``"test_scale"``,
+        and ``"phases[0].tasks[a].times"`` of tables, ``"phases[1].duration"``,
+        ``"phases[0].until"``, ``"phases[0].tasks[a]"``, ``"phases[1].consolidation.strength"``,
+        ``"phases[0].keep_probability"``, ``"phases[0].noise_std[a]"``, ``"test_scale"``,
         ``"tasks[a].noise_std"``, ``"tasks[a].input_variance[group]"``, ``"tasks[a].readout"``,
         ``"heads[a]"``, ``"state.R"``, ``"state.Q[0, 1]"``. With a probability the others change in
         proportion, with an entry of Q or T its mirror.
@@ -109,9 +113,9 @@ def sensitivity(
     Raises
     ------
     ProblemError
-        If a name is none, or has no derivative: draws, counts and choices, times of cubic
-        tables and splines, activations whose moments are found by quadrature; or if the run
-        does not reach its end, and it is no sweep.
+        If a name is none, or has no derivative: draws, counts and choices, times of splines,
+        probabilities beside tables of several others, activations whose moments are found by
+        quadrature; or if the run does not reach its end, and it is no sweep.
 
     Notes
     -----
@@ -274,7 +278,8 @@ def _parts(
         else:
             place = slice(begin, begin + reading.picked.size)
             begin = place.stop
-            timed = times is not None and reading.base != "phase_end_error"
+            one = reading.base == "phase_end_error" or reading.taken
+            timed = times is not None and not one
             row = slice(None) if timed else 0
             lead = (("time",) if timed else ()) + reading.dims
             shape = ((times.size,) if timed else ()) + reading.shape

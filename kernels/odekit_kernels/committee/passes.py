@@ -11,13 +11,19 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels._jit import alternatives
-from odekit_kernels.committee import groups, one, reverse, stencil
+from odekit_kernels.committee import one, reverse, stencil
+from odekit_kernels.committee.driven import drive_row
 from odekit_kernels.committee.general import stages
 from odekit_kernels.committee.general.stages import GeneralTape
 from odekit_kernels.committee.stencil import GroupsTape
 from odekit_kernels.committee.tape import Tape
 
-__all__ = ["flow", "radius"]
+__all__ = ["drive", "flow", "radius"]
+
+
+def drive(t: float, tape: Any) -> None:
+    """Put what follows schedules where it is at a time since the phase began."""
+    _chosen(type(tape), DRIVES)(t, tape)
 
 
 def flow(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, tape: Any, dy: Any) -> None:
@@ -34,6 +40,20 @@ def radius(
     return of(y, eta_w, eta_v, system, watch, tape, by, flat, unit, scratch, three)
 
 
+def drive_nothing(t: float, tape: Any) -> None:
+    """See `drive`: phases of white inputs whose numbers move have a tape of groups, of one."""
+
+
+def drive_groups(t: float, tape: Any) -> None:
+    """See `drive`."""
+    drive_row(t, tape.driven, tape.row)
+
+
+def drive_general(t: float, tape: Any) -> None:
+    """See `drive`."""
+    stages.drive(t, tape)
+
+
 def flow_of_white(
     y: Any, eta_w: float, eta_v: float, system: Any, work: Any, tape: Any, dy: Any
 ) -> None:
@@ -45,7 +65,7 @@ def flow_of_groups(
     y: Any, eta_w: float, eta_v: float, system: Any, work: Any, tape: Any, dy: Any
 ) -> None:
     """See `flow`."""
-    groups.rhs(y, eta_w, eta_v, system, work, dy)
+    stencil.flow(y, eta_w, eta_v, work, tape, dy)
 
 
 def flow_of_general(
@@ -68,8 +88,7 @@ def radius_of_groups(
     unit: Any, scratch: Any, three: Any,
 ) -> Any:  # fmt: skip
     """See `radius`."""
-    groups.jacobian(y, eta_w, eta_v, system, tape.work, tape.J)
-    return stencil.radius(tape, scratch, three)
+    return stencil.radius(y, eta_w, eta_v, tape, scratch, three)
 
 
 def radius_of_general(
@@ -80,6 +99,7 @@ def radius_of_general(
     return stages.radius(y, eta_w, eta_v, tape, scratch, three)
 
 
+DRIVES = {Tape: drive_nothing, GroupsTape: drive_groups, GeneralTape: drive_general}
 FLOWS = {Tape: flow_of_white, GroupsTape: flow_of_groups, GeneralTape: flow_of_general}
 RADII = {Tape: radius_of_white, GroupsTape: radius_of_groups, GeneralTape: radius_of_general}
 
@@ -87,6 +107,11 @@ RADII = {Tape: radius_of_white, GroupsTape: radius_of_groups, GeneralTape: radiu
 def _chosen(kind: Any, functions: Any) -> Any:
     """By the class of a tape, or numba's type of it."""
     return functions[getattr(kind, "instance_class", kind)]
+
+
+@alternatives(drive, strict=False)
+def _drive(t: Any, tape: Any) -> Any:
+    return _chosen(tape, DRIVES)
 
 
 @alternatives(flow, strict=False)

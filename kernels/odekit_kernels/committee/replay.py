@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.one import rhs
-from odekit_kernels.committee.passes import flow, radius
+from odekit_kernels.committee.passes import drive, flow, radius
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
 
 __all__ = [
@@ -177,11 +177,13 @@ def record(
     done, next_stop, longest, looked = 0, 0, np.inf, LOOK
     while next_stop < stops.shape[0] and stops[next_stop] <= t:
         next_stop += 1
+    drive(t, tape)
     flow(y, rate_at(rate_w, t), rate_at(rate_v, t), system, work, tape, k[0])
     while next_stop < stops.shape[0]:
         if done == times.shape[0]:
             return FULL, done, t, wish
         if looked >= LOOK and cap < np.inf:
+            drive(t, tape)
             size = radius(
                 y, rate_at(rate_w, t), rate_at(rate_v, t), system, watch, tape, by, flat, unit,
                 scratch, three,
@@ -206,6 +208,7 @@ def record(
                         total += pair.B[j] * k[j, l]
                     new[l] = y[l] + h * total
                     at[l] = new[l]
+            drive(time, tape)
             flow(at, rate_at(rate_w, time), rate_at(rate_v, time), system, work, tape, k[i])
         norm = judged(y, new, h, k, pair, rtol, atol)
         if not norm < 1.0:
@@ -229,6 +232,7 @@ def record(
             t = stops[next_stop]
             next_stop += 1
             # Rates may have a kink here, the derivative at hand is from before it.
+            drive(t, tape)
             flow(y, rate_at(rate_w, t), rate_at(rate_v, t), system, work, tape, k[0])
         else:
             t += h

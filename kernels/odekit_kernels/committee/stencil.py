@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import groups
+from odekit_kernels.committee.driven import drive_row, drive_shifted
 from odekit_kernels.committee.equations import committee_with_groups
 from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.inputs import fill_groups, fill_law
@@ -24,6 +25,7 @@ from odekit_kernels.integrators.spectrum import spectrum
 __all__ = [
     "GroupsTape",
     "fill_stages",
+    "flow",
     "pull_error",
     "radius",
 ]
@@ -39,8 +41,15 @@ class GroupsTape(NamedTuple):
     ----------
     plan, wiring, whole_plan, whole_wiring : as the kernels in lanes take them
         Of the phase, and of one that samples all tasks of the problem.
+    row : ndarray, shape (size,)
+        Constants of the phase, at the time that it was driven to.
+    driven : Driven
+        Which of them follow schedules.
     rows, weight, entry : ndarray, shapes (r, size), (r,) and (r,) of int64
         Shifted constants of the phase; Σ weight f(row) over those of an entry is its derivative.
+        Entries after θ are those of what moves in time.
+    offset : ndarray, shape (r, driven)
+        By how much rows are shifted in what is driven.
     whole : ndarray, shape (size,)
         Constants of the phase of all tasks.
     along : ndarray, shape (d, size)
@@ -59,9 +68,12 @@ class GroupsTape(NamedTuple):
     wiring: Any
     whole_plan: Any
     whole_wiring: Any
+    row: Array
+    driven: Any
     rows: Array
     weight: Array
     entry: Indices
+    offset: Array
     whole: Array
     along: Array
     wants: Array
@@ -80,18 +92,32 @@ RATE_STEP = 0.25
 
 
 @kernel(_nrt=False)
+def flow(y: Any, eta_w: float, eta_v: float, work: Any, tape: Any, dy: Any) -> None:
+    """Right-hand side at these rates, and what the row says."""
+    system = committee_with_groups(tape.plan, tape.wiring, tape.row)
+    groups.rhs(y, eta_w, eta_v, system, work, dy)
+
+
+@kernel(_nrt=False)
 def fill_numbers(
     y: Any, eta_w: float, eta_v: float, system: Any, tape: Any, f: Any, by_rate: Any
 ) -> None:
-    """Write the derivatives of the right-hand side by θ, (n, d), and by the rates, (n, 2)."""
+    """Write the derivatives of the right-hand side by θ, (n, d), and by what moves in time.
+
+    The latter are the rates of both layers, and what a phase has of `rows` beyond d.
+    """
     f[:] = 0.0
     by_rate[:] = 0.0
     dy = tape.dy
     for r in range(tape.rows.shape[0]):
         shifted = committee_with_groups(tape.plan, tape.wiring, tape.rows[r])
         groups.rhs(y, eta_w, eta_v, shifted, tape.work, dy)
+        entry = tape.entry[r]
         for i in range(dy.shape[0]):
-            f[i, tape.entry[r]] += tape.weight[r] * dy[i]
+            if entry < f.shape[1]:
+                f[i, entry] += tape.weight[r] * dy[i]
+            else:
+                by_rate[i, 2 + entry - f.shape[1]] += tape.weight[r] * dy[i]
     for layer in range(2):
         if tape.wants[layer] == 0.0:
             continue
@@ -105,8 +131,10 @@ def fill_numbers(
 
 
 @kernel(_nrt=False)
-def radius(tape: Any, scratch: Any, three: Any) -> float:
-    """Spectral radius of the Jacobian in `tape.J`, which is not kept."""
+def radius(y: Any, eta_w: float, eta_v: float, tape: Any, scratch: Any, three: Any) -> float:
+    """Spectral radius of the Jacobian."""
+    system = committee_with_groups(tape.plan, tape.wiring, tape.row)
+    groups.jacobian(y, eta_w, eta_v, system, tape.work, tape.J)
     size, _ = spectrum(tape.J, scratch, three)
     return float(size)
 
@@ -196,17 +224,27 @@ def pull_error(y: Any, task: int, tape: Any, by_y: Any, by_theta: Any) -> float:
     return value
 
 
-@kernel
-def fill_stages(
-    course: Any, pair: Any, system: Any, work: Any, tape: Any, W: int, out: Any
+@kernel(_nrt=False)
+def fill_stage(
+    y: Any, eta_w: float, eta_v: float, work: Any, tape: Any, dy: Any, J: Any, f: Any, by_rate: Any
 ) -> None:
+    """Write the right-hand side at a state, and its derivatives."""
+    # Views of the row count no references: no kernel that counts them may make one.
+    system = committee_with_groups(tape.plan, tape.wiring, tape.row)
+    groups.rhs(y, eta_w, eta_v, system, work, dy)
+    groups.jacobian(y, eta_w, eta_v, system, work, J)
+    fill_numbers(y, eta_w, eta_v, system, tape, f, by_rate)
+
+
+@kernel
+def fill_stages(course: Any, pair: Any, work: Any, tape: Any, W: int, out: Any) -> None:
     """Derivatives at the stages of recorded steps of a phase with groups of inputs.
 
     Parameters
     ----------
     course : replay.Course
     pair : replay.Pair
-    system, work, tape : as in `passes.flow`
+    work, tape : as in `passes.flow`
     W : int
         0, or the number of tasks: whether their errors are wanted.
     out : variations.Stages
@@ -218,9 +256,12 @@ def fill_stages(
         for i in range(s):
             eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
             reach(course.y[step], course.h[step], pair.A[i], k, i, at)
-            groups.rhs(at, eta_w, eta_v, system, work, k[i])
-            groups.jacobian(at, eta_w, eta_v, system, work, out.J[step, i])
-            fill_numbers(at, eta_w, eta_v, system, tape, out.f[step, i], out.by_rate[step, i])
+            drive_row(course.t[step] + course.h[step] * pair.C[i], tape.driven, tape.row)
+            drive_shifted(tape.driven, tape.row, tape.offset, tape.rows)
+            fill_stage(
+                at, eta_w, eta_v, work, tape, k[i], out.J[step, i], out.f[step, i],
+                out.by_rate[step, i],
+            )  # fmt: skip
             for w in range(W):
                 out.e[step, i, w] = pull_error(
                     at, w, tape, out.e_y[step, i, w], out.e_theta[step, i, w]

@@ -22,6 +22,7 @@ __all__ = [
     "make_counters",
     "put_back",
     "set_bound",
+    "table_at",
     "write_row",
 ]
 

@@ -23,8 +23,9 @@ class Stages(NamedTuple):
 
     Attributes
     ----------
-    J, f, by_rate : ndarray, shapes (steps, s, n, n), (steps, s, n, d) and (steps, s, n, 2)
-        Of the right-hand side by the state, by θ and by the learning rates.
+    J, f, by_rate : ndarray, shapes (steps, s, n, n), (steps, s, n, d) and (steps, s, n, 2 + …)
+        Of the right-hand side by the state, by θ, and by what moves in time: the learning rates of
+        both layers, and more.
     e, e_y, e_theta : ndarray, shapes (steps, s, W), (steps, s, W, n) and (steps, s, W, d)
         Integrands, with their derivatives.
     """
@@ -37,9 +38,9 @@ class Stages(NamedTuple):
     e_theta: Array
 
 
-def make_stages(steps: int, s: int, n: int, d: int, W: int) -> Stages:
-    """Memory for them."""
-    last = ((n, n), (n, d), (n, 2), (W,), (W, n), (W, d))
+def make_stages(steps: int, s: int, n: int, d: int, W: int, more: int = 0) -> Stages:
+    """Memory for them, with so many numbers that move in time besides the learning rates."""
+    last = ((n, n), (n, d), (n, 2 + more), (W,), (W, n), (W, d))
     return Stages(*(np.zeros((steps, s, *shape)) for shape in last))
 
 
@@ -61,9 +62,9 @@ def forward(
     theta : ndarray, shape (d, m)
         ∂θ/∂α.
     along : ndarray of int64, shape (r, 2)
-        Of parameters that learning rates depend on: layer and parameter.
+        Of parameters that what moves in time depends on: which of it, and parameter.
     by_rate : ndarray, shape (r, steps, s)
-        Derivatives of the rates by them.
+        Its derivatives by them.
     Z : ndarray, shape (W, m)
         ∂/∂α of the integrals, moved along.
     out_S, out_Z : ndarray, shapes (rows, n, m), (rows, W, m)
@@ -127,8 +128,8 @@ def backward(
         What the rows add to them.
     theta_bar : ndarray, shape (q, d)
         Receives the derivatives by θ, added to what is there.
-    by_rate : ndarray, shape (q, steps, s, 2)
-        Receives those by the learning rates at the stages.
+    by_rate : ndarray, shape (q, steps, s, 2 + …)
+        Receives those by what moves in time at the stages.
     """
     (q, n), s, d = lam.shape, B.shape[0], theta_bar.shape[1]
     back, w = np.zeros((s, q, n)), np.zeros(n)
@@ -151,7 +152,7 @@ def backward(
                         back[i, x, j] += w[l] * stages.J[step, i, l, j]
                     for j in range(d):
                         theta_bar[x, j] += w[l] * stages.f[step, i, l, j]
-                    for j in range(2):
+                    for j in range(by_rate.shape[3]):
                         by_rate[x, step, i, j] += w[l] * stages.by_rate[step, i, l, j]
                 for task in range(zeta.shape[1] if B[i] != 0.0 else 0):
                     weight = h[step] * B[i] * zeta[x, task]

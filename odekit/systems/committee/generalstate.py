@@ -283,7 +283,7 @@ class GeneralState(Points):
         T = np.broadcast_to(frame.T, (self.size, *frame.T.shape[1:]))
         law = int(self.own_laws.law[task])
         mean, variance = self.own_laws.students(law, Q, R, blocks.get("biases", 0.0))
-        I2, J2 = self._unit_moments(mean, variance)
+        I2, J2 = self.unit_moments(mean, variance)
         v = (blocks["heads"][:, head] ** 2).sum(axis=1)
         importance = {"fisher": v * J2, "node": v, "quadratic": np.ones_like(J2)}
         weight = importance[consolidation.kind][:, np.newaxis]
@@ -304,10 +304,10 @@ class GeneralState(Points):
         )
         found = {**blocks, "overlaps": self._joined(Q, np.concatenate([R, Q], axis=-1))}
         if frame.heavy:
-            found["velocities"] = self._with_copies(blocks["velocities"], frame.T.shape[-1])
+            found["velocities"] = self.with_copies(blocks["velocities"], frame.T.shape[-1])
         return grown, found
 
-    def _with_copies(self, velocities: Floats, P: int) -> Floats:
+    def with_copies(self, velocities: Floats, P: int) -> Floats:
         """Overlaps of velocities, those with copies made now as with the units themselves."""
         K, lead = self.K, velocities.shape[:-1]
         units, fixed, own = np.split(velocities, [K * K, K * K + K * P], axis=-1)
@@ -315,7 +315,7 @@ class GeneralState(Points):
         fixed = np.concatenate(both, axis=-1).reshape(*lead, -1)
         return np.concatenate([units, fixed, own], axis=-1)
 
-    def _unit_moments(self, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    def unit_moments(self, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
         """I2(k, k) and J2(k, k) of units, (points, K) each."""
         if self.moments is not None and self.code != RELU:
             return self.moments.of_units(mean, variance)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import kernel
+from odekit_kernels.committee.driven import drive_row, drive_shifted
 from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.general import alone
 from odekit_kernels.committee.general.differences import fill_steps, jacobian, put_trials
@@ -23,7 +24,15 @@ from odekit_kernels.integrators.spectrum import spectrum
 from odekit_kernels.lanes.values import pick, place, smaller
 from odekit_kernels.simd import WIDTH
 
-__all__ = ["GeneralTape", "errors_and_slopes", "fill_jacobian", "fill_stages", "flow", "radius"]
+__all__ = [
+    "GeneralTape",
+    "drive",
+    "errors_and_slopes",
+    "fill_jacobian",
+    "fill_stages",
+    "flow",
+    "radius",
+]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -45,9 +54,14 @@ class GeneralTape(NamedTuple):
     places, whole_places : ndarray of int64
         Where the numbers of a row of constants stand in them.
     row, whole_row : ndarray
-        The constants.
+        The constants, those of the phase at the time that it was driven to.
+    driven : Driven
+        Which of the phase's follow schedules.
     shifted, weight, entry : ndarray, shapes (r, size), (r,) and (r,) of int64
-        Rows; Σ weight f(row) over those of an entry is its derivative.
+        Rows; Σ weight f(row) over those of an entry is its derivative. Entries after θ are those of
+        what moves in time.
+    offset : ndarray, shape (r, driven)
+        By how much rows are shifted in what is driven.
     whole_shifted, whole_weight, whole_entry : ndarray
         The same of the errors.
     wants : ndarray, shape (2,)
@@ -67,9 +81,11 @@ class GeneralTape(NamedTuple):
     whole_places: Indices
     row: Array
     whole_row: Array
+    driven: Any
     shifted: Array
     weight: Array
     entry: Indices
+    offset: Array
     whole_shifted: Array
     whole_weight: Array
     whole_entry: Indices
@@ -85,6 +101,17 @@ def load(M: Any, places: Any, row: Any) -> None:
     """Write a row of constants to the memory of one trajectory."""
     for i in range(row.shape[0]):
         M[places[i]] = row[i]
+
+
+@kernel(_nrt=False)
+def drive(t: float, tape: Any) -> None:
+    """Put what follows schedules where it is at a time since the phase began."""
+    drive_row(t, tape.driven, tape.row)
+    for j in range(tape.driven.entry.shape[0]):
+        entry = tape.driven.entry[j]
+        tape.M[tape.places[entry]] = tape.row[entry]
+        for lane in range(WIDTH):
+            place(tape.M8, tape.places[entry], lane, tape.row[entry])
 
 
 @kernel(_nrt=False)
@@ -113,15 +140,22 @@ def radius(y: Any, eta_w: float, eta_v: float, tape: Any, scratch: Any, three: A
 
 @kernel(_nrt=False)
 def fill_numbers(y: Any, eta_w: float, eta_v: float, tape: Any, f: Any, by_rate: Any) -> None:
-    """Write the derivatives of the right-hand side by θ, (n, d), and by the rates, (n, 2)."""
+    """Write the derivatives of the right-hand side by θ, (n, d), and by what moves in time.
+
+    The latter are the rates of both layers, and what a phase has of `shifted` beyond d.
+    """
     f[:] = 0.0
     by_rate[:] = 0.0
     dy = tape.dy
     for r in range(tape.shifted.shape[0]):
         load(tape.M, tape.places, tape.shifted[r])
         flow(y, eta_w, eta_v, tape, dy)
+        entry = tape.entry[r]
         for i in range(dy.shape[0]):
-            f[i, tape.entry[r]] += tape.weight[r] * dy[i]
+            if entry < f.shape[1]:
+                f[i, entry] += tape.weight[r] * dy[i]
+            else:
+                by_rate[i, 2 + entry - f.shape[1]] += tape.weight[r] * dy[i]
     load(tape.M, tape.places, tape.row)
     for layer in range(2):
         if tape.wants[layer] == 0.0:
@@ -184,6 +218,8 @@ def fill_stages(course: Any, pair: Any, tape: Any, W: int, out: Any) -> None:
         for i in range(s):
             eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
             reach(course.y[step], course.h[step], pair.A[i], k, i, at)
+            drive(course.t[step] + course.h[step] * pair.C[i], tape)
+            drive_shifted(tape.driven, tape.row, tape.offset, tape.shifted)
             flow(at, eta_w, eta_v, tape, k[i])
             fill_jacobian(at, eta_w, eta_v, tape, out.J[step, i])
             fill_numbers(at, eta_w, eta_v, tape, out.f[step, i], out.by_rate[step, i])

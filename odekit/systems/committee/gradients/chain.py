@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.systems.committee.gradients.anchors import Map
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.course import Leg, Taken
 from odekit.systems.committee.gradients.places import of_frame
@@ -19,7 +20,7 @@ from odekit.systems.committee.gradients.readings import (
     closing,
     site,
 )
-from odekit.systems.committee.gradients.switches import Map, enter, leave, start
+from odekit.systems.committee.gradients.switches import enter, leave, start
 
 AT_ONCE = 32
 """Scalars that go back together."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.problem.names import _steps as steps_of
 from odekit.problem.names import get
-from odekit.problem.phase import PENALTIES
+from odekit.systems.committee.gradients.phasecolumns import Slopes, none_of, put, put_view
 from odekit.systems.committee.gradients.places import is_structured
-from odekit.systems.committee.gradients.tables import Basis, constant, of_table
 from odekit.systems.committee.seen import SHARP, of_group
 
 ARRAY_DIMS = {
@@ -35,7 +33,6 @@ ARRAY_DIMS = {
 }
 OF_PROBLEM = {"biases": "b", "teacher_biases": "bias", "test_scale": "scale"}
 VIEWS = ("input_variance", "student_gain", "student_noise_std")
-LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
 
 
 @dataclass
@@ -47,35 +44,6 @@ class Name:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     first: int
-
-
-@dataclass
-class PhaseColumns:
-    """Derivatives of the numbers of a phase by all parameters, the last axis.
-
-    Attributes
-    ----------
-    p : ndarray, shape (S, m)
-    kappa : ndarray, shape (2, m)
-    level : ndarray, shape (watched, m)
-    pace : ndarray, shape (G, m)
-    keep : ndarray, shape (K, m)
-    duration, strength, eta_b, friction : ndarray, shape (m,)
-    rates : list of (layer, parameter, function)
-        The function takes times since the phase began to derivatives of the learning rate; where
-        these jump, a step is on the side of its middle.
-    """
-
-    p: Floats
-    kappa: Floats
-    level: Floats
-    duration: Floats
-    strength: Floats
-    pace: Floats
-    keep: Floats
-    eta_b: Floats
-    friction: Floats
-    rates: list[tuple[int, int, Basis]] = field(default_factory=list)
 
 
 def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
@@ -182,20 +150,7 @@ class Columns:
         self.ss, self.st, self.tt = (np.zeros((V, G, m)) for _ in range(3))
         self.memory: dict[Any, Any] = {}
         self.carries_frame = any(phase.consolidation is not None for phase in problem.phases)
-        self.phases = [
-            PhaseColumns(
-                np.zeros((len(phase.mixture), m)),
-                np.zeros((2, m)),
-                np.zeros((len(phase.thresholds), m)),
-                np.zeros(m),
-                np.zeros(m),
-                np.zeros((G, m)),
-                np.zeros((K, m)),
-                np.zeros(m),
-                np.zeros(m),
-            )
-            for phase in problem.phases
-        ]
+        self.phases = [none_of(phase, K, G, m) for phase in problem.phases]
         for name in names:
             keys = [key for _, key in steps_of(problem, name.name, "wrt")]
             for j, index in enumerate(np.ndindex(name.shape)):
@@ -230,72 +185,39 @@ class Columns:
             else:
                 self.u[(task, ..., *index, j)] = 1.0
         elif keys[0] == "phases":
-            self._put_in_phase(name, int(keys[1]), keys[2:], index, j)
+            put(self.phases[int(keys[1])], self, name, keys[2:], index, j)
         else:
             raise ProblemError("wrt", "must name a number that a run depends on", name)
 
     def _put_view(self, task: int, what: str, group: str | None, j: int) -> None:
         """Derivatives of a² m + s², a m and m, those that a sign teacher sees scaled."""
-        problem, law = self.problem, int(laws_of(self.points).law[task])
-        names = list(problem.groups or [None])
-        places = range(len(names)) if group is None else [names.index(group)]
-        own = problem.tasks[self.points.tasks[task]]
-        signs = problem.teacher_activation == "sign" and not is_structured(self.points)
-        sharp = SHARP if signs else 1.0
+        law, name = int(laws_of(self.points).law[task]), self.points.tasks[task]
+        places = range(len(self.groups)) if group is None else [self.groups.index(group)]
         for g in places:
             self.gain[law, g, j] = float(what == "student_gain")
-            m, a, s = (float(of_group(getattr(own, name), names[g])) for name in VIEWS)
-            self.ss[law, g, j], self.st[law, g, j], self.tt[law, g, j] = {
-                "input_variance": (a * a, sharp * a, sharp**2),
-                "student_gain": (2.0 * a * m, sharp * m, 0.0),
-                "student_noise_std": (2.0 * s, 0.0, 0.0),
-            }[what]
+            found = self.slopes(name, self.groups[g], what)
+            self.ss[law, g, j], self.st[law, g, j], self.tt[law, g, j] = found
+            for own in self.phases:
+                put_view(own, self, name, what, g, j)
 
-    def _put_in_phase(self, name: str, i: int, keys: list[str], index: Any, j: int) -> None:
-        phase, columns = self.problem.phases[i], self.phases[i]
-        what = keys[0]
-        if what == "learning_rate" and isinstance(phase.learning_rate, Mapping):
-            most = max(map(float, phase.learning_rate.values()))
-            if most == 0.0:
-                rule = "must not be of rates by group that are all 0"
-                raise ProblemError("wrt", rule, name, "Give one learning rate to all groups.")
-            columns.pace[list(self.problem.groups or ()).index(keys[1]), j] = 1.0 / most
-        elif what in LAYERS:
-            rate = getattr(phase, what)
-            basis = constant if len(keys) == 1 else of_table(name, rate, keys[1], index[0])
-            columns.rates.append((LAYERS[what], j, basis))
-        elif what == "keep_probability":
-            columns.keep[(*(index or (...,)), j)] = 1.0
-        elif what == "bias_learning_rate":
-            columns.eta_b[j] = 1.0
-        elif what == "momentum_decay":
-            columns.friction[j] = 1.0
-        elif what in PENALTIES:
-            columns.kappa[PENALTIES.index(what), j] = 1.0
-        elif what == "duration":
-            columns.duration[j] = 1.0
-        elif what == "until":
-            chosen = list(phase.thresholds)
-            columns.level[[True] * len(chosen) if len(keys) == 1 else chosen.index(keys[1]), j] = 1
-        elif what == "consolidation":
-            columns.strength[j] = 1.0
-        elif what == "tasks":
-            columns.p[:, j] = _of_share(name, phase.mixture, keys[1])
-        else:
-            raise ProblemError("wrt", "must name a number that a run depends on", name)
+    @property
+    def groups(self) -> list[Any]:
+        """Names of the groups of inputs; None alone where there are none."""
+        return list(self.problem.groups or [None])
+
+    def slopes(self, task: str, group: str | None, what: str, m: float | None = None) -> Slopes:
+        """Derivatives of ss, st and tt of a task's law by one of its numbers, at a variance m."""
+        own = self.problem.tasks[task]
+        signs = self.problem.teacher_activation == "sign" and not is_structured(self.points)
+        sharp = SHARP if signs else 1.0
+        variance, a, s = (float(of_group(getattr(own, view), group)) for view in VIEWS)
+        m = variance if m is None else m
+        return {
+            "input_variance": (a * a, sharp * a, sharp**2),
+            "student_gain": (2.0 * a * m, sharp * m, 0.0),
+            "student_noise_std": (2.0 * s, 0.0, 0.0),
+        }[what]
 
 
 def _is_index(key: str) -> bool:
     return all(part.strip().isdigit() for part in key.split(","))
-
-
-def _of_share(name: str, mixture: dict[str, float], task: str) -> Floats:
-    """The others change in proportion, so that they still sum to 1 (`names.replace`)."""
-    if len(mixture) == 1:
-        rule = "must be a probability beside others"
-        raise ProblemError("wrt", rule, name, "That of the only task of a phase is 1.")
-    p = np.array(list(mixture.values()), dtype=float)
-    own = np.array([other == task for other in mixture])
-    rest = p[~own].sum()
-    shares = p / rest if rest > 0 else np.full(p.size, 1.0 / (p.size - 1))
-    return np.where(own, 1.0, -shares)

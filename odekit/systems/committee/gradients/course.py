@@ -13,7 +13,6 @@ from odekit.base.interrupts import Interrupts
 from odekit.base.status import Outcome, Status
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.run import Run
-from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.kernels import Kernels
 from odekit.systems.committee.gradients.steps import FIRST_WISH, Accuracy, Steps
@@ -106,16 +105,6 @@ class Taken:
         """What kernels are given in a phase."""
         return leg.kernels
 
-    def rates(self, index: int, since: Any) -> Floats:
-        """Learning rates of both layers at times since a phase began, (…, 2)."""
-        times = np.asarray(since, dtype=float)
-        found = [
-            r.at(times.ravel()).reshape(times.shape) if isinstance(r, Schedule) else
-            np.full(times.shape, float(r))
-            for r in self.problem.phases[index].common_rates
-        ]  # fmt: skip
-        return np.ascontiguousarray(np.stack(found, axis=-1))
-
     def _leg(self, i: int, before: Any, y: Floats, begin: float) -> Leg:
         phase, points = self.problem.phases[i], self.points
         frame, started = points.enter(i, before, y)
@@ -148,7 +137,7 @@ class Taken:
         levels = self.points.levels(self.problem.phases[i])[0]
         found, by = kernels.errors(y)
         last = int(np.argmax(found[watched] / levels))
-        f = kernels.derivative(y, tuple(self.rates(i, since)))
+        f = kernels.derivative(y, since)
         slope = float(by.y[watched[last]] @ f)
         return last, (found[watched[last]] - levels[last]) / slope if slope else 0.0
 
@@ -165,10 +154,7 @@ class Taken:
         bases = [basis for *_, basis in self.columns.phases[i].rates]
         kinks = np.union1d(self.points.stops(phase), knots(bases))
         stops = np.unique([*at_rows, *kinks[(kinks > 0) & (kinks < duration)], duration])
-        steps = Steps(
-            self.how, kernels, phase.common_rates, lambda t: self.rates(i, t), y, self.wish,
-            self.steps,
-        )  # fmt: skip
+        steps = Steps(self.how, kernels, y, self.wish, self.steps)
         steps.run(stops[stops > 0])
         return steps, (rows, at_rows)
 

@@ -10,6 +10,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.problem.points import rows_of
 from odekit.systems.committee.gradients.kernels import ErrorSlopes
+from odekit.systems.committee.gradients.moving import MOMENTS, held, moving, of_laws, of_noise
 from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
 from odekit.systems.committee.points import widened
 from odekit_kernels.committee.equations import decode_with_groups
@@ -33,11 +34,14 @@ class GroupsKernels(ByStages):
         points, places, m = self.points, self.places, self.columns.m
         every = replace(
             phase, tasks=dict.fromkeys(points.tasks, 1.0 / len(points.tasks)), until=None,
-            consolidation=None, copy_heads=None, learning_rate=0.0,
+            consolidation=None, copy_heads=None, learning_rate=0.0, noise_std=None,
+            input_variance=None, weight_decay=0.0, readout_weight_decay=0.0,
         )  # fmt: skip
         own = self._shared(phase, frame, ())
         whole = self._shared(every, frame, ("row",))
         row, along = self.row, own.along.copy()
+        found = moving(points, self.own, frame, constants(own.plan), own)
+        self.more, self.held = self.own.moving, held(self.places, frame)
         kappa = self.own.kappa
         parts = {"p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:]}
         for name, part in parts.items():
@@ -49,18 +53,19 @@ class GroupsKernels(ByStages):
             np.concatenate([one.of_frame, directions[active]])
             for one, directions in ((own, along), (whole, whole.along))
         )
-        n, D, wants = places.n, places.K + places.P, np.zeros(2)
-        wants[[layer for layer, *_ in self.own.rates]] = 1.0
+        n, D = places.n, places.K + places.P
+        around: tuple[Any, Any, Any] = stencil(own, row, np.concatenate([moves, found.directions]))
         self.tape = GroupsTape(
-            own.plan, own.wiring, whole.plan, whole.wiring, *stencil(own, row, moves), whole.row,
-            moves_whole, wants, np.zeros((n, n)), np.zeros(n), np.zeros((D, D)), np.zeros(D),
-            np.zeros(D), np.zeros(4), np.zeros(len(whole.row)), self.work,
+            own.plan, own.wiring, whole.plan, whole.wiring, row, found.driven, *around,
+            found.offset(around[0], row), whole.row, moves_whole, self.wants,
+            np.zeros((n, n)), np.zeros(n), np.zeros((D, D)), np.zeros(D), np.zeros(D), np.zeros(4),
+            np.zeros(len(whole.row)), self.work,
         )  # fmt: skip
 
     def _shared(self, phase: Any, frame: Any, kind: tuple[str, ...]) -> Shared:
         """What phases of the same tasks have in common, found once."""
         key = (id(frame), *phase.mixture, *phase.thresholds, phase.gradient_flow, *kind)
-        key = (*key, *(phase.frozen or ()))
+        key = (*key, *(phase.frozen or ()), self.apart(phase))
         memory = self.columns.memory
         if key not in memory:
             plan = self.points.plan(phase, frame)
@@ -75,13 +80,11 @@ class GroupsKernels(ByStages):
         return found
 
     def _fill(self, course: Course, pair: Any, W: int, stages: Stages) -> None:
-        fill_stages(course, pair, self.committee, self.work, self.tape, W, stages)
+        fill_stages(course, pair, self.work, self.tape, W, stages)
 
-    def jacobian(self, y: Floats, rates: tuple[float, float]) -> Floats:
-        """∂(dy/dt)/∂y."""
-        J = np.empty((y.size, y.size))
-        jacobian(y, *rates, self.committee, self.work, J)
-        return J
+    def _fill_jacobian(self, y: Floats, eta_w: float, eta_v: float, J: Floats) -> None:
+        system = decode_with_groups(self.tape.plan, self.tape.wiring, self.tape.row)
+        jacobian(y, eta_w, eta_v, system, self.work, J)
 
     def errors(self, y: Floats) -> tuple[Floats, ErrorSlopes]:
         """Errors of all tasks, and their derivatives."""
@@ -97,9 +100,10 @@ class GroupsKernels(ByStages):
         places = [self.points.tasks.index(name) for name in phase.mixture]
         given: dict[str, Floats] = {
             "u": widened(np.moveaxis(columns.u[places], -1, 0), self.places.P - self.points.P),
-            "sigma": columns.sigma[places].T,
-            **{name: np.moveaxis(getattr(columns, name), -1, 0) for name in ("ss", "st", "tt")},
+            "sigma": of_noise(self.points, columns, self.own, phase).T,
         }
+        laws = of_laws(self.points, columns, self.own, phase)
+        given |= {name: np.moveaxis(laws[name], -1, 0) for name in MOMENTS}
         wanted = constants(plan)
         zeros = {name: np.zeros((1, at.size)) for name, at in wanted.items()}
         found = rows_of(wanted, zeros | given)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.places import Places, of_frame
 from odekit.systems.committee.points import widened
 from odekit_kernels.committee.jacobian import jacobian
 from odekit_kernels.committee.one import make_work
-from odekit_kernels.committee.passes import flow
+from odekit_kernels.committee.passes import drive, flow
 from odekit_kernels.committee.replay import Course, backward, forward, integrals
 from odekit_kernels.committee.reverse import pull_error
 from odekit_kernels.committee.tangent import fill_points
@@ -49,6 +50,8 @@ class Kernels:
 
     theta: Floats
     replays = True
+    more = 0
+    """How much moves in time besides the learning rates of whole layers."""
 
     def __init__(self, points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> None:
         self.points, self.columns, self.own = points, columns, columns.phases[index]
@@ -93,30 +96,45 @@ class Kernels:
         found[1][:] = 0.0
         return found
 
-    def derivative(self, y: Floats, rates: tuple[float, float]) -> Floats:
-        """dy/dt."""
-        dy = np.empty_like(y)
-        flow(y, *rates, self.committee, self.work, self.tape, dy)
+    def rates(self, since: Any) -> Floats:
+        """Learning rates of both layers at times since the phase began, (…, 2)."""
+        times = np.asarray(since, dtype=float)
+        found = [
+            r.at(times.ravel()).reshape(times.shape) if isinstance(r, Schedule) else
+            np.full(times.shape, float(r))
+            for r in self.own.phase.common_rates
+        ]  # fmt: skip
+        return np.ascontiguousarray(np.stack(found, axis=-1))
+
+    def derivative(self, y: Floats, since: float) -> Floats:
+        """dy/dt at a time since the phase began."""
+        dy, (eta_w, eta_v) = np.empty_like(y), self.rates(since).tolist()
+        drive(float(since), self.tape)
+        flow(y, eta_w, eta_v, self.committee, self.work, self.tape, dy)
         return dy
 
-    def jacobian(self, y: Floats, rates: tuple[float, float]) -> Floats:
+    def jacobian(self, y: Floats, since: float) -> Floats:
         """∂(dy/dt)/∂y."""
-        J = np.empty((y.size, y.size))
-        jacobian(y, *rates, self.committee, self.work, J)
+        J, (eta_w, eta_v) = np.empty((y.size, y.size)), self.rates(since).tolist()
+        drive(float(since), self.tape)
+        self._fill_jacobian(y, eta_w, eta_v, J)
         return J
+
+    def _fill_jacobian(self, y: Floats, eta_w: float, eta_v: float, J: Floats) -> None:
+        jacobian(y, eta_w, eta_v, self.committee, self.work, J)
 
     @property
     def d(self) -> int:
         """Numbers θ: what is carried of the frame, and those of the phase."""
         return self.places.frame + len(self.theta)
 
-    def linearised(self, states: Floats, eta: Floats, W: int) -> Stages:
-        """Derivatives at states (points, n), at rates (points, 1, 2), and of W errors."""
-        n = states.shape[1]
+    def linearised(self, states: Floats, times: Floats, W: int) -> Stages:
+        """Derivatives at states (points, n) and times (points,), and of W errors."""
+        n, eta = states.shape[1], self.rates(times)[:, np.newaxis]
         by, flat = self.slopes(n + W)
         found = make_stages(len(states), 1, n, self.d, W)
         fill_points(
-            np.ascontiguousarray(states), np.ascontiguousarray(eta), self.committee, self.watch,
+            np.ascontiguousarray(states), eta, self.committee, self.watch,
             self.tape, by, flat, W, found,
         )  # fmt: skip
         return found

@@ -39,7 +39,10 @@ DIMS = {
 """What there are derivatives of, with the dims of each."""
 SINCE_SWITCH = {"forgetting": 1.0, "transfer": -1.0}
 """Sign of the error gained since the second phase began."""
-_NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?")
+TAKEN = {"mean": 0, "maximum": 0, "escape_time": 1, "hitting_time": 2}
+"""Numbers of whole curves, and by how many numbers each is said: see `curves`."""
+NOT_OVER_TIME = ("integrated_error", "phase_end", "phase_end_error")
+_NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?(?:\.(\w+)(?:\(([^()]*)\))?)?")
 
 
 @dataclass
@@ -53,6 +56,9 @@ class Reading:
     picked : ndarray of int
         Entries of the flattened whole.
     dims, shape : of what is left of it
+    taken : str
+        Key of `TAKEN`, or nothing.
+    given : tuple of float
     """
 
     name: str
@@ -60,6 +66,8 @@ class Reading:
     picked: Any
     dims: tuple[str, ...]
     shape: tuple[int, ...]
+    taken: str = ""
+    given: tuple[float, ...] = ()
 
 
 def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
@@ -91,10 +99,41 @@ def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
         )
         whole = np.arange(int(np.prod([sizes[d] for d in dims]))).reshape([sizes[d] for d in dims])
         part = whole[index]
-        found.append(Reading(name, match[1], part.ravel(), dims[len(keys) :], part.shape))
+        taken = _taken(name, match)
+        found.append(Reading(name, match[1], part.ravel(), dims[len(keys) :], part.shape, *taken))
     if len({reading.name for reading in found}) < len(found):
         raise ProblemError("of", "must name each quantity once", ", ".join(of))
     return found
+
+
+def _taken(name: str, match: re.Match[str]) -> tuple[str, tuple[float, ...]]:
+    """The number that is taken of a whole curve, and what says which."""
+    base, taken = match[1], match[3]
+    if taken is None:
+        return "", ()
+    if taken not in TAKEN:
+        rule = f"must take one of {', '.join(TAKEN)} of a curve"
+        remedy = "Logarithms, plateaus and rates at the start have no derivative here."
+        raise ProblemError("of", rule, name, remedy)
+    if base in NOT_OVER_TIME:
+        raise ProblemError("of", f"must take the {taken} of a curve over time", name)
+    if taken == "mean" and base not in ("generalization_error", *SINCE_SWITCH):
+        rule = "must take the mean of errors: integrals of others are not carried along"
+        raise ProblemError("of", rule, name)
+    if TAKEN[taken] and base in SINCE_SWITCH:
+        rule = "must take times of errors or of the state, since the beginning"
+        raise ProblemError("of", rule, name)
+    try:
+        given = tuple(float(x) for x in (match[4] or "").split(",") if x.strip())
+    except ValueError:
+        given = (np.nan,)
+    if len(given) != TAKEN[taken] or not np.isfinite(given).all():
+        rule = f"must give {taken} {TAKEN[taken]} numbers"
+        remedy = "Write Q[0, 0].escape_time(0.5), or Q[0, 0].hitting_time(1, 0.01)."
+        raise ProblemError("of", rule, name, remedy)
+    if taken == "hitting_time" and not given[1] > 0.0:
+        raise ProblemError("of", "must have a distance > 0", name)
+    return taken, given
 
 
 def _has_switch(name: str, base: str, phases: int) -> None:
@@ -184,7 +223,7 @@ def site(
     joined = Site(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     if fixed:
         pace = np.zeros(places.size)
-        pace[places.state] = kernels.derivative(y, tuple(taken.rates(leg.index, since)))
+        pace[places.state] = kernels.derivative(y, since)
         pace[places.Z] = found[: Z.size]
         joined.C[:, places.begin] -= joined.C @ pace
     return joined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,12 +10,11 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
-from odekit.problem.phase import OF_TASKS
-from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Taken, ends_of
+from odekit.systems.committee.gradients.curves import Curves
 from odekit.systems.committee.gradients.readings import Reading, readings_of
 from odekit.systems.committee.gradients.steps import Accuracy
 from odekit.systems.committee.laws_of_inputs import laws_of
@@ -78,40 +77,22 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> Asked:
         remedy = "Those of erf, of linear units, and of ReLU in gradient flow have."
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
-    for i, phase in enumerate(problem.phases):
-        moving = [*phase.moving]
-        if isinstance(phase.learning_rate, Mapping):
-            rates = phase.learning_rate.items()
-            moving += [f"learning_rate[{n}]" for n, r in rates if isinstance(r, Schedule)]
-        if moving:
-            rule = "must hold no schedules but those of learning rates of a whole layer"
-            raise ProblemError(f"phases[{i}]", rule, ", ".join(moving), "Cut it into phases.")
-        apart = [name for name in OF_TASKS if getattr(phase, name)]
-        if apart:
-            rule = "must be left to the tasks where runs are differentiated"
-            raise ProblemError(f"phases[{i}].{apart[0]}", rule, repr(getattr(phase, apart[0])))
-    _no_changes_of_state(problem)
     return Asked(names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of))
 
 
 def _points(problem: Any, names: Sequence[Name]) -> Any:
-    """The packing; where a view of inputs is differentiated by, each task has a law of its own."""
+    """The packing; where a view of inputs is differentiated by, each task has a law of its own.
+
+    White inputs are one group where phases have numbers of tasks, or numbers that move: what the
+    reverse pass of white inputs takes is constant in a phase.
+    """
     points = problem.system.points(problem, {})
-    if any(f".{view}" in one.name for one in names for view in (*VIEWS, "input_mean")):
+    views = any(f".{view}" in one.name for one in names for view in (*VIEWS, "input_mean"))
+    own = any(phase.curves or phase.noise_std for phase in problem.phases)
+    if views or (own and not is_general(problem) and not points.G):
         find = laws_of if is_general(problem) else seen_of
         points.see(find(problem, points, apart=True))
     return points
-
-
-def _no_changes_of_state(problem: Any) -> None:
-    """Refuse structured problems whose phases change what the state is made of."""
-    if not is_general(problem):
-        return
-    kinds = {(p.momentum_decay is None, type(p.normalization)) for p in problem.phases}
-    if len(kinds) > 1 or any(phase.consolidation is not None for phase in problem.phases):
-        rule = "must have the same momentum and normalization in all phases, and no consolidation"
-        given = "a change between phases, where there are outputs, means, biases or dropout"
-        raise ProblemError("phases", rule, given, "Leave one of them out.")
 
 
 def differentiate(
@@ -127,19 +108,43 @@ def differentiate(
     names, readings = asked
     ends = ends_of(problem, how.rtol, how.atol)
     columns = Columns(problem, _points(problem, names), names)
+    plain = [reading for reading in readings if not reading.taken]
     taken = Taken(problem, columns, times, how, ends)
     _no_kinks(taken)
-    chain = Chain(taken, columns, readings)
+    chain = Chain(taken, columns, plain)
     chosen = method or _cheaper(chain)
-    coarse = None
-    fine = chain.forward() if chosen == "forward" else chain.backward()
+
+    def found(chain: Chain, how: Accuracy) -> Found:
+        one = chain.forward() if chosen == "forward" else chain.backward()
+        return _with_curves(one, Curves(problem, columns, how, ends, chosen), readings)
+
+    fine, coarse = found(chain, how), None
     if estimate:
         rougher = replace(
             how, rtol=min(COARSER * how.rtol, 0.1), atol=COARSER * how.atol, cap=WIDER * how.cap
         )
-        other = Chain(Taken(problem, columns, times, rougher, ends), columns, readings)
-        coarse = other.forward() if chosen == "forward" else other.backward()
+        other = Taken(problem, columns, times, rougher, ends)
+        coarse = found(Chain(other, columns, plain), rougher)
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
+
+
+def _with_curves(found: Found, curves: Curves, readings: Sequence[Reading]) -> Found:
+    """Besides what is read in rows, numbers of whole curves, the same in all rows."""
+    if not any(reading.taken for reading in readings):
+        return found
+    values, slopes, place = [], [], 0
+    rows = len(found.values)
+    for reading in readings:
+        if reading.taken:
+            value, slope = curves.of(reading)
+            values.append(np.broadcast_to(value, (rows, *value.shape)))
+            slopes.append(np.broadcast_to(slope, (rows, *slope.shape)))
+        elif reading.base != "phase_end":
+            own = slice(place, place + reading.picked.size)
+            values.append(found.values[:, own])
+            slopes.append(found.slopes[:, own])
+            place = own.stop
+    return replace(found, values=np.hstack(values), slopes=np.hstack(slopes))
 
 
 def _no_kinks(taken: Taken) -> None:

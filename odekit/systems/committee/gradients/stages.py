@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.kernels import Kernels
 from odekit_kernels.committee.replay import Course, Pair
 from odekit_kernels.integrators import variations
@@ -64,14 +65,29 @@ class ByStages(Kernels, ABC):
     Attributes
     ----------
     kept : Stages or None
+    held : (Schedule, ndarray of int) or None
+        See `moving.held`.
     """
 
     kept: Stages | None = None
     replays = False
+    held: tuple[Schedule, Any] | None = None
 
     @abstractmethod
     def _fill(self, course: Course, pair: Any, W: int, stages: Stages) -> None:
         """Write the derivatives at the stages of some steps, and of W errors, to `stages`."""
+
+    @property
+    def wants(self) -> Floats:
+        """1.0 where the derivative by a layer's learning rate is wanted, (2,)."""
+        asked = {which for which, *_ in self.own.rates}
+        return np.array([float(layer in asked) for layer in range(2)])
+
+    @staticmethod
+    def apart(phase: Any) -> int | None:
+        """What tells a phase from others of the same tasks if its numbers are its own."""
+        own = phase.curves or phase.noise_std or phase.input_variance
+        return id(phase) if own else None
 
     def slopes(self, q: int) -> Any:
         """Nothing: derivatives at stages are found before."""
@@ -112,21 +128,32 @@ class ByStages(Kernels, ABC):
         found, end = np.zeros((len(lam), self.d)), course.h.size
         for part, stages in self._blocks(course, pair, zeta.shape[1], back=True):
             begin = end - part.h.size
-            rates = np.zeros((len(lam), part.h.size, pair.B.size, 2))
+            rates = np.zeros((len(lam), part.h.size, pair.B.size, 2 + self.more))
             variations.backward(
                 stages, part.h, part.row, pair.A, pair.B, lam, zeta, bump, bump_zeta, found, rates
             )
             by_rate[:, begin:end], end = rates, begin
         return found
 
-    def linearised(self, states: Floats, eta: Floats, W: int) -> Stages:
+    def linearised(self, states: Floats, times: Floats, W: int) -> Stages:
         """See `Kernels`: each state is a step of one stage, which stands where it begins."""
-        points, n = states.shape
-        found, zeros = make_stages(points, 1, n, self.d, W), np.zeros(points)
-        state, rates = np.ascontiguousarray(states), np.ascontiguousarray(eta)
-        row = np.full(points, -1, dtype=np.int64)
-        none = np.zeros((0, 1, n))
-        self._fill(Course(zeros, zeros, state, rates, row, none), STANDING, W, found)
+        state, since = np.ascontiguousarray(states), np.ascontiguousarray(times)
+        row = np.full(since.size, -1, dtype=np.int64)
+        rates = self.rates(since)[:, np.newaxis]
+        none = np.zeros((0, 1, self.places.n))
+        course = Course(since, np.zeros(since.size), state, rates, row, none)
+        return self._filled(course, STANDING, W)
+
+    def _filled(self, course: Course, pair: Any, W: int) -> Stages:
+        """Derivatives at the stages of some steps, and of W errors."""
+        n, s = self.places.n, pair.B.size
+        found = make_stages(course.h.size, s, n, self.d, W, self.more)
+        self._fill(course, pair, W, found)
+        if self.held is not None:
+            # Of a consolidation whose strength moves what is carried is that of one of strength 1.
+            table, scaled = self.held
+            times = course.t[:, np.newaxis] + course.h[:, np.newaxis] * pair.C[:s]
+            found.f[..., scaled] *= table.at(times.ravel()).reshape(*times.shape, 1, 1)
         return found
 
     def _blocks(
@@ -141,8 +168,7 @@ class ByStages(Kernels, ABC):
             part = Course(*arrays)
             stages = self.kept if len(begins) == 1 else None
             if stages is None or stages.e.shape[2] != W:
-                stages = make_stages(part.h.size, s, n, self.d, W)
-                self._fill(part, pair, W, stages)
+                stages = self._filled(part, pair, W)
             self.kept = stages if len(begins) == 1 else None
             yield part, stages
 

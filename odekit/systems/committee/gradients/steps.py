@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -33,8 +32,6 @@ MOST_KEPT = 2**24
 FEW = 8
 """Steps of which the longest tells: one that lands on a row is cut short."""
 SEE = "See the status of odekit.solve."
-RateAt = Callable[[Any], Floats]
-"""From times since the phase began to the learning rates of both layers, (…, 2)."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +99,6 @@ class Steps:
     ----------
     how : Accuracy
     kernels : Kernels
-    schedules : sequence
-        Learning rates of both layers.
-    rates : callable
-        The same as functions of time.
     y : ndarray, shape (n,)
     wish : float
         Step to try first.
@@ -114,11 +107,10 @@ class Steps:
     """
 
     def __init__(
-        self, how: Accuracy, kernels: Kernels, schedules: Any, rates: RateAt, y: Floats,
-        wish: float, before: int,
-    ) -> None:  # fmt: skip
-        self.how, self.kernels, self.rates = how, kernels, rates
-        self.schedules = [_rate(rate) for rate in schedules]
+        self, how: Accuracy, kernels: Kernels, y: Floats, wish: float, before: int
+    ) -> None:
+        self.how, self.kernels = how, kernels
+        self.schedules = [_rate(rate) for rate in kernels.own.phase.common_rates]
         self.t, self.y, self.wish, self.count = 0.0, y.copy(), wish, before
         self.policy = Policy(how.kind)
         self.pieces: list[Pieces] = []
@@ -146,7 +138,7 @@ class Steps:
             for place, at in enumerate(rows):
                 row[np.flatnonzero(ends == at)] = place
             k = np.concatenate([np.zeros((0, s, self.y.size)), *piece.k])
-            rates = self.rates(t[:, None] + h[:, None] * pair.C[:s])
+            rates = self.kernels.rates(t[:, None] + h[:, None] * pair.C[:s])
             course = Course(t, h, y, rates, row, k if len(k) == h.size else k[:0])
             found.append(
                 Stiff(course, pair, np.stack(piece.states))
@@ -186,7 +178,7 @@ class Steps:
         left, rows = float(stops[-1] - self.t), int((stops > self.t).sum())
         if not self.policy.worth_a_look(h, left):
             return False
-        J = self.kernels.jacobian(self.y, self._rates(self.t))
+        J = self.kernels.jacobian(self.y, self.t)
         self.policy.judge(h, left, rows, J, limit=NEAR_LIMIT * self.how.cap)
         return self.policy.kind == IMPLICIT_KIND
 
@@ -195,7 +187,7 @@ class Steps:
     def _implicit(self, stops: Floats) -> None:
         """Steps to the last stop, or up to where explicit ones do."""
         options = SolverOptions(rtol=self.how.rtol, atol=self.how.atol)
-        rhs = Guarded(lambda t, y: self.kernels.derivative(y, self._rates(t)), Budget(options))
+        rhs = Guarded(lambda t, y: self.kernels.derivative(y, t), Budget(options))
         left = True
         for stop in stops[stops > self.t]:
             h = min(self.wish, stop - self.t)
@@ -215,12 +207,11 @@ class Steps:
         t, y = stepper.step()
         solver = stepper.solver
         h = float(solver.t - t)
-        eta = self.rates(t + h * collocation.C)
-        kernels = self.kernels
+        times, kernels = t + h * collocation.C, self.kernels
         states = collocation.solved(
             y, h, y + solver.Z,
-            lambda i, at: kernels.derivative(at, tuple(eta[i])),
-            lambda i, at: kernels.jacobian(at, tuple(eta[i])),
+            lambda i, at: kernels.derivative(at, times[i]),
+            lambda i, at: kernels.jacobian(at, times[i]),
         )  # fmt: skip
         if states is None:
             given = f"stages that Newton's method misses at t = {t:.6g}"
@@ -243,14 +234,10 @@ class Steps:
         return self.policy.longest
 
     def _jac(self, t: float, y: Floats) -> Floats:
-        found = self.kernels.jacobian(y, self._rates(t))
+        found = self.kernels.jacobian(y, t)
         if not np.isfinite(found).all():
             raise NotFinite
         return found
-
-    def _rates(self, t: float) -> tuple[float, float]:
-        one, other = self.rates(np.array(t))
-        return float(one), float(other)
 
     def _keep(self, t: Floats, h: Floats, y: Floats) -> None:
         piece = self.pieces[-1]

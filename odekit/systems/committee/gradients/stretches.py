@@ -18,7 +18,7 @@ from odekit_kernels.integrators.variations import Stages
 NOTHING = np.zeros(4)
 RADAU = Pair(collocation.A, collocation.B, collocation.C, NOTHING, NOTHING, -1 / 5)
 Rates = Sequence[tuple[int, int, Basis]]
-"""Layer, parameter and derivative of the learning rates that depend on parameters."""
+"""See `PhaseColumns.rates`."""
 
 
 @dataclass
@@ -62,13 +62,12 @@ class Stretch:
         Returns those by the frame and the phase's numbers, (q, …).
         """
         q, times = len(lam), self._times
-        by_rate = np.zeros((q, *times[0].shape, 2))
+        by_rate = np.zeros((q, *times[0].shape, 2 + kernels.more))
         found = self._backward(kernels, lam, zeta, bump, bump_zeta, by_rate)
-        for layer in (0, 1):
+        for layer in sorted({layer for layer, *_ in rates}):
             own = [(j, basis) for which, j, basis in rates if which == layer]
-            if own:
-                bases = [basis for _, basis in own]
-                alpha[:, [j for j, _ in own]] += against(bases, *times, by_rate[..., layer])
+            sums = against([basis for _, basis in own], *times, by_rate[..., layer])
+            np.add.at(alpha.T, [j for j, _ in own], sums.T)
         return found
 
     def _forward(
@@ -142,6 +141,6 @@ class Stiff(Stretch):
         begins = range(0, count, most)
         for begin in reversed(begins) if back else begins:
             part = slice(begin, begin + most)
-            states, eta = self.states[part], self.course.eta[part]
-            found = kernels.linearised(states.reshape(-1, n), eta.reshape(-1, 1, 2), W)
+            states, times = self.states[part], self._times[0][part]
+            found = kernels.linearised(states.reshape(-1, n), times.ravel(), W)
             yield part, Stages(*(a.reshape(len(states), s, *a.shape[2:]) for a in found))

@@ -12,6 +12,7 @@ from odekit.problem.points import rows_of
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.grouped import GroupsKernels
 from odekit.systems.committee.gradients.kernels import ErrorSlopes, Kernels
+from odekit.systems.committee.gradients.moving import held, moving, of_laws, of_noise
 from odekit.systems.committee.gradients.places import Places, is_structured, of_frame
 from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
 from odekit_kernels.committee.general.plan import constants
@@ -21,14 +22,10 @@ from odekit_kernels.committee.general.stages import (
     fill_jacobian,
     fill_stages,
 )
-from odekit_kernels.committee.passes import flow
 from odekit_kernels.committee.replay import Course
 from odekit_kernels.committee.tape import Watch
 from odekit_kernels.integrators.variations import Stages
 from odekit_kernels.lanes.memory import firsts, make_memory, places_of
-
-OF_TASKS = ("u", "sigma", "label")
-OF_LAWS = ("ss", "st", "tt", "gain", "mean")
 
 
 def kernels_of(points: Any, index: int, phase: Any, frame: Any, columns: Columns) -> Kernels:
@@ -78,32 +75,34 @@ class GeneralKernels(ByStages):
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0
         moves = np.concatenate([own.of_frame, along[active]])
-        wants = np.zeros(2)
-        wants[[layer for layer, *_ in self.own.rates]] = 1.0
+        found = moving(points, self.own, frame, constants(own.plan), own)
+        self.more, self.held = self.own.moving, held(self.places, frame)
         shifted, weight, entry = whole.stencil
         # Directions of the errors count all parameters: here those of the phase.
         number = np.zeros(len(whole.of_frame) + m, dtype=np.int64)
         number[: len(whole.of_frame)] = np.arange(len(whole.of_frame))
         number[len(whole.of_frame) + active] = len(whole.of_frame) + np.arange(active.size)
-        around: tuple[Any, Any, Any] = stencil(own, row, moves)
+        around: tuple[Any, Any, Any] = stencil(own, row, np.concatenate([moves, found.directions]))
         self.tape = GeneralTape(
             own.plan, whole.plan, own.wiring, whole.wiring, *_memories(own.plan, own.places, row),
-            *whole.memories, own.places, whole.places, row, whole.row,
-            *around, shifted, weight, number[entry], wants,
-            np.zeros((n, n)), np.zeros(n), np.zeros(W), np.zeros((1, n)),
+            *whole.memories, own.places, whole.places, row, whole.row, found.driven, *around,
+            found.offset(around[0], row), shifted, weight, number[entry],
+            self.wants, np.zeros((n, n)), np.zeros(n), np.zeros(W), np.zeros((1, n)),
         )  # fmt: skip
 
     def _shared(self, phase: Any, frame: Any, *, whole: bool = False) -> General:
         """What phases of the same tasks have in common, found once."""
-        key = (frame.T.tobytes(), *phase.mixture, *phase.thresholds, phase.gradient_flow, whole)
-        memory, key = self.columns.memory, (*key, *(phase.frozen or ()))
+        of_frame = (frame.T.tobytes(), frame.F.tobytes(), frame.heavy, frame.adaptive)
+        key = (*of_frame, *phase.mixture, *phase.thresholds, phase.gradient_flow)
+        memory, key = self.columns.memory, (*key, *(phase.frozen or ()), whole or self.apart(phase))
         if key not in memory:
             if whole:
                 tasks = self.points.tasks
                 phase = replace(
                     phase, tasks=dict.fromkeys(tasks, 1.0 / len(tasks)), consolidation=None,
                     until=dict.fromkeys(tasks, 1.0), learning_rate=0.0, keep_probability=1.0,
-                    copy_heads=None,
+                    copy_heads=None, noise_std=None, input_variance=None, weight_decay=0.0,
+                    readout_weight_decay=0.0,
                 )  # fmt: skip
             plan = self.points.plan(phase, frame)
             row, first = self.points.constants(phase, frame, plan)[0], firsts(constants(plan))
@@ -125,11 +124,15 @@ class GeneralKernels(ByStages):
         """Derivatives, by all parameters, of what tasks are, in a row of constants: (m, size)."""
         columns = self.columns
         places = [self.points.tasks.index(name) for name in phase.mixture]
-        parts: dict[str, Floats] = {name: getattr(columns, name) for name in OF_LAWS}
-        parts |= {name: getattr(columns, name)[places] for name in OF_TASKS}
-        parts |= {"bias": columns.bias, "scale": columns.scale}
+        parts = of_laws(self.points, columns, self.own, phase)
+        parts |= {"u": columns.u[places], "label": columns.label[places], "bias": columns.bias}
+        parts |= {"sigma": of_noise(self.points, columns, self.own, phase), "scale": columns.scale}
         if whole:
             parts |= {"watched": columns.u, "watched_label": columns.label}
+        for name in {"u", "watched", "mean", "bias"} & parts.keys():  # of fixed vectors
+            none = [(0, 0)] * parts[name].ndim
+            none[-2] = (0, self.places.P - self.points.P)
+            parts[name] = np.pad(parts[name], none)
         given = {name: np.moveaxis(part, -1, 0) for name, part in parts.items()}
         wanted = constants(plan)
         zeros = {name: np.zeros((1, at.size)) for name, at in wanted.items()}
@@ -139,17 +142,8 @@ class GeneralKernels(ByStages):
     def _fill(self, course: Course, pair: Any, W: int, stages: Stages) -> None:
         fill_stages(course, pair, self.tape, W, stages)
 
-    def derivative(self, y: Floats, rates: tuple[float, float]) -> Floats:
-        """dy/dt."""
-        dy = np.empty_like(y)
-        flow(y, *rates, self.committee, self.work, self.tape, dy)
-        return dy
-
-    def jacobian(self, y: Floats, rates: tuple[float, float]) -> Floats:
-        """∂(dy/dt)/∂y."""
-        J = np.empty((y.size, y.size))
-        fill_jacobian(y, *rates, self.tape, J)
-        return J
+    def _fill_jacobian(self, y: Floats, eta_w: float, eta_v: float, J: Floats) -> None:
+        fill_jacobian(y, eta_w, eta_v, self.tape, J)
 
     def errors(self, y: Floats) -> tuple[Floats, ErrorSlopes]:
         """Errors of all tasks, and their derivatives."""

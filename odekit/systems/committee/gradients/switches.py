@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.systems.committee.crosscheck import protected_task
+from odekit.problem.schedule import Schedule
+from odekit.systems.committee.gradients.anchors import Map, consolidate
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.course import Leg, Taken
-from odekit.systems.committee.gradients.places import Places, of_frame
-from odekit_kernels.committee.activations import ERF, LINEAR
-
-TWO_OVER_PI = 2.0 / math.pi
-Map = tuple[Floats, Floats]
-"""A and B of X' = A X + B, B by the parameters."""
+from odekit.systems.committee.gradients.places import Places, is_structured, of_frame
 
 
 def start(columns: Columns, places: Places) -> Floats:
@@ -34,18 +31,19 @@ def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     """Copies of units and of heads."""
     phase = taken.problem.phases[leg.index]
     old, new = of_frame(taken.points, leg.before, W), of_frame(taken.points, leg.frame, W)
-    if phase.consolidation is None and not phase.copy_heads:
+    same = not is_structured(taken.points) or _kinds(leg.before) == _kinds(leg.frame)
+    if same and phase.consolidation is None and not phase.copy_heads:
         return np.eye(new.size), np.zeros((new.size, columns.m))
     A, B = np.zeros((new.size, old.size)), np.zeros((new.size, columns.m))
     P, c = old.P, old.c
     for here, there in (
         (new.Q, old.Q), (new.R[..., :P], old.R), (new.v, old.v), (new.T[..., :P, :P], old.T),
         (new.F[:c], old.F), (new.F_v[:c], old.F_v), (new.v_anchor[:c], old.v_anchor),
-        (new.begin, old.begin), (new.Z, old.Z), (new.b, old.b), (new.rest, old.rest),
+        (new.begin, old.begin), (new.Z, old.Z), (new.b, old.b), *_carried(taken.points, leg),
     ):  # fmt: skip
         A[here, there] = 1.0
     if phase.consolidation is not None:
-        _consolidate(taken, leg, columns, (old, new), (A, B))
+        consolidate(taken, leg, columns, (old, new), (A, B))
     copied = A.copy(), B.copy()
     for target, source in (phase.copy_heads or {}).items():
         places = (new.v[taken.points.heads.index(name)] for name in (target, source))
@@ -54,72 +52,49 @@ def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     return A, B
 
 
-def _consolidate(
-    taken: Taken, leg: Leg, columns: Columns, places: tuple[Places, Places], made: Map
-) -> None:
-    (old, new), (A, B) = places, made
-    strength = columns.phases[leg.index].strength
-    points, P, K = taken.points, old.P, old.K
-    consolidation = taken.problem.phases[leg.index].consolidation
-    task = points.tasks.index(protected_task(taken.problem, leg.index))
-    head = int(points.head_index[task])
-    A[new.T[..., P:, :P], old.R] = 1.0
-    A[new.T[..., :P, P:], old.R.swapaxes(-1, -2)] = 1.0
-    A[new.T[..., P:, P:], old.Q] = 1.0
-    A[new.R[..., P:], old.Q] = 1.0
-    A[new.v_anchor[-1], old.v[head]] = 1.0
-    Q, _, v = points.unpack(leg.y_before)
-    lam, fisher = float(consolidation.strength), consolidation.kind == "fisher"
-    groups, blocks = max(points.G, 1), Q.reshape(-1, K, K)
-    places_Q, F = old.Q.reshape(-1, K, K), new.F[-1].reshape(groups, K)
-    share, seen, by_seen = _seen(points, columns, task)
-    for k in range(K):
-        # Of inputs in groups, the norm of a unit is that of what it sees.
-        q, v_k = float(share * seen @ blocks[:, k, k]), v[head, k]
-        q_direct = (share * blocks[:, k, k]) @ by_seen
-        I2, dI2, J2, dJ2 = _moments(points.code, q)
-        importance, by_v, by_q = {
-            "fisher": (v_k**2 * J2, 2.0 * v_k * J2, v_k**2 * dJ2),
-            "node": (v_k**2, 2.0 * v_k, 0.0),
-            "quadratic": (1.0, 0.0, 0.0),
-        }[consolidation.kind]
-        for g in range(groups):
-            weight = seen[g] if fisher else 1.0
-            A[F[g, k], old.v[head, k]] += lam * weight * by_v
-            A[F[g, k], places_Q[:, k, k]] += lam * weight * by_q * share * seen
-            B[F[g, k]] += importance * weight * strength + lam * weight * by_q * q_direct
-            if fisher:
-                B[F[g, k]] += lam * importance * by_seen[g]
-        A[new.F_v[-1, k], places_Q[:, k, k]] += lam * dI2 * share * seen
-        B[new.F_v[-1, k]] += I2 * strength + lam * dI2 * q_direct
+def _kinds(frame: Any) -> tuple[int, int]:
+    return frame.heavy, frame.adaptive
 
 
-def _seen(points: Any, columns: Columns, task: int) -> tuple[Floats, Floats, Floats]:
-    """Fractions of the groups, second moments that the student sees, and theirs by parameters."""
-    if not points.G:
-        return np.ones(1), np.ones(1), np.zeros((1, columns.m))
-    law = int(points.seen.law[task])
-    return points.seen.share[0], points.seen.ss[0, law], columns.ss[law]
-
-
-def _moments(code: int, q: float) -> tuple[float, float, float, float]:
-    """I2(k, k), J2(k, k), each with its derivative by Q_kk."""
-    if code == ERF:
-        root = math.sqrt(1.0 + 2.0 * q)
-        J2 = TWO_OVER_PI / root
-        I2, slope = TWO_OVER_PI * math.asin(q / (1.0 + q)), TWO_OVER_PI / ((1.0 + q) * root)
-        return I2, slope, J2, -J2 / (1.0 + 2.0 * q)
-    return (q, 1.0, 1.0, 0.0) if code == LINEAR else (0.5 * q, 0.5, 0.5, 0.0)
+def _carried(points: Any, leg: Leg) -> Iterator[tuple[Any, Any]]:
+    """Where what momentum and normalised rates carry along is, and was; it may begin here."""
+    if not is_structured(points):
+        return
+    new, old = (
+        {name: first + np.arange(math.prod(shape)).reshape(shape)
+         for name, (first, shape) in points.layout(frame).items()}
+        for frame in (leg.frame, leg.before)
+    )  # fmt: skip
+    if leg.frame.adaptive != leg.before.adaptive:
+        old.pop("accumulated", None)
+    for name in ("velocities", "head_velocities", "bias_velocities", "accumulated"):
+        if name in new and name in old:
+            P, copies = leg.before.T.shape[-1], leg.frame.T.shape[-1] > leg.before.T.shape[-1]
+            moved = name == "velocities" and copies
+            yield new[name], points.with_copies(old[name], P) if moved else old[name]
 
 
 def leave(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
+    """The end of a phase moves; a strength that was a table stays what it is at the table's end."""
+    A, B = _end(taken, leg, columns, W)
+    if leg.frame.held is None or not isinstance(leg.frame.held[0], Schedule):
+        return A, B
+    table, *units = leg.frame.held
+    places = of_frame(taken.points, leg.frame, W)
+    for where, unit in zip((places.F[-1], places.F_v[-1]), units, strict=True):
+        A[where], B[where] = table.values[-1] * A[where], table.values[-1] * B[where]
+        B[where] += unit[0][..., np.newaxis] * columns.phases[leg.index].strength
+    return A, B
+
+
+def _end(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
     """The end of a phase moves with its duration, or with what its threshold depends on."""
     places, own = of_frame(taken.points, leg.frame, W), columns.phases[leg.index]
     A, B = np.eye(places.size), np.zeros((places.size, columns.m))
     if not leg.moved or (leg.ended_by is None and not own.duration.any()):
         return A, B
     kernels = taken.kernels(leg)
-    f = kernels.derivative(leg.y_end, tuple(taken.rates(leg.index, leg.duration)))
+    f = kernels.derivative(leg.y_end, leg.duration)
     found, by = kernels.errors(leg.y_end)
     pace = np.zeros(places.size)
     pace[places.state], pace[places.begin] = f, 1.0

@@ -1,4 +1,4 @@
-"""Derivatives of learning rates by what they are made of: numbers, or tables in time."""
+"""Derivatives of numbers in time by what they are made of: numbers, or tables."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ Basis = Callable[[Floats, Floats], Floats]
 def constant(times: Floats, _middles: Floats) -> Floats:
     """Derivative of a number by itself."""
     return np.ones_like(times)
+
+
+def values_of(table: Schedule) -> Basis:
+    """The table itself: derivative of what it is a factor of by the other factor."""
+
+    def values(times: Floats, _middles: Floats) -> Floats:
+        return np.asarray(table.at(times.ravel())).reshape(times.shape)
+
+    return values
 
 
 class OfTable(NamedTuple):
@@ -46,22 +55,24 @@ class OfTable(NamedTuple):
         return together([self], times, middles)[0]
 
 
-def of_table(name: str, table: Schedule, part: str, j: int) -> OfTable:
+def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
     """Derivative of a schedule by one of its values or times.
 
     Raises
     ------
     ProblemError
-        By a time of a table that is not linear, or by a value of a cubic one that has an equal
-        neighbour: the slope of a cubic table has a kink there.
+        By a time of a spline, or by a value of a cubic table that has an equal neighbour: the slope
+        of a cubic table has a kink there.
     """
     if table.interpolation == "linear":
         return OfTable(table, part, j, None)
-    if part == "times":
-        rule = "must be a value, or a time of a linear table"
-        raise ProblemError("wrt", rule, f"{name} of a {table.interpolation} table", "")
+    if part == "times" and table.interpolation == "spline":
+        rule = "must be a value, or a time of a linear or cubic table"
+        raise ProblemError("wrt", rule, f"{name} of a spline", "")
     unit = np.zeros(table.times.size)
     unit[j] = 1.0
+    if table.interpolation == "cubic" and part == "times":
+        return _of_time(table, unit)
     if table.interpolation == "cubic":
         return OfTable(table, part, j, _cubic(name, table, unit))
     return OfTable(table, part, j, pieces(table.times, unit, table.kinks))
@@ -152,36 +163,76 @@ def _smooth(table: Schedule, coefficients: list[Any], times: Floats) -> Floats:
     return np.array(found)
 
 
+def _of_time(table: Schedule, unit: Floats) -> Basis:
+    """By a time of a monotone cubic, piece by piece: it stays what it is where the time moves."""
+    from scipy.interpolate import CubicHermiteSpline
+
+    coefficients = np.array(table.pieces[1]).T
+    width, at = np.diff(table.times), table.times[:-1]
+    slopes = np.append(coefficients[2], np.polyval(np.polyder(coefficients[:, -1]), width[-1]))
+    # Values at moving times are given: at a fixed place they fall as the curve rises there.
+    values, turned = -slopes * unit, _turned(table, np.zeros(unit.size), unit)
+    begin = turned[:-1] - 2.0 * coefficients[1] * unit[:-1]
+    end = turned[1:] - (6.0 * coefficients[0] * width + 2.0 * coefficients[1]) * unit[1:]
+    found = np.concatenate([
+        CubicHermiteSpline([0.0, width[i]], values[i : i + 2], [begin[i], end[i]]).c
+        for i in range(width.size)
+    ], axis=1)  # fmt: skip
+
+    def moved(times: Floats, middles: Floats) -> Floats:
+        inside = (middles > table.times[0]) & (middles < table.times[-1])
+        within = np.clip(times, table.times[0], table.times[-1]).ravel()
+        return np.where(inside, evaluate(at, found, within).reshape(times.shape), 0.0)
+
+    return moved
+
+
 def _cubic(name: str, table: Schedule, unit: Floats) -> Floats:
     """Coefficients of the derivative of a monotone cubic (Fritsch & Butland 1984) along `unit`."""
-    from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
+    from scipy.interpolate import CubicHermiteSpline
 
-    width = np.diff(table.times)
-    m, dm = np.diff(table.values) / width, np.diff(unit) / width
+    m, dm = np.diff(table.values), np.diff(unit)
     if (m[dm != 0.0] == 0.0).any():
         rule = "must be a value that differs from its neighbours, in a cubic table"
         remedy = "The slope has a kink where they are equal: use a linear table or a spline."
         raise ProblemError("wrt", rule, name, remedy)
-    slope = PchipInterpolator(table.times, table.values).derivative()(table.times)
-    turned = np.zeros(unit.size)
-    if m.size == 1:
-        turned[:] = dm
-    else:
-        before, after = 2.0 * width[1:] + width[:-1], width[1:] + 2.0 * width[:-1]
-        means = m[1:] * m[:-1] > 0.0  # elsewhere the slope is 0
-        over = np.where(means, m[:-1], 1.0), np.where(means, m[1:], 1.0)
-        bend = before * dm[:-1] / over[0] ** 2 + after * dm[1:] / over[1] ** 2
-        turned[1:-1] = np.where(means, slope[1:-1] ** 2 * bend / (before + after), 0.0)
-        turned[0] = _end(width[:2], m[:2], dm[:2])
-        turned[-1] = _end(width[:-3:-1], m[:-3:-1], dm[:-3:-1])
+    turned = _turned(table, unit, np.zeros(unit.size))
     return np.asarray(CubicHermiteSpline(table.times, unit, turned).c)
 
 
-def _end(width: Floats, m: Floats, dm: Floats) -> float:
+def _turned(table: Schedule, by_value: Floats, by_time: Floats) -> Floats:
+    """Derivatives of its slopes at the times along a direction of values and times."""
+    from scipy.interpolate import PchipInterpolator
+
+    width, moved = np.diff(table.times), np.diff(by_time)
+    m = np.diff(table.values) / width
+    dm = (np.diff(by_value) - m * moved) / width
+    turned = np.zeros(by_value.size)
+    if m.size == 1:
+        turned[:] = dm
+        return turned
+    slope = PchipInterpolator(table.times, table.values).derivative()(table.times)[1:-1]
+    before, after = 2.0 * width[1:] + width[:-1], width[1:] + 2.0 * width[:-1]
+    more, later = 2.0 * moved[1:] + moved[:-1], moved[1:] + 2.0 * moved[:-1]
+    means = m[1:] * m[:-1] > 0.0  # elsewhere the slope is 0
+    left, right = np.where(means, m[:-1], 1.0), np.where(means, m[1:], 1.0)
+    # (before + after)/slope = before/left + after/right.
+    bend = before * dm[:-1] / left**2 + after * dm[1:] / right**2 - more / left - later / right
+    whole = before + after
+    turned[1:-1] = np.where(means, slope**2 * bend / whole + slope * (more + later) / whole, 0.0)
+    turned[0] = _end(width[:2], m[:2], moved[:2], dm[:2])
+    turned[-1] = _end(width[:-3:-1], m[:-3:-1], moved[:-3:-1], dm[:-3:-1])
+    return turned
+
+
+def _end(width: Floats, m: Floats, moved: Floats, dm: Floats) -> float:
     """Of the slope at an end: three points', unless it is 0 or thrice that of the last piece."""
-    free = ((2.0 * width[0] + width[1]) * m[0] - width[0] * m[1]) / width.sum()
+    total = width.sum()
+    free = ((2.0 * width[0] + width[1]) * m[0] - width[0] * m[1]) / total
     if free * m[0] <= 0.0:
         return 0.0
     if m[0] * m[1] <= 0.0 and abs(free) > 3.0 * abs(m[0]):
         return float(3.0 * dm[0])
-    return float(((2.0 * width[0] + width[1]) * dm[0] - width[0] * dm[1]) / width.sum())
+    change = (2.0 * width[0] + width[1]) * dm[0] - width[0] * dm[1]
+    change += (2.0 * moved[0] + moved[1]) * m[0] - moved[0] * m[1] - free * moved.sum()
+    return float(change / total)

@@ -1,0 +1,166 @@
+"""Gradients through numbers of phases that move in time, and through what structured phases change.
+
+Against fourth-order differences of runs, forward against backward, and implicit steps too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import odekit as ok
+from test_sensitivity import FINE, SHARP, difference
+
+OF = ["generalization_error", "Q", "R", "readout"]
+MOVING = [
+    "phases[1].tasks[a].values[1]", "phases[1].tasks[b].times[1]",
+    "phases[1].weight_decay.values[2]", "phases[1].weight_decay.times[1]",
+    "phases[1].noise_std[b].values[2]", "phases[1].input_variance[b].values[1]",
+    "phases[1].consolidation.strength.values[1]", "phases[1].consolidation.strength.values[2]",
+    "phases[1].duration", "tasks[a].noise_std", "tasks[b].student_gain",
+    "tasks[b].student_noise_std", "tasks[a].student_gain", "heads[a][0]", "state.Q[0, 1]",
+    "state.T[0, 1]",
+]  # fmt: skip
+
+
+def table(*values, times=(0.0, 1.0, 2.0), **more):
+    return ok.Schedule(times, values, **more)
+
+
+def moving(**more):
+    """Everything that may move in a phase, between one with numbers of its own and a plain one."""
+    rng = np.random.default_rng(4)
+    W, B = 0.7 * rng.standard_normal((2, 7)), rng.standard_normal((2, 7))
+    own = {"noise_std": {"a": 0.3}, "input_variance": {"a": 1.3}}
+    phase = ok.Phase(
+        {"a": table(0.2, 0.9, 0.5), "b": "rest"},
+        2.3,
+        learning_rate=table(0.8, 0.3, 0.6, interpolation="cubic"),
+        readout_learning_rate=table(0.1, 0.4, 0.4),
+        weight_decay=table(0.05, 0.2, 0.1, interpolation="cubic"),
+        readout_weight_decay=table(0.3, 0.0, 0.1),
+        noise_std={"b": table(0.1, 0.0, 0.8)},
+        input_variance={"b": table(1.0, 0.5, 2.0)},
+        consolidation=ok.Consolidation("fisher", table(0.0, 2.0, 1.0)),
+    )
+    return ok.Problem(
+        state=ok.OrderParameters.from_weights(W, B),
+        heads={"a": [0.9, 0.6], "b": [0.5, 0.8]},
+        tasks={"a": ok.Task([1.0, 0.4], 0.1), "b": ok.Task([0.3, 1.1], 0.2, student_noise_std=0.2)},
+        phases=[ok.Phase("a", 2.0, 0.6, 0.2, **own), phase, ok.Phase("b", 1.0, 0.5, 0.3)],
+        **more,
+    )
+
+
+def structured():
+    """The same with biases, means, labels and dropout; momentum that ends, and a second anchor."""
+    begin = moving()
+    own = ({"momentum_decay": 1.0}, {"momentum_decay": 0.7}, {})
+    phases = [
+        dataclasses.replace(phase, bias_learning_rate=0.3, **more)
+        for phase, more in zip(begin.phases, own, strict=True)
+    ]
+    phases[1] = dataclasses.replace(phases[1], keep_probability=table(0.9, 0.6, 0.8))
+    phases[2] = dataclasses.replace(
+        phases[2], normalization=ok.RMSNorm(initial=0.5, decay=0.5, epsilon=0.1),
+        consolidation=ok.Consolidation("node", 0.4, "b"), copy_heads={"b": "a"},
+        keep_probability=0.9,
+    )  # fmt: skip
+    tasks = {
+        "a": ok.Task([1.0, 0.4], 0.1, input_mean=[0.3, 0.1]),
+        "b": ok.Task([0.3, 1.1], 0.2, label=0.3, input_variance=1.5, student_gain=0.8,
+                     student_noise_std=0.2),
+    }  # fmt: skip
+    return begin.replace(biases=[0.1, -0.2], tasks=tasks, phases=phases)
+
+
+OF_WHITE = [
+    *MOVING, "phases[1].learning_rate.times[1]", "phases[1].readout_weight_decay.values[0]",
+    "phases[0].noise_std[a]", "phases[0].input_variance[a]", "tasks[a].input_variance",
+]  # fmt: skip
+OF_STRUCTURED = [
+    *MOVING, "phases[1].keep_probability.values[1]", "phases[0].momentum_decay",
+    "phases[1].momentum_decay", "phases[2].consolidation.strength", "tasks[a].input_mean[0]",
+    "biases[1]",
+]  # fmt: skip
+
+
+def joined(ds, names, of):
+    return np.vstack([ds[f"d_{name}"].values.reshape(-1, len(names)) for name in of])
+
+
+@pytest.mark.parametrize(
+    ("problem", "names", "more"),
+    [(moving(), OF_WHITE, []), (structured(), OF_STRUCTURED, ["bias"])],
+    ids=["white", "structured"],
+)
+def test_derivatives_are_differences_and_forward_is_adjoint(problem, names, more):
+    of = [*OF, *more]
+
+    def at_the_end(changed):
+        run = ok.solve(changed, **FINE, t_eval=None)
+        return np.concatenate([run[name].isel(time=-1).values.ravel() for name in of])
+
+    how = {"of": of, "wrt": names, "estimate": False}
+    one, other = (
+        joined(ok.sensitivity(problem, method=method, **how, **SHARP), names, of)
+        for method in ("forward", "adjoint")
+    )
+    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
+    wanted = np.array([difference(problem, name, at_the_end) for name in names]).T
+    assert (np.abs(wanted).max(axis=0) > 1e-6).all()
+    scale = np.maximum(np.abs(wanted).max(axis=1, keepdims=True), 1e-3)
+    np.testing.assert_array_less(np.abs(one - wanted) / scale, 2e-9)
+
+
+@pytest.mark.parametrize(
+    ("problem", "names"),
+    [(moving(), OF_WHITE[::3]), (structured(), OF_STRUCTURED[::4])],
+    ids=["white", "structured"],
+)
+def test_implicit_steps(problem, names):
+    how = {"of": OF, "wrt": names, "estimate": False, "rtol": 1e-8, "atol": 1e-11}
+    one, other, explicit = (
+        joined(ok.sensitivity(problem, method=m, integrator=i, **how), names, OF)
+        for m, i in (("forward", "Radau"), ("adjoint", "Radau"), ("forward", "DOP853"))
+    )
+    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
+    assert np.abs(one - explicit).max() <= 1e-6 * np.abs(explicit).max()
+
+
+def test_rates_of_groups_move():
+    half = ok.Schedule([0.0, 2.0, 4.0], [0.5, 0.6, 0.1], "cubic")
+    problem = ok.Problem(
+        groups={"x": 0.3, "y": 0.7},
+        state=ok.OrderParameters(
+            Q=np.full((2, 1, 1), 0.5), R=np.full((2, 1, 1), 0.1), T=np.ones((2, 1, 1))
+        ),
+        heads={"main": [1.0]},
+        tasks={"main": ok.Task([1.0], 0.2)},
+        phases=[ok.Phase("main", duration=4.0, learning_rate={"x": half, "y": 0.2})],
+    )
+    names = ["phases[0].learning_rate[x].values[1]", "phases[0].learning_rate[x].times[1]",
+             "phases[0].learning_rate[y]"]  # fmt: skip
+
+    def end(changed):
+        return ok.solve(changed, **FINE, t_eval=[4.0]).R_group.values.ravel()
+
+    found = ok.sensitivity(problem, of="R_group", wrt=names, estimate=False, **SHARP).d_R_group
+    wanted = np.array([difference(problem, name, end) for name in names]).T
+    np.testing.assert_allclose(
+        found.values.reshape(wanted.shape), wanted, rtol=0, atol=1e-9 * np.abs(wanted).max()
+    )
+
+
+def test_who_makes_room_for_a_probability_must_be_known():
+    three = {"a": table(0.2, 0.3, 0.2), "b": 0.3, "c": "rest"}
+    tasks = {name: ok.Task([1.0, 0.4]) for name in three}
+    heads = {name: [0.9, 0.6] for name in three}
+    problem = moving().replace(heads=heads, tasks=tasks, phases=[ok.Phase(three, 2.0, 0.5)])
+    for name in ("phases[0].tasks[a].values", "phases[0].tasks[b]"):
+        with pytest.raises(ok.ProblemError, match="makes room"):
+            ok.sensitivity(problem, of="Q", wrt=name)
+    with pytest.raises(ok.ProblemError, match=r"\.values"):
+        ok.sensitivity(problem, of="Q", wrt="phases[0].tasks[a]")
