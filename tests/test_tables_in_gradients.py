@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import odekit as ok
-from odekit.systems.committee.gradients.tables import of_table
+from odekit.systems.committee.gradients.tables import against, constant, of_table, together
 
 
 def differences(curve, values, j, h=1e-4):
@@ -33,6 +33,26 @@ def test_values_of_tables(interpolation):
             basis = of_table("rate", table, "values", j)
             found = basis(at[:, np.newaxis], at[:, np.newaxis])[:, 0]
             np.testing.assert_allclose(found, differences(curve, values, j), atol=1e-8)
+
+
+def test_sums_over_steps_are_those_of_every_value():
+    """Of a table's values, of its times, of another table, and of a number, in any order."""
+    rng = np.random.default_rng(1)
+    times, values = np.cumsum(rng.uniform(0.3, 2.0, 6)), rng.uniform(1.0, 2.0, 6)
+    straight = ok.Schedule(times, values)
+    smooth = ok.Schedule(times, values, "spline")
+    parts = [(straight, "values", 4), (straight, "values", 0), (straight, "times", 2)]
+    parts += [(smooth, "values", 3), (straight, "values", 5)]
+    bases = [of_table("rate", *part) for part in parts]
+    bases.insert(2, constant)
+    begin = np.sort(rng.uniform(0.0, times[-1] + 1.0, 40))[:, np.newaxis]
+    at, middles = begin + 0.01 * rng.uniform(size=(40, 3)), begin + 0.005
+    weights = rng.normal(size=(2, 40, 3))
+    wanted = np.einsum("qts,bts->qb", weights, together(bases, at, middles))
+    found = against(bases, at, middles, weights)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-13 * np.abs(wanted).max())
+    for basis, row in zip(bases, together(bases, at, middles), strict=True):
+        np.testing.assert_array_equal(basis(at, middles), row)
 
 
 def test_a_cubic_table_with_equal_neighbours_has_no_derivative():
@@ -88,4 +108,23 @@ def test_a_run_by_the_values_of_a_cubic_table():
     )
     wanted = [differences(end, values, j, 1e-3) for j in range(4)]
     found = ds.d_generalization_error_main.values
+    np.testing.assert_allclose(found, wanted, atol=1e-7 * np.abs(wanted).max())
+
+
+def test_a_run_by_the_values_of_a_flat_table():
+    """Steps longer than the table's would miss what every value does: some of it, or all."""
+    times, flat = np.linspace(0.0, 4.0, 33), np.ones(33)
+
+    def end(v):
+        rate = ok.Schedule(times, v)
+        run = ok.solve(learner(learning_rate=rate), t_eval=[4.0], rtol=1e-12, atol=1e-14)
+        return run.generalization_error.values[0, 0]
+
+    problem = learner(learning_rate=ok.Schedule(times, flat))
+    ds = ok.sensitivity(
+        problem, of="generalization_error[main]", wrt="phases[0].learning_rate.values", rtol=1e-10
+    )
+    chosen = [0, 1, 14, 15, 31, 32]
+    wanted = [differences(end, flat, j, 1e-2) for j in chosen]
+    found = ds.d_generalization_error_main.values[chosen]
     np.testing.assert_allclose(found, wanted, atol=1e-7 * np.abs(wanted).max())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,14 @@ class Search:
     interrupts: Any = None
     bar: Bar | None = None
 
+    @cached_property
+    def asked(self) -> Any:
+        """Its quantities and controls, as they are differentiated."""
+        return self.tools.check(self.controls.problem, list(self.weights), self.controls.every)
+
     def check(self) -> None:
         """Refuse what has no derivative, or is not one number."""
-        _, readings = self.tools.check(
-            self.controls.problem, list(self.weights), self.controls.every
-        )
-        for reading in readings:
+        for reading in self.asked.readings:
             if reading.picked.size != 1:
                 rule = "must be one number: name its entry"
                 raise ProblemError("objective", rule, reading.name)
@@ -87,9 +90,8 @@ class Search:
         if time.monotonic() > self.deadline or (self.interrupts and self.interrupts.asked):
             raise Stopped
         answer = self.tools.differentiate(
-            self.controls.at(x), list(self.weights), self.controls.every, None, self.how, None,
-            estimate=False,
-        )  # fmt: skip
+            self.controls.at(x), self.asked, None, self.how, None, estimate=False
+        )
         value, slope, place = 0.0, np.zeros(len(self.controls.every)), 0
         for reading, weight in zip(answer.readings, self.weights.values(), strict=True):
             if reading.base == "phase_end":

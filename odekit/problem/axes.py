@@ -19,8 +19,14 @@ Axis = tuple[int, Any]
 """Length and coordinate values (or None) of a sweep dim."""
 
 
+PLAIN = frozenset({float, int, str, bool, type(None), np.ndarray})
+"""Types of most values: asked for first, they have no labels."""
+
+
 def numbers(item: Any, where: str) -> Iterator[tuple[str, Any]]:
     """Every value of a problem that may be labelled, with its place in words."""
+    if type(item) in PLAIN:
+        return
     if is_labelled(item):
         yield where, item
     elif dataclasses.is_dataclass(item):

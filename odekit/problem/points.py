@@ -167,5 +167,7 @@ def side_by_side(blocks: Sequence[Floats]) -> Floats:
     """Blocks (points or 1, ...) flattened and joined: a row for each point, or one for all."""
     size = max(len(block) for block in blocks)
     flat = [block.reshape(len(block), -1) for block in blocks]
+    if size == 1:
+        return np.concatenate(flat, axis=1)
     whole = [np.broadcast_to(block, (size, block.shape[1])) for block in flat]
     return np.ascontiguousarray(np.concatenate(whole, axis=1))

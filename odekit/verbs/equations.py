@@ -40,7 +40,8 @@ def equations(problem: AnyProblem, phase: int = 0) -> VectorField:
     Notes
     -----
     Units of the derivatives are those of `odekit.solve`: 1/(steps/N) for committees (Saad & Solla
-    1995). jvp and vjp make the whole Jacobian, of n² numbers.
+    1995). jvp makes the whole Jacobian, of n² numbers; so does vjp, but for committees of white
+    inputs whose moments have closed forms: there it takes a reverse pass for each vector.
 
     Examples
     --------

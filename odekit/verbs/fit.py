@@ -176,8 +176,8 @@ class _Curve:
         name = getattr(array, "name", None)
         if "time" not in getattr(array, "dims", ()):
             raise ProblemError("data", "must be labelled over time", repr(array)[:80])
-        _, readings = self.tools.check(problem, [str(name)], names)
-        (reading,) = readings
+        self.asked = self.tools.check(problem, [str(name)], names)
+        (reading,) = self.asked.readings
         self.quantity, dims = str(name), reading.dims
         labels = problem.system.labels(problem)
         extra = set(array.dims) - {"time", *dims}
@@ -214,9 +214,8 @@ class _Curve:
         key = x.tobytes()
         if self.kept is None or self.kept[0] != key:
             answer = self.tools.differentiate(
-                self.with_numbers(x), [self.quantity], self.names, self.times, how, "forward",
-                estimate=False,
-            )  # fmt: skip
+                self.with_numbers(x), self.asked, self.times, how, "forward", estimate=False
+            )
             self.runs += 1
             residual = (answer.fine.values - self.values)[self.good] / self.error
             slope = answer.fine.slopes[self.good] / self.error[:, np.newaxis]

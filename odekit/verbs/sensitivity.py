@@ -160,11 +160,10 @@ def sensitivity(
     source = "derivatives of ordinary differential equations"
     result = prepare(problem, ("odekit_sensitivity", words), source)
     every = [at(problem, place) for _, place in grid_of(found)]
-    for one in every[:1]:
-        tools.check(one, quantities, names)
+    asked = tools.check(every[0], quantities, names)
 
     def gradient(i: int) -> Any:
-        return tools.differentiate(every[i], quantities, names, times, how, method, estimate=keep)
+        return tools.differentiate(every[i], asked, times, how, method, estimate=keep)
 
     if not found:
         return _dataset(problem, result, [gradient(0)], times, single=isinstance(wrt, str))

@@ -1,6 +1,7 @@
 """Moments of pairs of fields as functions of x = C_kk, y = C_aa and z = C_ka, with derivatives.
 
-For one trajectory, and for `reverse`. Where k = a they are the same functions at x = y = z.
+For one trajectory, and for `reverse`. Where k = a they are the same functions at x = y = z. Rows of
+one k over all a are those of a tape: erf's eight at a time.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.activations import ERF, RELU
+from odekit_kernels.committee.activations.erf import inverse_root
+from odekit_kernels.simd import WIDTH, asin_given, load, minor, over_root, store
 
-__all__ = ["drive_pair", "second_pair", "slope_pair"]
+__all__ = ["drive_row", "second_pair", "second_row", "slope_pair"]
 
 TWO_OVER_PI = 2.0 / math.pi
 BENT = 0.5 / math.pi
@@ -25,32 +28,63 @@ def determinant(x: float, y: float, z: float) -> float:
     return (1.0 + x) + (y + (x * y - z * z))
 
 
-@kernel(_nrt=False)
-def drive_pair(activation: int, x: float, y: float, z: float, out: Any) -> None:
-    """e, h and their derivatives by x, y, z: A_kb = Σ_a cbar_ka (e_ka C_ab + h_ka C_kb).
+@inner
+def drive_row(activation: int, tape: Any, k: int, D: int) -> None:
+    """Fill `tape.pair[k]` with e, h, e_x, e_y, e_z, h_x, h_y, h_z of every a.
 
-    Parameters
-    ----------
-    activation : int
-        One of the codes in `odekit_kernels.committee.activations`.
-    x, y, z : float
-        C_kk, C_aa, C_ka.
-    out : ndarray, shape (8,)
-        Receives e, h, e_x, e_y, e_z, h_x, h_y, h_z.
+    A_kb = Σ_a cbar_ka (e_ka C_ab + h_ka C_kb).
     """
-    for i in range(8):
-        out[i] = 0.0
+    C, diag, pair = tape.C, tape.diag, tape.pair
     if activation == ERF:
-        rest = 1.0 / determinant(x, y, z)
-        e, n = TWO_OVER_PI * math.sqrt(rest), 1.0 / (1.0 + x)
-        e_x, e_y, e_z = -0.5 * e * (1.0 + y) * rest, -0.5 * e * (1.0 + x) * rest, e * z * rest
-        out[0], out[1] = e, -e * z * n
-        out[2], out[3], out[4] = e_x, e_y, e_z
-        out[5], out[6], out[7] = (e * n - e_x) * z * n, -e_y * z * n, -(e_z * z + e) * n
-    elif activation == RELU:
-        drive_pair_of_relu(x, y, z, out)
-    else:
-        out[0] = 1.0
+        L = C.shape[1]
+        x, first = diag[k], k * 8 * L
+        n = 1.0 / (1.0 + x)
+        for a in range(0, D, WIDTH):
+            y, z = load(diag, a), load(C, k * L + a)
+            s = inverse_root(x, y, z)
+            e, rest = TWO_OVER_PI * s, s * s
+            e_x, e_y, e_z = -0.5 * e * (1.0 + y) * rest, (-0.5 * (1.0 + x)) * e * rest, e * z * rest
+            at = first + a
+            store(pair, at, e)
+            store(pair, at + L, -e * z * n)
+            store(pair, at + 2 * L, e_x)
+            store(pair, at + 3 * L, e_y)
+            store(pair, at + 4 * L, e_z)
+            store(pair, at + 5 * L, (e * n - e_x) * z * n)
+            store(pair, at + 6 * L, -e_y * z * n)
+            store(pair, at + 7 * L, -(e_z * z + e) * n)
+        return
+    for a in range(D):
+        tape.out[:] = 0.0
+        if activation == RELU:
+            drive_pair_of_relu(C[k, k], C[a, a], C[k, a], tape.out)
+        else:
+            tape.out[0] = 1.0
+        for i in range(8):
+            pair[k, i, a] = tape.out[i]
+
+
+@inner
+def second_row(activation: int, tape: Any, k: int, D: int) -> None:
+    """Fill `tape.second` with I2(k, a) and its derivatives by x, y, z of every a."""
+    C, diag, second = tape.C, tape.diag, tape.second
+    if activation == ERF:
+        L = C.shape[1]
+        x = diag[k]
+        for a in range(0, D, WIDTH):
+            y, z = load(diag, a), load(C, k * L + a)
+            rest = (1.0 + x) + (y + minor(x, y, z))
+            n, s = over_root((1.0 + x) * (1.0 + y)), inverse_root(x, y, z)
+            slope = TWO_OVER_PI * s
+            store(second, a, TWO_OVER_PI * asin_given(z * n, rest * n * n))
+            store(second, L + a, -0.5 * slope * z / (1.0 + x))
+            store(second, 2 * L + a, -0.5 * slope * z / (1.0 + y))
+            store(second, 3 * L + a, slope)
+        return
+    for a in range(D):
+        second_pair(activation, C[k, k], C[a, a], C[k, a], tape.out)
+        for i in range(4):
+            second[i, a] = tape.out[i]
 
 
 @inner
@@ -94,23 +128,19 @@ def second_pair(activation: int, x: float, y: float, z: float, out: Any) -> None
         out[0], out[1], out[2], out[3] = z, 0.0, 0.0, 1.0
 
 
-@kernel(_nrt=False)
-def slope_pair(activation: int, x: float, y: float, z: float, out: Any) -> None:
-    """J2(k, a) and its derivatives by x, y, z: writes (4,) to `out`."""
+@inner
+def slope_pair(activation: int, x: float, y: float, z: float) -> Any:
+    """J2(k, a) and its derivatives by x, y, z."""
     if activation == ERF:
-        rest = 1.0 / determinant(x, y, z)
-        j = TWO_OVER_PI * math.sqrt(rest)
-        out[0], out[1] = j, -0.5 * j * (1.0 + y) * rest
-        out[2], out[3] = -0.5 * j * (1.0 + x) * rest, j * z * rest
-    elif activation == RELU:
-        # Its first entry and the derivatives of it are those of the drive.
-        q = x * y - z * z
-        out[1], out[2], out[3] = 0.0, 0.0, 0.0
-        if q <= LEAST_SINE * LEAST_SINE * x * y:
-            out[0] = 0.5 if z > 0.0 else 0.0
-        else:
-            s = math.sqrt(q)
-            out[0] = 0.25 + BENT * math.atan2(z, s)
-            out[1], out[2], out[3] = -0.5 * BENT * z / (x * s), -0.5 * BENT * z / (y * s), BENT / s
-    else:
-        out[0], out[1], out[2], out[3] = 1.0, 0.0, 0.0, 0.0
+        s = inverse_root(x, y, z)
+        j, rest = TWO_OVER_PI * s, s * s
+        return j, -0.5 * j * (1.0 + y) * rest, -0.5 * j * (1.0 + x) * rest, j * z * rest
+    if activation != RELU:
+        return 1.0, 0.0, 0.0, 0.0
+    # Its first entry and the derivatives of it are those of the drive.
+    q = x * y - z * z
+    if q <= LEAST_SINE * LEAST_SINE * x * y:
+        return 0.5 if z > 0.0 else 0.0, 0.0, 0.0, 0.0
+    s = math.sqrt(q)
+    j = 0.25 + BENT * math.atan2(z, s)
+    return j, -0.5 * BENT * z / (x * s), -0.5 * BENT * z / (y * s), BENT / s

@@ -96,6 +96,8 @@ class Course(NamedTuple):
         Learning rates at its stages.
     row : ndarray of int64, shape (steps,)
         Which row its end is, or −1.
+    k : ndarray, shape (steps, s, n) or (0, s, n)
+        Derivatives at its stages, where they were kept.
     """
 
     t: Array
@@ -103,6 +105,7 @@ class Course(NamedTuple):
     y: Array
     eta: Array
     row: NDArray[np.int64]
+    k: Array
 
 
 @inner
@@ -138,7 +141,7 @@ def judged(y: Any, new: Any, h: float, k: Any, pair: Any, rtol: float, atol: flo
 def record(
     t: float, wish: float, y: Any, stops: Any, rate_w: Any, rate_v: Any, system: Any, work: Any,
     watch: Any, tape: Any, by: Any, flat: Any, pair: Any, rtol: float, atol: float, cap: float,
-    times: Any, lengths: Any, states: Any,
+    times: Any, lengths: Any, states: Any, slopes: Any,
 ) -> Any:  # fmt: skip
     """Step to the last stop, landing on each, and write down where every accepted step begins.
 
@@ -160,6 +163,8 @@ def record(
         Tolerances; steps are no longer than cap/ρ(J).
     times, lengths, states : ndarray, shapes (room,), (room,) and (room, n)
         Receive the steps.
+    slopes : ndarray, shape (kept, s, n)
+        Receives the derivatives at the stages of the first of them.
 
     Returns
     -------
@@ -213,6 +218,8 @@ def record(
                 return FAILED, done, t, wish
             continue
         times[done], lengths[done] = t, h
+        if done < slopes.shape[0]:
+            slopes[done] = k[:s]
         for l in range(n):
             states[done, l] = y[l]
             y[l] = new[l]
@@ -236,8 +243,13 @@ def record(
 def take_stages(course: Any, step: int, system: Any, work: Any, pair: Any, k: Any, at: Any) -> None:
     """States and derivatives at the stages of a recorded step."""
     y, h = course.y[step], course.h[step]
+    kept = course.k.shape[0] > 0
     for i in range(pair.B.shape[0]):
         reach(y, h, pair.A[i], k, i, at[i])
+        if kept:
+            for l in range(y.shape[0]):
+                k[i, l] = course.k[step, i, l]
+            continue
         eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
         rhs(at[i], eta_w, eta_v, system, work, k[i])
 

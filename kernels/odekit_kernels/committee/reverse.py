@@ -7,24 +7,24 @@ of them. Nothing is divided by a learning rate: at η = 0 the derivative by η i
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee.activations import ERF
-from odekit_kernels.committee.pairs import drive_pair, second_pair, slope_pair
+from odekit_kernels.committee.diffusion import pull_diffusion
+from odekit_kernels.committee.pairs import drive_row, second_row
+from odekit_kernels.committee.penalties import pull_consolidation, pull_decay
+from odekit_kernels.committee.readouts import pull_second
 from odekit_kernels.committee.tape import fill_C, first_head
 from odekit_kernels.integrators.spectrum import spectrum
+from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 __all__ = ["prepare", "pull", "pull_error", "radius"]
-
-TWO_OVER_PI = 2.0 / math.pi
 
 
 # ----------------------------------------------------------------------------------------- forward
 
 
-@kernel(_nrt=False)
+@kernel(forceinline=True, _nrt=False)
 def prepare(y: Any, system: Any, tape: Any) -> None:
     """Fill C, c, their averages, and A with what it is made of.
 
@@ -37,8 +37,8 @@ def prepare(y: Any, system: Any, tape: Any) -> None:
     tape : Tape
     """
     K, P, S = system.move.shape[0], system.T.shape[0], system.p.shape[0]
-    C, c, mean, pair, A = tape.C, tape.c, tape.mean, tape.pair, tape.A
-    fill_C(y, system.T, K, P, C)
+    c = tape.c
+    fill_C(y, system.T, K, P, tape.C, tape.diag)
     for s in range(S):
         head = first_head(K, P) + system.head[s] * K
         for k in range(K):
@@ -46,17 +46,33 @@ def prepare(y: Any, system: Any, tape: Any) -> None:
         for n in range(P):
             c[s, K + n] = system.u[s, n]
     for k in range(K):
-        tape.share[k] = 0.0
-        for a in range(K + P):
-            mean[k, a] = 0.0
-            for s in range(S):
-                mean[k, a] -= system.p[s] * c[s, k] * c[s, a]
-            drive_pair(system.activation, C[k, k], C[a, a], C[k, a], pair[k, a])
-            tape.share[k] += mean[k, a] * pair[k, a, 1]
-        for b in range(K + P):
-            A[k, b] = tape.share[k] * C[k, b]
-            for a in range(K + P):
-                A[k, b] += mean[k, a] * pair[k, a, 0] * C[a, b]
+        drive_row(system.activation, tape, k, K + P)
+        tape.share[k] = fill_mean(system.p, tape, k, K + P)
+        fill_drive(tape, k, K + P)
+
+
+@inner
+def fill_mean(p: Any, tape: Any, k: int, D: int) -> float:
+    """Fill the averages over tasks of one unit, and return Σ_a mean_ka h_ka."""
+    c, L, share = tape.c, tape.c.shape[1], splat(0.0)
+    for a in range(0, D, WIDTH):
+        mean = splat(0.0)
+        for s in range(p.shape[0]):
+            mean = mean - (p[s] * c[s, k]) * load(c, s * L + a)
+        store(tape.mean, k * L + a, mean)
+        share = share + mean * load(tape.pair, (8 * k + 1) * L + a)
+    return total(share)
+
+
+@inner
+def fill_drive(tape: Any, k: int, D: int) -> None:
+    """Fill one row of A."""
+    C, L = tape.C, tape.C.shape[1]
+    for b in range(0, D, WIDTH):
+        sums = tape.share[k] * load(C, k * L + b)
+        for a in range(D):
+            sums = sums + (tape.mean[k, a] * tape.pair[k, 0, a]) * load(C, a * L + b)
+        store(tape.A, k * L + b, sums)
 
 
 # ---------------------------------------------------------------------------------------- backward
@@ -65,243 +81,69 @@ def prepare(y: Any, system: Any, tape: Any) -> None:
 @inner
 def pull_drive(tape: Any, K: int, D: int) -> None:
     """From Ā, with the learning rate in it, to C̄ and the derivatives by the averages."""
-    C, C_bar, A_bar, pair, mean = tape.C, tape.C_bar, tape.A_bar, tape.pair, tape.mean
+    C_bar, A_bar, L = tape.C_bar, tape.A_bar, tape.C.shape[1]
     for k in range(K):
-        through, any_of_them = 0.0, False
+        through, any_of_them, row = splat(0.0), False, k * L
         for b in range(D):
-            if A_bar[k, b] != 0.0:
-                any_of_them = True
-                through += A_bar[k, b] * C[k, b]
-                C_bar[k, b] += tape.share[k] * A_bar[k, b]
+            any_of_them = any_of_them or A_bar[k, b] != 0.0
+        if not any_of_them:
+            tape.mean_bar[k] = 0.0
+            continue
+        for b in range(0, D, WIDTH):
+            through = through + load(A_bar, row + b) * load(tape.C, row + b)
+            own = load(C_bar, row + b) + tape.share[k] * load(A_bar, row + b)
+            store(C_bar, row + b, own)
+        by_k = pull_pairs(tape, k, total(through), D)  # adds to C_kk, too
+        C_bar[k, k] += by_k
         for a in range(D):
-            tape.mean_bar[k, a] = 0.0
-            if not any_of_them:
-                continue
-            weight, own = mean[k, a] * pair[k, a, 0], 0.0
-            for b in range(D):
-                own += A_bar[k, b] * C[a, b]
-                C_bar[a, b] += weight * A_bar[k, b]
-            tape.mean_bar[k, a] = own * pair[k, a, 0] + through * pair[k, a, 1]
-            C_bar[k, k] += mean[k, a] * (own * pair[k, a, 2] + through * pair[k, a, 5])
-            C_bar[a, a] += mean[k, a] * (own * pair[k, a, 3] + through * pair[k, a, 6])
-            C_bar[k, a] += mean[k, a] * (own * pair[k, a, 4] + through * pair[k, a, 7])
+            weight = tape.mean[k, a] * tape.pair[k, 0, a]
+            for b in range(0, D, WIDTH):
+                at = a * L + b
+                store(C_bar, at, load(C_bar, at) + weight * load(A_bar, row + b))
+
+
+@inner
+def pull_pairs(tape: Any, k: int, through: float, D: int) -> float:
+    """Derivatives of the drive of one unit by what its pairs are made of; returns that by C_kk."""
+    C, C_bar, A_bar, pair, diag_bar = tape.C, tape.C_bar, tape.A_bar, tape.pair, tape.diag_bar
+    L, by_k = C.shape[1], splat(0.0)
+    first, row = k * 8 * L, k * L
+    for a in range(0, D, WIDTH):
+        own, at = splat(0.0), first + a
+        for b in range(D):
+            own = own + A_bar[k, b] * load(C, b * L + a)
+        mean = load(tape.mean, row + a)
+        store(tape.mean_bar, row + a, own * load(pair, at) + through * load(pair, at + L))
+        x = own * load(pair, at + 2 * L) + through * load(pair, at + 5 * L)
+        y = own * load(pair, at + 3 * L) + through * load(pair, at + 6 * L)
+        z = own * load(pair, at + 4 * L) + through * load(pair, at + 7 * L)
+        by_k = by_k + mean * x
+        store(diag_bar, a, load(diag_bar, a) + mean * y)
+        store(C_bar, row + a, load(C_bar, row + a) + mean * z)
+    return total(by_k)
 
 
 @inner
 def pull_averages(q: int, system: Any, tape: Any, K: int, D: int, by: Any) -> None:
     """From the derivatives by the averages over tasks to those by p and c."""
-    c, c_bar, mean_bar = tape.c, tape.c_bar, tape.mean_bar
+    c, c_bar, mean_bar, L = tape.c, tape.c_bar, tape.mean_bar, tape.c.shape[1]
     for s in range(system.p.shape[0]):
         for k in range(K):
-            for a in range(D):
-                by.p[q, s] -= mean_bar[k, a] * c[s, k] * c[s, a]
-                c_bar[s, k] -= system.p[s] * mean_bar[k, a] * c[s, a]
-                c_bar[s, a] -= system.p[s] * mean_bar[k, a] * c[s, k]
+            sums, share = splat(0.0), system.p[s] * c[s, k]
+            for a in range(0, D, WIDTH):
+                row, at = load(mean_bar, k * L + a), s * L + a
+                sums = sums + row * load(c, at)
+                store(c_bar, at, load(c_bar, at) - share * row)
+            by.p[q, s] -= c[s, k] * total(sums)
+            c_bar[s, k] -= system.p[s] * total(sums)
 
 
 @inner
-def fill_products(system: Any, tape: Any, k: int, l: int, D: int) -> float:
-    """Fill M = Σ_s p_s v_k v_l c_s c_sᵀ, and return Σ_s p_s v_k v_l σ_s²."""
-    c, noise = tape.c, 0.0
-    for a in range(D):
-        for b in range(D):
-            tape.M[a, b] = 0.0
-    for s in range(system.p.shape[0]):
-        share = system.p[s] * c[s, k] * c[s, l]
-        noise += share * system.sigma[s] * system.sigma[s]
-        for a in range(D):
-            for b in range(D):
-                tape.M[a, b] += share * c[s, a] * c[s, b]
-    return noise
-
-
-@inner
-def pull_tilted(tape: Any, k: int, l: int, g: float, D: int) -> float:
-    """Σ_ab M_ab Ĩ2(a, b) of erf; adds g times its derivatives to C̄, and leaves Ĩ2 in M."""
-    C, C_bar, M, G, tilt = tape.C, tape.C_bar, tape.M, tape.G, tape.tilt
-    rest = 1.0 / ((1.0 + C[k, k]) + (C[l, l] + (C[k, k] * C[l, l] - C[k, l] * C[k, l])))
-    kk, ll, kl = (1.0 + C[l, l]) * rest, (1.0 + C[k, k]) * rest, -C[k, l] * rest
-    for a in range(D):
-        x, y = C[a, k], C[a, l]
-        tilt[a, 1], tilt[a, 2] = kk * x + kl * y, kl * x + ll * y
-        tilt[a, 0] = 1.0 / math.sqrt(1.0 + C[a, a] - tilt[a, 1] * x - tilt[a, 2] * y)
-    whole = 0.0
-    for a in range(D):
-        sums = 0.0
-        for b in range(D):
-            n = tilt[a, 0] * tilt[b, 0]
-            r = (C[a, b] - tilt[a, 1] * C[b, k] - tilt[a, 2] * C[b, l]) * n
-            r = min(max(r, -1.0), 1.0)
-            value = TWO_OVER_PI * math.asin(r)
-            f = g * TWO_OVER_PI * M[a, b] / math.sqrt(max((1.0 - r) * (1.0 + r), 1e-16))
-            whole += M[a, b] * value
-            sums += f * r
-            G[a, b] = f * n
-            M[a, b] = value
-        G[a, a] -= sums * tilt[a, 0] * tilt[a, 0]
-    pp, pq, qq = 0.0, 0.0, 0.0
-    for a in range(D):
-        tilt[a, 3], tilt[a, 4] = 0.0, 0.0
-        for b in range(D):
-            C_bar[a, b] += G[a, b]
-            tilt[a, 3] += G[a, b] * tilt[b, 1]
-            tilt[a, 4] += G[a, b] * tilt[b, 2]
-        pp += tilt[a, 3] * tilt[a, 1]
-        pq += tilt[a, 3] * tilt[a, 2]
-        qq += tilt[a, 4] * tilt[a, 2]
-    for a in range(D):
-        C_bar[a, k] -= 2.0 * tilt[a, 3]
-        C_bar[a, l] -= 2.0 * tilt[a, 4]
-    C_bar[k, k] += pp
-    C_bar[l, l] += qq
-    C_bar[k, l] += 2.0 * pq
-    return whole
-
-
-@inner
-def pull_plain(tape: Any, g: float, D: int) -> float:
-    """The same of linear units: Σ_ab M_ab C_ab."""
-    C, C_bar, M, whole = tape.C, tape.C_bar, tape.M, 0.0
-    for a in range(D):
-        for b in range(D):
-            whole += M[a, b] * C[a, b]
-            C_bar[a, b] += g * M[a, b]
-            M[a, b] = C[a, b]
-    return whole
-
-
-@inner
-def pull_power(q: int, system: Any, tape: Any, k: int, l: int, g: float, D: int, by: Any) -> float:
-    """The η² term of one pair over η²/b; adds g times its derivatives."""
-    c, c_bar, C, C_bar, M, out = tape.c, tape.c_bar, tape.C, tape.C_bar, tape.M, tape.out
-    noise = fill_products(system, tape, k, l, D)
-    slope_pair(system.activation, C[k, k], C[l, l], C[k, l], out)
-    J2, by_k, by_l, by_kl = out[0], out[1], out[2], out[3]
-    if system.activation == ERF:
-        form = pull_tilted(tape, k, l, g * J2, D)
-    else:
-        form = pull_plain(tape, g * J2, D)
-    whole = form + noise
-    C_bar[k, k] += g * whole * by_k
-    C_bar[l, l] += g * whole * by_l
-    C_bar[k, l] += g * whole * by_kl
-    for s in range(system.p.shape[0]):
-        p, sigma = system.p[s], system.sigma[s]
-        power, share = sigma * sigma, g * J2 * p * c[s, k] * c[s, l]
-        for a in range(D):
-            sums = 0.0
-            for b in range(D):
-                sums += M[a, b] * c[s, b]
-            power += c[s, a] * sums
-            c_bar[s, a] += 2.0 * share * sums
-        by.p[q, s] += g * J2 * c[s, k] * c[s, l] * power
-        by.sigma[q, s] += 2.0 * share * sigma
-        c_bar[s, k] += g * J2 * p * c[s, l] * power
-        c_bar[s, l] += g * J2 * p * c[s, k] * power
-    return J2 * whole
-
-
-@inner
-def pull_diffusion(q: int, eta_w: float, system: Any, tape: Any, w: Any, by: Any) -> None:
-    """The η² terms of dQ."""
-    K, D, i = system.move.shape[0], tape.C.shape[0], 0
-    for k in range(K):
-        for l in range(k, K):
-            g = w[i] * system.inverse_batch * system.move[k] * system.move[l]
-            if g != 0.0:
-                power = pull_power(q, system, tape, k, l, g * eta_w * eta_w, D, by)
-                by.eta[q, 0] += 2.0 * eta_w * g * power
-            i += 1
-
-
-@inner
-def pull_decay(q: int, eta_w: float, system: Any, y: Any, w: Any, by: Any) -> None:
-    """Weight decay of the first layer."""
-    K, P, i, total = system.move.shape[0], system.T.shape[0], 0, 0.0
-    for k in range(K):
-        for l in range(k, K):
-            share = (system.move[k] + system.move[l]) * w[i]
-            by.y[q, i] -= eta_w * system.kappa_w * share
-            total += share * y[i]
-            i += 1
-    for k in range(K):
-        for _ in range(P):
-            by.y[q, i] -= eta_w * system.kappa_w * system.move[k] * w[i]
-            total += system.move[k] * w[i] * y[i]
-            i += 1
-    by.kappa[q, 0] -= eta_w * total
-    by.eta[q, 0] -= system.kappa_w * total
-
-
-@inner
-def pull_towards(
-    q: int, eta_w: float, system: Any, tape: Any, j: int, k: int, x: Any, w: float, by: Any
-) -> None:
-    """A term −η_w F_k (C_x0,x1 − C_x2,x3) of one output, whose weight is w."""
-    C, C_bar = tape.C, tape.C_bar
-    rate = system.move[k] * w
-    distance = C[x[0], x[1]] - C[x[2], x[3]]
-    by.eta[q, 0] -= rate * system.F[j, k] * distance
-    by.F[q, j, k] -= eta_w * rate * distance
-    C_bar[x[0], x[1]] -= eta_w * rate * system.F[j, k]
-    C_bar[x[2], x[3]] += eta_w * rate * system.F[j, k]
-
-
-@inner
-def pull_consolidation(q: int, eta_w: float, system: Any, tape: Any, w: Any, by: Any) -> None:
-    """The pull of every consolidation towards its anchors."""
-    K, P, anchor = system.move.shape[0], system.T.shape[0], system.anchor
-    for j in range(system.F.shape[0]):
-        i = 0
-        for k in range(K):
-            for l in range(k, K):
-                a, b = K + anchor[j, k], K + anchor[j, l]
-                pull_towards(q, eta_w, system, tape, j, k, (k, l, l, a), w[i], by)
-                pull_towards(q, eta_w, system, tape, j, l, (k, l, k, b), w[i], by)
-                i += 1
-        for k in range(K):
-            for n in range(P):
-                x = (k, K + n, K + anchor[j, k], K + n)
-                pull_towards(q, eta_w, system, tape, j, k, x, w[i], by)
-                i += 1
-
-
-@inner
-def pull_second(q: int, eta_v: float, system: Any, tape: Any, y: Any, w: Any, by: Any) -> None:
-    """The second layer."""
-    K, P = system.move.shape[0], system.T.shape[0]
-    C, C_bar, c, out = tape.C, tape.C_bar, tape.c, tape.out
-    for s in range(system.p.shape[0]):
-        head = first_head(K, P) + system.head[s] * K
-        for k in range(K):
-            if w[head + k] == 0.0:
-                continue
-            g = eta_v * system.p[s] * w[head + k]
-            force = -system.kappa_v * y[head + k]
-            by.kappa[q, 1] -= g * y[head + k]
-            by.y[q, head + k] -= g * system.kappa_v
-            for a in range(K + P):
-                second_pair(system.activation, C[k, k], C[a, a], C[k, a], out)
-                force += c[s, a] * out[0]
-                tape.c_bar[s, a] += g * out[0]
-                C_bar[k, k] += g * c[s, a] * out[1]
-                C_bar[a, a] += g * c[s, a] * out[2]
-                C_bar[k, a] += g * c[s, a] * out[3]
-            for j in range(system.F_v.shape[0]):
-                if system.v_head[j] == system.head[s]:
-                    distance = y[head + k] - system.v_anchor[j, k]
-                    force -= system.F_v[j, k] * distance
-                    by.F_v[q, j, k] -= g * distance
-                    by.v_anchor[q, j, k] += g * system.F_v[j, k]
-                    by.y[q, head + k] -= g * system.F_v[j, k]
-            by.eta[q, 1] += system.p[s] * force * w[head + k]
-            by.p[q, s] += eta_v * force * w[head + k]
-
-
-@inner
-def gather(q: int, C_bar: Any, K: int, P: int, by: Any) -> None:
+def gather(q: int, tape: Any, K: int, P: int, by: Any) -> None:
     """From C̄ to the derivatives by Q, R and T."""
-    i = 0
+    C_bar, i = tape.C_bar, 0
+    for a in range(K + P):
+        C_bar[a, a] += tape.diag_bar[a]
     for k in range(K):
         for l in range(k, K):
             by.y[q, i] += C_bar[k, l] if k == l else C_bar[k, l] + C_bar[l, k]
@@ -337,7 +179,7 @@ def fill_A_bar(eta_w: float, system: Any, tape: Any, w: Any) -> float:
     return total
 
 
-@kernel(_nrt=False)
+@kernel(forceinline=True, _nrt=False)
 def pull(
     q: int, y: Any, eta_w: float, eta_v: float, system: Any, w: Any, watch: Any, tape: Any, by: Any
 ) -> None:
@@ -361,17 +203,18 @@ def pull(
     """
     K, P = system.move.shape[0], system.T.shape[0]
     tape.C_bar[:] = 0.0
+    tape.diag_bar[:] = 0.0
     tape.c_bar[:] = 0.0
     by.eta[q, 0] += fill_A_bar(eta_w, system, tape, w)
     if eta_w != 0.0:
         pull_drive(tape, K, K + P)
         pull_averages(q, system, tape, K, K + P, by)
         if system.inverse_batch != 0.0:
-            pull_diffusion(q, eta_w, system, tape, w, by)
+            pull_diffusion(q, eta_w, system, tape, w, K + P, by)
     pull_decay(q, eta_w, system, y, w, by)
     pull_consolidation(q, eta_w, system, tape, w, by)
     pull_second(q, eta_v, system, tape, y, w, by)
-    gather(q, tape.C_bar, K, P, by)
+    gather(q, tape, K, P, by)
     for s in range(system.p.shape[0]):
         head = first_head(K, P) + system.head[s] * K
         for k in range(K):
@@ -380,7 +223,7 @@ def pull(
             by.u[q, watch.task[s], n] += tape.c_bar[s, K + n]
 
 
-@kernel(_nrt=False)
+@kernel(forceinline=True, _nrt=False)
 def pull_error(
     q: int, y: Any, system: Any, task: int, weight: float, watch: Any, tape: Any, by: Any
 ) -> float:
@@ -395,33 +238,43 @@ def pull_error(
         As in `pull`; nothing need be prepared.
     """
     K, P = system.move.shape[0], system.T.shape[0]
-    C, C_bar, c, out = tape.C, tape.C_bar, tape.row, tape.out
-    fill_C(y, system.T, K, P, C)
-    C_bar[:] = 0.0
-    head, twice = first_head(K, P) + watch.head[task] * K, 0.0
+    c, twice = tape.row, 0.0
+    fill_C(y, system.T, K, P, tape.C, tape.diag)
+    tape.C_bar[:] = 0.0
+    tape.diag_bar[:] = 0.0
+    head = first_head(K, P) + watch.head[task] * K
     for k in range(K):
         c[k] = -y[head + k]
     for n in range(P):
         c[K + n] = watch.u[task, n]
     for a in range(K + P):
-        by_c = 0.0
-        for b in range(K + P):
-            second_pair(system.activation, C[a, a], C[b, b], C[a, b], out)
-            by_c += c[b] * out[0]
-            g = 0.5 * weight * c[a] * c[b]
-            C_bar[a, a] += g * out[1]
-            C_bar[b, b] += g * out[2]
-            C_bar[a, b] += g * out[3]
+        second_row(system.activation, tape, a, K + P)
+        by_c = pull_row(a, 0.5 * weight * c[a], tape, K + P)
         twice += c[a] * by_c
         if a < K:
             by.y[q, head + a] -= weight * by_c
         else:
             by.u[q, task, a - K] += weight * by_c
-    gather(q, C_bar, K, P, by)
+    gather(q, tape, K, P, by)
     return 0.5 * twice
 
 
-@kernel(_nrt=False)
+@inner
+def pull_row(a: int, g: float, tape: Any, D: int) -> float:
+    """Σ_b c_b I2(a, b); adds g times its derivatives by C, after `second_row`."""
+    c, C_bar, second, L = tape.row, tape.C_bar, tape.second, tape.C.shape[1]
+    by_c, by_a = splat(0.0), splat(0.0)
+    for b in range(0, D, WIDTH):
+        own, at = load(c, b), a * L + b
+        by_c = by_c + own * load(second, b)
+        by_a = by_a + own * load(second, L + b)
+        store(tape.diag_bar, b, load(tape.diag_bar, b) + g * own * load(second, 2 * L + b))
+        store(C_bar, at, load(C_bar, at) + g * own * load(second, 3 * L + b))
+    C_bar[a, a] += g * total(by_a)
+    return total(by_c)
+
+
+@kernel(forceinline=True, _nrt=False)
 def radius(
     y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
     unit: Any, scratch: Any, three: Any,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner
+from odekit_kernels.simd import round_up
 
 __all__ = ["Slopes", "Tape", "Watch", "fill_C", "first_head", "make_slopes", "make_tape"]
 
@@ -66,32 +67,41 @@ class Slopes(NamedTuple):
 class Tape(NamedTuple):
     """What `prepare` found at a state, and scratch memory for the passes back.
 
+    Rows are padded to L, whole vectors, with zeros.
+
     Attributes
     ----------
-    C, C_bar : ndarray, shape (D, D)
-    c, c_bar : ndarray, shape (S, D)
-    mean, mean_bar : ndarray, shape (K, D)
+    C, C_bar : ndarray, shape (D, L)
+    diag, diag_bar : ndarray, shape (L,)
+        The diagonal of C; what is added to that of C̄.
+    c, c_bar : ndarray, shape (S, L)
+    mean, mean_bar : ndarray, shape (K, L)
         Σ_s p_s v_k c_sa.
-    pair : ndarray, shape (K, D, 8)
-        `pairs.drive_pair`.
+    pair : ndarray, shape (K, 8, L)
+        `pairs.drive_row`.
+    second : ndarray, shape (4, L)
+        `pairs.second_row`.
     share : ndarray, shape (K,)
-    A, A_bar : ndarray, shape (K, D)
-    M, G : ndarray, shape (D, D)
+    A, A_bar : ndarray, shape (K, L)
+    M, G : ndarray, shape (D, L)
         Of one pair of units: products of coefficients; derivatives by the tilted covariance.
-    tilt : ndarray, shape (D, 5)
+    tilt : ndarray, shape (5, L)
         1/√(1 + C̃_aa), the columns of U G⁻¹, those of G̃ U G⁻¹.
-    out : ndarray, shape (4,)
-    row : ndarray, shape (D,)
+    out : ndarray, shape (8,)
+    row : ndarray, shape (L,)
         Coefficients of one task.
     """
 
     C: Array
     C_bar: Array
+    diag: Array
+    diag_bar: Array
     c: Array
     c_bar: Array
     mean: Array
     mean_bar: Array
     pair: Array
+    second: Array
     share: Array
     A: Array
     A_bar: Array
@@ -104,16 +114,17 @@ class Tape(NamedTuple):
 
 def make_tape(K: int, P: int, S: int) -> Tape:
     """Scratch memory for K units, P fixed vectors and S tasks of a phase."""
-    D = K + P
+    D, L = K + P, round_up(K + P)
     shapes: dict[str, tuple[int, ...]] = {
-        **dict.fromkeys(("C", "C_bar", "M", "G"), (D, D)),
-        **dict.fromkeys(("c", "c_bar"), (S, D)),
-        **dict.fromkeys(("mean", "mean_bar", "A", "A_bar"), (K, D)),
-        "pair": (K, D, 8),
+        **dict.fromkeys(("C", "C_bar", "M", "G"), (D, L)),
+        **dict.fromkeys(("c", "c_bar"), (S, L)),
+        **dict.fromkeys(("mean", "mean_bar", "A", "A_bar"), (K, L)),
+        **dict.fromkeys(("diag", "diag_bar", "row"), (L,)),
+        "pair": (K, 8, L),
+        "second": (4, L),
         "share": (K,),
-        "tilt": (D, 5),
-        "out": (4,),
-        "row": (D,),
+        "tilt": (5, L),
+        "out": (8,),
     }
     return Tape(**{name: np.zeros(shape) for name, shape in shapes.items()})
 
@@ -143,8 +154,8 @@ def make_slopes(q: int, n: int, K: int, P: int, S: int, W: int, c: int) -> tuple
 
 
 @inner
-def fill_C(y: Any, T: Any, K: int, P: int, C: Any) -> None:
-    """Write C = [[Q, R], [Rᵀ, T]]."""
+def fill_C(y: Any, T: Any, K: int, P: int, C: Any, diag: Any) -> None:
+    """Write C = [[Q, R], [Rᵀ, T]], and its diagonal."""
     i = 0
     for k in range(K):
         for l in range(k, K):
@@ -159,6 +170,8 @@ def fill_C(y: Any, T: Any, K: int, P: int, C: Any) -> None:
     for n in range(P):
         for m in range(P):
             C[K + n, K + m] = T[n, m]
+    for a in range(K + P):
+        diag[a] = C[a, a]
 
 
 @inner

@@ -20,6 +20,8 @@ from odekit_kernels.committee.inputs import Inputs
 from odekit_kernels.committee.one import errors, jacobian, make_work
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
+from odekit_kernels.committee.reverse import prepare, pull
+from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
@@ -166,6 +168,20 @@ class CommitteePhase(Exact):
         of(y, *self._at(t), self._at_time(t), self.work, J)
         return J
 
+    def vjp(self, t: float, y: Floats, w: Floats) -> Floats | None:
+        """Jᵀ w for vectors (n,) or (n, m), by a reverse pass each; None with groups of inputs."""
+        c = self._at_time(t)
+        if c.inputs is not None:
+            return None
+        rows, sizes = np.ascontiguousarray(np.atleast_2d(w.T)), (len(c.move), len(c.T), len(c.p))
+        tape, watch = make_tape(*sizes), Watch(c.u, c.head, np.arange(len(c.p)))
+        # One row is of another type, for which kernels would compile again.
+        by, _ = make_slopes(max(len(rows), 2), y.size, *sizes, len(c.p), len(c.F))
+        prepare(y, c, tape)
+        for q, row in enumerate(rows):
+            pull(q, y, *self._at(t), c, row, watch, tape, by)
+        return by.y[: len(rows)].T.reshape(w.shape)
+
     def event(self, y: Floats) -> float:
         """Largest error of a watched task over its threshold, less one."""
         found = self.errors(y, self.watched, self.watched_heads, self.watched_inputs)
@@ -200,6 +216,9 @@ class QuadraturePhase(CommitteePhase):
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian by central differences, shape (n, n)."""
         return differences(lambda x: self.rhs(t, x), y, self.committee.T, self.points.K)
+
+    def vjp(self, t: float, y: Floats, w: Floats) -> None:
+        """Nothing: there is no reverse pass."""
 
     def errors(self, y: Floats, u: Floats, head: Any, inputs: Inputs | None = None) -> Floats:
         """Generalization errors of tasks with the readouts u (tasks, P), shape (tasks,)."""

@@ -101,6 +101,15 @@ class CommitteeField(VectorField):
         c = system.committee
         return float(c.p @ system.errors(y, c.u, c.head))
 
+    def vjp(self, t: float, y: Any, w: Any) -> Floats:
+        """Jᵀ w for vectors w (n,) or (n, m): the gradient of w·f; without J where inputs are white.
+
+        A reverse pass takes about two right-hand sides, J as many as there are rows.
+        """
+        by_pass = getattr(self.equations, "vjp", None)
+        found = by_pass(t, self.state(y), self._vectors("w", w)) if by_pass else None
+        return super().vjp(t, y, w) if found is None else np.asarray(found)
+
     def errors_gradient(self, y: Any) -> Floats:
         """Gradients of the errors of all tasks at a state (n,), shape (tasks, n).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +32,9 @@ from odekit.systems.committee.seen import (
 )
 from odekit.systems.committee.zero import norm_limits
 from odekit.systems.committee.zero_batch import UnitsOfBatch, can_vanish
+from odekit_kernels.committee import memory
 from odekit_kernels.committee.equations import decode, decode_with_groups
-from odekit_kernels.committee.memory import CommitteePlan, First, Wiring, constants, make_plan
+from odekit_kernels.committee.memory import CommitteePlan, First, Wiring, make_plan
 from odekit_kernels.committee.work import make_work
 from odekit_kernels.integrators.batch import Batch
 from odekit_kernels.lanes.memory import firsts, places_of
@@ -41,6 +42,9 @@ from odekit_kernels.lanes.memory import firsts, places_of
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
     from odekit_kernels.committee.one import Committee
+
+# Asked for several times a phase; it took a fifth of what leads to one.
+constants = lru_cache(maxsize=64)(memory.constants)
 
 
 class CommitteePoints(CommitteeState):
@@ -272,4 +276,6 @@ class CommitteePoints(CommitteeState):
 
 def widened(u: Floats, copies: int) -> Floats:
     """Readouts over the original fixed vectors, with zeros for the copies."""
+    if not copies:
+        return np.ascontiguousarray(u)
     return np.ascontiguousarray(np.pad(u, ((0, 0), (0, 0), (0, copies))))

@@ -192,7 +192,7 @@ def diffusion(work: Any, p: Any, K: int, D: int) -> None:
 def asin_slope(r: Any) -> Any:
     """Derivative of asin, finite at ±1 too."""
     rest = (1.0 - r) * (1.0 + r)
-    return 1.0 / root(choose_less(rest, SMALLEST_REST, SMALLEST_REST, rest))
+    return over_root(choose_less(rest, SMALLEST_REST, SMALLEST_REST, rest))
 
 
 @inner

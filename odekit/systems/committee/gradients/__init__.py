@@ -1,6 +1,6 @@
 """Derivatives through runs of a committee."""
 
-from odekit.systems.committee.gradients.run import check, differentiate
+from odekit.systems.committee.gradients.run import Asked, check, differentiate
 from odekit.systems.committee.gradients.steps import Accuracy
 
-__all__ = ["Accuracy", "check", "differentiate"]
+__all__ = ["Accuracy", "Asked", "check", "differentiate"]

@@ -62,8 +62,9 @@ def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
         ]
         found.append(Name(name, entries, dims, shape, first))
         first += len(entries)
-    every = [entry for one in found for entry in one.entries]
-    twice = next((e for e in every if every.count(e) > 1), None) if len(every) < 5000 else None
+    seen: set[str] = set()
+    every = (entry for one in found for entry in one.entries)
+    twice = next((entry for entry in every if entry in seen or seen.add(entry)), None)
     if twice is not None:
         raise ProblemError("wrt", "must name each number once", repr(twice))
     return found
@@ -151,8 +152,10 @@ class Columns:
         self.carries_frame = any(phase.consolidation is not None for phase in problem.phases)
         self.phases = [none_of(phase, K, G, m) for phase in problem.phases]
         for name in names:
-            for j, entry in enumerate(name.entries, name.first):
-                self._put(entry, [key for _, key in steps_of(problem, entry, "wrt")], j)
+            keys = [key for _, key in steps_of(problem, name.name, "wrt")]
+            for j, index in enumerate(np.ndindex(name.shape)):
+                own = [*keys, ",".join(map(str, index))] if index else keys
+                self._put(name.entries[j], own, name.first + j)
 
     def _put(self, name: str, keys: list[str], j: int) -> None:
         index: tuple[Any, ...] = ()

@@ -18,6 +18,7 @@ from odekit.systems.committee.gradients.kernels import Kernels
 from odekit.systems.committee.gradients.steps import FIRST_WISH, Accuracy, Steps
 from odekit.systems.committee.gradients.stretches import Stretch
 from odekit.systems.committee.gradients.structured import kernels_of
+from odekit.systems.committee.gradients.tables import knots
 
 ROUNDS = 4
 """Corrections of the time at which a phase ends by its threshold: Newton's method."""
@@ -150,7 +151,8 @@ class Taken:
         inside = (since > 0) & ((since <= duration) | near)
         rows = np.flatnonzero(inside)
         at_rows = np.where(near[rows], duration, since[rows])
-        kinks = self.points.stops(phase)
+        bases = [basis for *_, basis in self.columns.phases[i].rates]
+        kinks = np.union1d(self.points.stops(phase), knots(bases))
         stops = np.unique([*at_rows, *kinks[(kinks > 0) & (kinks < duration)], duration])
         steps = Steps(self.how, kernels, y, self.wish, self.steps)
         steps.run(stops[stops > 0])

@@ -44,9 +44,12 @@ class Kernels:
     theta : ndarray, shape (…, m)
         Derivatives of the phase's numbers by the parameters, in the order of the slopes after the
         frame.
+    replays : bool
+        Whether stages are gone through one by one, and so need their derivatives again.
     """
 
     theta: Floats
+    replays = True
     more = 0
     """How much moves in time besides the learning rates of whole layers."""
 
@@ -72,16 +75,26 @@ class Kernels:
         del phase, frame
         columns, P = self.columns, self.places.P
         self.tape: Any = make_tape(self.points.K, P, len(self.committee.p))
-        u = np.pad(columns.u, ((0, 0), (0, P - columns.u.shape[1]), (0, 0)))
+        u = columns.u
+        if u.shape[1] < P:
+            u = np.pad(u, ((0, 0), (0, P - u.shape[1]), (0, 0)))
         sigma = columns.sigma[self.watch.task]
         parts = [u.reshape(-1, columns.m), self.own.p, sigma, self.own.kappa]
         self.theta = np.ascontiguousarray(np.concatenate(parts))
 
     def slopes(self, q: int) -> Any:
-        """Memory for the derivatives of q scalars, or more, and the same as one array."""
+        """Zeros for the derivatives of q scalars, or more, and the same as one array.
+
+        The same memory each time.
+        """
         places, S, W = self.places, len(self.committee.p), len(self.points.tasks)
         # One row is of another type, for which kernels would compile again.
-        return make_slopes(max(q, 2), places.n, places.K, places.P, S, W, places.c)
+        sizes = (max(q, 2), places.n, places.K, places.P, S, W, places.c)
+        found = self.columns.memory.get(("slopes", sizes))
+        if found is None:
+            found = self.columns.memory[("slopes", sizes)] = make_slopes(*sizes)
+        found[1][:] = 0.0
+        return found
 
     def rates(self, since: Any) -> Floats:
         """Learning rates of both layers at times since the phase began, (…, 2)."""
@@ -134,13 +147,15 @@ class Kernels:
             pull_error(w, y, self.committee, w, 1.0, self.watch, self.tape, by) for w in range(W)
         ]
         direct = flat[:, n + frame : -2] @ self.theta
-        return np.array(found), ErrorSlopes(by.y, flat[:, n : n + frame], direct)
+        by_y, by_frame = by.y.copy(), flat[:, n : n + frame].copy()
+        return np.array(found), ErrorSlopes(by_y, by_frame, direct)
 
     def integrals(self, course: Course, pair: Any, Z: Floats, rows: int) -> Floats:
         """Move integrals of the errors (W,) along steps; what they are at the rows, (rows, W)."""
-        out, (by, _) = np.zeros((rows, Z.size)), self.slopes(1)
-        given = (self.committee, self.work, self.watch, self.tape, by, pair)
+        out = np.zeros((rows, Z.size))
         if Z.size:
+            by, _ = self.slopes(1)
+            given = (self.committee, self.work, self.watch, self.tape, by, pair)
             integrals(course, Z, *given, out)
         return out
 
@@ -167,5 +182,5 @@ class Kernels:
             course, lam, zeta, bump, bump_zeta, self.committee, self.work, self.watch, self.tape,
             by, pair, by_rate,
         )  # fmt: skip
-        found: Floats = flat[:q, n:-2]
+        found: Floats = flat[:q, n:-2].copy()
         return found

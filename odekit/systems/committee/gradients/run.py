@@ -63,24 +63,31 @@ class Answer(NamedTuple):
         return self._replace(fine=fine, coarse=coarse, steps=0, end=np.nan)
 
 
-def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[Name], list[Reading]]:
+class Asked(NamedTuple):
+    """What derivatives are taken of, and by what: the same at all points of a sweep."""
+
+    names: list[Name]
+    readings: list[Reading]
+
+
+def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> Asked:
     """Names that were asked for; refuses what has no derivative here."""
     own = quadrature_of(problem)
     if own is not None:
         remedy = "Those of erf, of linear units, and of ReLU in gradient flow have."
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
-    return names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of)
+    return Asked(names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of))
 
 
-def _points(problem: Any, wrt: Sequence[str]) -> Any:
+def _points(problem: Any, names: Sequence[Name]) -> Any:
     """The packing; where a view of inputs is differentiated by, each task has a law of its own.
 
     White inputs are one group where phases have numbers of tasks, or numbers that move: what the
     reverse pass of white inputs takes is constant in a phase.
     """
     points = problem.system.points(problem, {})
-    views = any(f".{view}" in name for name in wrt for view in (*VIEWS, "input_mean"))
+    views = any(f".{view}" in one.name for one in names for view in (*VIEWS, "input_mean"))
     own = any(phase.curves or phase.noise_std for phase in problem.phases)
     if views or (own and not is_general(problem) and not points.G):
         find = laws_of if is_general(problem) else seen_of
@@ -90,18 +97,17 @@ def _points(problem: Any, wrt: Sequence[str]) -> Any:
 
 def differentiate(
     problem: Any,
-    of: Sequence[str],
-    wrt: Sequence[str],
+    asked: Asked,
     times: Floats | None,
     how: Accuracy,
     method: str | None,
     *,
     estimate: bool,
 ) -> Answer:
-    """Derivatives of a problem without sweep dims."""
-    names, readings = check(problem, of, wrt)
+    """Derivatives of a problem without sweep dims, that `check` was asked about."""
+    names, readings = asked
     ends = ends_of(problem, how.rtol, how.atol)
-    columns = Columns(problem, _points(problem, wrt), names)
+    columns = Columns(problem, _points(problem, names), names)
     plain = [reading for reading in readings if not reading.taken]
     taken = Taken(problem, columns, times, how, ends)
     _no_kinks(taken)

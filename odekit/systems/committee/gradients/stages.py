@@ -70,6 +70,7 @@ class ByStages(Kernels, ABC):
     """
 
     kept: Stages | None = None
+    replays = False
     held: tuple[Schedule, Any] | None = None
 
     @abstractmethod
@@ -139,7 +140,9 @@ class ByStages(Kernels, ABC):
         state, since = np.ascontiguousarray(states), np.ascontiguousarray(times)
         row = np.full(since.size, -1, dtype=np.int64)
         rates = self.rates(since)[:, np.newaxis]
-        return self._filled(Course(since, np.zeros(since.size), state, rates, row), STANDING, W)
+        none = np.zeros((0, 1, self.places.n))
+        course = Course(since, np.zeros(since.size), state, rates, row, none)
+        return self._filled(course, STANDING, W)
 
     def _filled(self, course: Course, pair: Any, W: int) -> Stages:
         """Derivatives at the stages of some steps, and of W errors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ FIRST_WISH = 1e-3
 """Step to try first; a step that is too long is tried again."""
 NEAR_LIMIT = 0.75
 """Explicit steps longer than this part of the cap are held down by it."""
+MOST_KEPT = 2**24
+"""Numbers (128 MiB) of derivatives at stages that are kept of a phase; found again beyond."""
 FEW = 8
 """Steps of which the longest tells: one that lands on a row is cut short."""
 SEE = "See the status of odekit.solve."
@@ -54,15 +57,20 @@ class Accuracy:
     @property
     def pair(self) -> Pair:
         """The tableau of explicit steps, scipy's."""
-        if self.integrator == "RK45":
-            zeros = np.zeros(RK45.n_stages + 1)
-            return _pair(RK45, RK45.E, zeros, -1 / 5)
-        return _pair(DOP853, DOP853.E5, DOP853.E3, -1 / 8)
+        return _pair_of(self.integrator)
 
     @property
     def kind(self) -> str:
         """Which kind of steps a run begins with."""
         return IMPLICIT_KIND if self.integrator == IMPLICIT_KIND else EXPLICIT_KIND
+
+
+@lru_cache
+def _pair_of(integrator: str | None) -> Pair:
+    if integrator == "RK45":
+        zeros = np.zeros(RK45.n_stages + 1)
+        return _pair(RK45, RK45.E, zeros, -1 / 5)
+    return _pair(DOP853, DOP853.E5, DOP853.E3, -1 / 8)
 
 
 def _pair(solver: Any, E: Any, E3: Any, exponent: float) -> Pair:
@@ -80,6 +88,7 @@ class Pieces:
     t: list[Floats] = field(default_factory=list)
     h: list[Floats] = field(default_factory=list)
     y: list[Floats] = field(default_factory=list)
+    k: list[Floats] = field(default_factory=list)
     states: list[Floats] = field(default_factory=list)
 
 
@@ -105,6 +114,8 @@ class Steps:
         self.t, self.y, self.wish, self.count = 0.0, y.copy(), wish, before
         self.policy = Policy(how.kind)
         self.pieces: list[Pieces] = []
+        # Groups and structured problems go through their steps by Jacobians, all stages at once.
+        self.left = MOST_KEPT if kernels.replays else 0
 
     def run(self, stops: Floats) -> None:
         """Step to the last stop, landing on each."""
@@ -126,7 +137,9 @@ class Steps:
             ends = np.append(t[1:], last)
             for place, at in enumerate(rows):
                 row[np.flatnonzero(ends == at)] = place
-            course = Course(t, h, y, self.kernels.rates(t[:, None] + h[:, None] * pair.C[:s]), row)
+            k = np.concatenate([np.zeros((0, s, self.y.size)), *piece.k])
+            rates = self.kernels.rates(t[:, None] + h[:, None] * pair.C[:s])
+            course = Course(t, h, y, rates, row, k if len(k) == h.size else k[:0])
             found.append(
                 Stiff(course, pair, np.stack(piece.states))
                 if piece.implicit
@@ -143,11 +156,15 @@ class Steps:
         while True:
             some = ROOM if how.integrator is not None else self.policy.wait
             room = (np.zeros(some), np.zeros(some), np.zeros((some, n)))
+            slopes = np.zeros((some if self.left > 0 else 0, how.pair.B.size, n))
             ended, done, self.t, self.wish = record(
                 self.t, self.wish, self.y, stops, *self.schedules, kernels.committee, kernels.work,
                 kernels.watch, kernels.tape, by, flat, how.pair, how.rtol, how.atol, how.cap, *room,
+                slopes,
             )  # fmt: skip
             self._keep(*(part[:done].copy() for part in room))
+            self.pieces[-1].k.append(slopes[:done].copy())
+            self.left -= slopes.size
             if ended == REACHED:
                 return
             if ended != FULL or not np.isfinite(self.y).all():

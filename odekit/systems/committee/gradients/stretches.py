@@ -11,7 +11,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.integrate import collocation
 from odekit.systems.committee.gradients.stages import MOST_AT_ONCE
-from odekit.systems.committee.gradients.tables import Basis
+from odekit.systems.committee.gradients.tables import Basis, against, together
 from odekit_kernels.committee.replay import Course, Pair
 from odekit_kernels.integrators.variations import Stages
 
@@ -50,10 +50,7 @@ class Stretch:
     ) -> tuple[Floats, Floats]:
         """Move sensitivities of state and integrals along; what they are at the rows."""
         along = np.array([(layer, j) for layer, j, _ in rates], dtype=np.int64).reshape(-1, 2)
-        times = self._times
-        by_rate = np.zeros((len(rates), *times[0].shape))
-        for place, (_, _, basis) in enumerate(rates):
-            by_rate[place] = basis(*times)
+        by_rate = together([basis for *_, basis in rates], *self._times)
         return self._forward(kernels, S, Z, theta, along, by_rate, rows)
 
     def backward(
@@ -67,8 +64,10 @@ class Stretch:
         q, times = len(lam), self._times
         by_rate = np.zeros((q, *times[0].shape, 2 + kernels.more))
         found = self._backward(kernels, lam, zeta, bump, bump_zeta, by_rate)
-        for layer, j, basis in rates:
-            alpha[:, j] += by_rate[..., layer].reshape(q, -1) @ basis(*times).ravel()
+        for layer in sorted({layer for layer, *_ in rates}):
+            own = [(j, basis) for which, j, basis in rates if which == layer]
+            sums = against([basis for _, basis in own], *times, by_rate[..., layer])
+            np.add.at(alpha.T, [j for j, _ in own], sums.T)
         return found
 
     def _forward(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +31,30 @@ def values_of(table: Schedule) -> Basis:
     return values
 
 
+class OfTable(NamedTuple):
+    """Derivative of a schedule by one of its values or times.
+
+    Attributes
+    ----------
+    table : Schedule
+    part : str
+        "values" or "times".
+    j : int
+        Which of them.
+    coefficients : ndarray or None, shape (4, pieces)
+        Of the derivative's cubics; None for linear tables.
+    """
+
+    table: Schedule
+    part: str
+    j: int
+    coefficients: Floats | None
+
+    def __call__(self, times: Floats, middles: Floats) -> Floats:
+        """At some times; see `Basis`."""
+        return together([self], times, middles)[0]
+
+
 def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
     """Derivative of a schedule by one of its values or times.
 
@@ -38,40 +64,103 @@ def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
         By a time of a spline, or by a value of a cubic table that has an equal neighbour: the slope
         of a cubic table has a kink there.
     """
+    if table.interpolation == "linear":
+        return OfTable(table, part, j, None)
     if part == "times" and table.interpolation == "spline":
         rule = "must be a value, or a time of a linear or cubic table"
         raise ProblemError("wrt", rule, f"{name} of a spline", "")
     unit = np.zeros(table.times.size)
     unit[j] = 1.0
-    if table.interpolation == "linear":
-        return _hat(table, part, unit)
     if table.interpolation == "cubic" and part == "times":
         return _of_time(table, unit)
     if table.interpolation == "cubic":
-        coefficients = _cubic(name, table, unit)
-    else:
-        coefficients = pieces(table.times, unit, table.kinks)
-
-    def smooth(times: Floats, _middles: Floats) -> Floats:
-        inside = np.clip(times, table.times[0], table.times[-1])
-        found = evaluate(table.times[:-1], coefficients, inside.ravel())
-        return found.reshape(times.shape)
-
-    return smooth
+        return OfTable(table, part, j, _cubic(name, table, unit))
+    return OfTable(table, part, j, pieces(table.times, unit, table.kinks))
 
 
-def _hat(table: Schedule, part: str, unit: Floats) -> Basis:
-    slopes = np.diff(table.values) / np.diff(table.times)
+def knots(bases: Sequence[Basis]) -> Floats:
+    """Times at which derivatives are not smooth, wherever the table itself bends."""
+    tables = {id(basis.table): basis.table.times for basis in bases if isinstance(basis, OfTable)}
+    return np.unique(np.concatenate([np.zeros(0), *tables.values()]))
 
-    def hat(times: Floats, middles: Floats) -> Floats:
-        found = np.asarray(np.interp(times, table.times, unit))
-        if part == "values":
-            return found
-        inside = (middles > table.times[0]) & (middles < table.times[-1])
-        piece = np.searchsorted(table.times, middles) - 1
-        return np.where(inside, -slopes[np.clip(piece, 0, slopes.size - 1)] * found, 0.0)
 
-    return hat
+def together(bases: Sequence[Basis], times: Floats, middles: Floats) -> Floats:
+    """Values of all of them, (bases, steps, stages): those of one table at once."""
+    found = np.zeros((len(bases), *times.shape))
+    begin = 0
+    for some in _alike(bases):
+        place, first = slice(begin, begin + len(some)), some[0]
+        begin = place.stop
+        if not isinstance(first, OfTable):
+            found[place] = first(times, middles)
+        elif first.coefficients is None:
+            found[place] = _Hats(first, times, middles).values([one.j for one in some])
+        else:
+            found[place] = _smooth(first.table, [one.coefficients for one in some], times)
+    return found
+
+
+def _alike(bases: Sequence[Basis]) -> Iterator[list[Any]]:
+    """Neighbours of the same table and kind; any other by itself."""
+
+    def kind(place: int) -> tuple[Any, ...]:
+        one = bases[place]
+        return (id(one.table), one.part) if isinstance(one, OfTable) else (place,)
+
+    for _, places in groupby(range(len(bases)), kind):
+        yield [bases[place] for place in places]
+
+
+def against(bases: Sequence[Basis], times: Floats, middles: Floats, weights: Floats) -> Floats:
+    """Sums (q, bases) of weights (q, steps, stages) times each of them: of hats most are 0."""
+    q = len(weights)
+    found = np.zeros((q, len(bases)))
+    begin = 0
+    for some in _alike(bases):
+        place, first = slice(begin, begin + len(some)), some[0]
+        begin = place.stop
+        if isinstance(first, OfTable) and first.coefficients is None:
+            hats = _Hats(first, times, middles)
+            for x in range(q):
+                found[x, place] = hats.sums(weights[x])[[one.j for one in some]]
+        else:
+            found[:, place] = np.einsum("qts,bts->qb", weights, together(some, times, middles))
+    return found
+
+
+class _Hats:
+    """Where times lie in a linear table; each is in two hats at most."""
+
+    def __init__(self, first: OfTable, times: Floats, middles: Floats) -> None:
+        at, values, self.shape = first.table.times, first.table.values, times.shape
+        flat, self.n = np.clip(times, at[0], at[-1]).ravel(), at.size
+        self.piece = np.clip(np.searchsorted(at, flat) - 1, 0, self.n - 2)
+        share = (flat - at[self.piece]) / (at[self.piece + 1] - at[self.piece])
+        self.left, self.right = 1.0 - share, share
+        if first.part == "times":
+            slopes = np.diff(values) / np.diff(at)
+            own = slopes[np.clip(np.searchsorted(at, middles) - 1, 0, self.n - 2)]
+            inside = (middles > at[0]) & (middles < at[-1])
+            factor = np.broadcast_to(np.where(inside, -own, 0.0), times.shape).ravel()
+            self.left, self.right = factor * self.left, factor * self.right
+
+    def values(self, chosen: list[int]) -> Floats:
+        """Those of these knots, (chosen, steps, stages)."""
+        whole, places = np.zeros((self.n, self.piece.size)), np.arange(self.piece.size)
+        whole[self.piece, places], whole[self.piece + 1, places] = self.left, self.right
+        return whole[chosen].reshape(len(chosen), *self.shape)
+
+    def sums(self, weights: Floats) -> Floats:
+        """Sums of weights (steps, stages) times those of every knot, (knots,)."""
+        flat = weights.ravel()
+        found = np.bincount(self.piece, flat * self.left, self.n)
+        return np.asarray(found + np.bincount(self.piece + 1, flat * self.right, self.n))
+
+
+def _smooth(table: Schedule, coefficients: list[Any], times: Floats) -> Floats:
+    inside = np.clip(times, table.times[0], table.times[-1]).ravel()
+    found = [evaluate(table.times[:-1], one, inside).reshape(times.shape) for one in coefficients]
+    return np.array(found)
 
 
 def _of_time(table: Schedule, unit: Floats) -> Basis:
