@@ -33,7 +33,7 @@ def equations(groups=False, rate=0.7):
 
 
 def guarded(found, at_once):
-    return Guarded(found.rhs, Budget(SolverOptions()), found.steps if at_once else None)
+    return Guarded(found.rhs, Budget(SolverOptions()), found if at_once else None)
 
 
 @pytest.mark.parametrize("method", EXPLICIT)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import groups
 from odekit_kernels.committee.equations import committee_with_groups
-from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.inputs import fill_groups, fill_law
 from odekit_kernels.committee.pairs import second_pair
+from odekit_kernels.committee.runge_kutta import reach
 from odekit_kernels.integrators.spectrum import spectrum
 
 __all__ = [
@@ -205,7 +205,7 @@ def fill_stages(
     Parameters
     ----------
     course : replay.Course
-    pair : replay.Pair
+    pair : runge_kutta.Pair
     system, work, tape : as in `passes.flow`
     W : int
         0, or the number of tasks: whether their errors are wanted.
