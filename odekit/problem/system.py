@@ -150,6 +150,9 @@ class Equations(Protocol):
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
 
+    def rhs_at(self, t: Floats, y: Floats) -> Floats | None:
+        """Time derivatives at times (m,) and states (m, n); None where `rhs` is to be called."""
+
     def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
         """Where explicit steps of these lengths from (t, y) end, shape (spans, n).
 
@@ -202,6 +205,9 @@ class Exact:
     """Equations in closed form."""
 
     refused = False
+
+    def rhs_at(self, t: Floats, y: Floats) -> Floats | None:
+        """Nothing: `rhs` is called for each."""
 
     def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
         """Nothing: `rhs` is called for each stage."""

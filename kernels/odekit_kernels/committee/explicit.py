@@ -170,37 +170,42 @@ def step_along(
 
 @kernel(_nrt=False)
 def advance(
-    y: Any, t: float, spans: Any, pair: Any, rates: Any, system: Any, work: Any, K: Any,
-    out: Any, walk: Any,
+    y: Any, t: Any, spans: Any, pair: Any, rates: Any, system: Any, work: Any, K: Any, out: Any,
+    walk: Any,
 ) -> None:  # fmt: skip
-    """Steps of several lengths from one point, or steps one after the other.
+    """Steps of several lengths from one point, steps one after the other, or derivatives.
 
-    Both in one function, for stages are most of what there is to compile.
+    All in one function, for stages are most of what there is to compile.
 
     Parameters
     ----------
-    y : ndarray, shape (n,)
-        State; a walk moves it along.
-    t : float
-        Time since the phase began at which the spans begin.
+    y : ndarray, shape (1, n) or (states, n)
+        The point to start from, which a walk moves along; or where derivatives are wanted.
+    t : ndarray, shape (1,) or (states,)
+        Times of them, since the phase began.
     spans : ndarray, shape (steps,)
-        Lengths of the steps.
+        Lengths of the steps; none for a walk or derivatives.
     pair : Pair
-        The method; without stages, the derivative at y is what is found.
+        The method; without stages, derivatives are what is found.
     rates : tuple of Rate
         Of both layers.
     system : Committee
     work : Work
-    K : ndarray, shape (S, n), (S + 1, n), or (2 S + 2, n) of a walk
+    K : ndarray, shape (S, n), (S + 1, n), (2 S + 2, n) of a walk, or (states, n) of derivatives
         The first row holds the derivative at y; the others receive those of the last step's stages,
-        and at its end if there is a row for it. The other rows of a walk are scratch.
-    out : ndarray, shape (steps or rows, n)
+        and at its end if there is a row for it. The other rows of a walk are scratch. Receives
+        derivatives.
+    out : ndarray, shape (steps or rows or 1, n)
         Receives the ends, or the rows of a walk.
     walk : Walk
     """
-    for i in range(spans.shape[0]):
-        stages(y, t, spans[i], pair, rates, system, work, K, out[i])
+    derive = pair.B.shape[0] == 0
+    for i in range(t.shape[0] if derive else spans.shape[0]):
+        if derive:
+            stages(y[i], t[i], 0.0, pair, rates, system, work, K[i:], out[0])
+        else:
+            stages(y[0], t[0], spans[i], pair, rates, system, work, K[:], out[i])
     count = walk.count
     while count[1] < count[0] and count[3] < ROWS and walk.clock[0] < walk.bound:
-        if not step_along(y, pair, rates, system, work, K, walk, out):
+        if not step_along(y[0], pair, rates, system, work, K, walk, out):
             break

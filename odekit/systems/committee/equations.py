@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 LARGE = 500
 """A state of more numbers takes so long that steps are to be stopped between their stages."""
 
-NOWHERE, NONE = np.zeros(1), np.zeros(0)
+NONE = np.zeros(0)
 NO_STAGES = Pair(np.zeros((0, 0)), NONE, NONE, NONE, NONE, -1.0)
-"""A step that stays, without stages: what is left of it is the derivative. To compile both would
-take twice as long."""
+"""A step without stages: what is left of it is the derivative. To compile both would take twice as
+long."""
 STANDING = explicit.Walk(
     np.zeros(2), np.zeros(4, dtype=np.int64), 0.0, 0.0, 0.0, 0.0, NONE, NONE, 0.0, NONE
 )
@@ -150,12 +150,19 @@ class CommitteePhase(Exact):
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
-        K, out = np.empty((1, y.size)), np.empty((1, y.size))
-        self._advance(y, t, NOWHERE, NO_STAGES, self._at_time(t), K, out, STANDING)
-        return np.asarray(K[0])
+        return self._derivatives(np.array([t]), y[np.newaxis], self._at_time(t))[0]
+
+    def rhs_at(self, t: Floats, y: Floats) -> Floats | None:
+        """See `odekit.problem.system.Equations.rhs_at`."""
+        return self._derivatives(t, y, self.committee) if self._at_once(y[0]) else None
+
+    def _derivatives(self, t: Floats, y: Floats, committee: Committee) -> Floats:
+        K, out = np.empty(y.shape), np.empty((1, y.shape[1]))
+        self._advance(y, t, NONE, NO_STAGES, committee, K, out, STANDING)
+        return K
 
     def _advance(
-        self, y: Floats, t: float, spans: Floats, pair: Pair, committee: Committee, K: Floats,
+        self, y: Floats, t: Floats, spans: Floats, pair: Pair, committee: Committee, K: Floats,
         out: Floats, walk: explicit.Walk,
     ) -> None:  # fmt: skip
         since, rates = t - self.begin, self.compiled_rates
@@ -166,22 +173,24 @@ class CommitteePhase(Exact):
         if not self._at_once(y):
             return None
         out = np.empty((spans.size, y.size))
-        self._advance(y, t, spans, Pair(*pair), self.committee, K, out, STANDING)
+        at = (y[np.newaxis], np.array([t]))
+        self._advance(*at, spans, Pair(*pair), self.committee, K, out, STANDING)
         return out
 
     def walk(self, t: float, y: Floats, f: Floats, h: float, pair: Any, how: Walk) -> Walked | None:
         """See `odekit.problem.system.Equations.walk`."""
         if not self._at_once(y):
             return None
-        n, S, y = y.size, pair.B.size, y.copy()
+        n, S, y = y.size, pair.B.size, y[np.newaxis].copy()
         K, rows = np.empty((2 * S + 2, n)), np.empty((how.targets.size, n))
         K[0] = f
         clock, count = np.array([t, h]), np.array([how.most, 0, 0, 0])
         every = (how.bound, how.longest, how.rtol, how.atol, how.floor, how.ceiling, how.targets)
         walk = explicit.Walk(clock, count, self.begin, *every)
-        self._advance(y, t, NONE, Pair(*pair), self.committee, K, rows, walk)
+        self._advance(y, np.array([t]), NONE, Pair(*pair), self.committee, K, rows, walk)
         taken, calls, filled = count[1:].tolist()
-        return Walked(float(clock[0]), y, K[0].copy(), float(clock[1]), taken, calls, rows[:filled])
+        t, h = clock.tolist()
+        return Walked(t, y[0], K[0].copy(), h, taken, calls, rows[:filled])
 
     def _at_once(self, y: Floats) -> bool:
         """Whether compiled code takes all stages of a step, and many steps, in one call."""
