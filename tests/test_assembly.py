@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from committees import REGISTRY, assemble
 
+from committees import REGISTRY, assemble
 from odekit.dataset import assemble as datasets
 
 

@@ -119,7 +119,7 @@ def test_a_walk_goes_on_where_it_stopped():
     """To the last bit, and counts as much: chunks are of no effect."""
     found, y = equations()
     whole = walked(found, y, 20.0)[2]([15.0])
-    _, rhs, walk = walked(found, y, 20.0, most=2)
+    walk = walked(found, y, 20.0, most=2)[2]
     parts = []
     while not parts or parts[-1].t < 20.0:
         parts.append(walk([15.0] if not any(len(p.rows) for p in parts) else []))

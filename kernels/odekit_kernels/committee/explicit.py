@@ -29,7 +29,7 @@ class Walk(NamedTuple):
     ----------
     clock : ndarray, shape (2,)
         Time, and the length of the step to try; both are moved along.
-    count : ndarray of int64, shape (4,)
+    tally : ndarray of int64, shape (4,)
         Steps to take at most, then steps taken, right-hand sides and rows filled, which are added
         to. With none to take the walk is no walk: `advance` takes the spans that it is given.
     begin, bound, longest, rtol : float
@@ -42,7 +42,7 @@ class Walk(NamedTuple):
     """
 
     clock: Array
-    count: NDArray[np.int64]
+    tally: NDArray[np.int64]
     begin: float
     bound: float
     longest: float
@@ -55,17 +55,18 @@ class Walk(NamedTuple):
 
 def rhs_of(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
     """The right-hand side for the kind of system that it is given."""
-    (one.rhs if system.inputs is None else groups.rhs)(y, eta_w, eta_v, system, work, dy)
+    of = one.derivative if system.inputs is None else groups.derivative
+    of(y, eta_w, eta_v, system, work, dy)
 
 
 def without_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
     """`rhs_of` where all inputs are alike."""
-    one.rhs(y, eta_w, eta_v, system, work, dy)
+    one.derivative(y, eta_w, eta_v, system, work, dy)
 
 
 def with_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
     """`rhs_of` with groups of inputs."""
-    groups.rhs(y, eta_w, eta_v, system, work, dy)
+    groups.derivative(y, eta_w, eta_v, system, work, dy)
 
 
 @alternatives(rhs_of, strict=False)
@@ -114,7 +115,7 @@ def fill_rows(
     within: Any, rows: Any,
 ) -> int:  # fmt: skip
     """Rows of a step, up to its end, at which y is `last`; −1 if any is not finite."""
-    t, filled = walk.clock[0], walk.count[3]
+    t, filled = walk.clock[0], walk.tally[3]
     while filled < rows.shape[0] and walk.targets[filled] <= end:
         if walk.targets[filled] == end:
             copied(last, rows[filled])
@@ -133,7 +134,7 @@ def step_along(
     y: Any, pair: Any, rates: Any, system: Any, work: Any, K: Any, walk: Any, rows: Any
 ) -> bool:
     """One step as scipy takes it, with its rows; False leaves it, untouched, to the caller."""
-    S, clock, count = pair.B.shape[0], walk.clock, walk.count
+    S, clock, tally = pair.B.shape[0], walk.clock, walk.tally
     within, new = K[S + 1 : 2 * S + 1], K[2 * S + 1]
     t, tries, h = clock[0], 0, 0.0
     shortest = 10.0 * (np.nextafter(t, np.inf) - t)
@@ -155,14 +156,14 @@ def step_along(
     filled = fill_rows(y, end, new, pair, rates, system, work, walk, within, rows)
     if filled < 0:
         return False
-    inside = filled - count[3]
+    inside = filled - tally[3]
     if inside > 0 and walk.targets[filled - 1] == end:
         inside -= 1
     factor = GREATEST if norm == 0.0 else SAFETY * norm**pair.exponent
     clock[0], clock[1] = end, h * min(1.0 if tries > 1 else GREATEST, factor)
-    count[1] += 1
-    count[2] += tries * S + inside * (S - 1)
-    count[3] = filled
+    tally[1] += 1
+    tally[2] += tries * S + inside * (S - 1)
+    tally[3] = filled
     copied(new, y)
     copied(K[S], K[0])
     return True
@@ -205,7 +206,7 @@ def advance(
             stages(y[i], t[i], 0.0, pair, rates, system, work, K[i:], out[0])
         else:
             stages(y[0], t[0], spans[i], pair, rates, system, work, K[:], out[i])
-    count = walk.count
-    while count[1] < count[0] and count[3] < ROWS and walk.clock[0] < walk.bound:
+    tally = walk.tally
+    while tally[1] < tally[0] and tally[3] < ROWS and walk.clock[0] < walk.bound:
         if not step_along(y[0], pair, rates, system, work, K, walk, out):
             break

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee.one import rhs
+from odekit_kernels.committee.one import derivative
 from odekit_kernels.committee.passes import flow, radius
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
 from odekit_kernels.committee.runge_kutta import judged, rate_at, reach
@@ -165,7 +165,7 @@ def take_stages(course: Any, step: int, system: Any, work: Any, pair: Any, k: An
     for i in range(pair.B.shape[0]):
         reach(y, h, pair.A[i], k, i, at[i])
         eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
-        rhs(at[i], eta_w, eta_v, system, work, k[i])
+        derivative(at[i], eta_w, eta_v, system, work, k[i])
 
 
 @inner

@@ -89,7 +89,7 @@ def fill_numbers(
     dy = tape.dy
     for r in range(tape.rows.shape[0]):
         shifted = committee_with_groups(tape.plan, tape.wiring, tape.rows[r])
-        groups.rhs(y, eta_w, eta_v, shifted, tape.work, dy)
+        groups.derivative(y, eta_w, eta_v, shifted, tape.work, dy)
         for i in range(dy.shape[0]):
             f[i, tape.entry[r]] += tape.weight[r] * dy[i]
     for layer in range(2):
@@ -99,7 +99,7 @@ def fill_numbers(
             step = sign * RATE_STEP
             rate_w = eta_w + step if layer == 0 else eta_w
             rate_v = eta_v + step if layer == 1 else eta_v
-            groups.rhs(y, rate_w, rate_v, system, tape.work, dy)
+            groups.derivative(y, rate_w, rate_v, system, tape.work, dy)
             for i in range(dy.shape[0]):
                 by_rate[i, layer] += 0.5 / step * dy[i]
 
@@ -218,7 +218,7 @@ def fill_stages(
         for i in range(s):
             eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
             reach(course.y[step], course.h[step], pair.A[i], k, i, at)
-            groups.rhs(at, eta_w, eta_v, system, work, k[i])
+            groups.derivative(at, eta_w, eta_v, system, work, k[i])
             groups.jacobian(at, eta_w, eta_v, system, work, out.J[step, i])
             fill_numbers(at, eta_w, eta_v, system, tape, out.f[step, i], out.by_rate[step, i])
             for w in range(W):

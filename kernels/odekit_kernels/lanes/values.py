@@ -17,7 +17,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.np import arrayobj
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner
 from odekit_kernels.simd import (
     WIDTH,
     Vec8,
@@ -70,13 +70,13 @@ def fill(memory: Any, x: float) -> Any:
 
 
 # Of Python's own numba's CUDA target has no version for two numbers.
-@kernel(forceinline=True)
+@inner
 def smaller(a: Any, b: Any) -> Any:
     """The smaller of two numbers."""
     return a if a < b else b
 
 
-@kernel(forceinline=True)
+@inner
 def larger(a: Any, b: Any) -> Any:
     """The larger of two numbers."""
     return a if a > b else b
@@ -153,7 +153,7 @@ def _fill(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
 # --------------------------------------------------------------------------------------------- asin
 
 
-@kernel(forceinline=True)
+@inner
 def asin(x: Any) -> Any:
     """Inverse sine; where every lane is within 1/2, as it is for norms up to 1, without its root.
 

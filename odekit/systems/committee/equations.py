@@ -150,7 +150,8 @@ class CommitteePhase(Exact):
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
-        return self._derivatives(np.array([t]), y[np.newaxis], self._at_time(t))[0]
+        found = self._derivatives(np.array([t]), y[np.newaxis], self._at_time(t))
+        return np.asarray(found[0])
 
     def rhs_at(self, t: Floats, y: Floats) -> Floats | None:
         """See `odekit.problem.system.Equations.rhs_at`."""
@@ -184,11 +185,11 @@ class CommitteePhase(Exact):
         n, S, y = y.size, pair.B.size, y[np.newaxis].copy()
         K, rows = np.empty((2 * S + 2, n)), np.empty((how.targets.size, n))
         K[0] = f
-        clock, count = np.array([t, h]), np.array([how.most, 0, 0, 0])
+        clock, tally = np.array([t, h]), np.array([how.most, 0, 0, 0])
         every = (how.bound, how.longest, how.rtol, how.atol, how.floor, how.ceiling, how.targets)
-        walk = explicit.Walk(clock, count, self.begin, *every)
+        walk = explicit.Walk(clock, tally, self.begin, *every)
         self._advance(y, np.array([t]), NONE, Pair(*pair), self.committee, K, rows, walk)
-        taken, calls, filled = count[1:].tolist()
+        taken, calls, filled = tally[1:].tolist()
         t, h = clock.tolist()
         return Walked(t, y[0], K[0].copy(), h, taken, calls, rows[:filled])
 
