@@ -6,7 +6,20 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench import ceiling, chain, gradients, inputs, long, peers, rhs, runs, sgd, start, tolerance
+from bench import (
+    ceiling,
+    chain,
+    gradients,
+    inputs,
+    larger,
+    long,
+    peers,
+    rhs,
+    runs,
+    sgd,
+    start,
+    tolerance,
+)
 
 
 def main():
@@ -18,6 +31,7 @@ def main():
         ("One run", runs),
         ("Sweeps, and five peers", peers),
         ("Inside the batch engine", ceiling),
+        ("Larger students", larger),
         ("Error over tolerance", tolerance),
         ("A sweep to t = 10⁶", long),
         ("µs per step of SGD", sgd),
