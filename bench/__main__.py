@@ -16,6 +16,7 @@ TITLES = {
     "runs": "One run",
     "peers": "Sweeps, and five peers",
     "ceiling": "Inside the batch engine",
+    "larger": "Larger students",
     "tolerance": "Error over tolerance",
     "long": "A sweep to t = 10⁶",
     "sgd": "µs per step of SGD",

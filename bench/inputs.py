@@ -32,7 +32,7 @@ SECONDS = 0.02  # of one timing
 @numba.njit(nogil=True, _nrt=False)
 def loop_groups(n, y, eta_w, eta_v, system, work, dy):
     for _ in range(n):
-        groups.rhs(y, eta_w, eta_v, system, work, dy)
+        groups.derivative(y, eta_w, eta_v, system, work, dy)
 
 
 @numba.njit(nogil=True, _nrt=False)

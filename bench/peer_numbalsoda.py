@@ -48,7 +48,7 @@ def odekit_rhs(K):
     s, t_, A = cbar + K * L, cbar + 2 * K * L, cbar + 3 * K * L
     d, E = cbar + 4 * K * L, cbar + 4 * K * L + S * X
     J2, end = E + K * K, E + 2 * K * K
-    eta, kernel = peer_work.ETA, committee.rhs
+    eta, kernel = peer_work.ETA, committee.derivative
     Committee, Work = committee.Committee, work.Work
 
     @cfunc(lsoda_sig, error_model="numpy")

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench import literal, numpy_reference, tables
 from odekit_kernels import simd
-from odekit_kernels.committee.one import Committee, jacobian, make_work, rhs
+from odekit_kernels.committee.one import Committee, derivative, jacobian, make_work
 
 SIZES = (2, 4, 8, 16)
 ETA, SIGMA = 0.7, 0.1
@@ -30,7 +30,7 @@ def loop_literal(n, y, eta, T, u, sigma, scratch, dy):
 @numba.njit(nogil=True, _nrt=False)
 def loop_odekit(n, y, eta_w, eta_v, system, work, dy):
     for _ in range(n):
-        rhs(y, eta_w, eta_v, system, work, dy)
+        derivative(y, eta_w, eta_v, system, work, dy)
 
 
 @numba.njit(nogil=True, _nrt=False)

@@ -53,7 +53,7 @@ def run(system, y0, end, method, targets=(), after=lambda position: None, **opti
         np.array(targets, dtype=float),
         chosen,
         budget,
-        lambda t, y: rows.append((t, np.array(y))),
+        lambda t, y: rows.extend(zip(t.tolist(), np.array(y), strict=True)),
         after,
     ).run()
     return SimpleNamespace(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels._jit import kernel, outer
+from odekit_kernels._jit import inner, outer
 from odekit_kernels.normal import distribution, exp
 from odekit_kernels.simd import absolute, any_above, choose_less, root, with_sign
 
@@ -39,7 +39,7 @@ MIDDLE_X, MIDDLE_W = _half_rule(16)
 CLOSE_X, CLOSE_W = _half_rule(20)
 
 
-@kernel(forceinline=True)
+@inner
 def _node(h2: Any, hk: Any, t: Any) -> Any:
     """The integrand at tan θ/2 = t, over 2; h2 = h² + k²."""
     t2 = t * t
@@ -87,7 +87,7 @@ def _close(h: Any, k: Any, cosine2: Any) -> Any:
     return TWO_PI * distribution(-most) * distribution(least) - rest
 
 
-@kernel(forceinline=True)
+@inner
 def _within(h: Any) -> Any:
     """h between ±`FAR`."""
     size = absolute(h)
@@ -122,13 +122,13 @@ def arc(h: Any, k: Any, r: Any, cosine2: Any) -> Any:
     return with_sign(1.0, r) * found
 
 
-@kernel(forceinline=True)
+@inner
 def orthant_given(h: Any, k: Any, r: Any, cosine2: Any) -> Any:
     """Φ₂(h, k; r), of 1 − r² too."""
     return distribution(h) * distribution(k) + arc(h, k, r, cosine2) * (1.0 / TWO_PI)
 
 
-@kernel(forceinline=True)
+@inner
 def orthant(h: Any, k: Any, r: Any) -> Any:
     """Φ₂(h, k; r): the chance that two normal variables lie below h and k."""
     return orthant_given(h, k, r, (1.0 - r) * (1.0 + r))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner
 from odekit_kernels.simd import (
     WIDTH,
     _wide,
@@ -61,7 +61,7 @@ def _power_of_two(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> A
     return builder.bitcast(builder.shl(builder.bitcast(value, kind), shift), value.type)
 
 
-@kernel(forceinline=True)
+@inner
 def exp(x: Any) -> Any:
     """eˣ, 0 below −708 and e⁷⁰⁹ above 709; NaN stays NaN."""
     z = choose_less(x, LEAST, LEAST, x)
@@ -83,7 +83,7 @@ def exp(x: Any) -> Any:
     return choose_less(x, LEAST, 0.0, y)
 
 
-@kernel(forceinline=True)
+@inner
 def bell(x: Any) -> Any:
     """exp(−x²/2), with what rounding takes from x²."""
     size = absolute(x)
@@ -92,7 +92,7 @@ def bell(x: Any) -> Any:
     return exp(-0.5 * square) * (1.0 + 0.5 * minor(square, 1.0, size))
 
 
-@kernel(forceinline=True)
+@inner
 def _centre(y: Any) -> Any:
     """erf(y) of |y| ≤ 1: in error by 2e-19 before rounding."""
     z = y * y
@@ -111,7 +111,7 @@ def _centre(y: Any) -> Any:
     return y * p
 
 
-@kernel(forceinline=True)
+@inner
 def _tail(y: Any) -> Any:
     """exp(y²) erfc(y) of y ≥ 1: (1 + 2y) times it is a polynomial of (y − 3)/(y + 3), to 2e-17."""
     t = (y - 3.0) / (y + 3.0)
@@ -138,7 +138,7 @@ def _tail(y: Any) -> Any:
     return p / (1.0 + 2.0 * y)
 
 
-@kernel(forceinline=True)
+@inner
 def balance_given(x: Any, bell_x: Any) -> Any:
     """`balance` of what `bell` is known of."""
     y = absolute(x) * ROOT_HALF
@@ -147,13 +147,13 @@ def balance_given(x: Any, bell_x: Any) -> Any:
     return with_sign(choose_less(y, 1.0, _centre(y), outside), x)
 
 
-@kernel(forceinline=True)
+@inner
 def balance(x: Any) -> Any:
     """Φ(x) − Φ(−x) = erf(x/√2): the mean sign of a normal variable of mean x and variance 1."""
     return balance_given(x, bell(x))
 
 
-@kernel(forceinline=True)
+@inner
 def distribution_given(x: Any, bell_x: Any) -> Any:
     """`distribution` of what `bell` is known of."""
     y = absolute(x) * ROOT_HALF
@@ -163,7 +163,7 @@ def distribution_given(x: Any, bell_x: Any) -> Any:
     return choose_less(y, 1.0, 0.5 + 0.5 * with_sign(_centre(y), x), outside)
 
 
-@kernel(forceinline=True)
+@inner
 def distribution(x: Any) -> Any:
     """Φ(x), the normal distribution."""
     return distribution_given(x, bell(x))

@@ -22,7 +22,7 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.np import arrayobj
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner
 
 __all__ = [
     "SERIES",
@@ -370,7 +370,7 @@ def _choose_less(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any
     return builder.select(builder.fcmp_ordered("<", a, b), yes, no)
 
 
-@kernel(forceinline=True)
+@inner
 def over_root(x: Any) -> Any:
     """1/√x of positive doubles or a Vec8, to 2e-16.
 
@@ -397,7 +397,7 @@ SERIES = (
 """Chebyshev interpolation of (asin √z − √z)/z^(3/2) up to z = 1/4, from the highest power on."""
 
 
-@kernel(forceinline=True)
+@inner
 def _series(s: Any, z: Any) -> Any:
     """asin s from z = s² ≤ 1/4, in error by 3e-17 after the factor z^(3/2)."""
     p = SERIES[0] * z + SERIES[1]
@@ -414,7 +414,7 @@ def _series(s: Any, z: Any) -> Any:
     return s + s * z * p
 
 
-@kernel(forceinline=True)
+@inner
 def _asin(x: Any, size: Any, rest: Any) -> Any:
     """asin x from size = |x| and rest = (1 − |x|)/2.
 
@@ -427,27 +427,27 @@ def _asin(x: Any, size: Any, rest: Any) -> Any:
     return with_sign(choose_less(0.5, size, 1.5707963267948966 - 2.0 * w, w), x)
 
 
-@kernel(forceinline=True)
+@inner
 def asin(x: Any) -> Any:
     """Inverse sine of a double or a Vec8, to 3e-16; beyond ±1 it stays at ±π/2, NaN stays NaN."""
     size = absolute(x)
     return _asin(x, size, 0.5 - 0.5 * size)
 
 
-@kernel(forceinline=True)
+@inner
 def asin_within_half(x: Any) -> Any:
     """`asin` of |x| ≤ 1/2, to the same bits, without its root."""
     return _series(x, x * x)
 
 
-@kernel(forceinline=True)
+@inner
 def asin_given(x: Any, cosine2: Any) -> Any:
     """asin x where cosine2 = 1 − x² is known to more digits than x gives near ±1."""
     size = absolute(x)
     return _asin(x, size, 0.5 * cosine2 / (1.0 + size))
 
 
-@kernel(forceinline=True)
+@inner
 def asin_of_one(x: Any, c: Any) -> Any:
     """`asin` of one double, to the same bits, with c = SERIES: one polynomial and few branches."""
     beyond = absolute(x) > 0.5

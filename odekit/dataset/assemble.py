@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -52,6 +53,9 @@ def system_in(ds: xr.Dataset) -> System | None:
         return None
 
 
+MOST_LABELS = 2**16
+"""Bytes of coordinates up to which what goes together is remembered."""
+
 # ------------------------------------------------------------------------------------------ build
 
 
@@ -95,13 +99,69 @@ def assemble(
     known = _Typing(variables)
     made = {name: known.variable(name, value, tuple(sweep)) for name, value in arrays.items()}
     labels = {name: known.label(name, value) for name, value in coords.items()}
-    sizes = {str(d): n for v in (*made.values(), *labels.values()) for d, n in v.sizes.items()}
+    every = [*made.values(), *labels.values()]
+    sizes = {str(d): n for v in every for d, n in zip(v.dims, v.values.shape, strict=True)}
     counted = {
         d: known.label(d, np.arange(n))
         for d, n in sizes.items()
         if d not in labels and d in variables and variables[d].dtype == "int64"
     }
-    return xr.Dataset(made, {**labels, **counted}, dict(attrs))
+    ds = _together(made, {**labels, **counted})
+    ds.attrs = dict(attrs)
+    return ds
+
+
+class _Part(NamedTuple):
+    """A variable to be: what the registry knows of its name, if anything, and its own attributes.
+
+    Dims are in order, one for each axis of the values.
+    """
+
+    dims: tuple[Any, ...]
+    values: Any
+    known: Variable | None
+    own: Mapping[Any, Any]
+
+    def attributes(self) -> dict[Any, Any]:
+        return {**(self.known.attributes() if self.known is not None else {}), **self.own}
+
+    def variable(self, values: Any) -> xr.Variable:
+        return xr.Variable(self.dims, values, self.attributes())
+
+
+def _together(made: Mapping[str, _Part], labels: Mapping[str, _Part]) -> xr.Dataset:
+    """One dataset of variables and coordinates.
+
+    xarray takes a millisecond and more to find out how they go together, and knows it of a dataset
+    like one before, which is copied with other values.
+    """
+    size = sum(label.values.nbytes for label in labels.values())
+    plain = all(label.values.dtype.kind in "fiuU" for label in labels.values())
+    if size > MOST_LABELS or not plain or any(p.own for p in (*made.values(), *labels.values())):
+        data = {name: part.variable(part.values) for name, part in made.items()}
+        return xr.Dataset(data, {name: part.variable(part.values) for name, part in labels.items()})
+    like = _like(
+        tuple((n, p.dims, p.values.shape, p.values.dtype, p.known) for n, p in made.items()),
+        tuple(
+            (n, p.dims, p.values.shape, p.values.dtype, p.known, p.values.tobytes())
+            for n, p in labels.items()
+        ),
+    )
+    return like.copy(data={name: part.values for name, part in made.items()})
+
+
+@functools.lru_cache(maxsize=64)
+def _like(made: tuple[Any, ...], labels: tuple[Any, ...]) -> xr.Dataset:
+    """A dataset of such variables that hold nothing, and with these coordinates."""
+    data = {
+        name: _Part(dims, None, known, {}).variable(np.broadcast_to(np.empty((), dtype), shape))
+        for name, dims, shape, dtype, known in made
+    }
+    coords = {
+        name: _Part(dims, None, known, {}).variable(np.frombuffer(values, dtype).reshape(shape))
+        for name, dims, shape, dtype, known, values in labels
+    }
+    return xr.Dataset(data, coords)
 
 
 class _Typing:
@@ -123,14 +183,13 @@ class _Typing:
             raise ProblemError(name, f"must hold whole numbers ({wanted})", array.dtype)
         return array.astype(wanted, copy=False)
 
-    def _attributes(self, name: str, own: Mapping[Any, Any]) -> dict[Any, Any]:
-        known = self.registry[name].attributes() if name in self.registry else {}
-        return {**known, **own}
+    def _make(self, name: str, dims: Any, values: Any, own: Mapping[Any, Any] = {}) -> _Part:
+        array, dims = self._typed(name, values), (dims,) if isinstance(dims, str) else tuple(dims)
+        if array.ndim != len(dims):
+            raise ProblemError(name, f"must have dimensions {dims}", f"{array.ndim} dimensions")
+        return _Part(dims, array, self.registry.get(name), own)
 
-    def _make(self, name: str, dims: Any, values: Any, own: Mapping[Any, Any] = {}) -> xr.Variable:
-        return xr.Variable(dims, self._typed(name, values), self._attributes(name, own))
-
-    def variable(self, name: str, value: Any, sweep: tuple[str, ...]) -> xr.Variable:
+    def variable(self, name: str, value: Any, sweep: tuple[str, ...]) -> _Part:
         """A variable from what `assemble` takes."""
         if isinstance(value, xr.DataArray | xr.Variable):
             return self._make(name, value.dims, value.values, value.attrs)
@@ -145,9 +204,9 @@ class _Typing:
             rule = f"must have dimensions {core}, or {(*sweep, *core)} in a sweep"
             raise ProblemError(name, rule, f"{array.ndim} dimensions")
         dims = core if array.ndim == len(core) else (*sweep, *core)
-        return xr.Variable(dims, array, self._attributes(name, {}))
+        return _Part(dims, array, self.registry[name], {})
 
-    def label(self, name: str, value: Any) -> xr.Variable:
+    def label(self, name: str, value: Any) -> _Part:
         """A coordinate."""
         if isinstance(value, xr.DataArray | xr.Variable):
             return self._make(name, value.dims, value.values, value.attrs)

@@ -27,16 +27,17 @@ def how_it_ended(ds: xr.Dataset) -> str:
         For a single run one line; else one for all and one for every status, with its remedy.
     """
     # Of a store: here, as a cluster that computed it may have no workers left.
-    lazy = {} if ds.status.chunks is None else {"scheduler": "synchronous"}
-    codes, counts = np.unique(ds.status.compute(**lazy).values, return_counts=True)
+    status = ds.variables["status"]
+    lazy = {} if status.chunks is None else {"scheduler": "synchronous"}
+    codes, counts = np.unique(status.compute(**lazy).values, return_counts=True)
     found = {Status(int(c)): int(n) for c, n in zip(codes, counts, strict=True)}
     total, good = sum(found.values()), found.pop(Status.COMPLETED, 0)
     if not found:
         return ""
-    if ds.status.ndim == 0:
-        (status,) = found
-        return f"the run ended at t = {float(ds.t_last):.6g}: {_words(status)}"
-    lines = [f"{n} {_words(status)}" for status, n in found.items()]
+    if status.ndim == 0:
+        (how,) = found
+        return f"the run ended at t = {float(ds.t_last):.6g}: {_words(how)}"
+    lines = [f"{n} {_words(how)}" for how, n in found.items()]
     return "\n  ".join([f"{total - good} of {total} runs did not complete:", *lines])
 
 

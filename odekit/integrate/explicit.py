@@ -17,17 +17,25 @@ scipy's."""
 
 
 class Pair(NamedTuple):
-    """Coefficients of a method, contiguous: (S, S), (S,) and (S,)."""
+    """Coefficients of a method of S stages, contiguous.
+
+    A (S, S), B and C (S,); E and E3 (S + 1,), of the error's estimate and of the second one of
+    DOP853; the power of the error by which a step changes.
+    """
 
     A: Floats
     B: Floats
     C: Floats
+    E: Floats
+    E3: Floats
+    exponent: float
 
 
-def _pair(method: Any) -> Pair:
+def _pair(method: Any, E: Any, E3: Any = None) -> Pair:
     S = method.n_stages
-    every = method.A[:S, :S], method.B[:S], method.C[:S]
-    return Pair(*(np.ascontiguousarray(x, dtype=float) for x in every))
+    every = method.A[:S, :S], method.B[:S], method.C[:S], E, np.zeros(S + 1) if E3 is None else E3
+    A, B, C, E, E3 = (np.ascontiguousarray(x, dtype=float) for x in every)
+    return Pair(A, B, C, E, E3, -1.0 / (method.error_estimator_order + 1))
 
 
 class _AtOnce:
@@ -66,15 +74,15 @@ class _AtOnce:
 
 
 class _RK23(_AtOnce, RK23):  # type: ignore[misc]
-    pair = _pair(RK23)
+    pair = _pair(RK23, RK23.E)
 
 
 class _RK45(_AtOnce, RK45):  # type: ignore[misc]
-    pair = _pair(RK45)
+    pair = _pair(RK45, RK45.E)
 
 
 class _DOP853(_AtOnce, DOP853):  # type: ignore[misc]
-    pair = _pair(DOP853)
+    pair = _pair(DOP853, DOP853.E5, DOP853.E3)
 
 
 EXPLICIT: dict[str, Any] = {"RK23": _RK23, "RK45": _RK45, "DOP853": _DOP853}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -10,11 +11,14 @@ from scipy.optimize import brentq
 
 from odekit.base.arrays import Floats
 from odekit.base.status import Outcome, Status, ended
+from odekit.integrate.explicit import EXPLICIT
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.policy import Policy, spectrum
 from odekit.integrate.stepper import Budget, Guarded, Halt, NotFinite, Stepper
 from odekit.problem.system import Equations
 
+FIRST_WALK, LONG_WALK = 16, 0.02
+"""Explicit steps that are taken at once first, and seconds that it may take to take more."""
 LOOKS = 8
 """Parts of a step at whose ends thresholds are looked at: an error may dip and rise within one."""
 
@@ -52,7 +56,7 @@ class Integrator:
     targets : array
         Times after ``position.t`` at which rows are wanted, increasing.
     emit : callable
-        Takes (t, y) of each row.
+        Takes the times of some rows and their states, (rows,) and (rows, n).
     after_step : callable
         Called after every accepted step, rows included; may raise `Halt`.
     """
@@ -65,18 +69,21 @@ class Integrator:
         targets: Floats,
         options: SolverOptions,
         budget: Budget,
-        emit: Callable[[float, Floats], None],
+        emit: Callable[[Floats, Floats], None],
         after_step: Callable[[Position], None],
     ) -> None:
         self.equations, self.position, self.end = equations, position, end
         self.targets, self.next_target = targets, 0
         self.options, self.budget = options, budget
         self.emit, self.after_step = emit, after_step
-        self.rhs = Guarded(equations.rhs, budget, equations.steps)
+        self.rhs = Guarded(equations.rhs, budget, equations)
         self.moved = False
+        self.walks = not equations.has_event and options.steady_state is None
+        self.patience = FIRST_WALK
         self.corners = equations.corners(options.atol, options.rtol)
         corners = self.corners
         self.atol = options.atol if corners is None else corners.tolerance(position.y.size)
+        self.floor = None if corners is None else corners.floor(position.y.size)
 
     def run(self) -> End:
         """Integrate to the end of the phase, or to what stops it before."""
@@ -122,7 +129,7 @@ class Integrator:
                 stepper = self._stepper(bound)
             kind = stepper.kind
             while stepper.kind == kind and self.position.t < bound:
-                outcome = self._one_step(stepper, bound)
+                outcome = None if self._walk(stepper) else self._one_step(stepper, bound)
                 if outcome is not None:
                     return outcome
                 kind = self._kind(stepper)
@@ -161,11 +168,45 @@ class Integrator:
         if landing != stepper.bound:
             stepper.extend(landing)
 
+    def _walk(self, stepper: Stepper) -> bool:
+        """Take many explicit steps in one call, if that can be had and nothing is to be watched."""
+        if not self.walks or stepper.kind not in EXPLICIT:
+            return False
+        self.budget.check()
+        own = self.options.method is not None
+        most = min(self.patience, self.budget.ahead)
+        most = most if own else min(most, self.position.policy.ahead)
+        begun = time.monotonic()
+        with self.rhs.stopping():
+            found = stepper.walk(most, self.targets[self.next_target :], self.floor)
+        if found is None or not found.steps:
+            self.walks = found is not None or self.floor is not None
+            return False
+        self._be_patient(time.monotonic() - begun, found.steps)
+        self.budget.spend_steps(found.steps, found.t, self.end)
+        if not own:
+            self.position.policy.since += found.steps - 1  # the last is counted where it is judged
+        if len(found.rows):
+            upto = self.next_target + len(found.rows)
+            self.emit(self.targets[self.next_target : upto], found.rows)
+            self.next_target = upto
+        p = self.position
+        p.t, p.y, p.h, p.f = found.t, found.y, found.h, found.f
+        self.after_step(p)
+        return True
+
+    def _be_patient(self, seconds: float, steps: int) -> None:
+        """Walks are such that Ctrl-C and the time allowed are looked at often enough."""
+        if seconds < LONG_WALK:
+            self.patience *= 2 if steps == self.patience else 1
+        else:
+            self.patience = max(self.patience // 2, 1)
+
     def _one_step(self, stepper: Stepper, bound: float) -> Outcome | None:
         self.budget.check()
         with self.rhs.stopping():
             t_old, y_old = stepper.step()
-        self.budget.spend_step(stepper.t, self.end)
+        self.budget.spend_steps(1, stepper.t, self.end)
         watched = self.equations.has_event
         bracket = self._threshold_within(stepper, t_old, y_old) if watched else None
         if bracket is not None:
@@ -206,10 +247,9 @@ class Integrator:
         due = self.targets[self.next_target : upto]
         inside = due[due < end]
         if inside.size:
-            for t, y in zip(inside, stepper.rows_within(t_old, y_old, inside), strict=True):
-                self.emit(float(t), y)
+            self.emit(inside, np.array(stepper.rows_within(t_old, y_old, inside)))
         if due.size > inside.size:
-            self.emit(end, last.copy())
+            self.emit(np.array([end]), last[np.newaxis])
         self.next_target = max(upto, self.next_target)
 
     def _threshold_within(
@@ -246,8 +286,8 @@ class Integrator:
         before = int(np.searchsorted(self.targets, t))
         rows = np.append(self.targets[self.next_target : before], t)
         *inside, last = stepper.rows_within(t_old, y_old, rows)
-        for target, y in zip(rows, inside, strict=False):
-            self.emit(float(target), y)
+        if inside:
+            self.emit(rows[:-1], np.array(inside))
         self._stand(t, np.array(last))
 
     def _is_steady(self, stepper: Stepper) -> bool:

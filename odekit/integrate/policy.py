@@ -71,6 +71,11 @@ class Policy:
         self.since = 0
         return True
 
+    @property
+    def ahead(self) -> int:
+        """Explicit steps up to the one after which the spectrum is looked at."""
+        return max(self.wait - self.since, 1)
+
     def worth_a_look(self, h: float, left: float) -> bool:
         """Whether so many explicit steps are left that a change could pay."""
         return self.kind != EXPLICIT_KIND or left > WORTH_STEPS * h

@@ -56,7 +56,7 @@ class Run:
         self.budget = Budget(options)
         self.t: list[float] = []
         self.y: list[Floats] = []
-        self.saved_rows = 0
+        self.saved_rows = self.shown = 0
         # What a resumed run is rebuilt from: the state at the end of every phase so far.
         self.ends: list[Floats] = []
         self.end_times: list[float] = []
@@ -114,7 +114,7 @@ class Run:
         if found is not None:
             self._restore(*found)
         elif self.times is None or self.times[0] == 0.0:
-            self._keep(0.0, y[0, shown])
+            self.t, self.y = [0.0], [y[0, shown]]
         begin = 0.0
         for i in range(len(self.problem.phases)):
             frame, y = self.points.enter(i, frame, y)
@@ -154,7 +154,7 @@ class Run:
         self.ends.append(position.y)
         if result.status == Status.COMPLETED:
             if self.times is None and self.t[-1] < position.t:
-                self._emit(position.t, position.y)
+                self._emit_last(position)
             self.position = None if i + 1 < len(self.problem.phases) else position
 
     def _targets(self, begin: float, end: float, duration: float) -> Floats:
@@ -167,15 +167,17 @@ class Run:
             wanted = self.times
         return wanted[(wanted > self.position.t) & (wanted <= end)]
 
-    def _emit(self, t: float, y: Floats) -> None:
-        self._keep(t, y[self.views[-1]])
+    def _emit(self, t: Floats, y: Floats) -> None:
+        """Keep rows at some times, of states (rows, n)."""
+        self.t.extend(t.tolist())
+        self.y.extend(np.array(y[:, self.views[-1]]))
 
-    def _keep(self, t: float, visible: Floats) -> None:
-        self.t.append(t)
-        self.y.append(visible)
+    def _emit_last(self, position: Position) -> None:
+        self._emit(np.array([position.t]), position.y[np.newaxis])
 
     def _after_step(self, position: Position) -> None:
-        if self.show is not None and self.budget.steps % SHOW_EVERY == 0:
+        if self.show is not None and self.budget.steps - self.shown >= SHOW_EVERY:
+            self.shown = self.budget.steps
             self.show(position.t)
         if not self.equations.accurate(position.y):
             raise Halt(Status.INACCURATE)
@@ -191,10 +193,9 @@ class Run:
             elif self.status in (Status.INTERRUPTED, Status.TIME_BUDGET, Status.STEP_BUDGET):
                 self._forget_failed_phase()
                 self._save()
-        if self.status != Status.COMPLETED and self.position is not None:
-            reached = self.position
-            if not self.t or self.t[-1] < reached.t:
-                self._emit(reached.t, reached.y)
+        stopped = self.position if self.status != Status.COMPLETED else None
+        if stopped is not None and (not self.t or self.t[-1] < stopped.t):
+            self._emit_last(stopped)
 
     # ------------------------------------------------------------------------------ the record
 

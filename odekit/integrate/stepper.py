@@ -26,9 +26,9 @@ from odekit.integrate.options import (
     SolverOptions,
     step_tolerance,
 )
+from odekit.problem.system import Equations, Walk, Walked
 
 Rhs = Callable[[float, Floats], Floats]
-Steps = Callable[[float, Floats, Floats, Pair, Floats], Floats | None]
 
 SOLVERS: dict[str, Any] = {**EXPLICIT, "Radau": Radau, "BDF": BDF, "LSODA": LSODA}
 
@@ -99,9 +99,14 @@ class Budget:
         if time.monotonic() > self.deadline:
             raise Halt(Status.TIME_BUDGET)
 
-    def spend_step(self, t: float, end: float) -> None:
-        """Count an accepted step, which led to t, of a phase that ends at `end`."""
-        self.steps += 1
+    @property
+    def ahead(self) -> int:
+        """Steps that may be taken before they are counted."""
+        return min(self.options.max_steps - self.steps, WINDOW - self.steps % WINDOW)
+
+    def spend_steps(self, count: int, t: float, end: float) -> None:
+        """Count accepted steps, which led to t, of a phase that ends at `end`."""
+        self.steps += count
         if self.steps % WINDOW:
             return
         left = (end - t) / max(t - self.mark, 1e-300) * WINDOW
@@ -114,7 +119,7 @@ class Budget:
 class Guarded:
     """A right-hand side that counts its calls and refuses to hand on NaN or to hang."""
 
-    def __init__(self, rhs: Rhs, budget: Budget, at_once: Steps | None = None) -> None:
+    def __init__(self, rhs: Rhs, budget: Budget, at_once: Equations | None = None) -> None:
         self.rhs = rhs
         self.budget = budget
         self.at_once = at_once
@@ -150,11 +155,23 @@ class Guarded:
             raise NotFinite
         return dy
 
+    def at(self, t: Floats, y: Floats) -> Floats:
+        """Time derivatives at times (m,) and states (m, n), in one call where that can be had."""
+        if self.stoppable:
+            self.budget.check_time()
+        found = None if self.at_once is None else self.at_once.rhs_at(t, y)
+        if found is None:
+            return np.array([self(*at) for at in zip(t.tolist(), y, strict=True)])
+        self.budget.calls += t.size
+        if not np.isfinite(found).all():
+            raise NotFinite
+        return found
+
     def steps(self, t: float, y: Floats, spans: Floats, pair: Pair, K: Floats) -> Floats:
         """Where explicit steps of these lengths end: see `problem.system.Equations.steps`."""
         if self.stoppable:
             self.budget.check_time()
-        found = None if self.at_once is None else self.at_once(t, y, spans, pair, K)
+        found = None if self.at_once is None else self.at_once.steps(t, y, spans, pair, K)
         if found is None:
             return np.array([self._step(t, y, h, pair, K) for h in spans])
         self.budget.calls += (len(K) - 1) * len(spans)
@@ -163,9 +180,20 @@ class Guarded:
             raise NotFinite
         return found
 
+    def walk(
+        self, t: float, y: Floats, f: Floats, h: float, pair: Pair, how: Walk
+    ) -> Walked | None:
+        """Many explicit steps: see `problem.system.Equations.walk`."""
+        self.calls_in_step = 0
+        if self.stoppable:
+            self.budget.check_time()
+        found = None if self.at_once is None else self.at_once.walk(t, y, f, h, pair, how)
+        self.budget.calls += 0 if found is None else found.calls
+        return found
+
     def _step(self, t: float, y: Floats, h: float, pair: Pair, K: Floats) -> Floats:
         """The same, of one step, stage by stage."""
-        A, B, C = pair
+        A, B, C = pair.A, pair.B, pair.C
         for s in range(1, B.size):
             K[s] = self(t + C[s] * h, y + h * (A[s, :s] @ K[:s]))
         end = np.asarray(y + h * (B @ K[: B.size]))
@@ -332,6 +360,23 @@ class Stepper:
         if size > LARGEST:
             raise Halt(Status.BLOW_UP)
 
+    def walk(self, most: int, targets: Floats, floor: Floats | None) -> Walked | None:
+        """Many steps at once as far as nothing happens; None where it cannot be had."""
+        solver, y = self.solver, self.solver.y
+        if self.kind not in EXPLICIT or (floor is not None and (y < floor).any()):
+            return None
+        atol = np.array(np.broadcast_to(self.atol, y.shape), dtype=float)
+        low = np.full(y.size, -np.inf) if floor is None else floor
+        how = Walk(
+            most, self.bound, self.options.max_step, float(solver.rtol), atol, low, LARGEST, targets
+        )
+        found = self.rhs.walk(self.t, y, solver.f, float(solver.h_abs), solver.pair, how)
+        if found is not None and found.steps:
+            solver.t, solver.y, solver.f, solver.h_abs = found.t, found.y, found.f, found.h
+            if self.finished:
+                solver.status = "finished"
+        return found
+
     def limit(self, longest: float) -> None:
         """Take no implicit step longer than this; explicit ones stability keeps short enough."""
         if self.kind not in EXPLICIT:
@@ -386,7 +431,7 @@ class Stepper:
         y = solution(times).T
         slopes = (Q * (order + 1.0) / h) @ x ** order[:, np.newaxis]
         self.rhs.calls_in_step = 0
-        rates = [self.rhs(time, state) for time, state in zip(times, y, strict=True)]
+        rates = self.rhs.at(times, np.ascontiguousarray(y))
         system = np.eye(y.shape[1]) / h - self.solver.J
         error = np.linalg.solve(system, np.transpose(rates) - slopes).T
         return y, (np.abs(error) <= SHARE * (self.atol + self.options.rtol * np.abs(y))).all(axis=1)

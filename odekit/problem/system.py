@@ -94,6 +94,48 @@ class Judgement(NamedTuple):
     zeros: Mapping[str, Any]
 
 
+class Walk(NamedTuple):
+    """How far explicit steps go that control their errors.
+
+    Attributes
+    ----------
+    most : int
+        Accepted steps, at most; those that take long may be fewer.
+    bound, longest, rtol : float
+        Time not to step over, longest step, tolerance.
+    atol, floor : ndarray, shape (n,)
+        Tolerances; entries below which a step must not end.
+    ceiling : float
+        Modulus that no entry may exceed.
+    targets : ndarray, shape (rows,)
+        Times at which rows are wanted, increasing.
+    """
+
+    most: int
+    bound: float
+    longest: float
+    rtol: float
+    atol: Floats
+    floor: Floats
+    ceiling: float
+    targets: Floats
+
+
+class Walked(NamedTuple):
+    """Where a walk stands: time, state, derivative and next step to try, and what it took.
+
+    `rows`, shape (rows, n), are at the first of the times that were wanted.
+    """
+
+    t: float
+    y: Floats
+    f: Floats
+    h: float
+    steps: int
+    calls: int
+    rows: Floats
+
+
 class Equations(Protocol):
     """One phase of one trajectory, as functions of time and state."""
 
@@ -108,12 +150,23 @@ class Equations(Protocol):
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
 
+    def rhs_at(self, t: Floats, y: Floats) -> Floats | None:
+        """Time derivatives at times (m,) and states (m, n); None where `rhs` is to be called."""
+
     def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
         """Where explicit steps of these lengths from (t, y) end, shape (spans, n).
 
         None where `rhs` is to be called for each stage. `pair` has the coefficients A, B and C of a
         method of S stages; K, shape (S, n) or (S + 1, n), begins with the derivative at (t, y) and
         receives those of the last step's stages, and at its end if there is a row for it.
+        """
+
+    def walk(self, t: float, y: Floats, f: Floats, h: float, pair: Any, how: Walk) -> Walked | None:
+        """Steps as scipy takes them from (t, y), where the derivative is f; h is the first to try.
+
+        None where there is no compiled code for it. A step that asks for more than to be accepted
+        or rejected is not taken, and ends the walk: an end that is not finite, below the floor or
+        above the ceiling, or steps of no length.
         """
 
     def jac(self, t: float, y: Floats) -> Floats:
@@ -135,6 +188,9 @@ class Corners(Protocol):
     def tolerance(self, size: int) -> Floats:
         """Absolute tolerance of every entry of a state."""
 
+    def floor(self, size: int) -> Floats:
+        """Entries of a state from which on `settle` has nothing to do."""
+
     def settle(self, t: float, y: Floats) -> Floats | None:
         """The state put at a corner that is near at a time, or on its way from it, if any is."""
 
@@ -150,8 +206,14 @@ class Exact:
 
     refused = False
 
+    def rhs_at(self, t: Floats, y: Floats) -> Floats | None:
+        """Nothing: `rhs` is called for each."""
+
     def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
         """Nothing: `rhs` is called for each stage."""
+
+    def walk(self, t: float, y: Floats, f: Floats, h: float, pair: Any, how: Walk) -> Walked | None:
+        """Nothing: steps are taken one by one."""
 
     def accurate(self, y: Floats) -> bool:
         """Whether the equations are as accurate there as was asked for: they are."""

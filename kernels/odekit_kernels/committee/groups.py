@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels._jit import inner, kernel
+from odekit_kernels._jit import inner, kernel, outer
 from odekit_kernels.committee import moments
 from odekit_kernels.committee.inputs import enter_law, fill_groups, fill_law, weigh_pairs
 from odekit_kernels.committee.jacobian import jacobian_of_groups as jacobian
@@ -72,9 +72,9 @@ def add_penalties(y: Any, eta_w: float, system: Any, work: Any, dy: Any) -> None
         add_consolidation(rate, system.F[g::G], system, K, P, work.of_groups.G[g], own)
 
 
-@kernel(_nrt=False)
-def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
-    """`one.rhs` with groups of inputs: the moments once for each law of the inputs."""
+@outer
+def derivative(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
+    """`rhs`, to be called by kernels."""
     K, P, G, _ = sizes(system)
     fill_groups(y, system.T, K, P, work)
     fill_readouts(y, system, K, P, G, work)
@@ -85,6 +85,12 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
             fill_moments(eta_w, eta_v, p, system, K, K + P, work)
             assemble(y, eta_w, eta_v, system, v, work, dy)
     add_penalties(y, eta_w, system, work, dy)
+
+
+@kernel(_nrt=False)
+def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
+    """`one.rhs` with groups of inputs: the moments once for each law of the inputs."""
+    derivative(y, eta_w, eta_v, system, work, dy)
 
 
 # For moments that no kernel computes: what comes before them, and what comes after.

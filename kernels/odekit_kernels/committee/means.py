@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels._jit import inner, kernel
+from odekit_kernels._jit import inner
 from odekit_kernels.bivariate import arc
 from odekit_kernels.committee.activations.means import STRAIGHT, Tilt
 from odekit_kernels.committee.activations.means import __name__ as folder
@@ -90,13 +90,13 @@ tilt = chain("tilt", unknown_tilt, folder, __name__)
 # -------------------------------------------------------------------------- three and four fields
 
 
-@kernel(forceinline=True)
+@inner
 def tilted_mean(M_a: Any, C_ka: Any, C_la: Any, w: Any) -> Any:
     """Mean of a field under the weight of a `Tilt`."""
     return M_a - C_ka * w.u_k - C_la * w.u_l
 
 
-@kernel(forceinline=True)
+@inner
 def tilted_covariance(C_ab: Any, C_ka: Any, C_la: Any, C_kb: Any, C_lb: Any, w: Any) -> Any:
     """Covariance of two fields under it."""
     return C_ab - (w.kk * C_ka + w.kl * C_la) * C_kb - (w.kl * C_ka + w.ll * C_la) * C_lb
@@ -137,19 +137,19 @@ def fourth(
 # ------------------------------------------------------------------------------- misclassification
 
 
-@kernel(forceinline=True)
+@inner
 def inverse_length(C: Any) -> Any:
     """1/√C, of what a trial stage may leave of a variance."""
     return 1.0 / root(choose_less(C, TINY, TINY, C))
 
 
-@kernel(forceinline=True)
+@inner
 def wrong_label(y: Any, M: Any, C: Any) -> Any:
     """Chance Φ(−y M/√C) that one odd, increasing unit has another sign than the label y = ±1."""
     return distribution(-y * M * inverse_length(C))
 
 
-@kernel(forceinline=True)
+@inner
 def wrong_sign(M_k: Any, M_n: Any, C_kk: Any, C_nn: Any, C_kn: Any) -> Any:
     """Chance that it has another sign than one field of a teacher, arccos(r)/π without means.
 

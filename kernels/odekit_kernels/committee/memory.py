@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -232,6 +233,7 @@ class Wiring(NamedTuple):
     watched_law: NDArray[np.int64] = _NONE
 
 
+@functools.lru_cache
 def make_plan(
     K: int,
     P: int,
@@ -304,8 +306,13 @@ def make_plan(
 def constants(m: CommitteePlan) -> dict[str, Indices]:
     """Every constant of a phase by name, in the order of a row: where it goes in a group's memory.
 
-    The arrays have the shapes of the constants.
+    The arrays have the shapes of the constants, and are not to be written to.
     """
+    return dict(_constants(m))
+
+
+@functools.lru_cache
+def _constants(m: CommitteePlan) -> dict[str, Indices]:
     fixed, tasks, watched = np.arange(m.P), np.arange(m.S), np.arange(m.W)
     copies = np.arange(m.c)[:, np.newaxis] * m.K + np.arange(m.K)
     pulls = np.arange(m.c * max(m.G, 1))[:, np.newaxis] * m.K + np.arange(m.K)
@@ -327,4 +334,7 @@ def constants(m: CommitteePlan) -> dict[str, Indices]:
         "st": m.st + laws,
         "tt": m.tt + laws,
     }
-    return {name: np.asarray(inside.get(name, getattr(m, name, 0))) for name in First._fields}
+    found = {name: np.asarray(inside.get(name, getattr(m, name, 0))) for name in First._fields}
+    for places in found.values():
+        places.flags.writeable = False
+    return found

@@ -30,6 +30,7 @@ __all__ = [
     "Inputs",
     "Work",
     "assemble_alone",
+    "derivative",
     "errors",
     "fill_state_alone",
     "jacobian",
@@ -232,7 +233,16 @@ def assemble(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any
         second_layer(eta_v, system.p, system, K, P, start, y, work, dy)
 
 
-@kernel(forceinline=True, _nrt=False)
+@inner
+def derivative(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
+    """`rhs`, to be called by kernels."""
+    K, P = system.move.shape[0], system.T.shape[0]
+    fill_state(y, system, K, P, work)
+    fill_moments(eta_w, eta_v, system.p, system, K, K + P, work)
+    assemble(y, eta_w, eta_v, system, work, dy)
+
+
+@kernel(_nrt=False)
 def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> None:
     """Right-hand side of the order parameters' equations, averaged over the tasks of the phase.
 
@@ -249,10 +259,7 @@ def rhs(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, dy: Any) -> 
     dy : ndarray, shape (n,)
         Receives dy/dt.
     """
-    K, P = system.move.shape[0], system.T.shape[0]
-    fill_state(y, system, K, P, work)
-    fill_moments(eta_w, eta_v, system.p, system, K, K + P, work)
-    assemble(y, eta_w, eta_v, system, work, dy)
+    derivative(y, eta_w, eta_v, system, work, dy)
 
 
 # For moments that no kernel computes: what comes before them, and what comes after.

@@ -10,24 +10,22 @@ state.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.committee.explicit import reach
-from odekit_kernels.committee.one import rhs
+from odekit_kernels.committee.one import derivative
 from odekit_kernels.committee.passes import drive, flow, radius
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
+from odekit_kernels.committee.runge_kutta import judged, rate_at, reach
 
 __all__ = [
     "FAILED",
     "FULL",
     "REACHED",
     "Course",
-    "Pair",
     "backward",
     "forward",
     "integrals",
@@ -41,46 +39,6 @@ REACHED, FULL, FAILED = 0, 1, 2
 LOOK = 8
 """Steps from one look at the spectrum to the next."""
 SAFETY, LEAST, MOST = 0.9, 0.2, 10.0
-
-
-class Pair(NamedTuple):
-    """An explicit Runge–Kutta pair with scipy's coefficients.
-
-    Attributes
-    ----------
-    A : ndarray, shape (s, s)
-    B, C : ndarray, shape (s,)
-    E, E3 : ndarray, shape (s + 1,)
-        Weights of the error estimate, and of the second one of DOP853 (else 0).
-    exponent : float
-        −1/(order of the error estimate + 1).
-    """
-
-    A: Array
-    B: Array
-    C: Array
-    E: Array
-    E3: Array
-    exponent: float
-
-
-class Rate(NamedTuple):
-    """A learning rate as a function of the time since its phase began.
-
-    Attributes
-    ----------
-    start : ndarray, shape (pieces,)
-    coefficients : ndarray, shape (pieces, 4)
-        Of cubics, the highest power first.
-    first, last, final : float
-        The value before the first piece; the time from which on the value is `final`.
-    """
-
-    start: Array
-    coefficients: Array
-    first: float
-    last: float
-    final: float
 
 
 class Course(NamedTuple):
@@ -108,39 +66,10 @@ class Course(NamedTuple):
     k: Array
 
 
-@inner
-def rate_at(rate: Any, t: float) -> float:
-    """Value of a `Rate`."""
-    if rate.start.shape[0] == 0 or t >= rate.last:
-        return float(rate.final)
-    if t <= rate.start[0]:
-        return float(rate.first)
-    j = np.searchsorted(rate.start, t, side="right") - 1
-    x, c = t - rate.start[j], rate.coefficients
-    return max(((c[j, 0] * x + c[j, 1]) * x + c[j, 2]) * x + c[j, 3], 0.0)
-
-
-@inner
-def judged(y: Any, new: Any, h: float, k: Any, pair: Any, rtol: float, atol: float) -> float:
-    """Norm of the estimated error in units of the tolerances, as scipy has it."""
-    n, five, three = y.shape[0], 0.0, 0.0
-    for l in range(n):
-        scale = atol + rtol * max(abs(y[l]), abs(new[l]))
-        a, b = 0.0, 0.0
-        for j in range(k.shape[0]):
-            a += pair.E[j] * k[j, l]
-            b += pair.E3[j] * k[j, l]
-        five += (a / scale) ** 2
-        three += (b / scale) ** 2
-    if five == 0.0:
-        return 0.0
-    return abs(h) * five / math.sqrt((five + 0.01 * three) * n)
-
-
 @kernel
 def record(
     t: float, wish: float, y: Any, stops: Any, rate_w: Any, rate_v: Any, system: Any, work: Any,
-    watch: Any, tape: Any, by: Any, flat: Any, pair: Any, rtol: float, atol: float, cap: float,
+    watch: Any, tape: Any, by: Any, flat: Any, pair: Any, rtol: float, atol: Any, cap: float,
     times: Any, lengths: Any, states: Any, slopes: Any,
 ) -> Any:  # fmt: skip
     """Step to the last stop, landing on each, and write down where every accepted step begins.
@@ -159,8 +88,9 @@ def record(
     by, flat : Slopes and ndarray
         For n scalars.
     pair : Pair
-    rtol, atol, cap : float
-        Tolerances; steps are no longer than cap/ρ(J).
+    rtol, cap : float
+        Relative tolerance; steps are no longer than cap/ρ(J).
+    atol : ndarray, shape (n,)
     times, lengths, states : ndarray, shapes (room,), (room,) and (room, n)
         Receive the steps.
     slopes : ndarray, shape (kept, s, n)
@@ -251,7 +181,7 @@ def take_stages(course: Any, step: int, system: Any, work: Any, pair: Any, k: An
                 k[i, l] = course.k[step, i, l]
             continue
         eta_w, eta_v = course.eta[step, i, 0], course.eta[step, i, 1]
-        rhs(at[i], eta_w, eta_v, system, work, k[i])
+        derivative(at[i], eta_w, eta_v, system, work, k[i])
 
 
 @inner

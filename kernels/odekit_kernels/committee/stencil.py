@@ -17,9 +17,9 @@ from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import groups
 from odekit_kernels.committee.driven import drive_row, drive_shifted
 from odekit_kernels.committee.equations import committee_with_groups
-from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.inputs import fill_groups, fill_law
 from odekit_kernels.committee.pairs import second_pair
+from odekit_kernels.committee.runge_kutta import reach
 from odekit_kernels.integrators.spectrum import spectrum
 
 __all__ = [
@@ -95,7 +95,7 @@ RATE_STEP = 0.25
 def flow(y: Any, eta_w: float, eta_v: float, work: Any, tape: Any, dy: Any) -> None:
     """Right-hand side at these rates, and what the row says."""
     system = committee_with_groups(tape.plan, tape.wiring, tape.row)
-    groups.rhs(y, eta_w, eta_v, system, work, dy)
+    groups.derivative(y, eta_w, eta_v, system, work, dy)
 
 
 @kernel(_nrt=False)
@@ -111,7 +111,7 @@ def fill_numbers(
     dy = tape.dy
     for r in range(tape.rows.shape[0]):
         shifted = committee_with_groups(tape.plan, tape.wiring, tape.rows[r])
-        groups.rhs(y, eta_w, eta_v, shifted, tape.work, dy)
+        groups.derivative(y, eta_w, eta_v, shifted, tape.work, dy)
         entry = tape.entry[r]
         for i in range(dy.shape[0]):
             if entry < f.shape[1]:
@@ -125,7 +125,7 @@ def fill_numbers(
             step = sign * RATE_STEP
             rate_w = eta_w + step if layer == 0 else eta_w
             rate_v = eta_v + step if layer == 1 else eta_v
-            groups.rhs(y, rate_w, rate_v, system, tape.work, dy)
+            groups.derivative(y, rate_w, rate_v, system, tape.work, dy)
             for i in range(dy.shape[0]):
                 by_rate[i, layer] += 0.5 / step * dy[i]
 
@@ -231,7 +231,7 @@ def fill_stage(
     """Write the right-hand side at a state, and its derivatives."""
     # Views of the row count no references: no kernel that counts them may make one.
     system = committee_with_groups(tape.plan, tape.wiring, tape.row)
-    groups.rhs(y, eta_w, eta_v, system, work, dy)
+    groups.derivative(y, eta_w, eta_v, system, work, dy)
     groups.jacobian(y, eta_w, eta_v, system, work, J)
     fill_numbers(y, eta_w, eta_v, system, tape, f, by_rate)
 
@@ -243,7 +243,7 @@ def fill_stages(course: Any, pair: Any, work: Any, tape: Any, W: int, out: Any) 
     Parameters
     ----------
     course : replay.Course
-    pair : replay.Pair
+    pair : runge_kutta.Pair
     work, tape : as in `passes.flow`
     W : int
         0, or the number of tasks: whether their errors are wanted.

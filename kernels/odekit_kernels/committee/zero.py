@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 from odekit_kernels._jit import kernel, outer
-from odekit_kernels.committee.one import rhs
+from odekit_kernels.committee.one import derivative
 
 __all__ = ["settle"]
 
@@ -38,7 +38,7 @@ def turn(z: Any, k: int, system: Any, work: Any, x: Any, g: Any, dz: Any) -> Any
     """Write dx/ds of the climb to `g`; return its height h and the largest force on the unit."""
     place, diag = work.place, work.diag
     put_unit(z, k, LENGTH, x, place)
-    rhs(z, 1.0, 0.0, system, work, dz)
+    derivative(z, 1.0, 0.0, system, work, dz)
     h = 0.5 * dz[place[k, k]] / LENGTH
     largest = abs(h)
     for b in range(x.shape[0]):

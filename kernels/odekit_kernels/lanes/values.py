@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.np import arrayobj
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner
 from odekit_kernels.simd import (
     WIDTH,
     Vec8,
@@ -78,13 +78,13 @@ def shaped(numbers: Any, first: int, shape: tuple[int, ...]) -> Any:
 
 
 # Of Python's own numba's CUDA target has no version for two numbers.
-@kernel(forceinline=True)
+@inner
 def smaller(a: Any, b: Any) -> Any:
     """The smaller of two numbers."""
     return a if a < b else b
 
 
-@kernel(forceinline=True)
+@inner
 def larger(a: Any, b: Any) -> Any:
     """The larger of two numbers."""
     return a if a > b else b
@@ -191,7 +191,7 @@ def _shaped(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
 # --------------------------------------------------------------------------------------------- asin
 
 
-@kernel(forceinline=True)
+@inner
 def asin(x: Any) -> Any:
     """Inverse sine; where every lane is within 1/2, as it is for norms up to 1, without its root.
 

@@ -11,16 +11,17 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.problem.points import one_of
 from odekit.problem.schedule import Schedule
-from odekit.problem.system import Exact
+from odekit.problem.system import Exact, Walk, Walked
+from odekit.systems.committee.rates import as_rate
 from odekit.systems.committee.zero import UnitsAtZero
-from odekit_kernels.committee import groups
+from odekit_kernels.committee import explicit, groups
 from odekit_kernels.committee.activations import RELU
-from odekit_kernels.committee.explicit import steps
 from odekit_kernels.committee.inputs import Inputs
 from odekit_kernels.committee.one import errors, jacobian, make_work
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 from odekit_kernels.committee.reverse import prepare, pull
+from odekit_kernels.committee.runge_kutta import Pair, Rate
 from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
 
 if TYPE_CHECKING:
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
 LARGE = 500
 """A state of more numbers takes so long that steps are to be stopped between their stages."""
 
-NOWHERE, NO_STAGES = np.zeros(1), np.zeros((0, 0))
-"""A step that stays, without stages: what is left of it is the derivative. To compile both would
-take twice as long."""
+NONE = np.zeros(0)
+NO_STAGES = Pair(np.zeros((0, 0)), NONE, NONE, NONE, NONE, -1.0)
+"""A step without stages: what is left of it is the derivative. To compile both would take twice as
+long."""
+STANDING = explicit.Walk(
+    np.zeros(2), np.zeros(4, dtype=np.int64), 0.0, 0.0, 0.0, 0.0, NONE, NONE, 0.0, NONE
+)
+"""No walk."""
 
 
 class Now:
@@ -76,6 +82,7 @@ class CommitteePhase(Exact):
 
     def __init__(self, points: CommitteePoints, phase: Phase, frame: Frame, begin: float) -> None:
         self.begin, self.points, self.rates = begin, points, phase.common_rates
+        self._compiled_rates: tuple[Any, Any] = (None, None)
         self.now: Now | None = points.now(phase, frame)
         self.committee = self.now.committee
         P, tasks = frame.T.shape[-1], max(len(points.tasks), len(self.committee.p))
@@ -145,21 +152,60 @@ class CommitteePhase(Exact):
 
     def rhs(self, t: float, y: Floats) -> Floats:
         """Time derivative, shape (n,)."""
-        rates, K = np.empty((1, 1, 2)), np.empty((1, y.size))
-        rates[0, 0] = self._at(t)
-        steps(y, NOWHERE, NO_STAGES, NOWHERE[:0], rates, self._at_time(t), self.work, K, K.copy())
-        return np.asarray(K[0])
+        found = self._derivatives(np.array([t]), y[np.newaxis], self._at_time(t))
+        return np.asarray(found[0])
+
+    def rhs_at(self, t: Floats, y: Floats) -> Floats | None:
+        """See `odekit.problem.system.Equations.rhs_at`."""
+        return self._derivatives(t, y, self.committee) if self._at_once(y[0]) else None
+
+    def _derivatives(self, t: Floats, y: Floats, committee: Committee) -> Floats:
+        K, out = np.empty(y.shape), np.empty((1, y.shape[1]))
+        self._advance(y, t, NONE, NO_STAGES, committee, K, out, STANDING)
+        return K
+
+    def _advance(
+        self, y: Floats, t: Floats, spans: Floats, pair: Pair, committee: Committee, K: Floats,
+        out: Floats, walk: explicit.Walk,
+    ) -> None:  # fmt: skip
+        since, rates = t - self.begin, self.compiled_rates
+        explicit.advance(y, since, spans, pair, rates, committee, self.work, K, out, walk)
 
     def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> Floats | None:
         """See `odekit.problem.system.Equations.steps`."""
-        if y.size > LARGE or (self.now is not None and self.now.drives):
+        if not self._at_once(y):
             return None
-        rates, out = np.empty((spans.size, pair.C.size + 1, 2)), np.empty((spans.size, y.size))
-        since = t - self.begin + np.multiply.outer(spans, [*pair.C, 1.0])
-        for i, rate in enumerate(self.rates):
-            rates[..., i] = rate.at(since) if isinstance(rate, Schedule) else rate
-        steps(y, spans, pair.A, pair.B, rates, self.committee, self.work, K, out)
+        out = np.empty((spans.size, y.size))
+        at = (y[np.newaxis], np.array([t]))
+        self._advance(*at, spans, Pair(*pair), self.committee, K, out, STANDING)
         return out
+
+    def walk(self, t: float, y: Floats, f: Floats, h: float, pair: Any, how: Walk) -> Walked | None:
+        """See `odekit.problem.system.Equations.walk`."""
+        if not self._at_once(y):
+            return None
+        n, S, y = y.size, pair.B.size, y[np.newaxis].copy()
+        K, rows = np.empty((2 * S + 2, n)), np.empty((how.targets.size, n))
+        K[0] = f
+        clock, tally = np.array([t, h]), np.array([how.most, 0, 0, 0])
+        every = (how.bound, how.longest, how.rtol, how.atol, how.floor, how.ceiling, how.targets)
+        walk = explicit.Walk(clock, tally, self.begin, *every)
+        self._advance(y, np.array([t]), NONE, Pair(*pair), self.committee, K, rows, walk)
+        taken, calls, filled = tally[1:].tolist()
+        t, h = clock.tolist()
+        return Walked(t, y[0], K[0].copy(), h, taken, calls, rows[:filled])
+
+    def _at_once(self, y: Floats) -> bool:
+        """Whether compiled code takes all stages of a step, and many steps, in one call."""
+        return y.size <= LARGE and not (self.now is not None and self.now.drives)
+
+    @property
+    def compiled_rates(self) -> tuple[Rate, Rate]:
+        """Both learning rates as the kernels take them."""
+        if self._compiled_rates[0] is not self.rates:
+            self._compiled_rates = (self.rates, (as_rate(self.rates[0]), as_rate(self.rates[1])))
+        found: tuple[Rate, Rate] = self._compiled_rates[1]
+        return found
 
     def jac(self, t: float, y: Floats) -> Floats:
         """Jacobian, shape (n, n)."""
@@ -196,8 +242,10 @@ class QuadraturePhase(CommitteePhase):
         assert self.points.moments is not None
         return self.points.moments.rhs(y, *self._at(t), self._at_time(t), self.work)
 
-    def steps(self, t: float, y: Floats, spans: Floats, pair: Any, K: Floats) -> None:
-        """Nothing: moments are found outside of compiled code."""
+    def _at_once(self, y: Floats) -> bool:
+        """Never: moments are found outside of compiled code."""
+        del y
+        return False
 
     def accurate(self, y: Floats) -> bool:
         """Whether the moments are as accurate as was asked for."""

@@ -276,6 +276,5 @@ class CommitteePoints(CommitteeState):
 
 def widened(u: Floats, copies: int) -> Floats:
     """Readouts over the original fixed vectors, with zeros for the copies."""
-    if not copies:
-        return np.ascontiguousarray(u)
-    return np.ascontiguousarray(np.pad(u, ((0, 0), (0, 0), (0, copies))))
+    wide = np.pad(u, ((0, 0), (0, 0), (0, copies))) if copies else u
+    return np.ascontiguousarray(wide)

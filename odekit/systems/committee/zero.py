@@ -59,6 +59,12 @@ class UnitsAtZero:
         out[self.norms] = self.atol_norm
         return out
 
+    def floor(self, size: int) -> Floats:
+        """Entries of a state from which on `settle` has nothing to do."""
+        out = np.full(size, -np.inf)
+        out[self.moving] = self.small
+        return out
+
     def settle(self, t: float, y: Floats) -> Floats | None:
         """The state at a time with units put to zero, or on their way from it; None if none was."""
         if not (y[self.moving] < self.small).any():

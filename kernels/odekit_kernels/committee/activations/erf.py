@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from odekit_kernels._jit import inner, kernel
+from odekit_kernels._jit import inner
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import asin as asin_in_lanes
 from odekit_kernels.lanes.values import fill
@@ -52,7 +52,7 @@ def slope(z: float) -> float:
 # -------------------------------------------------------------------------- moments, one trajectory
 
 
-@kernel(forceinline=True)
+@inner
 def inverse_root(C_aa: Any, C_bb: Any, C_ab: Any) -> Any:
     """Λ^(-1/2), Λ = (1 + C_aa)(1 + C_bb) − C_ab².
 
@@ -92,7 +92,7 @@ def drive(work: Any, K: int, D: int) -> None:
         own[k] = total(sums) * (-1.0 / (1.0 + C_kk))
 
 
-@kernel(forceinline=True)
+@inner
 def inverse_block(C_kk: Any, C_ll: Any, C_kl: Any, s_kl: Any, same: bool) -> Any:
     """(1 + C_(kl,kl))⁻¹ as its entries kk, ll, kl; for k = l their sum in the first."""
     s2 = s_kl * s_kl
@@ -101,20 +101,20 @@ def inverse_block(C_kk: Any, C_ll: Any, C_kl: Any, s_kl: Any, same: bool) -> Any
     return (1.0 + C_ll) * s2, (1.0 + C_kk) * s2, -C_kl * s2
 
 
-@kernel(forceinline=True)
+@inner
 def tilted_norm(C_aa: Any) -> Any:
     """1/√(1 + C̃_aa)."""
     return over_root(choose_less(C_aa, LEAST - 1.0, LEAST, 1.0 + C_aa))
 
 
-@kernel(forceinline=True)
+@inner
 def tilting(block: Any, x: Any, y: Any) -> Any:
     """p and q of C̃ = C − x pᵀ − y qᵀ, with x, y the columns k, l of C, and an `inverse_block`."""
     kk, ll, kl = block
     return kk * x + kl * y, kl * x + ll * y
 
 
-@kernel(forceinline=True)
+@inner
 def tilted(C_ab: Any, p: Any, q: Any, x: Any, y: Any) -> Any:
     """C̃_ab: p and q of one field, x and y of the other."""
     return C_ab - p * x - q * y
@@ -135,7 +135,7 @@ def tilted_norms(work: Any, K: int, D: int) -> None:
                 store(d, pair * X + a, tilted_norm(tilted(load(diag, a), p, q, x, y)))
 
 
-@kernel(forceinline=True)
+@inner
 def tilted_form(work: Any, weights: Any, k: int, l: int, pair: int, D: int) -> float:
     """Σ weights asin(C̃_ab d_a d_b) over all pairs of fields."""
     C, diag, ring, d = work.C, work.diag, work.ring, work.d
@@ -188,7 +188,7 @@ def diffusion(work: Any, p: Any, K: int, D: int) -> None:
 # -------------------------------------------------------------------------------------- derivatives
 
 
-@kernel(forceinline=True)
+@inner
 def asin_slope(r: Any) -> Any:
     """Derivative of asin, finite at ±1 too."""
     rest = (1.0 - r) * (1.0 + r)

@@ -51,13 +51,13 @@ def slope(z: float) -> float:
 # -------------------------------------------------------------------------- moments, one trajectory
 
 
-@kernel(forceinline=True)
+@inner
 def inverse(x: Any, smallest: Any) -> Any:
     """1/x, or 0 for x up to `smallest`."""
     return choose_less(smallest, x, 1.0 / choose_less(smallest, x, x, 1.0), x * 0.0)
 
 
-@kernel(forceinline=True)
+@inner
 def angle(C_aa: Any, C_bb: Any, C_ab: Any) -> Any:
     """√(C_aa C_bb − C_ab²), and asin of the correlation: 0 if a field vanishes."""
     q = minor(C_aa, C_bb, C_ab)
@@ -67,13 +67,13 @@ def angle(C_aa: Any, C_bb: Any, C_ab: Any) -> Any:
     return root(q), asin_given(C_ab * root(i_norms), q * i_norms)
 
 
-@kernel(forceinline=True)
+@inner
 def product(straight: float, bent: float, root_q: Any, theta: Any, C_ab: Any) -> Any:
     """E[g(x_a) g(x_b)] of g = p x + q |x|, of `angle`; straight = p², bent = 2 q²/π."""
     return bent * (root_q + C_ab * theta) + straight * C_ab
 
 
-@kernel(forceinline=True)
+@inner
 def product_of_slopes(straight: float, bent: float, theta: Any) -> Any:
     """E[g'(x_a) g'(x_b)] of the same."""
     return straight + bent * theta

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import kernel
 from odekit_kernels.committee.driven import drive_row, drive_shifted
-from odekit_kernels.committee.explicit import reach
 from odekit_kernels.committee.general import alone
 from odekit_kernels.committee.general.differences import fill_steps, jacobian, put_trials
 from odekit_kernels.committee.general.law import overlaps
 from odekit_kernels.committee.general.rhs import errors
+from odekit_kernels.committee.runge_kutta import reach
 from odekit_kernels.integrators.spectrum import spectrum
 from odekit_kernels.lanes.values import pick, place, smaller
 from odekit_kernels.simd import WIDTH
@@ -205,7 +205,7 @@ def fill_stages(course: Any, pair: Any, tape: Any, W: int, out: Any) -> None:
     Parameters
     ----------
     course : replay.Course
-    pair : replay.Pair
+    pair : runge_kutta.Pair
     tape : GeneralTape
     W : int
         0, or the number of tasks: whether their errors are wanted.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.activations.means import relu
 from odekit_kernels.committee.quadrature.hermite import regress
 
@@ -34,7 +34,7 @@ def _half_rule(m: int) -> tuple[Array, Array]:
     return 0.5 * (x + 1.0), 0.5 * w
 
 
-@kernel(forceinline=True)
+@inner
 def interval(M: float, s: float) -> Any:
     """Bounds of z in which M + s z > 0; the first is the second where there is none."""
     least = -REACH

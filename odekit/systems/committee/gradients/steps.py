@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from scipy.integrate import DOP853, RK45
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import Unreached
 from odekit.base.status import Status
 from odekit.integrate import collocation
+from odekit.integrate.explicit import EXPLICIT
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.policy import EXPLICIT_KIND, IMPLICIT_KIND, Policy
 from odekit.integrate.stepper import Budget, Guarded, Halt, NotFinite, Stepper
-from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.kernels import Kernels
 from odekit.systems.committee.gradients.stretches import RADAU, Stiff, Stretch
-from odekit_kernels.committee.replay import FULL, REACHED, Course, Pair, Rate, record
+from odekit.systems.committee.rates import as_rate
+from odekit_kernels.committee.replay import FULL, REACHED, Course, record
+from odekit_kernels.committee.runge_kutta import Pair
 
 ROOM = 1024
 """Steps whose memory is had at once."""
@@ -57,27 +56,13 @@ class Accuracy:
     @property
     def pair(self) -> Pair:
         """The tableau of explicit steps, scipy's."""
-        return _pair_of(self.integrator)
+        name = "RK45" if self.integrator == "RK45" else EXPLICIT_KIND
+        return Pair(*EXPLICIT[name].pair)
 
     @property
     def kind(self) -> str:
         """Which kind of steps a run begins with."""
         return IMPLICIT_KIND if self.integrator == IMPLICIT_KIND else EXPLICIT_KIND
-
-
-@lru_cache
-def _pair_of(integrator: str | None) -> Pair:
-    if integrator == "RK45":
-        zeros = np.zeros(RK45.n_stages + 1)
-        return _pair(RK45, RK45.E, zeros, -1 / 5)
-    return _pair(DOP853, DOP853.E5, DOP853.E3, -1 / 8)
-
-
-def _pair(solver: Any, E: Any, E3: Any, exponent: float) -> Pair:
-    s = solver.n_stages
-    arrays = (solver.A[:s, :s], solver.B, solver.C[:s], E, E3)
-    A, B, C, E, E3 = (np.ascontiguousarray(a, dtype=float) for a in arrays)
-    return Pair(A, B, C, E, E3, exponent)
 
 
 @dataclass
@@ -110,7 +95,7 @@ class Steps:
         self, how: Accuracy, kernels: Kernels, y: Floats, wish: float, before: int
     ) -> None:
         self.how, self.kernels = how, kernels
-        self.schedules = [_rate(rate) for rate in kernels.own.phase.common_rates]
+        self.schedules = [as_rate(rate) for rate in kernels.own.phase.common_rates]
         self.t, self.y, self.wish, self.count = 0.0, y.copy(), wish, before
         self.policy = Policy(how.kind)
         self.pieces: list[Pieces] = []
@@ -153,13 +138,14 @@ class Steps:
         """Steps to the last stop, or up to where implicit ones pay."""
         n, how, kernels = self.y.size, self.how, self.kernels
         by, flat = kernels.slopes(n)
+        atol = np.full(n, how.atol)
         while True:
             some = ROOM if how.integrator is not None else self.policy.wait
             room = (np.zeros(some), np.zeros(some), np.zeros((some, n)))
             slopes = np.zeros((some if self.left > 0 else 0, how.pair.B.size, n))
             ended, done, self.t, self.wish = record(
                 self.t, self.wish, self.y, stops, *self.schedules, kernels.committee, kernels.work,
-                kernels.watch, kernels.tape, by, flat, how.pair, how.rtol, how.atol, how.cap, *room,
+                kernels.watch, kernels.tape, by, flat, how.pair, how.rtol, atol, how.cap, *room,
                 slopes,
             )  # fmt: skip
             self._keep(*(part[:done].copy() for part in room))
@@ -250,11 +236,3 @@ class Steps:
             remedy = 'Take `integrator=None` or "Radau"' if stiff else "End it earlier"
             given = f"more than {self.how.max_steps} steps"
             raise Unreached(Status.STEP_BUDGET, given, f"{remedy}, or raise `max_steps`.")
-
-
-def _rate(rate: Any) -> Rate:
-    if not isinstance(rate, Schedule):
-        return Rate(np.zeros(0), np.zeros((0, 4)), float(rate), 0.0, float(rate))
-    start, coefficients = rate.pieces
-    first, final = float(rate.values[0]), float(rate.values[-1])
-    return Rate(np.array(start), np.array(coefficients), first, float(rate.times[-1]), final)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner
 from odekit_kernels.bivariate import arc
 from odekit_kernels.committee.activations.erf import LEAST, ROOT_TWO_OVER_PI, TWO_OVER_PI
 from odekit_kernels.committee.activations.means import Tilt
@@ -18,26 +18,26 @@ TINY = 1e-140
 """Least variance of a field whose sign is asked for."""
 
 
-@kernel(forceinline=True)
+@inner
 def at_least(x: Any, smallest: float) -> Any:
     """x, where a trial stage leaves what x can be for a covariance `smallest`."""
     return choose_less(x, smallest, smallest, x)
 
 
-@kernel(forceinline=True)
+@inner
 def floor(s: float) -> float:
     """Of what is at least s."""
     return LEAST * s + TINY
 
 
-@kernel(forceinline=True)
+@inner
 def determinant(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
     """Λ = q_a q_b − C_ab² with q = s + C: without a difference of what is nearly equal."""
     rest = s_a * (s_b + C_bb) + (s_b * C_aa + minor(C_aa, C_bb, C_ab))
     return at_least(rest, floor(s_a * s_b))
 
 
-@kernel(forceinline=True)
+@inner
 def alone(M_a: Any, C_aa: Any, s_a: float) -> Any:
     """e = erf(h/√2), p = √(2/πq) exp(−h²/2) and d = −M p/q, with q = s + C_aa, h = M/√q."""
     i_q = 1.0 / at_least(s_a + C_aa, floor(s_a))
@@ -48,7 +48,7 @@ def alone(M_a: Any, C_aa: Any, s_a: float) -> Any:
     return balance_given(h, weight), p, -M_a * p * i_q
 
 
-@kernel(forceinline=True)
+@inner
 def pair(M_k: Any, M_a: Any, C_kk: Any, C_aa: Any, C_ka: Any, s_k: float, s_a: float) -> Any:
     """F = p_k ẽ_a, J2 = p_k p̃_a under the weight g'_k, and D = −(M_k F + C_ka J2)/q_k."""
     i_q = 1.0 / at_least(s_k + C_kk, floor(s_k))
@@ -64,7 +64,7 @@ def pair(M_k: Any, M_a: Any, C_kk: Any, C_aa: Any, C_ka: Any, s_k: float, s_a: f
     return F, J2, -(ratio * F + C_ka * i_q * J2)
 
 
-@kernel(forceinline=True)
+@inner
 def product(M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
     """I2 = e_a e_b + (2/π) arc, the arc being asin r without means."""
     i_a = 1.0 / at_least(s_a + C_aa, floor(s_a))
@@ -76,7 +76,7 @@ def product(M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b
     return balance(h_a) * balance(h_b) + TWO_OVER_PI * whole
 
 
-@kernel(forceinline=True)
+@inner
 def centred(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
     """I2 without means, (2/π) asin r: `product` knows of no shorter way."""
     i_a = 1.0 / at_least(s_a + C_aa, floor(s_a))
@@ -85,7 +85,7 @@ def centred(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
     return TWO_OVER_PI * asin_given(C_ab * root(i_a) * root(i_b), left)
 
 
-@kernel(forceinline=True)
+@inner
 def tilt(M_k: Any, M_l: Any, C_kk: Any, C_ll: Any, C_kl: Any, s: float, same: bool) -> Any:
     """J2(k, l), u = (s + C)⁻¹ M and B = (s + C)⁻¹ of the two fields; for one field, of s/2."""
     i_left = 1.0 / determinant(C_kk, C_ll, C_kl, s, s)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels._jit import kernel
+from odekit_kernels._jit import inner
 from odekit_kernels.bivariate import orthant_given
 from odekit_kernels.committee.activations.means import Tilt
 from odekit_kernels.normal import bell, distribution, distribution_given
@@ -25,19 +25,19 @@ TINY = 1e-280
 """Least variance of a field: one of less is where its mean is."""
 
 
-@kernel(forceinline=True)
+@inner
 def length(C_aa: Any) -> Any:
     """√C_aa, at least √`TINY`."""
     return root(choose_less(C_aa, TINY, TINY, C_aa))
 
 
-@kernel(forceinline=True)
+@inner
 def density(C_aa: Any, s_a: Any, weight: Any) -> Any:
     """Of a field at 0; a field without variance has none."""
     return choose_less(TINY, C_aa, DENSITY * weight / s_a, 0.0)
 
 
-@kernel(forceinline=True)
+@inner
 def alone(M_a: Any, C_aa: Any, s_a: float) -> Any:
     """e = M Φ(h) + √C φ(h), p = Φ(h) and d = φ(h)/√C, with h = M/√C."""
     size = length(C_aa)
@@ -47,7 +47,7 @@ def alone(M_a: Any, C_aa: Any, s_a: float) -> Any:
     return M_a * p + size * DENSITY * weight, p, density(C_aa, size, weight)
 
 
-@kernel(forceinline=True)
+@inner
 def given(h_k: Any, h_a: Any, r: Any, cosine2: Any) -> Any:
     """(h_k − r h_a)/c and (h_a − r h_k)/c with c = √(1 − r²), and c.
 
@@ -62,7 +62,7 @@ def given(h_k: Any, h_a: Any, r: Any, cosine2: Any) -> Any:
     return (apart + rest * (sign * h_a)) * i_c, sign * (rest * h_k - apart) * i_c, c
 
 
-@kernel(forceinline=True)
+@inner
 def all_of_two(M_k: Any, M_a: Any, C_kk: Any, C_aa: Any, C_ka: Any) -> Any:
     """F(k, a), J2 and D(k, a)."""
     q = minor(C_kk, C_aa, C_ka)
@@ -81,20 +81,20 @@ def all_of_two(M_k: Any, M_a: Any, C_kk: Any, C_aa: Any, C_ka: Any) -> Any:
     return F, J2, density(C_kk, s_k, w_k) * e_a
 
 
-@kernel(forceinline=True)
+@inner
 def pair(M_k: Any, M_a: Any, C_kk: Any, C_aa: Any, C_ka: Any, s_k: float, s_a: float) -> Any:
     """F = M_a J2 + C_aa n_a P(φ_k > 0 | φ_a = 0) + C_ka n_k P(φ_a > 0 | φ_k = 0), J2 and D."""
     return all_of_two(M_k, M_a, C_kk, C_aa, C_ka)
 
 
-@kernel(forceinline=True)
+@inner
 def product(M_a: Any, M_b: Any, C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
     """I2 = M_a F(a, b) + C_aa D(a, b) + C_ab J2."""
     F, J2, D = all_of_two(M_a, M_b, C_aa, C_bb, C_ab)
     return M_a * F + C_aa * D + C_ab * J2
 
 
-@kernel(forceinline=True)
+@inner
 def centred(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
     """I2 without means, (√q + C_ab (π/2 + asin r))/2π with q = C_aa C_bb − C_ab²."""
     q = minor(C_aa, C_bb, C_ab)
@@ -104,7 +104,7 @@ def centred(C_aa: Any, C_bb: Any, C_ab: Any, s_a: float, s_b: float) -> Any:
     return (root(q) + C_ab * angle) * (0.5 / math.pi)
 
 
-@kernel(forceinline=True)
+@inner
 def tilt(M_k: Any, M_l: Any, C_kk: Any, C_ll: Any, C_kl: Any, s: float, same: bool) -> Any:
     """NaN."""
     nan = np.nan * M_k

@@ -1,0 +1,94 @@
+"""What explicit steps of one trajectory are made of: the method, rates over time, and verdicts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odekit_kernels._jit import inner
+
+__all__ = ["Pair", "Rate", "judged", "rate_at", "reach"]
+
+Array = NDArray[np.float64]
+
+
+class Pair(NamedTuple):
+    """An explicit Runge–Kutta pair with scipy's coefficients.
+
+    Attributes
+    ----------
+    A : ndarray, shape (s, s)
+    B, C : ndarray, shape (s,)
+    E, E3 : ndarray, shape (s + 1,)
+        Weights of the error estimate, and of the second one of DOP853 (else 0).
+    exponent : float
+        −1/(order of the error estimate + 1).
+    """
+
+    A: Array
+    B: Array
+    C: Array
+    E: Array
+    E3: Array
+    exponent: float
+
+
+class Rate(NamedTuple):
+    """A learning rate as a function of the time since its phase began.
+
+    Attributes
+    ----------
+    start : ndarray, shape (pieces,)
+    coefficients : ndarray, shape (pieces, 4)
+        Of cubics, the highest power first.
+    first, last, final : float
+        The value before the first piece; the time from which on the value is `final`.
+    """
+
+    start: Array
+    coefficients: Array
+    first: float
+    last: float
+    final: float
+
+
+@inner
+def rate_at(rate: Any, t: float) -> float:
+    """Value of a `Rate`."""
+    if rate.start.shape[0] == 0 or t >= rate.last:
+        return float(rate.final)
+    if t <= rate.start[0]:
+        return float(rate.first)
+    j = np.searchsorted(rate.start, t, side="right") - 1
+    x, c = t - rate.start[j], rate.coefficients
+    return max(((c[j, 0] * x + c[j, 1]) * x + c[j, 2]) * x + c[j, 3], 0.0)
+
+
+@inner
+def reach(y: Any, h: float, weights: Any, K: Any, count: int, out: Any) -> None:
+    """y + h Σ_j weights_j K_j over the first stages."""
+    for i in range(y.shape[0]):
+        slope = 0.0
+        for j in range(count):
+            slope += weights[j] * K[j, i]
+        out[i] = y[i] + h * slope
+
+
+@inner
+def judged(y: Any, new: Any, h: float, k: Any, pair: Any, rtol: float, atol: Any) -> float:
+    """Norm of the estimated error in units of the tolerances (atol of shape (n,)), as scipy's."""
+    n, five, three = y.shape[0], 0.0, 0.0
+    for l in range(n):
+        scale = atol[l] + rtol * max(abs(y[l]), abs(new[l]))
+        a, b = 0.0, 0.0
+        for j in range(pair.E.shape[0]):
+            a += pair.E[j] * k[j, l]
+            b += pair.E3[j] * k[j, l]
+        five += (a / scale) ** 2
+        three += (b / scale) ** 2
+    if five == 0.0:
+        return 0.0
+    return abs(h) * five / math.sqrt((five + 0.01 * three) * n)
