@@ -384,7 +384,9 @@ class Engine:
         out = np.empty((*self.rows.shape[:2], len(self.points.tasks)))
 
         def fill(part: Any) -> None:
-            out[part] = self.points.errors(self.rows[part], points=part)
+            # Parts are runs of points: as slices they are not copied.
+            run = slice(int(part[0]), int(part[-1]) + 1)
+            out[run] = self.points.errors(self.rows[run], points=part)
 
         self._spread(np.arange(self.points.size), fill)
         return out

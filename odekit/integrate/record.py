@@ -40,7 +40,11 @@ class Record:
     def uses(self, which: Any, index: int, method: str) -> None:
         """Write down that a method takes over some trajectories in a phase."""
         before = self.methods[which, index]
-        first, last = before == "none", np.strings.endswith(before, method)
+        first = before == "none"
+        if np.all(first):
+            self.methods[which, index] = method
+            return
+        last = np.strings.endswith(before, method)
         full = np.strings.str_len(before) > MOST_LETTERS
         longer = np.strings.add(np.strings.add(before, " -> "), np.where(full, "...", method))
         closed = np.strings.endswith(before, "...")

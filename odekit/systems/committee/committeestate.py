@@ -142,9 +142,9 @@ class CommitteeState(Points):
         blocks = (*lead, self.G) if self.G else lead
         size = end // max(self.G, 1)
         both = y[..., :end].reshape(*blocks, size)
-        Q = np.empty((*blocks, K, K))
-        Q[..., self.upper[0], self.upper[1]] = both[..., :triangle]
-        Q[..., self.upper[1], self.upper[0]] = both[..., :triangle]
+        whole = np.empty((K, K), dtype=np.int64)
+        whole[self.upper] = whole.T[self.upper] = np.arange(triangle)
+        Q = np.take(both, whole.ravel(), axis=-1).reshape(*blocks, K, K)
         R = both[..., triangle:].reshape(*blocks, K, (size - triangle) // K)
         v = y[..., end:]
         return Q, R, v.reshape(*lead, len(self.heads), K)
