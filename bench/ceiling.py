@@ -18,8 +18,8 @@ from odekit.integrate.engine import MOST_STAGES, Engine
 from odekit.integrate.options import SolverOptions
 from odekit.problem.axes import axes
 from odekit.systems.committee.points import CommitteePoints
-from odekit_kernels.committee import lanes as committee
 from odekit_kernels.integrators.batch import enter, make_counters
+from odekit_kernels.integrators.registry import rhs as derivative
 from odekit_kernels.lanes.memory import make_memory
 
 DRAWS = {2: 2048, 4: 512, 8: 64}
@@ -34,7 +34,7 @@ def fill_lanes(M, I, m, b):
 @numba.njit(nogil=True, _nrt=False, error_model="numpy", fastmath={"contract"})
 def loop_lanes(n, M, m, w):
     for _ in range(n):
-        committee.rhs(M, m, w, m.y, m.k, True, False, False)
+        derivative(M, m, w, m.y, m.k, True, False, False)
 
 
 def alone(problem):

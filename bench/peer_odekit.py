@@ -1,6 +1,7 @@
 """odekit: one call of `solve` on a problem whose overlaps have the dim `draw`.
 
-By the method that it chooses at this tolerance, and by DOP853, whose error is the smaller.
+By the method that it chooses at this tolerance, and by DOP853: its errors are far below the
+tolerance asked, so that at K = 2 and 4 it is asked for ten times as much.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ from functools import partial
 import odekit as ok
 from bench import peer_work
 
+LOOSER = {2: 10.0, 4: 10.0}
+
 
 def candidates(K, threads):
-    def starting(method, n):
+    def starting(method, looser, n):
         problem = peer_work.problem(peer_work.first(K, n))
-        options = {"method": method, "rtol": peer_work.RTOL, "atol": peer_work.ATOL}
+        options = {
+            "method": method,
+            "rtol": looser * peer_work.RTOL,
+            "atol": looser * peer_work.ATOL,
+        }
 
         def go():
             found = ok.solve(problem, t_eval=peer_work.TIMES, **options)
@@ -23,6 +30,6 @@ def candidates(K, threads):
         return go
 
     return {
-        "odekit": (8 * threads, partial(starting, None)),
-        "odekit, DOP853": (8 * threads, partial(starting, "DOP853")),
+        "odekit": (8 * threads, partial(starting, None, 1.0)),
+        "odekit, DOP853": (8 * threads, partial(starting, "DOP853", LOOSER.get(K, 1.0))),
     }

@@ -25,6 +25,13 @@ def functions(x, out):
         put(out, 5 * i + 4, arc(z, 0.5 - z, 0.3 * z, (1.0 - 0.3 * z) * (1.0 + 0.3 * z)))
 
 
+@kernel(_nrt=False)
+def powers(x, exponents, out):
+    for i in range(x.shape[0]):
+        for j in range(exponents.shape[0]):
+            put(out, i * exponents.shape[0] + j, normal.power(get(x, i), exponents[j]))
+
+
 def test_exponential_and_normal_distribution_against_40_digits():
     x = np.concatenate([np.linspace(-37.0, 37.0, 149), np.linspace(-1.6, 1.6, 33)])
     x = np.append(x, [1e-300, -1e-12])
@@ -124,3 +131,19 @@ def test_two_variables_that_coincide():
         out = np.zeros(h.shape)
         arcs(h, k, np.full(h.shape, r), np.zeros(h.shape), out)
         assert_allclose(ndtr(h) * ndtr(k) + out / (2 * np.pi), expected, rtol=0, atol=2 * EPS)
+
+
+def test_powers_by_which_steps_change():
+    edges = np.array([1.0, 0.5, 2.0, np.sqrt(0.5), np.nextafter(np.sqrt(0.5), 0.0)])
+    x = np.concatenate([np.geomspace(1e-200, 1e200, 395), edges])
+    exponents = np.array([-1 / 8, -1 / 5, -1 / 3, 0.5])
+    exact = x[:, np.newaxis] ** exponents
+    single, lanes = np.zeros(exact.size), np.zeros((exact.size // 8, 8))
+    powers(x, exponents, single)
+    assert_allclose(single.reshape(exact.shape), exact, rtol=2e-12)
+    grouped = np.ascontiguousarray(x.reshape(-1, 8))
+    powers(grouped, exponents, lanes)
+    assert_array_equal(lanes.reshape(-1, 4, 8).swapaxes(1, 2).reshape(-1, 4), single.reshape(-1, 4))
+    # An error of 0, or one that overflowed, still gives a number.
+    powers(np.array([0.0, np.inf]), exponents, ends := np.zeros(8))
+    assert np.all(np.isfinite(ends))

@@ -398,19 +398,15 @@ SERIES = (
 
 
 @inner
-def _series(s: Any, z: Any) -> Any:
-    """asin s from z = s² ≤ 1/4, in error by 3e-17 after the factor z^(3/2)."""
-    p = SERIES[0] * z + SERIES[1]
-    p = p * z + SERIES[2]
-    p = p * z + SERIES[3]
-    p = p * z + SERIES[4]
-    p = p * z + SERIES[5]
-    p = p * z + SERIES[6]
-    p = p * z + SERIES[7]
-    p = p * z + SERIES[8]
-    p = p * z + SERIES[9]
-    p = p * z + SERIES[10]
-    p = p * z + SERIES[11]
+def _series(s: Any, z: Any, c: Any) -> Any:
+    """asin s from z = s² ≤ 1/4 and c = SERIES, in error by 3e-17 after the factor z^(3/2)."""
+    # By twos and fours (Estrin): nested, each product would wait for the last.
+    z2 = z * z
+    z4 = z2 * z2
+    p = (c[0] * z + c[1]) * z2 + (c[2] * z + c[3])
+    q = (c[4] * z + c[5]) * z2 + (c[6] * z + c[7])
+    r = (c[8] * z + c[9]) * z2 + (c[10] * z + c[11])
+    p = (p * z4 + q) * z4 + r
     return s + s * z * p
 
 
@@ -423,7 +419,7 @@ def _asin(x: Any, size: Any, rest: Any) -> Any:
     rest = choose_less(rest, 0.0, 0.0, rest)
     z = choose_less(0.5, size, rest, size * size)
     s = choose_less(0.5, size, root(rest), size)
-    w = _series(s, z)
+    w = _series(s, z, SERIES)
     return with_sign(choose_less(0.5, size, 1.5707963267948966 - 2.0 * w, w), x)
 
 
@@ -437,7 +433,7 @@ def asin(x: Any) -> Any:
 @inner
 def asin_within_half(x: Any) -> Any:
     """`asin` of |x| ≤ 1/2, to the same bits, without its root."""
-    return _series(x, x * x)
+    return _series(x, x * x, SERIES)
 
 
 @inner
@@ -456,18 +452,7 @@ def asin_of_one(x: Any, c: Any) -> Any:
         z = 0.5 - 0.5 * absolute(x)
         z = choose_less(z, 0.0, 0.0, z)
         s = with_sign(root(z), x)
-    p = c[0] * z + c[1]
-    p = p * z + c[2]
-    p = p * z + c[3]
-    p = p * z + c[4]
-    p = p * z + c[5]
-    p = p * z + c[6]
-    p = p * z + c[7]
-    p = p * z + c[8]
-    p = p * z + c[9]
-    p = p * z + c[10]
-    p = p * z + c[11]
-    w = s + s * z * p
+    w = _series(s, z, c)
     return with_sign(1.5707963267948966, x) - 2.0 * w if beyond else w
 
 

@@ -11,6 +11,7 @@ from odekit_kernels.committee import groups_in_lanes, lanes
 from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
 from odekit_kernels.committee.jacobian import jacobian_of_groups as jacobian_of_one_with_groups
 from odekit_kernels.committee.one import Committee, Inputs
+from odekit_kernels.committee.sized import has_sizes, with_sizes
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import pick, shaped
 
@@ -88,7 +89,10 @@ committee_with_groups = inner(decode_with_groups)
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
     """See `registry.rhs`."""
-    lanes.rhs(M, m, w, y, dy, moves, trains, decays)
+    if has_sizes(m):
+        lanes.rhs(M, with_sizes(m), w, y, dy, moves, trains, decays)
+    else:
+        lanes.rhs(M, m, w, y, dy, moves, trains, decays)
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:

@@ -49,6 +49,9 @@ class CommitteePlan(NamedTuple):
         (D, D), (S, D), (K, D), (K, D), (K,), (K, D): as in `work`; A of one group after the other.
     d, p, q : int
         (D,) The tilt of one pair of units: 1/√(1 + C̃_aa), and C̃ = C − x pᵀ − y qᵀ.
+    sine, weight_of_pair : int
+        (D (D + 1) / 2,) Of every pair of fields, under the tilt of one pair of units: what the
+        inverse sine is taken of, and the weight of the result.
     row : int
         (max(S, W),) Sums over one row of pairs, by task.
     prob, sigma, inverse_batch, kappa_w, kappa_v, eta_w, eta_v : int
@@ -69,8 +72,8 @@ class CommitteePlan(NamedTuple):
         The numbers of `batch.Batch`, in their order.
     bound, h, after : int
         Time not to step over; length of the step, and where it ends once accepted.
-    norm, large, ratio, lean, accepted, unit, theta, low, high, at_low, at_high : int
-        Of the step just tried: see `explicit` and `events`.
+    norm, large, ratio, lean, accepted, unit, theta, low, high, at_low, at_high, factor : int
+        Of the step just tried: see `explicit`, `inside` and `stepping`.
     size : int
         Values of the whole memory.
     """
@@ -102,6 +105,8 @@ class CommitteePlan(NamedTuple):
     d: int
     p: int
     q: int
+    sine: int
+    weight_of_pair: int
     row: int
     prob: int
     sigma: int
@@ -143,6 +148,7 @@ class CommitteePlan(NamedTuple):
     high: int
     at_low: int
     at_high: int
+    factor: int
     size: int
 
 
@@ -276,6 +282,8 @@ def make_plan(
         "d": D,
         "p": D,
         "q": D,
+        "sine": D * (D + 1) // 2,
+        "weight_of_pair": D * (D + 1) // 2,
         "row": max(S, W, 1),
         "prob": S,
         "sigma": S,

@@ -58,9 +58,11 @@ def errors_of_rows(
     out : ndarray, shape (rows, tasks)
         Receives the errors.
     """
+    alike = T.shape[0] == 1 and u.shape[0] == 1
     for first in range(0, rows.shape[0], WIDTH):
         count = load_rows(M, m, rows, first)
-        load_constants(M, m, T, u, which, first)
+        if first == 0 or not alike:
+            load_constants(M, m, T, u, which, first)
         errors(M, m, heads, m.y)
         for lane in range(count):
             for s in range(m.W):

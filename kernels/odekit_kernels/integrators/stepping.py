@@ -37,6 +37,7 @@ from odekit_kernels.integrators.batch import (
 )
 from odekit_kernels.integrators.registry import at_corner
 from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
+from odekit_kernels.normal import power
 from odekit_kernels.simd import choose_less
 
 __all__ = ["Limits", "clip_steps", "commit", "judge", "refill", "set_driven"]
@@ -185,7 +186,7 @@ def crawls(M: Any, I: Any, m: Any, lane: int) -> bool:
 
 
 @outer
-def refuse(M: Any, I: Any, m: Any, b: Any, tableau: Any, lane: int, error: float) -> None:
+def refuse(M: Any, I: Any, m: Any, b: Any, lane: int, error: float) -> None:
     """After a step that failed: try a shorter one, or give up."""
     t, h = pick(M, m.time, lane), pick(M, m.h, lane)
     I[REJECTED, lane] = 1
@@ -195,7 +196,7 @@ def refuse(M: Any, I: Any, m: Any, b: Any, tableau: Any, lane: int, error: float
         if I[SHRINKS, lane] > SHRINK_LIMIT or t + 0.1 * h <= t:
             lane_of.leave(M, I, m, b, lane, NONFINITE)
         return
-    h *= larger(LEAST, SAFETY * error**tableau.exponent)
+    h *= larger(LEAST, pick(M, m.factor, lane))
     place(M, m.wish, lane, h)
     # Less than ten spacings of the numbers around t.
     if t + 0.1 * h <= t:
@@ -224,9 +225,9 @@ def is_blind(M: Any, m: Any, lane: int, error: float) -> bool:
 
 
 @inner
-def next_step(M: Any, I: Any, m: Any, tableau: Any, lane: int, error: float) -> float:
+def next_step(M: Any, I: Any, m: Any, lane: int, error: float) -> float:
     """Length of the step after an accepted one."""
-    factor = GREATEST if error == 0.0 else smaller(GREATEST, SAFETY * error**tableau.exponent)
+    factor = GREATEST if error == 0.0 else smaller(GREATEST, pick(M, m.factor, lane))
     if I[REJECTED, lane] == 1:
         factor = smaller(1.0, factor)
     h, wish = pick(M, m.h, lane), pick(M, m.wish, lane)
@@ -241,6 +242,7 @@ def next_step(M: Any, I: Any, m: Any, tableau: Any, lane: int, error: float) -> 
 def judge(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
     """Accept or refuse the step of every lane; return how many are accepted."""
     accepted = 0
+    put(M, m.factor, SAFETY * power(get(M, m.norm), tableau.exponent))
     for lane in range(lanes(M)):
         place(M, m.accepted, lane, 0.0)
         I[FRESH, lane] = 0
@@ -249,7 +251,7 @@ def judge(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
         I[CALLS, lane] += tableau.W.shape[1]
         error, large = pick(M, m.norm, lane), pick(M, m.large, lane)
         if not (error <= 1.0 and large - large == 0.0):
-            refuse(M, I, m, b, tableau, lane, error if large - large == 0.0 else large - large)
+            refuse(M, I, m, b, lane, error if large - large == 0.0 else large - large)
         elif large > LARGEST:
             lane_of.leave(M, I, m, b, lane, BLOW_UP)
         elif is_blind(M, m, lane, error):
@@ -258,7 +260,7 @@ def judge(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
         else:
             place(M, m.accepted, lane, 1.0)
             place(M, m.high, lane, 1.0)
-            place(M, m.wish, lane, next_step(M, I, m, tableau, lane, error))
+            place(M, m.wish, lane, next_step(M, I, m, lane, error))
             accepted += 1
     return accepted
 

@@ -49,6 +49,7 @@ MACHINERY = [
     "high",
     "at_low",
     "at_high",
+    "factor",
     "size",
 ]
 """Fields that the integrators use: the plan of every system has them."""

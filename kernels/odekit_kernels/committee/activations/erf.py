@@ -12,7 +12,7 @@ from typing import Any
 from odekit_kernels._jit import inner
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import asin as asin_in_lanes
-from odekit_kernels.lanes.values import fill
+from odekit_kernels.lanes.values import fill, get, put
 from odekit_kernels.lanes.views import matrix, vector
 from odekit_kernels.simd import (
     WIDTH,
@@ -360,6 +360,8 @@ def drive_in_lanes(M: Any, m: Any) -> None:
     K, D = m.K, m.D
     C, cbar = matrix(M, m.C, D, D), matrix(M, m.cbar, K, D)
     s, E, own = matrix(M, m.s, K, D), matrix(M, m.E, K, D), vector(M, m.own, K)
+    if m.S == 1 and m.online != 0:
+        fill_weights(M, m, vector(M, m.row, 1))
     for k in range(K):
         C_kk, share = C[k, k], fill(M, 0.0)
         for a in range(D):
@@ -386,41 +388,43 @@ def tilt_in_lanes(M: Any, m: Any, k: int, l: int) -> None:
 
 
 @inner
-def angle(M: Any, m: Any, k: int, l: int, a: int, b: int) -> Any:
-    """(π/2) Ĩ2(a, b) under the tilt of the pair (k, l)."""
-    D = m.D
+def fill_sines(M: Any, m: Any, k: int, l: int) -> None:
+    """Fill the sine of (π/2) Ĩ2(a, b) under the tilt of the pair (k, l), for a ≤ b."""
+    D, i = m.D, m.sine
     C, d = matrix(M, m.C, D, D), vector(M, m.d, D)
     p, q = vector(M, m.p, D), vector(M, m.q, D)
-    C_ab = tilted(C[a, b], p[a], q[a], C[k, b], C[l, b])
-    return asin_in_lanes(C_ab * (d[a] * d[b]))
-
-
-@inner
-def form(M: Any, m: Any, k: int, l: int) -> Any:
-    """Σ_ab c_a c_b asin under the tilt, of the coefficients of the first task."""
-    D, whole = m.D, fill(M, 0.0)
-    c = vector(M, m.coef, D)
     for a in range(D):
-        c_a, row = c[a], fill(M, 0.0)
-        for b in range(a + 1, D):
-            row = row + c[b] * angle(M, m, k, l, a, b)
-        whole = whole + c_a * (c_a * angle(M, m, k, l, a, a) + 2.0 * row)
-    return whole
+        p_a, q_a, d_a = p[a], q[a], d[a]
+        for b in range(a, D):
+            put(M, i, tilted(C[a, b], p_a, q_a, C[k, b], C[l, b]) * (d_a * d[b]))
+            i += 1
 
 
 @inner
-def mixed_form(M: Any, m: Any, k: int, l: int) -> Any:
-    """The same, averaged over tasks with the weights at `m.row`: one asin a pair for all."""
-    D, S, whole = m.D, m.S, fill(M, 0.0)
-    c, share = matrix(M, m.coef, S, D), vector(M, m.row, S)
+def fill_weights(M: Any, m: Any, shares: Any) -> None:
+    """Fill Σ_s share_s c_a c_b for a ≤ b, twice where a ≠ b; one task has a share of 1."""
+    D, S, i = m.D, m.S, m.weight_of_pair
+    c = matrix(M, m.coef, S, D)
     for a in range(D):
         for b in range(a, D):
-            weight = fill(M, 0.0)
-            for s in range(S):
-                weight = weight + share[s] * c[s, a] * c[s, b]
+            weight = c[0, a] * c[0, b]
+            if S > 1:
+                weight = shares[0] * weight
+            for s in range(1, S):
+                weight = weight + shares[s] * c[s, a] * c[s, b]
             if a != b:
                 weight = weight + weight
-            whole = whole + weight * angle(M, m, k, l, a, b)
+            put(M, i, weight)
+            i += 1
+
+
+@inner
+def form(M: Any, m: Any) -> Any:
+    """Σ_ab c_a c_b asin: in a loop of its own, whose constants stay in registers."""
+    whole = fill(M, 0.0)
+    for i in range(m.D * (m.D + 1) // 2):
+        angle = asin_in_lanes(get(M, m.sine + i))
+        whole = whole + get(M, m.weight_of_pair + i) * angle
     return whole
 
 
@@ -431,15 +435,17 @@ def power_in_lanes(M: Any, m: Any, k: int, l: int) -> Any:
     c, p, sigma = matrix(M, m.coef, S, D), vector(M, m.prob, S), vector(M, m.sigma, S)
     inverse_roots, shares = matrix(M, m.s, m.K, D), vector(M, m.row, S)
     tilt_in_lanes(M, m, k, l)
+    fill_sines(M, m, k, l)
     J2 = TWO_OVER_PI * inverse_roots[k, l]
     noise, share = fill(M, 0.0), fill(M, 0.0)
     for s in range(S):
         share = p[s] * c[s, k] * c[s, l]
         noise = noise + share * sigma[s] * sigma[s]
         shares[s] = share
-    if S == 1:
-        return J2 * (TWO_OVER_PI * share * form(M, m, k, l) + noise)
-    return J2 * (TWO_OVER_PI * mixed_form(M, m, k, l) + noise)
+    if S > 1:
+        fill_weights(M, m, shares)
+        share = fill(M, 1.0)
+    return J2 * (TWO_OVER_PI * share * form(M, m) + noise)
 
 
 @inner
