@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ def constant(times: Floats, _middles: Floats) -> Floats:
     return np.ones_like(times)
 
 
-class OfTable(NamedTuple):
+@dataclass(eq=False, slots=True)
+class OfTable:
     """Derivative of a schedule by one of its values or times.
 
     Attributes
