@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def values_of(table: Schedule) -> Basis:
     return values
 
 
-class OfTable(NamedTuple):
+@dataclass(eq=False, slots=True)
+class OfTable:
     """Derivative of a schedule by one of its values or times.
 
     Attributes
