@@ -7,16 +7,24 @@ import pytest
 
 import odekit as ok
 from odekit.verbs.sensitivity import label
-from test_sensitivity import SHARP, difference, everything
+from test_sensitivity import SHARP, difference
 
 OF = [
     "generalization_error[a].mean", "forgetting[a].mean", "transfer[b].mean",
-    "generalization_error[b].maximum", "generalization_error[a].maximum", "R[0, 0].maximum",
-    "forgetting[a].maximum", "Q[0, 0].escape_time(0.8)", "Q[0, 0].hitting_time(1.0, 0.05)",
-    "generalization_error[a].hitting_time(0.0, 0.1)",
+    "generalization_error[b].maximum", "R[0, 0].maximum", "Q[0, 0].maximum",
+    "forgetting[a].maximum", "R[0, 0].escape_time(0.5)", "R[0, 0].hitting_time(0.45, 0.01)",
 ]  # fmt: skip
-NAMES = ["phases[0].learning_rate.values[1]", "phases[0].until", "phases[1].learning_rate",
-         "phases[2].duration", "tasks[a].noise_std", "state.Q[0, 1]"]  # fmt: skip
+NAMES = ["phases[0].learning_rate", "phases[0].duration", "phases[1].duration", "state.Q[0, 0]"]
+
+
+def pupil():
+    """One task after the other."""
+    return ok.Problem(
+        state=ok.OrderParameters(Q=[[0.5]], R=[[0.1, 0.05]], T=np.eye(2)),
+        heads={"a": [1.0], "b": [1.0]},
+        tasks={"a": ok.Task([1.0, 0.2], 0.3), "b": ok.Task([0.1, 1.0], 0.1)},
+        phases=[ok.Phase("a", 3.0, 1.0, 0.2), ok.Phase("b", 2.0, 0.8, 0.3)],
+    )
 
 
 def values(ds, prefix=""):
@@ -26,23 +34,23 @@ def values(ds, prefix=""):
 @pytest.fixture(scope="module")
 def found():
     return [
-        ok.sensitivity(everything(), of=OF, wrt=NAMES, method=m, estimate=False, **SHARP)
+        ok.sensitivity(pupil(), of=OF, wrt=NAMES, method=m, estimate=False, **SHARP)
         for m in ("forward", "adjoint")
     ]
 
 
 def test_values_are_those_of_the_measures(found):
-    run = ok.solve(everything(), rtol=1e-10, atol=1e-13, t_eval=4000)
+    run = ok.solve(pupil(), rtol=1e-10, atol=1e-13, t_eval=np.linspace(0.0, 5.0, 4001))
     m, error = ok.measures, run.generalization_error
     lost, gained = m.forgetting(run, "a"), m.transfer(run, "b")
-    Q, a = run.Q[:, 0, 0], error.sel(task="a")
+    Q, R = run.Q[:, 0, 0], run.R[:, 0, 0]
     wanted = [
-        m.time_mean(a), m.time_mean(lost), m.time_mean(gained), m.maximum(error.sel(task="b")),
-        m.maximum(a), m.maximum(run.R[:, 0, 0]), m.maximum(lost), m.escape_time(Q, 0.8),
-        m.hitting_time(Q, 1.0, 0.05), m.hitting_time(a, 0.0, 0.1),
+        m.time_mean(error.sel(task="a")), m.time_mean(lost), m.time_mean(gained),
+        m.maximum(error.sel(task="b")), m.maximum(R), m.maximum(Q), m.maximum(lost),
+        m.escape_time(R, 0.5), m.hitting_time(R, 0.45, 0.01),
     ]  # fmt: skip
     # Between 4000 rows means are off by the square of their distance.
-    np.testing.assert_allclose(values(found[0]), np.array(wanted), rtol=1e-4)
+    np.testing.assert_allclose(values(found[0]), np.array(wanted), rtol=1e-3)
 
 
 def test_derivatives_are_differences_and_forward_is_adjoint(found):
@@ -50,17 +58,17 @@ def test_derivatives_are_differences_and_forward_is_adjoint(found):
     assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
 
     def at(problem):
-        how = {"method": "forward", "estimate": False, "rtol": 1e-12, "atol": 1e-14}
-        return values(ok.sensitivity(problem, of=OF, wrt="phases[2].duration", **how))
+        how = {"method": "forward", "estimate": False, "rtol": 1e-11, "atol": 1e-13}
+        return values(ok.sensitivity(problem, of=OF, wrt="phases[1].duration", **how))
 
-    wanted = np.array([difference(everything(), name, at) for name in NAMES]).T
+    wanted = np.array([difference(pupil(), name, at) for name in NAMES]).T
     scale = np.maximum(np.abs(wanted).max(axis=1, keepdims=True), 1e-3)
     np.testing.assert_array_less(np.abs(one - wanted) / scale, 1e-6)
 
 
 def test_what_is_never_reached_and_what_is_from_the_start():
     of = ["Q[0, 0].escape_time(50.0)", "Q[0, 0].escape_time(0.001)"]
-    ds = ok.sensitivity(everything(), of=of, wrt="state.Q", t_eval=[1.0, 2.0], estimate=False)
+    ds = ok.sensitivity(pupil(), of=of, wrt="state.Q", t_eval=[1.0, 2.0], estimate=False)
     never, begun = (label(name) for name in of)
     assert np.isinf(ds[never])
     assert np.isnan(ds[f"d_{never}"]).all()
@@ -81,4 +89,4 @@ def test_what_is_never_reached_and_what_is_from_the_start():
 )
 def test_other_numbers_of_curves_are_refused(of, said):
     with pytest.raises(ok.ProblemError, match=said):
-        ok.sensitivity(everything(), of=of, wrt="phases[0].until")
+        ok.sensitivity(pupil(), of=of, wrt="phases[0].duration")

@@ -6,4 +6,4 @@ from pages import run_and_compare
 
 
 def test_code_of_the_page_runs_and_prints_what_it_says():
-    assert run_and_compare("gradients.md") == 7
+    assert run_and_compare("gradients.md") == 8

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import odekit as ok
+from odekit.control.pieces import controls_of
 from test_sensitivity import FINE, SHARP, difference
 
 OF = ["generalization_error", "Q", "R", "readout"]
@@ -164,3 +165,17 @@ def test_who_makes_room_for_a_probability_must_be_known():
             ok.sensitivity(problem, of="Q", wrt=name)
     with pytest.raises(ok.ProblemError, match=r"\.values"):
         ok.sensitivity(problem, of="Q", wrt="phases[0].tasks[a]")
+
+
+def test_controls_that_are_linear_between_values():
+    """Of any number of a phase, where two tasks are mixed of one of them."""
+    mixed = ok.Phase({"a": 0.4, "b": 0.6}, 2.0, 0.5, consolidation=ok.Consolidation("node", 0.3))
+    problem = moving().replace_phase(1, **vars(mixed))
+    parts = {"phases[1].tasks[a]": 3, "phases[1].consolidation.strength": 2}
+    controls = controls_of(problem, parts, "linear", {}, {})
+    assert controls.low.tolist() == [0.0] * 5
+    assert controls.high.tolist() == [1.0] * 3 + [np.inf] * 2
+    phase = controls.at(np.array([0.1, 0.2, 0.7, 1.0, 2.0])).phases[1]
+    assert phase.mixture["a"].values.tolist() == [0.1, 0.2, 0.7]
+    np.testing.assert_allclose(phase.mixture["b"].values, [0.9, 0.8, 0.3], rtol=1e-15)
+    assert phase.consolidation.strength.values.tolist() == [1.0, 2.0]

@@ -207,10 +207,10 @@ def label(name: str) -> str:
 
     Examples
     --------
-    >>> label("generalization_error[main]")
-    'generalization_error_main'
+    >>> label("generalization_error[main]"), label("R[0, 1].maximum")
+    ('generalization_error_main', 'R_0_1.maximum')
     """
-    return re.sub(r"[^\w.+@-]+", "_", name).strip("_")
+    return re.sub(r"[^\w.+@-]+", "_", name).strip("_").replace("_.", ".")
 
 
 def _names(argument: str, given: Any) -> list[str]:
