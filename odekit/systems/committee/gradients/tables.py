@@ -45,7 +45,8 @@ class OfTable:
 
     def __call__(self, times: Floats, middles: Floats) -> Floats:
         """At some times; see `Basis`."""
-        return together([self], times, middles)[0]
+        found: Floats = together([self], times, middles)[0]
+        return found
 
 
 def of_table(name: str, table: Schedule, part: str, j: int) -> OfTable:
