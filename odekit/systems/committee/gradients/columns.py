@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,9 +63,8 @@ def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
         ]
         found.append(Name(name, entries, dims, shape, first))
         first += len(entries)
-    seen: set[str] = set()
-    every = (entry for one in found for entry in one.entries)
-    twice = next((entry for entry in every if entry in seen or seen.add(entry)), None)
+    every = Counter(entry for one in found for entry in one.entries)
+    twice = next((entry for entry, times in every.items() if times > 1), None)
     if twice is not None:
         raise ProblemError("wrt", "must name each number once", repr(twice))
     return found
@@ -158,9 +158,7 @@ class Columns:
                 self._put(name.entries[j], own, name.first + j)
 
     def _put(self, name: str, keys: list[str], j: int) -> None:
-        index: tuple[Any, ...] = ()
-        if _is_index(keys[-1]):
-            index = tuple(int(k) for k in keys[-1].split(","))
+        index: Any = tuple(map(int, keys[-1].split(","))) if _is_index(keys[-1]) else ()
         if keys[0] == "state":
             array = {"Q": self.Q, "R": self.R, "T": self.T}[keys[1]]
             block, index = index[:-2], index[-2:]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def values_of(table: Schedule) -> Basis:
     return values
 
 
-class OfTable(NamedTuple):
+@dataclass(eq=False, slots=True)
+class OfTable:
     """Derivative of a schedule by one of its values or times.
 
     Attributes
@@ -52,7 +54,8 @@ class OfTable(NamedTuple):
 
     def __call__(self, times: Floats, middles: Floats) -> Floats:
         """At some times; see `Basis`."""
-        return together([self], times, middles)[0]
+        found: Floats = together([self], times, middles)[0]
+        return found
 
 
 def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
