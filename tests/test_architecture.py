@@ -16,7 +16,7 @@ import odekit as ok
 from odekit.dataset.common import registry
 from odekit.integrate.engine import Engine
 from odekit.problem.system import FIRST, system_of
-from odekit.systems.committee import equations
+from odekit_kernels.committee import explicit
 from sweeps import sweep
 
 ROOT = Path(__file__).parent.parent
@@ -173,7 +173,7 @@ def on_the_way() -> list[str]:
 @pytest.mark.parametrize(
     ("place", "name", "swept", "method"),
     [
-        (equations, "steps", False, "DOP853"),  # Python calls a kernel for every step
+        (explicit, "advance", False, "DOP853"),  # Python calls a kernel for some steps
         (Engine, "_integrate", False, "Rodas5P"),  # its module calls a kernel for a whole phase
         (Engine, "_integrate", True, None),
     ],
