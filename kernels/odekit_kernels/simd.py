@@ -25,11 +25,13 @@ from numba.np import arrayobj
 from odekit_kernels._jit import kernel
 
 __all__ = [
+    "SERIES",
     "WIDTH",
     "absolute",
     "any_above",
     "asin",
     "asin_given",
+    "asin_of_one",
     "asin_within_half",
     "choose_less",
     "load",
@@ -229,11 +231,16 @@ def root(x: Any) -> Any:
     return np.sqrt(x)
 
 
-def over_root_in_single(x: Any) -> Any:
-    """1/√x to single precision, for what single precision holds."""
+def over_root_roughly(x: Any) -> Any:
+    """1/√x to single precision, for what single precision holds; on a device for any double."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         single = np.float32(1.0) / np.sqrt(np.asarray(x, dtype=np.float32))
     return single.astype(np.float64) if np.ndim(x) else float(single)
+
+
+def is_far(x: Any) -> bool:
+    """Whether `over_root_roughly` may not hold some lane's number."""
+    return any_above(x, FAR)
 
 
 def any_above(value: Any, bound: float) -> bool:
@@ -287,9 +294,17 @@ def _define_elementwise(function: Any, name: str, result: Any) -> None:
 _define_elementwise(root, "sqrt", lambda x: _wide(x))
 
 
-@native(over_root_in_single, lambda x: _wide(x))
-def _over_root_in_single(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+def _on_device(builder: Any) -> bool:
+    return "nvptx" in builder.module.triple
+
+
+@native(over_root_roughly, lambda x: _wide(x))
+def _over_root_roughly(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     double, single = arguments[0].type, ir.FloatType()
+    if _on_device(builder):
+        # One instruction; a root and a quotient of single precision took 30, with four branches.
+        kind = ir.FunctionType(double, [double])
+        return builder.asm(kind, "rsqrt.approx.ftz.f64 $0, $1;", "=d,d", arguments, False)
     suffix, one = "f32", ir.Constant(single, 1.0)
     if isinstance(kinds[0], Vec8):
         single = ir.VectorType(single, WIDTH)
@@ -300,13 +315,23 @@ def _over_root_in_single(_context: Any, builder: Any, kinds: Any, arguments: Any
     return builder.fpext(builder.fdiv(one, builder.call(sqrt, [small])), double)
 
 
-@native(any_above, lambda value, bound: types.boolean)
-def _any_above(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
-    value, bound = arguments
-    if not isinstance(kinds[0], Vec8):
+def _above(builder: Any, kind: Any, value: Any, bound: Any) -> Any:
+    if not isinstance(kind, Vec8):
         return builder.fcmp_unordered(">", value, bound)
     above = builder.fcmp_unordered(">", value, spread(builder, bound))
     return builder.icmp_unsigned("!=", builder.bitcast(above, ir.IntType(8)), ir.IntType(8)(0))
+
+
+@native(any_above, lambda value, bound: types.boolean)
+def _any_above(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    return _above(builder, kinds[0], *arguments)
+
+
+@native(is_far, lambda x: types.boolean if _wide(x) else None)
+def _is_far(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    if _on_device(builder):
+        return ir.IntType(1)(0)
+    return _above(builder, kinds[0], arguments[0], ir.Constant(ir.DoubleType(), FAR))
 
 
 def _bits(builder: Any, value: Any, mask: int) -> Any:
@@ -353,10 +378,10 @@ def over_root(x: Any) -> Any:
     root and a quotient of doubles. Numbers that single precision does not hold go the long way,
     each by itself: what its neighbours hold does not matter.
     """
-    y = over_root_in_single(x)
+    y = over_root_roughly(x)
     rest = 1.0 - x * (y * y)
     y = y + y * rest * (0.5 + 0.375 * rest)
-    if any_above(x, FAR):
+    if is_far(x):
         y = choose_less(x, FAR, y, 1.0 / root(x))
     return y
 
@@ -364,23 +389,29 @@ def over_root(x: Any) -> Any:
 # --------------------------------------------------------------------------------------------- asin
 
 
-@kernel(forceinline=True)
-def _series(s: Any, z: Any) -> Any:
-    """asin s from z = s² ≤ 1/4.
+SERIES = (
+    0.028169218060881414, -0.010749050339697811, 0.016035514349148825, 0.007802949477353317,
+    0.011875494382636924, 0.013929652902326633, 0.017355259955786323, 0.02237204763174451,
+    0.03038194736709848, 0.044642857103423646, 0.07500000000020764, 0.1666666666666665,
+)  # fmt: skip
+"""Chebyshev interpolation of (asin √z − √z)/z^(3/2) up to z = 1/4, from the highest power on."""
 
-    Chebyshev interpolation of (asin √z − √z)/z^(3/2), in error by 3e-17 after the factor z^(3/2).
-    """
-    # By twos and fours (Estrin): nested, each product would wait for the last.
+
+@kernel(forceinline=True)
+def _polynomial(c: Any, z: Any) -> Any:
+    """Σ c_i z^(11 − i), by twos and fours (Estrin): nested, each product would wait for the last."""
     z2 = z * z
     z4 = z2 * z2
-    p = (0.028169218060881414 * z + -0.010749050339697811) * z2
-    p = p + (0.016035514349148825 * z + 0.007802949477353317)
-    q = (0.011875494382636924 * z + 0.013929652902326633) * z2
-    q = q + (0.017355259955786323 * z + 0.02237204763174451)
-    r = (0.03038194736709848 * z + 0.044642857103423646) * z2
-    r = r + (0.07500000000020764 * z + 0.1666666666666665)
-    p = (p * z4 + q) * z4 + r
-    return s + s * z * p
+    p = (c[0] * z + c[1]) * z2 + (c[2] * z + c[3])
+    q = (c[4] * z + c[5]) * z2 + (c[6] * z + c[7])
+    r = (c[8] * z + c[9]) * z2 + (c[10] * z + c[11])
+    return (p * z4 + q) * z4 + r
+
+
+@kernel(forceinline=True)
+def _series(s: Any, z: Any) -> Any:
+    """asin s from z = s² ≤ 1/4, in error by 3e-17 after the factor z^(3/2)."""
+    return s + s * z * _polynomial(SERIES, z)
 
 
 @kernel(forceinline=True)
@@ -414,6 +445,19 @@ def asin_given(x: Any, cosine2: Any) -> Any:
     """asin x where cosine2 = 1 − x² is known to more digits than x gives near ±1."""
     size = absolute(x)
     return _asin(x, size, 0.5 * cosine2 / (1.0 + size))
+
+
+@kernel(forceinline=True)
+def asin_of_one(x: Any, c: Any) -> Any:
+    """`asin` of one double, to the same bits, with c = SERIES: one polynomial and few branches."""
+    beyond = absolute(x) > 0.5
+    s, z = x, x * x
+    if beyond:
+        z = 0.5 - 0.5 * absolute(x)
+        z = choose_less(z, 0.0, 0.0, z)
+        s = with_sign(root(z), x)
+    w = s + s * z * _polynomial(c, z)
+    return with_sign(1.5707963267948966, x) - 2.0 * w if beyond else w
 
 
 def round_up(n: int) -> int:

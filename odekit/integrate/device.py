@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ QUOTA = 2000
 """Steps of a thread in one launch, after which the host looks whether to go on."""
 PART_OF_MEMORY = 0.5
 """Part of the free memory of the device that one chunk may take."""
-BLOCKS_PER_PROCESSOR = 8
 WORTH = 4096
 """Trajectories from which ``device="auto"`` takes the device: fewer leave most of it idle."""
 
@@ -86,11 +84,16 @@ def advance(
         Asked between two launches whether to give up.
     """
     cuda = _cuda()
+    from odekit_kernels.integrators.unrolled import written_out
+
+    flags = limits.moves, limits.trains, limits.decays
+    plan, wire = written_out(plan, batch.wiring, *flags)
     _, rows, visible = batch.rows.shape
     each = 8 * (rows * visible + batch.y.shape[1] + batch.constants.shape[1] + 16)
     free = cuda.current_context().get_memory_info()[0]
     most = int(min(PART_OF_MEMORY * free / each, todo.size))
     fixed = _fixed(batch)
+    fixed["wiring"] = wire(fixed["wiring"])
     names = [name for name in pair._fields if name != "exponent"]
     arrays = {name: cuda.to_device(getattr(pair, name)) for name in names}
     shared = pair._replace(**arrays)
@@ -157,7 +160,7 @@ def _launch(
     counts: Any = on.counts
     while left.size and not stopped():
         threads = min(THREADS, left.size)
-        blocks = min(-(-left.size // threads), BLOCKS_PER_PROCESSOR * processors())
+        blocks = -(-left.size // threads)
         with warnings.catch_warnings():
             # Small batches are known to leave most of the device idle.
             warnings.simplefilter("ignore", NumbaPerformanceWarning)
@@ -168,11 +171,3 @@ def _launch(
                 remedy = "There, functions of numbers are math's: math.exp, not np.exp."
                 raise ProblemError("device", rule, complaint(error), remedy) from error
         left = np.flatnonzero(counts.copy_to_host()[:, CODE] == OUTCOMES["running"])
-
-
-def processors() -> int:
-    """Multiprocessors of the device."""
-    cuda = _cuda()
-    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1":
-        return 1
-    return int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
