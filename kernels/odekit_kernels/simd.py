@@ -399,7 +399,7 @@ SERIES = (
 
 @kernel(forceinline=True)
 def _polynomial(c: Any, z: Any) -> Any:
-    """Σ c_i z^(11 − i), by twos and fours (Estrin): nested, each product would wait for the last."""
+    """Σ c_i z^(11 − i), by twos and fours (Estrin): nested, every product waits for the last."""
     z2 = z * z
     z4 = z2 * z2
     p = (c[0] * z + c[1]) * z2 + (c[2] * z + c[3])
