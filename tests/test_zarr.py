@@ -38,7 +38,9 @@ def test_a_store_holds_what_memory_does(stored):
     assert_same(back, whole)
     assert back.Q.chunks is not None
     for name, variable in whole.variables.items():
-        assert back[name].dtype == variable.dtype
+        # Texts in memory are as long as the longest; a store that is open lazily cannot know it.
+        text = variable.dtype.kind == back[name].dtype.kind == "U"
+        assert text or back[name].dtype == variable.dtype
         assert back[name].attrs.keys() == variable.attrs.keys()
     assert ok.Problem.from_dict(problem_of(back)) == sweep()
     assert all(verdict.holds for verdict in validate(back))

@@ -54,7 +54,7 @@ COMMON = [
 ]
 
 SWEPT_TEXT = "U64"
-"""Type of the text variables of a sweep: all trajectories need the same."""
+"""Type of the text variables of a sweep in a store, whose chunks need the same."""
 
 REPLICA = "replica"
 """Dim of simulated networks: it comes after those of a sweep, and before the core dims."""

@@ -264,7 +264,7 @@ def _lazy(path: Path, ds: xr.Dataset, grids: dict[str, Grid]) -> xr.Dataset:
 
 
 def _as_solved(ds: xr.Dataset) -> xr.Dataset:
-    """Types and attributes as in memory: JSON and variable-length text change some."""
+    """Types and attributes as in memory, with longer texts: JSON and open lengths change some."""
     known = variables_in(ds)
     changed: dict[str, Any] = {}
     for name, variable in ds.variables.items():
