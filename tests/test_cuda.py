@@ -75,10 +75,16 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
     found = run_python(
         """
         import json
-        from odekit_kernels.integrators import cuda
+        from odekit.integrate import device, shares
+        from odekit_kernels.integrators import cuda, cuda_rows
 
         calls, make = [], cuda.explicit_kernel
         cuda.explicit_kernel = lambda plan: calls.append(plan.n) or make(plan)
+        reads, read = [], cuda_rows.errors_kernel
+        cuda_rows.errors_kernel = lambda plan: reads.append(plan.n) or read(plan)
+        # Memory for four trajectories at a time, which come back one by one.
+        device._most, shares.BYTES = lambda here, batch, errors, size: min(size, 4), 100
+        lengths = xr.DataArray([0.3, 3.0, 1.0], dims="draw")
         table = ok.Schedule([0.0, 1.0, 3.0], [0.5, 0.7, 0.2])
         cases = {
             "plain": sweep(),
@@ -88,21 +94,26 @@ def test_the_simulated_device_takes_the_steps_of_the_cpu():
             "relu": sweep("relu", gradient_flow=True),
             "groups": grouped(),
             "network": network(),
+            "durations": sweep(duration=lengths),
         }
         worst = {}
         for name, problem in cases.items():
-            runs = [ok.solve(problem, rtol=1e-6, atol=1e-9, t_eval=[0, 0.5, 2.5, 5.0], device=d)
-                    for d in ("cpu", "cuda")]
+            runs = [ok.solve(problem, rtol=1e-6, atol=1e-9, t_eval=[0, 0.5, 2.5, 3.0, 5.0],
+                             device=d, threads=2) for d in ("cpu", "cuda")]
+            launched = len(reads)
             same = all(runs[0][v].equals(runs[1][v]) for v in runs[0].data_vars)
-            worst[name] = [same, int(runs[1].n_steps.min()), int(runs[1].status.max())]
+            worst[name] = [same, int(runs[1].n_steps.min()), int(runs[1].status.max()), launched]
+            reads.clear()
         print(json.dumps({"cases": worst, "launched": len(calls)}))
         """,
         NUMBA_ENABLE_CUDASIM="1",
         NUMBA_DISABLE_JIT="1",
     )
     assert found["launched"] >= 10
-    for name, (same, steps, status) in found["cases"].items():
+    for name, (same, steps, status, read) in found["cases"].items():
         assert same, name
+        # Errors of rows are the device's, but where they are not the kernels'.
+        assert (read > 0) == (name != "network"), name
         assert steps > 4, name
         assert status == 0, name
 
@@ -215,6 +226,84 @@ def test_a_real_device_agrees_with_the_cpu():
     cpu, device = (ok.solve(problem, device=d, **options) for d in ("cpu", "cuda"))
     assert (device.status == 0).all()
     assert float(abs(cpu.Q - device.Q).max()) < 1e-5
+
+
+KEPT = """
+    import json, pickle, sys
+    from pathlib import Path
+    from types import SimpleNamespace
+    from numba import cuda, typeof, types
+    from odekit.problem.axes import axes
+    from odekit_kernels._jit import cache_directory
+    from odekit_kernels.integrators import cuda_rows
+
+    dispatcher = sys.modules[cuda.dispatcher.__name__]
+    device = SimpleNamespace(compute_capability=(9, 0), id=0)
+    # Device functions, and the cache, ask for the device that is there.
+    dispatcher.get_current_device = lambda: device
+    codegen = sys.modules[dispatcher.__name__.replace("dispatcher", "codegen")]
+    codegen.devices.get_context = lambda *_: SimpleNamespace(device=device)
+    # There is no device to load the code to.
+    dispatcher._Kernel.bind = lambda self: self._codelibrary.get_asm_str(cc=(9, 0))
+    reading = sweep().system.points(sweep(), axes(sweep())).reading()
+    rows, counts = np.zeros((2, 2, reading.plan.n)), np.zeros((2, 10), np.int64)
+    given = (reading.wiring, reading.constants, reading.places, rows, counts, rows)
+
+    def compiled(plan):
+        kernel = cuda_rows.errors_kernel(plan)
+        return kernel.compile(tuple(map(typeof, given)))
+
+    def files():
+        return sorted(cache_directory().glob("device-*"))
+
+    try:
+        one = compiled(reading.plan)
+        missing = ""
+    except (OSError, RuntimeError) as error:
+        if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
+            raise
+        missing = repr(error)
+"""
+
+
+def test_kernels_of_a_device_are_kept_for_other_processes(tmp_path):
+    """The second process compiles nothing; a damaged file is compiled anew; plans lie apart."""
+    found = []
+    for _ in range(2):
+        code = """
+            if not missing:
+                made, before = dispatcher._Kernel.__init__, files()
+                fresh = []
+                dispatcher._Kernel.__init__ = lambda s, *a, **k: fresh.append(1) or made(s, *a, **k)
+                cuda_rows.errors_kernel.cache_clear()
+                again = compiled(reading.plan)
+                same = again._codelibrary.get_asm_str(cc=(9, 0)) == \
+                    one._codelibrary.get_asm_str(cc=(9, 0))
+                kept = len(fresh)
+                before[0].write_bytes(before[0].read_bytes()[:-1] + b"x")
+                cuda_rows.errors_kernel.cache_clear()
+                compiled(reading.plan)
+                damaged = len(fresh) - kept
+                other = reading.plan._replace(size=reading.plan.size + 1)
+                compiled(other)
+                print(json.dumps({"missing": "", "kept": kept, "same": same, "damaged": damaged,
+                                  "files": [len(before), len(files())],
+                                  "mode": oct(cache_directory().stat().st_mode & 0o777),
+                                  "first": one.__dict__.get("fndesc") is not None}))
+            else:
+                print(json.dumps({"missing": missing}))
+        """
+        both = textwrap.dedent(KEPT) + textwrap.dedent(code)
+        found.append(run_python(both, NUMBA_CACHE_DIR=str(tmp_path)))
+        if found[-1]["missing"]:
+            pytest.skip(f"no CUDA compiler here: {found[-1]['missing'][:80]}")
+    for one in found:
+        assert one["same"]
+        assert (one["kept"], one["damaged"]) == (0, 1)
+        assert one["mode"] == "0o700"
+    # What was compiled knows more of itself than what comes from a file.
+    assert [one["first"] for one in found] == [True, False]
+    assert [one["files"] for one in found] == [[1, 2], [2, 2]]
 
 
 def test_a_device_is_part_of_what_a_result_depends_on():

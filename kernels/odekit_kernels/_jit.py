@@ -41,6 +41,9 @@ __all__ = [
     "inner",
     "kernel",
     "outer",
+    "read_file",
+    "sources_are_those_loaded",
+    "write_file",
 ]
 
 _config: Any = numba.config
@@ -99,6 +102,11 @@ def _fingerprint() -> str | None:
 # At import, so that the hash belongs to the sources this process is about to load.
 _LOADED_STAMP = _stamp()
 _LOADED_FINGERPRINT = _fingerprint()
+
+
+def sources_are_those_loaded() -> bool:
+    """Whether no source was edited since this process read it."""
+    return _stamp() == _LOADED_STAMP
 
 
 # ----------------------------------------------------------------------------- private directory
@@ -191,7 +199,7 @@ def _remove_if_unused(directory: Path, since: float) -> None:
 # ------------------------------------------------------------------------------------ cache files
 
 
-def _read(path: Path) -> bytes | None:
+def read_file(path: Path) -> bytes | None:
     """Payload of a cache file; None where it is absent, not ours alone, or damaged."""
     try:
         with path.open("rb") as file:
@@ -207,7 +215,7 @@ def _read(path: Path) -> bytes | None:
     return payload
 
 
-def _write(path: Path, payload: bytes) -> None:
+def write_file(path: Path, payload: bytes) -> None:
     """Write a cache file in one step: another process sees all of it or nothing."""
     handle, name = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
     try:
@@ -255,7 +263,7 @@ def _make_cache(function: Callable[..., Any]) -> Any:
         def _file(self, sig: Any, codegen: Any) -> Path | None:
             key = f"{function.__module__}:{function.__qualname__}:{sig}"
             # A function as an argument: its sources may lie outside the package.
-            if "Dispatcher" in key or " at 0x" in key or _stamp() != _LOADED_STAMP:
+            if "Dispatcher" in key or " at 0x" in key or not sources_are_those_loaded():
                 return None
             if any(map(_is_foreign, getattr(sig, "args", sig))):
                 return None
@@ -269,7 +277,7 @@ def _make_cache(function: Callable[..., Any]) -> Any:
             with contextlib.suppress(Exception):
                 target_context.refresh()
                 path = self._file(sig, target_context.codegen())
-                payload = None if path is None else _read(path)
+                payload = None if path is None else read_file(path)
                 if payload is not None:
                     stored, reduced = pickle.loads(payload)
                     if stored == sig:
@@ -282,7 +290,7 @@ def _make_cache(function: Callable[..., Any]) -> Any:
                     return
                 path = self._file(sig, data.codegen)
                 if path is not None:
-                    _write(path, pickled((sig, data._reduce())))
+                    write_file(path, pickled((sig, data._reduce())))
 
         def enable(self) -> None:
             """Nothing: always enabled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from odekit.integrate import device as gpu
 from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import DEVICE_METHODS, LANES_METHODS, SolverOptions
 from odekit.integrate.record import Record
+from odekit.integrate.results import Results
+from odekit.integrate.shares import room, shares, spread
 from odekit.integrate.stepper import Halt
 from odekit.problem.axes import Axis
 from odekit.problem.phase import each
@@ -140,6 +142,12 @@ def suits(problem: AnyProblem, options: SolverOptions) -> bool:
     return problem.system.in_lanes(problem) and options.method in METHODS
 
 
+def on_device(options: SolverOptions, size: int) -> bool:
+    """Whether a device takes the steps of so many trajectories."""
+    fits = options.method in DEVICE_METHODS and options.steady_state is None
+    return gpu.choose(options.device if fits else "cpu", size)
+
+
 class Engine:
     """All points of a sweep, advanced phase by phase.
 
@@ -171,16 +179,31 @@ class Engine:
         self.record = Record(size, len(problem.phases), len(self.points.tasks))
         seconds = options.max_seconds
         self.deadline = np.inf if seconds is None else time.monotonic() + seconds
-        fits = options.method in DEVICE_METHODS and options.steady_state is None
-        self.on_device = gpu.choose(options.device if fits else "cpu", size)
+        self.on_device = on_device(options, size)
+        self.on_host = np.full(size, not self.on_device)  # whether any row was made there
         self.numbers = np.zeros((size, NUMBERS))
         self.counts = np.zeros((size, KEPT), dtype=np.int64)
         self.ends: list[Floats] = []  # the states with which the phases ended
 
-    def run(self) -> dict[str, Any]:
-        """Integrate everything, and return the variables of the dataset by name."""
+    def run(self, into: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Integrate everything, and return the variables of the dataset by name.
+
+        Parameters
+        ----------
+        into : mapping of str to ndarray, optional
+            Arrays of variables in which they are to be written, all sweep dims in one.
+        """
         frame, y = self.points.start()
-        self.rows = np.full((self.points.size, self.times.size, y.shape[1]), np.nan)
+        self.results = Results(self.points.size, into)
+        with room((self.points.size, self.times.size, y.shape[1])) as self.rows:
+            self._run(frame, y)
+            self._finish()
+        del self.rows  # the memory is another batch's now
+        self.results.take(self._of_runs())
+        return {name: self.points.fold(value) for name, value in self.results.arrays.items()}
+
+    def _run(self, frame: Any, y: Floats) -> None:
+        self._prepare_errors()
         if self.times[0] == 0.0:
             self.rows[:, 0] = y
             self.counts[:, ROW] = 1
@@ -188,9 +211,9 @@ class Engine:
             frame, y = self.points.enter(index, frame, y)
             alive = self.record.status == Status.COMPLETED
             self._phase(index, frame, y, alive)
-            self.ends.append(y.copy())
-            self._close(index, alive, self.points.errors(y[:, self.points.shown(frame)]))
-        return self._arrays()
+            last = index + 1 == len(self.problem.phases)
+            self.ends.append(y if last else y.copy())
+            self._close(index, alive, self._errors(y[:, self.points.shown(frame)]))
 
     def _phase(self, index: int, frame: Any, y: Floats, alive: Any) -> None:
         phase = self.problem.phases[index]
@@ -278,8 +301,10 @@ class Engine:
         if self.on_device and (not implicit or gpu.choose(self.options.device, todo.size)):
             pair = RODAS5P if implicit else tableau(self.options.method or "RK45")
             memory = self.points.work(plan) if implicit else None
-            gpu.advance(plan, batch, pair, limits, todo, self._stopped, memory)
+            fixed = (plan, batch, pair, limits, todo, self._stopped)
+            gpu.advance(*fixed, self.errors_there, self.threads, memory)
             return
+        self.on_host[todo] = True
         work = self._implicit if implicit else self._explicit
         self._spread(todo, lambda part: self._advance(work, plan, batch, limits, part))
 
@@ -307,12 +332,7 @@ class Engine:
         """Give shares of the trajectories to threads."""
         share = max(WIDTH, min(SHARE, -(-todo.size // self.threads)))
         parts = [np.ascontiguousarray(todo[i : i + share]) for i in range(0, todo.size, share)]
-        if self.threads == 1 or len(parts) == 1:
-            for part in parts:
-                work(part)
-            return
-        with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(work, parts))
+        spread(work, parts, self.threads)
 
     def _advance(self, work: Any, plan: Any, batch: Batch, limits: Limits, todo: Any) -> None:
         """Let a method work, unless all is to stop before it is compiled."""
@@ -360,35 +380,80 @@ class Engine:
         outcome[code == DONE] = ended(False, watched)
         outcome[code == THRESHOLD] = ended(True, watched)
         outcome[code == AT_REST] = Outcome.STEADY
-        reached = self.numbers[alive, TIME]
-        self.record.close(alive, index, reached, outcome[alive], errors[alive])
+        which: Any = slice(None) if alive.all() else alive
+        reached = self.numbers[which, TIME]
+        self.record.close(which, index, reached, outcome[which], errors[which])
         status = self.record.status
+        if (code == DONE).all():
+            return
         for failed, why in STATUS.items():
             status[alive & (code == failed)] = why
         unfinished = Status.INTERRUPTED if self.interrupts.asked else Status.TIME_BUDGET
         status[alive & (code == RUNNING)] = unfinished
 
-    def _arrays(self) -> dict[str, Any]:
-        record, fold = self.record, self.points.fold
+    # --------------------------------------------------------------------------------- the result
+
+    def _prepare_errors(self) -> None:
+        """Let the device find the errors of the rows that it makes, where it can."""
+        self.errors_there = None
+        reading = self.points.reading() if self.on_device else None
+        if reading is None:
+            self.on_host[:] = True
+        else:
+            shape = (self.times.size, len(self.points.tasks))
+            found = self.results.array("generalization_error", shape, np.dtype(float))
+            self.errors_there = gpu.Errors(reading, found)
+
+    def _finish(self) -> None:
+        """Write all that is read from rows, a share of the trajectories at a time."""
+        each = 8 * self.rows.shape[1] * self.rows.shape[2]
+        spread(self._read, shares(len(self.rows), each, self.threads), self.threads)
+
+    def _read(self, part: slice) -> None:
+        rows, reached = self.rows[part], self.counts[part, ROW]
+        filled = np.arange(self.times.size) < reached[:, np.newaxis]
+        if not filled.all():
+            rows[~filled] = np.nan
+        which = np.arange(part.start, part.stop)
+        self.results.put(part, self.points.arrays(rows, which))
+        phases = self.record.phase_of_rows(self.times, filled, part)
+        self.results.put(part, {"phase": phases})
+        if self.on_host[part].all():
+            errors = self.points.errors(rows, points=which)
+            self.results.put(part, {"generalization_error": errors})
+        else:
+            self._errors_besides(part, rows, filled)
+
+    def _errors_besides(self, part: slice, rows: Floats, filled: Any) -> None:
+        """Errors of the rows that the device has not made: the first, and whole trajectories.
+
+        By trajectory, so that none depends on what becomes of its neighbours.
+        """
+        assert self.errors_there is not None
+        errors, which = self.errors_there.found[part], np.arange(part.start, part.stop)
+        if not filled.all():
+            errors[~filled] = np.nan
+        if self.times[0] == 0.0:
+            errors[:, :1] = self.points.errors(rows[:, :1], points=which)
+        own = self.on_host[part]
+        if own.any():
+            errors[own] = self.points.errors(rows[own], points=which[own])
+
+    def _errors(self, y: Floats) -> Floats:
+        """Errors of every task in one state of each trajectory."""
+        found = np.empty((len(y), len(self.points.tasks)))
+
+        def fill(part: slice) -> None:
+            found[part] = self.points.errors(y[part], points=np.arange(part.start, part.stop))
+
+        spread(fill, shares(len(y), 8 * y.shape[1], self.threads), self.threads)
+        return found
+
+    def _of_runs(self) -> dict[str, Any]:
+        record = self.record
         record.t_last = self.numbers[:, TIME].copy()
         record.steps, record.calls, record.jacobians = self.counts[:, [STEPS, CALLS, JACOBIANS]].T
-        filled = np.arange(self.times.size) < self.counts[:, ROW][:, np.newaxis]
-        arrays = {
-            **self.points.arrays(self.rows),
-            "generalization_error": self._errors(),
-            **record.arrays(self.times, filled),
-        }
-        return {name: fold(value) for name, value in arrays.items()}
-
-    def _errors(self) -> Floats:
-        """Errors of every task in every row."""
-        out = np.empty((*self.rows.shape[:2], len(self.points.tasks)))
-
-        def fill(part: Any) -> None:
-            out[part] = self.points.errors(self.rows[part], points=part)
-
-        self._spread(np.arange(self.points.size), fill)
-        return out
+        return record.arrays()
 
 
 def _moves(rate: Any) -> bool:

@@ -13,6 +13,25 @@ from odekit_kernels.integrators.batch import Batch, Driven
 from odekit_kernels.lanes.memory import firsts
 
 
+class Reading(NamedTuple):
+    """What `registry.errors` takes for the errors of all tasks in the rows of a sweep.
+
+    Attributes
+    ----------
+    plan : named tuple
+        With as many watched tasks; its state is what rows show.
+    wiring : named tuple
+    constants : ndarray, shape (points or 1, width)
+    places : ndarray of int64, shape (width,)
+        Where each constant goes in memory.
+    """
+
+    plan: Any
+    wiring: Any
+    constants: Floats
+    places: Any
+
+
 class Drive(NamedTuple):
     """A constant that follows a schedule: base + scale · schedule(t).
 

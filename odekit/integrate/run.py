@@ -257,7 +257,7 @@ class Run:
         for i, outcome in enumerate(self.outcomes):
             errors = self.points.errors(self.ends[i][np.newaxis, self.views[i]])
             record.close(0, i, self.end_times[i], outcome, errors[0])
-            record.methods[0, i] = _method(self.methods[i])
+            record.name(0, i, _method(self.methods[i]))
         work = self.budget
         record.steps[0], record.calls[0], record.jacobians[0] = (
             work.steps,
@@ -267,7 +267,8 @@ class Run:
         found = {
             **self.points.arrays(rows),
             "generalization_error": self.points.errors(rows),
-            **record.arrays(t),
+            "phase": record.phase_of_rows(t, True),
+            **record.arrays(),
         }
         return {**{name: value[0] for name, value in found.items()}, "time": t}
 

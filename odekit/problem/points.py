@@ -65,6 +65,11 @@ class Points:
         """The first axis, the points, as the dims of the sweep."""
         return array.reshape((*self.shape, *array.shape[1:]))
 
+    @staticmethod
+    def numbers(rows: Any, points: Any) -> Any:
+        """Which points rows are of: those that are told, or all."""
+        return np.arange(len(rows)) if points is None else points
+
     def levels(self, phase: Phase) -> Floats:
         """Thresholds of a phase, (points or 1, watched)."""
         return self.stack(list(phase.thresholds.values()), 0)
@@ -106,6 +111,13 @@ class Points:
         longest = float(np.max(np.asarray(phase.duration)))
         return np.array(sorted({b for table in phase.schedules for b in table.breaks(longest)}))
 
+    def reading(self) -> Any:
+        """What gives the errors of rows where they are, `integrate.packing.Reading`.
+
+        None where `errors` alone can: it is then asked.
+        """
+        return None
+
     def patience(self, plan: Any) -> float:
         """How much more an implicit step must save than one of a small system."""
         del plan
@@ -123,6 +135,11 @@ class Points:
 def one_of(rows: Any, point: int) -> Any:
     """The entry of a point in an array (points or 1, …)."""
     return rows[point if len(rows) > 1 else 0]
+
+
+def of_some(rows: Any, points: Any) -> Any:
+    """The entries of some points in an array (points or 1, …); those of all if None."""
+    return rows if points is None or len(rows) == 1 else rows[points]
 
 
 def rows_of(wanted: Mapping[str, Any], given: Mapping[str, Floats]) -> Floats:

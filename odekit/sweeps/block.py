@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ def run_block(
     *,
     threads: int,
     interrupts: Asked,
+    into: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run every point of a sweep, or of a part of one.
 
@@ -50,6 +51,9 @@ def run_block(
         Threads that may be busy at once.
     interrupts : Interrupts
         Where `asked` turns true, what is not yet computed is left as `blank` makes it.
+    into : mapping of str to ndarray, optional
+        Arrays of variables, the sweep dims in one, in which they may be written; what is returned
+        under these names is then a view of them.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def run_block(
     """
     found = axes(problem)
     if suits(problem, options):
-        return Engine(problem, found, options, times, threads, interrupts).run()
+        return Engine(problem, found, options, times, threads, interrupts).run(into)
     arrays = blank(problem, [size for size, _ in found.values()], times.size)
     begin = time.monotonic()
     for place, index in points(found):
@@ -139,6 +143,15 @@ def blank(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any
     return {
         name: np.full((*shape, *spec.shape), spec.unreached, dtype=spec.dtype)
         for name, spec in specs(problem, rows).items()
+    }
+
+
+def empty(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any]:
+    """Arrays of the same types whatever they hold, texts as short as can be."""
+    found = {name: ((*shape, *s.shape), s.dtype) for name, s in specs(problem, rows).items()}
+    return {
+        name: np.zeros(size, "U1") if kind[0] == "U" else np.empty(size, kind)
+        for name, (size, kind) in found.items()
     }
 
 

@@ -16,6 +16,8 @@ from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError, SweepError
 from odekit.base.interrupts import Asked
 from odekit.base.progress import Bar
+from odekit.integrate import device as gpu
+from odekit.integrate.engine import on_device, suits
 from odekit.integrate.options import SolverOptions, default_times
 from odekit.problem.axes import Axis, part
 from odekit.sweeps.chunks import (
@@ -103,7 +105,8 @@ class Grid:
             tally = _Tally(self.target, shown, finished)
             if self.workers is None:
                 on_time = takewhile(lambda _: not self._late, todo)
-                run_here((self._job(cut, i) for i in on_time), tally.keep, interrupts)
+                jobs = (self._job(cut, i) for i in on_time)
+                run_here(jobs, tally.keep, interrupts, self.target.room, *self._at_once(cut))
             else:
                 make = partial(self._job, cut)
                 keep, lose = tally.keep, tally.lose
@@ -111,6 +114,12 @@ class Grid:
         tally.check()
         late = self._late and not interrupts.asked
         return self.target.close(tally.settled == len(cut), late)
+
+    def _at_once(self, cut: Chunking) -> tuple[Any, ...]:
+        """Chunks to be computed at the same time, and how threads for that begin."""
+        if suits(self.problem, self.options) and on_device(self.options, cut.runs(0)):
+            return gpu.at_once(), gpu.follow()
+        return (1,)
 
     @property
     def _late(self) -> bool:

@@ -94,11 +94,12 @@ def run_job(job: Job) -> Done:
         return written(job, compute(job, interrupts))
 
 
-def compute(job: Job, interrupts: Asked) -> Done:
-    """Compute a chunk, or as much of it as there is time for."""
+def compute(job: Job, interrupts: Asked, into: Arrays | None = None) -> Done:
+    """Compute a chunk, or as much of it as there is time for; `into` as for `run_block`."""
     begin = time.perf_counter()
     threads = job.threads or own_threads()
-    arrays = run_block(job.problem, job.options, job.times, threads=threads, interrupts=interrupts)
+    given = (job.problem, job.options, job.times)
+    arrays = run_block(*given, threads=threads, interrupts=interrupts, into=into)
     codes, counts = np.unique(arrays["status"], return_counts=True)
     words = [Status(int(code)).word for code in codes]
     record = {

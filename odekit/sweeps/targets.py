@@ -16,7 +16,7 @@ from odekit.base.errors import ProblemError, StoreError
 from odekit.base.status import Status
 from odekit.store.checkpoint import Checkpoint, warn_not_kept
 from odekit.store.files import check_folder_target
-from odekit.sweeps.block import blank, specs
+from odekit.sweeps.block import blank, empty, specs
 from odekit.sweeps.chunkfolder import ChunkFolder
 from odekit.sweeps.chunks import Chunking, Region
 from odekit.sweeps.jobs import Arrays, Done
@@ -44,6 +44,9 @@ class Target(Protocol):
 
     def start(self, cut: Chunking) -> list[int]:
         """Make room; numbers of the chunks that are done already."""
+
+    def room(self, number: int) -> Arrays | None:
+        """Arrays in which a chunk may be written from this process, as `run_block` takes them."""
 
     def keep(self, number: int, done: Done) -> None:
         """A chunk is done."""
@@ -81,6 +84,11 @@ class _Target:
         self.result, self.times = result, times
         self.lost: list[dict[str, Any]] = []
 
+    def room(self, number: int) -> Arrays | None:
+        """None: arrays are handed over."""
+        del number
+        return None
+
     def release(self) -> None:
         """Let another run have the folder."""
         if self.folder is not None:
@@ -113,9 +121,9 @@ class MemoryTarget(_Target):
 
     def start(self, cut: Chunking) -> list[int]:
         """Make room, and read what the checkpoint has."""
-        self.cut = cut
+        self.cut, self.missing = cut, set(range(len(cut)))
         try:
-            self.arrays = blank(self.result.problem, list(self.sizes.values()), self.times.size)
+            self.arrays = empty(self.result.problem, list(self.sizes.values()), self.times.size)
         except MemoryError:
             needed = size_of(self.result, self.times, self.sizes)
             raise too_large(needed, "more than this process may have") from None
@@ -124,18 +132,38 @@ class MemoryTarget(_Target):
         self.folder.fix_shape(cut.shape)
         finished = self.folder.finished(cut)
         for number in finished:
-            self._fill(cut.region(number), self.folder.read(number))
+            self._fill(number, self.folder.read(number))
         return finished
 
-    def _fill(self, region: Region, arrays: Arrays) -> None:
-        place = tuple(region.values())
+    def room(self, number: int) -> Arrays | None:
+        """The part of the result that is a chunk's, but for texts, whose length shows later."""
+        place = tuple(self.cut.region(number).values())
+        found = {}
+        for name, values in self.arrays.items():
+            some, core = values[place], values.shape[len(self.sizes) :]
+            if values.dtype.kind != "U" and some.flags.c_contiguous:
+                found[name] = some.reshape(-1, *core)
+        return found
+
+    def _fill(self, number: int, arrays: Arrays) -> None:
+        """Write what is not there yet; variables that a run lacks are as if not reached."""
+        region = self.cut.region(number)
+        place, missing = tuple(region.values()), self.arrays.keys() - arrays.keys()
+        if missing:
+            blanks = unreached(self.result.problem, self.times.size, region, Status.COMPLETED)
+            arrays = {**{name: blanks[name] for name in missing}, **arrays}
         for name, values in arrays.items():
-            self.arrays[name][place] = values
+            there = self.arrays[name]
+            if values.dtype.kind == "U" and values.dtype.itemsize > there.dtype.itemsize:
+                there = self.arrays[name] = there.astype(values.dtype)
+            if not np.may_share_memory(values, there):
+                there[place] = values
+        self.missing.discard(number)
 
     def keep(self, number: int, done: Done) -> None:
         """Take a chunk's arrays; an interrupted one is not noted as finished."""
         assert done.arrays is not None
-        self._fill(self.cut.region(number), done.arrays)
+        self._fill(number, done.arrays)
         if self.folder is not None and not done.unfinished:
             self._save(self.folder, number, done)
 
@@ -151,11 +179,14 @@ class MemoryTarget(_Target):
 
     def lose(self, number: int, reason: str) -> None:
         """Say so in the status of its trajectories."""
-        region = self.cut.region(number)
-        self._fill(region, self._note(region, reason))
+        self._fill(number, self._note(self.cut.region(number), reason))
 
     def close(self, complete: bool, late: bool) -> xr.Dataset:
         """The dataset."""
+        for number in list(self.missing):
+            region = self.cut.region(number)
+            blanks = unreached(self.result.problem, self.times.size, region, Status.INTERRUPTED)
+            self._fill(number, blanks)
         if late and not complete:
             blame_time(self.arrays["status"])
         return self.result.dataset(self.arrays, self.times, self._reasons())

@@ -11,7 +11,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
@@ -67,19 +67,72 @@ def workers_of(executor: object, threads: int | None) -> Workers | None:
     )
 
 
-def run_here(jobs: Iterable[Job], keep: Keep, interrupts: Asked) -> None:
-    """Compute jobs one after the other, each while the last is written; errors are the caller's."""
+def run_here(
+    jobs: Iterable[Job],
+    keep: Keep,
+    interrupts: Asked,
+    room: Callable[[int], Any] = lambda _: None,
+    at_once: int = 1,
+    begin: Callable[[], None] | None = None,
+) -> None:
+    """Compute jobs one after the other, each while the last is written; errors are the caller's.
+
+    Parameters
+    ----------
+    jobs : iterable of Job
+    keep : callable
+        Receives the number of each that is done, and what came of it.
+    interrupts : Asked
+    room : callable
+        Where a job of some number may write its arrays at once, or None.
+    at_once : int
+        Jobs that are computed at the same time, where one waits for a device as another does not.
+    begin : callable, optional
+        Called first in each thread that computes.
+    """
+    written_last: deque[tuple[int, cf.Future[Done]]] = deque()
     with cf.ThreadPoolExecutor(1) as writer:
-        last: tuple[int, cf.Future[Done]] | None = None
+
+        def settle(most: int) -> None:
+            while len(written_last) > most:
+                number, future = written_last.popleft()
+                keep(number, future.result())
+
+        for job, done in _computed(jobs, interrupts, room, at_once, begin):
+            settle(0)
+            written_last.append((job.number, writer.submit(written, job, done)))
+        settle(0)
+
+
+def _computed(
+    jobs: Iterable[Job],
+    interrupts: Asked,
+    room: Callable[[int], Any],
+    at_once: int,
+    begin: Callable[[], None] | None,
+) -> Iterator[tuple[Job, Done]]:
+    """Jobs and what came of them, in their order."""
+
+    def go(job: Job) -> Done:
+        return compute(job, interrupts, room(job.number))
+
+    if at_once == 1:
+        for job in jobs:
+            if interrupts.asked:
+                return
+            yield job, go(job)
+        return
+    running: deque[tuple[Job, cf.Future[Done]]] = deque()
+    with cf.ThreadPoolExecutor(at_once, initializer=begin) as pool:
         for job in jobs:
             if interrupts.asked:
                 break
-            done = compute(job, interrupts)
-            if last is not None:
-                keep(last[0], last[1].result())
-            last = job.number, writer.submit(written, job, done)
-        if last is not None:
-            keep(last[0], last[1].result())
+            running.append((job, pool.submit(go, job)))
+            if len(running) == at_once:
+                first, future = running.popleft()
+                yield first, future.result()
+        for first, future in running:
+            yield first, future.result()
 
 
 def run_on(

@@ -265,7 +265,8 @@ class Trajectory:
             errors = measured if self.experiment.labelled else self._errors(y[np.newaxis])[0]
             record.close(0, i, end, self.outcomes[i], errors)
         rows = np.array(self.y).reshape(t.size, -1)
-        found = {**self.points.arrays(rows[np.newaxis]), **record.arrays(t)}
+        found = {**self.points.arrays(rows[np.newaxis]), **record.arrays()}
+        found["phase"] = record.phase_of_rows(t, True)
         arrays = {n: v[0] for n, v in found.items() if n not in ("n_jac", "method")}
         arrays |= {"time": t, "generalization_error": self._errors(rows)}
         if self.experiment.measured:

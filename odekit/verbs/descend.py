@@ -135,14 +135,19 @@ class _Descent:
             failed = not np.abs(y).max() <= LARGEST
             outcome = ended(met, bool(self.problem.phases[index].thresholds), failed)
             record.close(0, index, at / self.fine, outcome, self.points.errors(y)[0])
-            record.methods[0, index] = "gradient descent"
+            record.name(0, index, "gradient descent")
             if failed:
                 record.status[0] = Status.BLOW_UP
                 break
         record.t_last[0], record.steps[0], record.calls[0] = at / self.fine, at, at
         times, rows = np.array(self.t) / self.fine, np.array(self.y)[np.newaxis]
         errors = self.points.errors(rows)
-        found = {**self.points.arrays(rows), "generalization_error": errors, **record.arrays(times)}
+        found = {
+            **self.points.arrays(rows),
+            "generalization_error": errors,
+            "phase": record.phase_of_rows(times, True),
+            **record.arrays(),
+        }
         return {**{name: value[0] for name, value in found.items()}, "time": times}
 
     def _phase(

@@ -12,6 +12,7 @@ from typing import Any
 from numba import cuda as _untyped
 from numba import float64, int64
 
+from odekit_kernels._device_cache import cached
 from odekit_kernels.integrators.batch import COUNTERS, INDEX, RUNNING, leave
 from odekit_kernels.integrators.explicit import advance_explicit
 from odekit_kernels.integrators.registry import static
@@ -40,7 +41,7 @@ def explicit_kernel(m: Any) -> Any:
         thread makes at most `quota` steps. Trajectories that are not done by then go back to the
         batch where they stand, with the code "running".
     """
-    return cuda.jit(body(m))
+    return cached(cuda.jit(body(m)), m)
 
 
 def body(m: Any) -> Any:

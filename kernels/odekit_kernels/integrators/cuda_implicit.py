@@ -16,6 +16,7 @@ from numba import cuda as _untyped
 from numba import float64, int64
 from numpy.typing import NDArray
 
+from odekit_kernels._device_cache import cached
 from odekit_kernels.integrators.batch import COUNTERS, INDEX, RUNNING, leave
 from odekit_kernels.integrators.implicit import Scratch, advance_implicit
 from odekit_kernels.integrators.registry import static, static_work
@@ -128,7 +129,7 @@ def implicit_kernel(thread: Thread) -> Any:
         Takes ``(b, method, limits, todo, quota)`` as `cuda.explicit_kernel` does, and, where
         `Thread.room` is not 0, an array (threads, room).
     """
-    return cuda.jit(body(thread))
+    return cached(cuda.jit(body(thread)), thread.m, thread[1:])
 
 
 SOURCE = """

@@ -88,6 +88,7 @@ class CommitteeState(Points):
         self.K, self.P = problem.state.student, problem.state.teacher
         self.see(seen_of(problem, self))
         self.upper = np.triu_indices(self.K)
+        self.square = square(self.K)
         own = quadrature_of(problem)
         diffusion = derivatives and not all(phase.gradient_flow for phase in problem.phases)
         self.moments = None if own is None else Moments(own, diffusion=diffusion)
@@ -142,9 +143,7 @@ class CommitteeState(Points):
         blocks = (*lead, self.G) if self.G else lead
         size = end // max(self.G, 1)
         both = y[..., :end].reshape(*blocks, size)
-        Q = np.empty((*blocks, K, K))
-        Q[..., self.upper[0], self.upper[1]] = both[..., :triangle]
-        Q[..., self.upper[1], self.upper[0]] = both[..., :triangle]
+        Q = np.take(both, self.square, axis=-1, mode="clip")
         R = both[..., triangle:].reshape(*blocks, K, (size - triangle) // K)
         v = y[..., end:]
         return Q, R, v.reshape(*lead, len(self.heads), K)
@@ -223,3 +222,11 @@ class CommitteeState(Points):
     def _append(self, before: Floats, row: Floats) -> Floats:
         whole = np.broadcast_to(before, (self.size, *before.shape[1:]))
         return np.ascontiguousarray(np.concatenate([whole, row[:, np.newaxis]], axis=1))
+
+
+def square(K: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Which entry of Q's upper triangle, row by row, each entry of Q is."""
+    rows, columns = np.triu_indices(K)
+    found = np.zeros((K, K), dtype=np.int64)
+    found[rows, columns] = found[columns, rows] = np.arange(len(rows))
+    return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.integrate.packing import Reading
 from odekit.problem.points import rows_of
 from odekit.systems.committee.activations import on_quadrature
 from odekit.systems.committee.quadrature import Moments
@@ -60,12 +62,23 @@ def closed_errors(
 ) -> Floats:
     """Errors (rows, tasks) in closed form; `which` is the entry of T and u that each row has."""
     heads = np.ascontiguousarray(head, dtype=np.int64)
-    H = (rows.shape[1] - K * (K + 1) // 2 - K * T.shape[1]) // K
-    plan = make_plan(K, T.shape[1], H, 1, 0, u.shape[1], code, False, 0)
+    plan = _plan_of_rows(code, rows.shape[1], T, u, K)
     out = np.empty((len(rows), u.shape[1]))
     given = (np.ascontiguousarray(x) for x in (rows, T, u))
     errors_of_rows(make_memory(plan.size), plan, heads, *given, which, out)
     return out
+
+
+def _plan_of_rows(code: int, n: int, T: Floats, u: Floats, K: int) -> Any:
+    """Memory for errors of flat states of n numbers."""
+    H = (n - K * (K + 1) // 2 - K * T.shape[1]) // K
+    return make_plan(K, T.shape[1], H, 1, 0, u.shape[1], code, False, 0)
+
+
+def closed_reading(code: int, n: int, T: Floats, u: Floats, head: Any, K: int) -> Reading:
+    """What gives the same errors where rows of n numbers are."""
+    none = np.zeros(0, dtype=np.int64)
+    return _reading(_plan_of_rows(code, n, T, u, K), {"T": T, "watched": u}, head, none)
 
 
 def errors_by_law(
@@ -80,19 +93,31 @@ def errors_by_law(
     law: Any,
 ) -> Floats:
     """The same with groups of inputs, T (points or 1, G, P, P); each task under its own law."""
-    (G, V), P, W = seen.size, T.shape[-1], u.shape[1]
-    H = (rows.shape[1] - G * (K * (K + 1) // 2 + K * P)) // K
-    plan = make_plan(K, P, H, 0, 0, W, code, False, 0, (G, V))
-    named = {"T": T, "watched": u} | {n: getattr(seen, n) for n in ("share", "ss", "st", "tt")}
-    places = {n: x for n, x in constants(plan).items() if n in named}
-    none, heads = np.zeros(0, dtype=np.int64), np.ascontiguousarray(head, dtype=np.int64)
-    first = First(*(0,) * len(First._fields))
-    wiring = Wiring(none, np.ones(K), none.reshape(0, K), none, heads, first, none, law)
-    out = np.empty((len(rows), W))
-    given = rows_of(places, {n: named[n] for n in places})
-    memory, order = make_memory(plan.size), places_of(places)
-    errors_of_groups_of_rows(memory, plan, wiring, rows, given, order, which, out)
+    plan, *given = reading_by_law(code, rows.shape[1], T, u, head, K, seen, law)
+    out = np.empty((len(rows), u.shape[1]))
+    wiring, numbers, order = given
+    memory = make_memory(plan.size)
+    errors_of_groups_of_rows(memory, plan, wiring, rows, numbers, order, which, out)
     return out
+
+
+def reading_by_law(
+    code: int, n: int, T: Floats, u: Floats, head: Any, K: int, seen: Seen, law: Any
+) -> Reading:
+    """What gives the same errors where rows of n numbers are."""
+    (G, V), P = seen.size, T.shape[-1]
+    H = (n - G * (K * (K + 1) // 2 + K * P)) // K
+    plan = make_plan(K, P, H, 0, 0, u.shape[1], code, False, 0, (G, V))
+    named = {"T": T, "watched": u} | {n: getattr(seen, n) for n in ("share", "ss", "st", "tt")}
+    return _reading(plan, named, head, law)
+
+
+def _reading(plan: Any, named: Mapping[str, Floats], head: Any, law: Any) -> Reading:
+    places = {name: x for name, x in constants(plan).items() if name in named}
+    none, heads = np.zeros(0, dtype=np.int64), np.ascontiguousarray(head, dtype=np.int64)
+    first, K = First(*(0,) * len(First._fields)), plan.K
+    wiring = Wiring(none, np.ones(K), none.reshape(0, K), none, heads, first, none, law)
+    return Reading(plan, wiring, rows_of(places, {n: named[n] for n in places}), places_of(places))
 
 
 def quadrature_errors(

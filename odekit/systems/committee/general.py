@@ -12,9 +12,9 @@ import numpy as np
 import odekit_kernels.committee.general.equations  # noqa: F401 - the integrators' equations
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
-from odekit.integrate.packing import begun, driven
+from odekit.integrate.packing import Reading, begun, driven
 from odekit.problem.normalization import RMSNorm
-from odekit.problem.points import one_of, rows_of
+from odekit.problem.points import of_some, one_of, rows_of
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.drives import drives
 from odekit.systems.committee.generalnodes import GeneralQuadraturePhase, fields_of
@@ -191,24 +191,34 @@ class GeneralPoints(GeneralState):
         With a frame the states have its fixed vectors, else the original ones. `points` tells which
         points the states are of, if not all.
         """
-        frame = self._visible if frame is None else frame
-        which = np.arange(len(rows)) if points is None else points
+        which = self.numbers(rows, points)
         chosen = np.arange(len(self.tasks)) if tasks is None else tasks
-        plain = replace(frame, heavy=0, adaptive=CONSTANT)
-        plan = make_plan(self.sizes(plain, W=len(chosen), online=0))
+        frame = self._visible if frame is None else frame
+        plan, wiring, given, order = self._reading(frame, chosen)
         flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1])[:, : plan.n])
         which = np.repeat(which, len(flat) // max(len(rows), 1))
-        named = self._of_state(plain, chosen, self.own_laws)
-        places = {name: x for name, x in constants(plan).items() if name in named}
-        given = rows_of(places, {name: named[name] for name in places})
         out = np.empty((len(flat), len(chosen)))
-        wiring, order = self.wiring(None, plain, chosen), places_of(places)
         if self.moments is None:
             memory = make_memory(plan.size)
             errors_of_groups_of_rows(memory, plan, wiring, flat, given, order, which, out)
         else:
             self._errors_at_nodes(plan, wiring, flat, given, order, which, out)
         return out.reshape(*rows.shape[:-1], len(chosen))
+
+    def _reading(self, frame: Frame, chosen: Any) -> Reading:
+        """What gives the errors of tasks, of states that begin with the blocks of a frame."""
+        plain = replace(frame, heavy=0, adaptive=CONSTANT)
+        plan = make_plan(self.sizes(plain, W=len(chosen), online=0))
+        named = self._of_state(plain, chosen, self.own_laws)
+        places = {name: x for name, x in constants(plan).items() if name in named}
+        given = rows_of(places, {name: named[name] for name in places})
+        return Reading(plan, self.wiring(None, plain, chosen), given, places_of(places))
+
+    def reading(self) -> Reading | None:
+        """What gives the errors of rows where they are; None where moments need quadrature."""
+        if self.moments is not None:
+            return None
+        return self._reading(self._visible, np.arange(len(self.tasks)))
 
     def _errors_at_nodes(
         self, plan: Any, wiring: Any, rows: Any, given: Any, order: Any, which: Any, out: Any
@@ -222,28 +232,32 @@ class GeneralPoints(GeneralState):
                 with contextlib.suppress(ProblemError):
                     found[:] = nodes.errors(memory, plan, wiring, row, kernels)
 
-    def arrays(self, rows: Floats) -> dict[str, Any]:
-        """Variables by name, from rows (points, times, n_visible); errors are asked for apart."""
+    def arrays(self, rows: Floats, points: Any = None) -> dict[str, Any]:
+        """Variables by name, from rows (points, times, n_visible); errors are asked for apart.
+
+        `points` tells which points the rows are of, if not all.
+        """
         blocks = self.blocks(self._visible, rows)
         Q, R = self.overlap_blocks(blocks["overlaps"])
         v = blocks["heads"] if self.problem.outputs is not None else blocks["heads"][..., 0, :]
-        found: dict[str, Any] = {"Q": self._total(Q), "R": self._total(R), "readout": v}
+        found: dict[str, Any] = {"readout": v}
+        found |= {"Q": self._total(Q, points), "R": self._total(R, points)}
         if self.problem.groups is not None:
             found |= {"Q_group": Q, "R_group": R}
         if "biases" in blocks:
             found["bias"] = blocks["biases"]
         if classified(self.problem):
             own = (Q, R, blocks["heads"][..., 0, :], blocks.get("biases", 0.0))
-            found["misclassification"] = of_rows(self.problem, self, *own)
+            found["misclassification"] = of_rows(self.problem, self, *own, points)
         if "accumulated" in blocks:
             found["squared_gradient"] = blocks["accumulated"][..., 0]
         if self.moments is not None:
-            found |= self._report(rows)
+            found |= self._report(rows, points)
         if "velocities" in blocks:
-            found |= self._velocities(blocks["velocities"])
+            found |= self._velocities(blocks["velocities"], points)
         return found
 
-    def _report(self, rows: Floats) -> dict[str, Any]:
+    def _report(self, rows: Floats, points: Any) -> dict[str, Any]:
         """Nodes of the quadrature, and their error where a trajectory ends, (points,) each."""
         assert self.moments is not None
         plain = replace(self._visible, heavy=0, adaptive=CONSTANT)
@@ -252,7 +266,7 @@ class GeneralPoints(GeneralState):
         named = self._of_state(plain, chosen, self.own_laws)
         memory = np.zeros(plan.size)
         wiring, found = self.wiring(None, plain, chosen), []
-        for i, one in enumerate(rows):
+        for i, one in zip(self.numbers(rows, points), rows, strict=True):
             sound = one[np.isfinite(one).all(axis=1), : plan.n]
             for name, places in constants(plan).items():
                 if name in named:
@@ -261,18 +275,19 @@ class GeneralPoints(GeneralState):
             found.append(self.moments.report_fields(fields, self.K))
         return {name: np.array([one[name] for one in found]) for name in found[0]}
 
-    def _velocities(self, both: Floats) -> dict[str, Floats]:
+    def _velocities(self, both: Floats, points: Any) -> dict[str, Floats]:
         K, triangle = self.K, len(self.upper[0])
         units, rest = both[..., : K * K], both[..., K * K :]
         fixed, own = rest[..., :-triangle], rest[..., -triangle:]
         of_own, _ = self.overlap_blocks(own)
         return {
-            "velocity_Q": self._total(of_own),
-            "velocity_student": self._total(units.reshape(*both.shape[:-1], K, K)),
-            "velocity_teacher": self._total(fixed.reshape(*both.shape[:-1], K, self.P)),
+            "velocity_Q": self._total(of_own, points),
+            "velocity_student": self._total(units.reshape(*both.shape[:-1], K, K), points),
+            "velocity_teacher": self._total(fixed.reshape(*both.shape[:-1], K, self.P), points),
         }
 
-    def _total(self, blocks: Floats) -> Floats:
+    def _total(self, blocks: Floats, points: Any) -> Floats:
         """Σ_τ f_τ of blocks (points, times, G, a, b)."""
-        share = self.own_laws.share[:, np.newaxis, :, np.newaxis, np.newaxis]
+        some = of_some(self.own_laws.share, points)
+        share = some[:, np.newaxis, :, np.newaxis, np.newaxis]
         return np.asarray((share * blocks).sum(axis=-3))

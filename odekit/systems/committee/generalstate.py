@@ -20,6 +20,7 @@ from odekit.problem.normalization import RMSNorm
 from odekit.problem.points import Points
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.activations import quadrature_of
+from odekit.systems.committee.committeestate import square
 from odekit.systems.committee.crosscheck import protected_task
 from odekit.systems.committee.errors import code_of
 from odekit.systems.committee.generalnodes import MeanMoments
@@ -84,7 +85,7 @@ class GeneralState(Points):
         self.O = problem.outputs or 1
         self.known: dict[Any, Any] = {}
         self.see(laws_of(problem, self))
-        self.upper = np.triu_indices(self.K)
+        self.upper, self.square = np.triu_indices(self.K), square(self.K)
         own = quadrature_of(problem)
         online = not all(phase.gradient_flow for phase in problem.phases)
         self.moments = None if own is None else MeanMoments(own, diffusion=online)
@@ -216,9 +217,7 @@ class GeneralState(Points):
     def overlap_blocks(self, both: Floats) -> tuple[Floats, Floats]:
         """Q and R of overlaps (..., G, K (K + 1)/2 + K P)."""
         triangle, K = len(self.upper[0]), self.K
-        Q = np.empty((*both.shape[:-1], K, K))
-        Q[..., self.upper[0], self.upper[1]] = both[..., :triangle]
-        Q[..., self.upper[1], self.upper[0]] = both[..., :triangle]
+        Q = np.take(both, self.square, axis=-1, mode="clip")
         return Q, both[..., triangle:].reshape(*both.shape[:-1], K, -1)
 
     def _joined(self, Q: Floats, R: Floats) -> Floats:

@@ -40,7 +40,15 @@ def classified(problem: Problem) -> list[str]:
     return [name for name, task in problem.tasks.items() if classifies(problem, task)]
 
 
-def of_rows(problem: Problem, points: Any, Q: Floats, R: Floats, v: Floats, bias: Any) -> Floats:
+def of_rows(
+    problem: Problem,
+    points: Any,
+    Q: Floats,
+    R: Floats,
+    v: Floats,
+    bias: Any,
+    some: Any = None,
+) -> Floats:
     """Misclassification (points, times, tasks) where it is in every result.
 
     Parameters
@@ -51,6 +59,8 @@ def of_rows(problem: Problem, points: Any, Q: Floats, R: Floats, v: Floats, bias
     Q, R : ndarray, shape (points, times, G, …)
     v : ndarray, shape (points, times, heads, K)
     bias : ndarray or float, shape (points, times, K)
+    some : ndarray of int64, optional
+        Which points these are, if not all.
     """
     out = np.full((*Q.shape[:2], len(problem.tasks)), np.nan)
     T, scale = points.overlaps("T"), float(np.mean(np.asarray(problem.test_scale)) != 0.0)
@@ -58,10 +68,10 @@ def of_rows(problem: Problem, points: Any, Q: Floats, R: Floats, v: Floats, bias
     biases = _teacher_biases(problem, points)
     for name in classified(problem):
         v_k = scale * v[:, :, heads.index(problem.head_of(name))]
-        for i in range(len(Q)):
+        for i, point in enumerate(points.numbers(Q, some)):
             of_point = bias[i] if np.ndim(bias) else bias
-            given = (Q[i], R[i], one_of(T, i), v_k[i], of_point, name)
-            here = fields(problem, laws.at(i), one_of(biases, i), *given)
+            given = (Q[i], R[i], one_of(T, point), v_k[i], of_point, name)
+            here = fields(problem, laws.at(point), one_of(biases, point), *given)
             out[i, :, names.index(name)] = wrong(here, str(problem.activation), 2)
     return out
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.integrate.packing import begun, driven
+from odekit.integrate.packing import Reading, begun, driven
 from odekit.problem.points import one_of, rows_of
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.committeestate import CommitteeState, Frame
@@ -17,8 +17,10 @@ from odekit.systems.committee.drives import besides_rates, drives
 from odekit.systems.committee.equations import CommitteePhase, Now, QuadraturePhase
 from odekit.systems.committee.errors import (
     closed_errors,
+    closed_reading,
     errors_by_law,
     quadrature_errors,
+    reading_by_law,
 )
 from odekit.systems.committee.misclassified import classified, of_rows
 from odekit.systems.committee.seen import (
@@ -216,7 +218,7 @@ class CommitteePoints(CommitteeState):
         With a frame the states have its fixed vectors, else the original ones. `points` tells which
         points the states are of, if not all.
         """
-        which = np.arange(len(rows)) if points is None else points
+        which = self.numbers(rows, points)
         chosen = np.arange(len(self.tasks)) if tasks is None else tasks
         T = self.overlaps("T") if frame is None else frame.T
         u = widened(self.u[:, chosen], T.shape[-1] - self.P)
@@ -232,23 +234,37 @@ class CommitteePoints(CommitteeState):
             found = closed_errors(self.code, *asked)
         return found.reshape(*rows.shape[:-1], len(chosen))
 
-    def arrays(self, rows: Floats) -> dict[str, Any]:
-        """Variables by name, from rows (points, times, n_visible); errors are asked for apart."""
+    def reading(self) -> Reading | None:
+        """What gives the errors of rows where they are; None where moments need quadrature."""
+        if self.moments is not None:
+            return None
+        triangle, H = len(self.upper[0]), len(self.heads)
+        n = max(self.G, 1) * (triangle + self.K * self.P) + H * self.K
+        asked = (self.code, n, self.overlaps("T"), self.u, self.head_index, self.K)
+        if self.G:
+            return reading_by_law(*asked, self.seen, self.seen.law)
+        return closed_reading(*asked)
+
+    def arrays(self, rows: Floats, points: Any = None) -> dict[str, Any]:
+        """Variables by name, from rows (points, times, n_visible); errors are asked for apart.
+
+        `points` tells which points the rows are of, if not all.
+        """
         Q, R, v = self.unpack(rows)
         found: dict[str, Any] = {"Q": Q, "R": R, "readout": v}
         if self.G:
-            found |= {"Q": self.seen.total(Q), "R": self.seen.total(R)}
+            found |= {"Q": self.seen.total(Q, points), "R": self.seen.total(R, points)}
         if self.problem.groups is not None:
             found |= {"Q_group": Q, "R_group": R}
         if classified(self.problem):
             Q, R = (Q, R) if self.G else (Q[:, :, np.newaxis], R[:, :, np.newaxis])
-            found["misclassification"] = of_rows(self.problem, self, Q, R, v, 0.0)
+            found["misclassification"] = of_rows(self.problem, self, Q, R, v, 0.0, points)
         if self.moments is not None:
             T = self.overlaps("T").reshape(-1, max(self.G, 1) * self.P, self.P)
             law = self.seen.law
             report = [
                 self.moments.report(y, T[i % len(T)], self.K, self.seen.inputs(law, i))
-                for i, y in enumerate(rows)
+                for i, y in zip(self.numbers(rows, points), rows, strict=True)
             ]
             found |= {name: np.array([one[name] for one in report]) for name in report[0]}
         return found

@@ -11,6 +11,7 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError
+from odekit.problem.points import of_some
 from odekit.systems.committee.problem import WHITE
 from odekit.systems.committee.structure import refuse_general
 from odekit_kernels.committee.inputs import Inputs
@@ -63,9 +64,10 @@ class Seen:
         )
         return Inputs(share, np.ones_like(share), ss, st, tt, law)
 
-    def total(self, blocks: Floats) -> Floats:
-        """Σ_τ f_τ of blocks (points or 1, ..., G, a, b)."""
-        share = self.share.reshape(len(self.share), *(1,) * (blocks.ndim - 4), -1, 1, 1)
+    def total(self, blocks: Floats, points: Any = None) -> Floats:
+        """Σ_τ f_τ of blocks (points or 1, ..., G, a, b) of all points, or of some."""
+        some = of_some(self.share, points)
+        share = some.reshape(len(some), *(1,) * (blocks.ndim - 4), -1, 1, 1)
         return np.asarray((share * blocks).sum(axis=-3))
 
 

@@ -65,8 +65,9 @@ class DataPoints(Points):
         found = losses.reshape(*rows.shape[:-1], len(self.tasks))
         return found if tasks is None else found[..., tasks]
 
-    def arrays(self, rows: Floats) -> dict[str, Any]:
+    def arrays(self, rows: Floats, points: Any = None) -> dict[str, Any]:
         """Variables by name, from rows (points, times, n); errors are asked for apart."""
+        del points
         with np.errstate(over="ignore", invalid="ignore"):
             return self._arrays(rows)
 

@@ -183,9 +183,12 @@ class LinearPoints(Points):
         found = losses.reshape(*rows.shape[:-1], len(self.tasks))
         return found if tasks is None else found[..., tasks]
 
-    def arrays(self, rows: Floats) -> dict[str, Any]:
-        """Variables by name, from rows (points, times, n); errors are asked for apart."""
-        return dict(self.readings.arrays(rows))
+    def arrays(self, rows: Floats, points: Any = None) -> dict[str, Any]:
+        """Variables by name, from rows (points, times, n); errors are asked for apart.
+
+        `points` tells which points the rows are of, if not all.
+        """
+        return dict(self.readings.arrays(rows, points))
 
 
 def target_strength(problem: LinearProblem) -> Any:

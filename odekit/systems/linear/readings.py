@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.problem.points import of_some
 from odekit.systems.linear.correlations import pairs
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ class Readings:
         """Losses (points, rows, tasks) of states (points, rows, n) of all points, or of some."""
 
         def of(values: Floats) -> Floats:
-            some = values if points is None or len(values) == 1 else values[points]
-            return some[:, None]
+            return np.asarray(of_some(values, points)[:, None])
 
         maps, losses = self.maps(self.weights(y)), []
         for task in self.tasks:
@@ -106,7 +106,7 @@ class Readings:
             losses.append(0.5 * total)
         return np.stack(losses, axis=-1)
 
-    def arrays(self, y: Floats) -> dict[str, Floats]:
+    def arrays(self, y: Floats, points: Any = None) -> dict[str, Floats]:
         """Variables of the dataset by name, with leading axes (points, rows)."""
         weights = self.weights(y)
         maps = self.maps(weights)
@@ -115,7 +115,7 @@ class Readings:
         strength, alignment = np.full(shape, np.nan), np.full(shape, np.nan)
         for i, task in enumerate(self.tasks):
             for j, (path, W) in enumerate(maps.items()):
-                U, s, Vt = self.modes[task, path]
+                U, s, Vt = (of_some(x, points) for x in self.modes[task, path])
                 answer = W @ np.swapaxes(Vt, -1, -2)[:, None]
                 along, modes = np.sum(U[:, None] * answer, axis=-2), slice(0, s.shape[-1])
                 strength[..., i, j, modes] = along

@@ -16,7 +16,7 @@ from odekit.base.errors import ProblemError
 from odekit.base.text import complaint
 from odekit.integrate.packing import driven, drives_of
 from odekit.problem.axes import Axis
-from odekit.problem.points import Points, one_of, rows_of, side_by_side
+from odekit.problem.points import Points, of_some, one_of, rows_of, side_by_side
 from odekit.systems.outside.equations import DeclaredEquations
 from odekit.systems.outside.plain import refuse_without_code
 from odekit.systems.outside.probe import layouts
@@ -146,15 +146,16 @@ class DeclaredPoints(Points):
         """
         del frame
         whole = np.ascontiguousarray(rows.reshape(len(rows), -1, self.n))
-        own = self.tables if points is None or len(self.tables) == 1 else self.tables[points]
+        own = of_some(self.tables, points)
         plan = self.plan(self.problem.phases[0])
         found = np.empty((*whole.shape[:2], len(self.tasks)))
         outside.errors_of_rows(np.zeros(plan.size), plan, whole, np.ascontiguousarray(own), found)
         found = found.reshape(*rows.shape[:-1], len(self.tasks))
         return found if tasks is None else found[..., tasks]
 
-    def arrays(self, rows: Floats) -> dict[str, Any]:
+    def arrays(self, rows: Floats, points: Any = None) -> dict[str, Any]:
         """Variables by name, from rows (points, times, n); errors are asked for apart."""
+        del points
         found = {}
         for name in self.own.state:
             kind, first = self.state.fields[name][:2]
