@@ -175,7 +175,8 @@ def _shaped(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
         context.cast(builder, x, kinds[2].dtype, types.intp)
         for x in _cgutils.unpack_tuple(builder, shape)
     ]
-    strides, step = [], ir.Constant(size, 8)
+    strides: list[Any] = []
+    step = ir.Constant(size, 8)
     for length in reversed(whole):
         strides.insert(0, step)
         step = builder.mul(step, length)
