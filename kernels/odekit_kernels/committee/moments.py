@@ -33,15 +33,23 @@ __all__ = [
 ]
 
 
-def chain(name: str, end: Any, folder: str = activations.__name__, module: str = __name__) -> Any:
+UNKNOWN = "activation: no compiled moments for this code"
+
+
+def chain(
+    name: str,
+    end: Any = None,
+    folder: str = activations.__name__,
+    module: str = __name__,
+) -> Any:
     """The function of this name of every activation, and `end` for all other codes.
 
     Parameters
     ----------
     name : str
         Of a function that every file of the folder has.
-    end : kernel
-        Called with the code too.
+    end : kernel, optional
+        Called with the code too; where there is none, all other codes raise an error.
     folder : str
         `activations`, or a folder in it for what only some have: `means`.
     module : str
@@ -65,15 +73,9 @@ def chain(name: str, end: Any, folder: str = activations.__name__, module: str =
         names[row.name] = function
         rest = ", ".join(signature(getattr(function, "py_func", function)).parameters)
         lines += [f" if activation == {code}:", f"  return {row.name}({rest})"]
-    lines.append(f" return end(activation, {rest})")
+    lines.append(f" return end(activation, {rest})" if end else f" raise ValueError({UNKNOWN!r})")
     exec("\n".join([f"def {name}(activation, {rest}):", *lines]), names)
     return inner(names[name])
-
-
-@inner
-def refuse(activation: Any, *rest: Any) -> None:
-    """Stop where moments are asked for that no kernel computes."""
-    raise ValueError("activation: no compiled moments for this code")
 
 
 # In lanes codes are checked as plans are made; on a device nothing could be raised. Arguments are
@@ -106,12 +108,12 @@ def no_norms(activation: Any, M: Any, m: Any) -> None:
     """Nothing."""
 
 
-second = chain("second", refuse)
-drive = chain("drive", refuse)
-diffusion = chain("diffusion", refuse)
-second_gradient = chain("second_gradient", refuse)
-drive_gradient = chain("drive_gradient", refuse)
-diffusion_gradient = chain("diffusion_gradient", refuse)
+second = chain("second")
+drive = chain("drive")
+diffusion = chain("diffusion")
+second_gradient = chain("second_gradient")
+drive_gradient = chain("drive_gradient")
+diffusion_gradient = chain("diffusion_gradient")
 norms_in_lanes = chain("norms_in_lanes", no_norms)
 second_in_lanes = chain("second_in_lanes", unknown_pair)
 drive_in_lanes = chain("drive_in_lanes", unknown_drive)

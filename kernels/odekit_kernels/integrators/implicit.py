@@ -32,7 +32,7 @@ from odekit_kernels.integrators.registry import jacobian, rhs, tolerance
 from odekit_kernels.integrators.spectrum import spectrum
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
 from odekit_kernels.lanes.memory import make_memory
-from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
+from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
 
 __all__ = ["Scratch", "advance_implicit", "make_scratch"]
@@ -131,8 +131,8 @@ def due(M: Any, I: Any, m: Any, scratch: Any, limits: Any, lane: int) -> bool:
     size, moved = 0.0, 0.0
     for i in range(m.n):
         y = pick(M, m.y + i, lane)
-        size = max(size, abs(y))
-        moved = max(moved, abs(y - pick(scratch.looked, i, lane)))
+        size = larger(abs(y), size)
+        moved = larger(abs(y - pick(scratch.looked, i, lane)), moved)
     return moved > MOVED * size
 
 
@@ -182,7 +182,7 @@ def first_step(m: Any, scratch: Any, lane: int) -> float:
     """A step for which no entry of h J is large."""
     largest = 0.0
     for i in range(m.n * m.n):
-        largest = max(largest, abs(pick(scratch.J, i, lane)))
+        largest = larger(abs(pick(scratch.J, i, lane)), largest)
     return 0.01 / largest if largest > 0.0 else 1e-6
 
 
@@ -257,10 +257,10 @@ def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: An
     for i in range(m.n):
         put(scratch.f_t, i, fill(M, 0.0))
     for s in range(-1 if limits.scheduled else 0, count):
-        combine(M, m, method, max(s, 0), m.new)
+        combine(M, m, method, larger(s, 0), m.new)
         if limits.scheduled:
             set_driven(M, I, m, b, PART if s < 0 else method.nodes[s])
-        u = m.k + max(s, 0) * m.n
+        u = m.k + larger(s, 0) * m.n
         rhs(M, m, b.wiring, m.new, u, limits.moves, limits.trains, limits.decays)
         if s < 0:
             keep_difference(M, I, m, scratch)
