@@ -25,17 +25,18 @@ DEVICE = "device"
 """What the names of these files begin with."""
 
 
-def cached(dispatcher: Any, m: Any, more: Any = ()) -> Any:
+def cached(dispatcher: Any, m: Any, more: Any = None) -> Any:
     """Let a device's kernel be kept on disk, if all that it is made of is known.
 
     Parameters
     ----------
     dispatcher : numba.cuda kernel
-        Of a function of which a plan, and `more`, are all that its sources do not tell.
+        Of a function in whose closure a plan, and what else is given, is all that its sources do
+        not tell.
     m : named tuple
         That plan.
-    more : tuple
-        What else its sources do not tell: of numbers, texts, and this package's types.
+    more : object, optional
+        What else there is, of numbers, texts and this package's types: `repr` tells all of it.
 
     Returns
     -------
@@ -78,6 +79,8 @@ class _DeviceCache:
         # Toolkit, and compute capability of the device.
         magic = target_context.codegen().magic_tuple()
         key = repr((name, plan, self.more, str(sig), magic, _version()))
+        if " at 0x" in key:  # an address says nothing to another process
+            return None
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
         return directory / f"{DEVICE}-{self.function.__name__}-{digest}{_jit.SUFFIX}"
 

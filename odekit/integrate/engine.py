@@ -302,7 +302,7 @@ class Engine:
             pair = RODAS5P if implicit else tableau(self.options.method or "RK45")
             memory = self.points.work(plan) if implicit else None
             fixed = (plan, batch, pair, limits, todo, self._stopped)
-            gpu.advance(*fixed, self.errors_there, self.threads, memory)
+            gpu.advance(*fixed, memory, errors=self.errors_there, threads=self.threads)
             return
         self.on_host[todo] = True
         work = self._implicit if implicit else self._explicit

@@ -16,9 +16,10 @@ from odekit.base.checks import is_labelled
 from odekit.base.errors import ProblemError, SweepError
 from odekit.base.interrupts import Asked
 from odekit.base.progress import Bar
-from odekit.integrate import device as gpu
+from odekit.integrate.device import at_once
 from odekit.integrate.engine import on_device, suits
 from odekit.integrate.options import SolverOptions, default_times
+from odekit.integrate.station import follow
 from odekit.problem.axes import Axis, part
 from odekit.sweeps.chunks import (
     MOST_CHUNKS,
@@ -118,7 +119,7 @@ class Grid:
     def _at_once(self, cut: Chunking) -> tuple[Any, ...]:
         """Chunks to be computed at the same time, and how threads for that begin."""
         if suits(self.problem, self.options) and on_device(self.options, cut.runs(0)):
-            return gpu.at_once(), gpu.follow()
+            return at_once(), follow()
         return (1,)
 
     @property
