@@ -103,8 +103,8 @@ def advance(
     limits: Limits,
     todo: Any,
     stopped: Callable[[], bool],
-    *,
     work: Any = None,
+    *,
     errors: Errors | None = None,
     threads: int = 1,
 ) -> None:
