@@ -72,7 +72,8 @@ def test_stiff_trajectories_are_handed_over_and_back_on_the_device():
         rate = ok.Schedule(times, [0.5, 0.5, 1e-4, 1e-4])
         decay = ok.Schedule(times, [0.1, 0.1, 0.5, 0.5])
         both, launched = [], device._launch
-        device._launch = lambda partner, *rest: both.append(partner[1]) or launched(partner, *rest)
+        device._launch = lambda here, partner, *rest: (
+            both.append(partner[1]) or launched(here, partner, *rest))
         cases = []
         for stiff.LARGEST_LOCAL in (4096, 0):
             problem = single("linear", duration=6e4, learning_rate=rate, weight_decay=decay)

@@ -256,14 +256,12 @@ def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
 
             return launch
 
-    class Cuda:
-        def to_device(self, array):
-            return _Named(copy_to_host=lambda: array)
-
-    monkeypatch.setattr(device, "_cuda", Cuda)
+    here = _Named(send=lambda name, array: array, stream=None)
     monkeypatch.setattr(device, "processors", lambda: 1)
     with pytest.raises(ok.ProblemError, match=r"Use of unsupported NumPy function.*math\.exp"):
-        device._launch((Kernel(), 0), _Named(counts=None), None, None, 4, lambda: False)
+        device._launch(
+            here, (Kernel(), 0), _Named(counts=np.zeros(0)), None, None, 4, lambda: False
+        )
 
 
 # ------------------------------------------------------------------------------------------- device

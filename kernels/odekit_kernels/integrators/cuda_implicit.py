@@ -129,7 +129,7 @@ def implicit_kernel(thread: Thread) -> Any:
         Takes ``(b, method, limits, todo, quota)`` as `cuda.explicit_kernel` does, and, where
         `Thread.room` is not 0, an array (threads, room).
     """
-    return cached(cuda.jit(body(thread)), thread.m, tuple(thread))
+    return cached(cuda.jit(body(thread)), thread.m, thread[1:])
 
 
 SOURCE = """
