@@ -248,7 +248,6 @@ def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
     from numba.core.errors import TypingError
 
     from odekit.integrate import device
-    from odekit_kernels.integrators import cuda
 
     class Kernel:
         def __getitem__(self, grid):
@@ -257,15 +256,9 @@ def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
 
             return launch
 
-    class Cuda:
-        def to_device(self, array):
-            return _Named(copy_to_host=lambda: array)
-
-    monkeypatch.setattr(cuda, "explicit_kernel", lambda plan: Kernel())
-    monkeypatch.setattr(device, "_cuda", Cuda)
     monkeypatch.setattr(device, "processors", lambda: 1)
     with pytest.raises(ok.ProblemError, match=r"Use of unsupported NumPy function.*math\.exp"):
-        device._launch(None, _Named(counts=None), None, None, 4, lambda: False)
+        device._run(_Named(stream=None), Kernel(), 1, 4, ())
 
 
 # ------------------------------------------------------------------------------------------- device
