@@ -256,12 +256,8 @@ def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
 
             return launch
 
-    here = _Named(send=lambda name, array: array, stream=None)
-    monkeypatch.setattr(device, "processors", lambda: 1)
     with pytest.raises(ok.ProblemError, match=r"Use of unsupported NumPy function.*math\.exp"):
-        device._launch(
-            here, (Kernel(), 0), _Named(counts=np.zeros(0)), None, None, 4, lambda: False
-        )
+        device._run(_Named(stream=None), Kernel(), 1, 4, ())
 
 
 # ------------------------------------------------------------------------------------------- device
