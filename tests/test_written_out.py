@@ -111,7 +111,7 @@ def test_plans_with_the_same_numbers_and_other_equations_are_told_apart():
 
 
 def test_large_right_hand_sides_and_branches_on_numbers_keep_their_loops(monkeypatch):
-    plan, wiring, flags, _ = first_phase(committee(K=3))
+    plan, wiring, flags, _ = first_phase(committee(K=4))
     kept, wire = unrolled.written_out(plan, wiring, *flags)
     assert type(kept) is type(plan)
     assert wire("as it was") == "as it was"
