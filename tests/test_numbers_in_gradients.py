@@ -122,13 +122,13 @@ def test_derivatives_are_differences_and_forward_is_adjoint(problem, names, more
     ids=["white", "structured"],
 )
 def test_implicit_steps(problem, names):
-    how = {"of": OF, "wrt": names, "estimate": False, "rtol": 1e-8, "atol": 1e-11}
+    how = {"of": OF, "wrt": names, "estimate": False, "rtol": 1e-4, "atol": 1e-7}
     one, other, explicit = (
         joined(ok.sensitivity(problem, method=m, integrator=i, **how), names, OF)
         for m, i in (("forward", "Radau"), ("adjoint", "Radau"), ("forward", "DOP853"))
     )
     assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
-    assert np.abs(one - explicit).max() <= 1e-6 * np.abs(explicit).max()
+    assert np.abs(one - explicit).max() <= 1e-5 * np.abs(explicit).max()
 
 
 def test_rates_of_groups_move():
