@@ -9,7 +9,7 @@ from scipy.special import erf
 
 import transcription
 from committees import gram, random_committee
-from odekit_kernels import simd
+from odekit_kernels import arcsine, simd
 from odekit_kernels._jit import kernel
 from odekit_kernels.committee import moments, one, state
 from odekit_kernels.committee.activations import ERF, LINEAR, RELU
@@ -36,19 +36,19 @@ def compute(y, system, work, A, E, J2, I2):
 @kernel
 def asin_lanes(x, out):
     for i in range(0, x.size, 8):
-        simd.store(out, i, simd.asin(simd.load(x, i)))
+        simd.store(out, i, arcsine.asin(simd.load(x, i)))
 
 
 @kernel
 def asin_one_by_one(x, out):
     for i in range(x.size):
-        out[i] = simd.asin(x[i])
+        out[i] = arcsine.asin(x[i])
 
 
 @kernel
 def asin_from_cosine(x, cosine2, out):
     for i in range(0, x.size, 8):
-        simd.store(out, i, simd.asin_given(simd.load(x, i), simd.load(cosine2, i)))
+        simd.store(out, i, arcsine.asin_given(simd.load(x, i), simd.load(cosine2, i)))
 
 
 @kernel

@@ -11,10 +11,10 @@ from odekit.base.interrupts import Interrupts
 from odekit.integrate.engine import MOST_STAGES, Engine
 from odekit.integrate.options import SolverOptions
 from odekit.problem.axes import at, axes
+from odekit_kernels.arcsine import SERIES
 from odekit_kernels.integrators import registry, unrolled
 from odekit_kernels.integrators.cuda import explicit_kernel
 from odekit_kernels.lanes import values
-from odekit_kernels.simd import SERIES
 
 # Every function of numbers that a text may call, in its plainest form.
 PLAIN = {

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from odekit_kernels._jit import inner
+from odekit_kernels.arcsine import asin
 from odekit_kernels.committee.activations import ERF
 from odekit_kernels.committee.activations.erf import (
     asin_slope,
@@ -20,7 +21,7 @@ from odekit_kernels.committee.activations.erf import (
     tilting,
 )
 from odekit_kernels.committee.pairs import slope_pair
-from odekit_kernels.simd import WIDTH, asin, load, splat, store, total
+from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 __all__ = ["pull_diffusion"]
 

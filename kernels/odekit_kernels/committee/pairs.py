@@ -10,9 +10,10 @@ import math
 from typing import Any
 
 from odekit_kernels._jit import inner, kernel
+from odekit_kernels.arcsine import asin_given
 from odekit_kernels.committee.activations import ERF, RELU
 from odekit_kernels.committee.activations.erf import inverse_root
-from odekit_kernels.simd import WIDTH, asin_given, load, minor, over_root, store
+from odekit_kernels.simd import WIDTH, load, minor, over_root, store
 
 __all__ = ["drive_row", "second_pair", "second_row", "slope_pair"]
 

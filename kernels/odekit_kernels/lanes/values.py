@@ -20,17 +20,9 @@ from numba.core import cgutils
 from numba.np import arrayobj
 
 from odekit_kernels._jit import inner
-from odekit_kernels.simd import (
-    WIDTH,
-    Vec8,
-    absolute,
-    any_above,
-    asin_within_half,
-    native,
-    spread,
-    vec8,
-)
-from odekit_kernels.simd import asin as asin_anywhere
+from odekit_kernels.arcsine import asin as asin_anywhere
+from odekit_kernels.arcsine import asin_within_half
+from odekit_kernels.simd import WIDTH, Vec8, absolute, any_above, native, spread, vec8
 
 __all__ = ["asin", "fill", "get", "lanes", "larger", "pick", "place", "put", "shaped", "smaller"]
 

@@ -10,13 +10,13 @@ import math
 from typing import Any
 
 from odekit_kernels._jit import inner
+from odekit_kernels.arcsine import asin
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import asin as asin_in_lanes
 from odekit_kernels.lanes.values import fill, get, put
 from odekit_kernels.lanes.views import matrix, vector
 from odekit_kernels.simd import (
     WIDTH,
-    asin,
     choose_less,
     load,
     minor,

@@ -14,19 +14,10 @@ from typing import Any
 import numpy as np
 
 from odekit_kernels._jit import inner, kernel
+from odekit_kernels.arcsine import asin_given
 from odekit_kernels.lanes.values import fill
 from odekit_kernels.lanes.views import matrix, vector
-from odekit_kernels.simd import (
-    WIDTH,
-    asin_given,
-    choose_less,
-    load,
-    minor,
-    root,
-    splat,
-    store,
-    total,
-)
+from odekit_kernels.simd import WIDTH, choose_less, load, minor, root, splat, store, total
 
 STRAIGHT, BENT = 0.25, 0.5 / math.pi
 # Sine of the angle between two fields below which they count as one: the rounding of √q.

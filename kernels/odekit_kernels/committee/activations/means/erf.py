@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels._jit import inner
+from odekit_kernels.arcsine import asin_given
 from odekit_kernels.bivariate import arc
 from odekit_kernels.committee.activations.erf import LEAST, ROOT_TWO_OVER_PI, TWO_OVER_PI
 from odekit_kernels.committee.activations.means import Tilt
 from odekit_kernels.normal import balance, balance_given, bell
-from odekit_kernels.simd import asin_given, choose_less, minor, root
+from odekit_kernels.simd import choose_less, minor, root
 
 TINY = 1e-140
 """Least variance of a field whose sign is asked for."""

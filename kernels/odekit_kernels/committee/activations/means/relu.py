@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from odekit_kernels._jit import inner
+from odekit_kernels.arcsine import asin_given
 from odekit_kernels.bivariate import orthant_given
 from odekit_kernels.committee.activations.means import Tilt
 from odekit_kernels.normal import bell, distribution, distribution_given
-from odekit_kernels.simd import absolute, asin_given, choose_less, minor, root, with_sign
+from odekit_kernels.simd import absolute, choose_less, minor, root, with_sign
 
 DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 TINY = 1e-280
