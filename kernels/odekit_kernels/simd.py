@@ -227,7 +227,7 @@ def root(x: Any) -> Any:
 
 
 def over_root_roughly(x: Any) -> Any:
-    """1/√x to single precision, for what single precision holds; on a device for any double."""
+    """1/√x to single precision, for what that holds; for any double where a device takes one."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         single = np.float32(1.0) / np.sqrt(np.asarray(x, dtype=np.float32))
     return single.astype(np.float64) if np.ndim(x) else float(single)
@@ -289,14 +289,14 @@ def _define_elementwise(function: Any, name: str, result: Any) -> None:
 _define_elementwise(root, "sqrt", lambda x: _wide(x))
 
 
-def _on_device(builder: Any) -> bool:
-    return "nvptx" in builder.module.triple
+def _alone_on_device(builder: Any, kind: Any) -> bool:
+    return "nvptx" in builder.module.triple and not isinstance(kind, Vec8)
 
 
 @native(over_root_roughly, lambda x: _wide(x))
 def _over_root_roughly(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     double, single = arguments[0].type, ir.FloatType()
-    if _on_device(builder):
+    if _alone_on_device(builder, kinds[0]):
         # One instruction; a root and a quotient of single precision took 30, with four branches.
         kind = ir.FunctionType(double, [double])
         return builder.asm(kind, "rsqrt.approx.ftz.f64 $0, $1;", "=d,d", arguments, False)
@@ -324,7 +324,7 @@ def _any_above(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
 
 @native(is_far, lambda x: types.boolean if _wide(x) else None)
 def _is_far(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
-    if _on_device(builder):
+    if _alone_on_device(builder, kinds[0]):
         return ir.IntType(1)(0)
     return _above(builder, kinds[0], arguments[0], ir.Constant(ir.DoubleType(), FAR))
 

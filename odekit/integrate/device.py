@@ -7,6 +7,7 @@ own: all that is done for a batch stands in a stream of its own.
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +36,10 @@ BLOCKS_PER_PROCESSOR = 8
 """Blocks of threads that share an array of the device, for each of its processors."""
 AT_ONCE = 3
 """Batches of a sweep in the works: while one computes, others are prepared and brought back."""
+WARP = 32
+"""Threads that take the same instructions at once."""
+_ONE_LAUNCH = threading.Lock()
+"""Numba loads a kernel at its first launch, and fails where two threads do so at once."""
 WORTH = 4096
 """Trajectories from which ``device="auto"`` takes the device: fewer leave most of it idle."""
 
@@ -252,9 +257,10 @@ def _run(
     here: Station, kernel: Any, threads: int, size: int, given: Any, most: int | None = None
 ) -> None:
     """Launch a kernel, for so many pieces of work, in at most so many blocks."""
-    threads = min(threads, size)
+    # Fewer to a block where there would be processors without one.
+    threads = min(threads, size, max(WARP, size // processors() // WARP * WARP))
     blocks = min(-(-size // threads), most or size)
-    with warnings.catch_warnings():
+    with _ONE_LAUNCH, warnings.catch_warnings():
         # Small batches are known to leave most of the device idle.
         warnings.simplefilter("ignore", NumbaPerformanceWarning)
         try:

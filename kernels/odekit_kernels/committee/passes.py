@@ -58,7 +58,7 @@ def flow_of_white(
     y: Any, eta_w: float, eta_v: float, system: Any, work: Any, tape: Any, dy: Any
 ) -> None:
     """See `flow`."""
-    one.derivative(y, eta_w, eta_v, system, work, dy)
+    one.rhs(y, eta_w, eta_v, system, work, dy)
 
 
 def flow_of_groups(
