@@ -138,6 +138,14 @@ def test_what_is_only_linked_has_no_machine_code_and_is_read_for_other_callers(p
     assert again["compiled"] == package.run(NUMBA_CACHE_DIR=str(package.cache))["compiled"] + 1
 
 
+def test_what_is_only_linked_refuses_to_be_called_from_python():
+    """There is nothing to call: with an address of 0 in its place the process died."""
+    code = "from odekit_kernels import arcsine; print(arcsine.asin_within_half(0.25))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 1
+    assert "TypeError: bad argument" in run.stderr
+
+
 def test_another_source_file_or_setting_is_another_directory(package):
     first = package.run()["directory"]
     assert package.run(NUMBA_OPT="1")["directory"] != first

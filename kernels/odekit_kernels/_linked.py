@@ -9,6 +9,7 @@ another, `PIPELINE` is None, and functions are compiled as numba would.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 from typing import Any
 
@@ -23,10 +24,12 @@ def _numba(module: str) -> Any:
 
 
 def _handle(library: Any, fndesc: Any, env: Any) -> Any:
-    """What numba knows the function by."""
+    """What numba knows the function by; called from Python, where it has no code, it refuses."""
     name = fndesc.qualname.rpartition(".")[2]
     make = _numba("_dynfunc").make_function
-    return make(fndesc.lookup_module(), name, "", 0, env, (library,))
+    # Python's own function that sets a TypeError and returns nothing: an address of 0 is a crash.
+    refuse = ctypes.cast(ctypes.pythonapi.PyErr_BadArgument, ctypes.c_void_p).value
+    return make(fndesc.lookup_module(), name, "", refuse, env, (library,))
 
 
 with contextlib.suppress(ImportError, AttributeError):
