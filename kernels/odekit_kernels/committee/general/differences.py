@@ -21,7 +21,7 @@ from odekit_kernels.committee.general.law import (
     overlaps,
 )
 from odekit_kernels.committee.general.rhs import rhs
-from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
+from odekit_kernels.lanes.values import lanes, larger, pick, place, put, smaller
 from odekit_kernels.lanes.views import alone, matrix, vector
 from odekit_kernels.simd import WIDTH
 
@@ -156,11 +156,12 @@ def slopes_of_one(
             put(M, m.y + column, y[column] + times * h)
             rhs(M, m, w, m.y, m.new if at % 2 == 0 else m.trial, moves, trains)
             for i in range(m.n if at % 2 == 1 else 0):
-                low, high = get(M, m.new + i), get(M, m.trial + i)
+                # Numbers of a lane, for this is compiled, though never run, for eight of them too.
+                low, high = pick(M, m.new + i, 0), pick(M, m.trial + i, 0)
                 if at == 1:
                     put(M, m.k + i, 8.0 * (high - low))
                 else:
-                    J[i, column] = (get(M, m.k + i) + (low - high)) / (12.0 * h)
+                    J[i, column] = (pick(M, m.k + i, 0) + (low - high)) / (12.0 * h)
         put(M, m.y + column, y[column])
 
 
