@@ -1,6 +1,6 @@
 """All benchmarks, as Markdown tables: `python -m bench` from the project's folder.
 
-What they find is kept in bench/results, and README's tables are made of it.
+What they find is kept in bench/results, and makes the tables of README that have marks.
 """
 
 from __future__ import annotations

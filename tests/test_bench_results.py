@@ -1,4 +1,4 @@
-"""README's tables of speed are those of the benchmarks' results, which are kept as JSON."""
+"""What benchmarks find is kept as JSON, and makes the tables of README that have marks."""
 
 import importlib
 import json
@@ -16,27 +16,6 @@ def bench(monkeypatch):
     """The benchmarks' modules, which lie beside the package."""
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
     return lambda name: importlib.import_module(f"bench.{name}")
-
-
-def marked():
-    """Names of the tables in README."""
-    lines = (ROOT / "README.md").read_text().splitlines()
-    begin = "<!-- bench "
-    return [line.removeprefix(begin).removesuffix(" -->") for line in lines if begin in line]
-
-
-def test_readme_has_the_tables_that_its_reader_looks_for():
-    assert {"rhs", "runs", "peers", "ceiling"} <= set(marked())
-
-
-@pytest.mark.parametrize("name", marked())
-def test_a_table_of_readme_is_made_of_the_results(name, bench):
-    results, module = bench("results"), bench(name)
-    readme = (ROOT / "README.md").read_text()
-    begin, end = f"<!-- bench {name} -->\n", f"\n<!-- end of {name} -->"
-    table = readme.partition(begin)[2].partition(end)[0]
-    assert table == results.said(name, module.summary)
-    assert results.kept(name)["processor"] in table
 
 
 def test_results_are_plain_json_and_come_back(tmp_path, monkeypatch, bench):

@@ -327,14 +327,16 @@ def test_a_partial_sweep_is_shown(tmp_path, capsys, name):
 @pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
 @pytest.mark.parametrize("method", ["DOP853", "RK45"])
 def test_an_interrupt_at_any_call_resumes_to_the_bit(tmp_path, method):
-    """Within a step, or while rows are interpolated: no step is counted, no row kept, twice."""
+    """At every look that a run takes at it: no step is counted, no row kept, twice."""
     from odekit.integrate.run import Run
     from odekit.store.checkpoint import Checkpoint
 
     problem, options = committee(ok.Phase("main", 60.0, 0.5)), SolverOptions(method=method)
-    rows = np.linspace(0.0, 60.0, 41)
-    whole = Run(problem, options, rows, None).integrate(StopAfter(10**9))
-    for looks in (1, 5, 10, 11, 12, 13, 14, 15, 20):
+    rows, stop = np.linspace(0.0, 60.0, 41), StopAfter(10**9)
+    whole = Run(problem, options, rows, Checkpoint(tmp_path / "whole", 1e6)).integrate(stop)
+    all_looks = 10**9 - stop.looks
+    assert all_looks > 5
+    for looks in range(1, all_looks):
         saved = Checkpoint(tmp_path / str(looks), 1e6)
         cut = Run(problem, options, rows, saved).integrate(StopAfter(looks))
         assert cut["status"] == ok.Status.INTERRUPTED
