@@ -256,6 +256,7 @@ def test_a_device_that_lacks_a_function_is_said_so(monkeypatch):
 
             return launch
 
+    monkeypatch.setattr(device, "processors", lambda: 1)
     with pytest.raises(ok.ProblemError, match=r"Use of unsupported NumPy function.*math\.exp"):
         device._run(_Named(stream=None), Kernel(), 1, 4, ())
 
