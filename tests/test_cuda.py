@@ -280,7 +280,8 @@ def test_kernels_of_a_device_are_kept_for_other_processes(tmp_path):
                 same = again._codelibrary.get_asm_str(cc=(9, 0)) == \
                     one._codelibrary.get_asm_str(cc=(9, 0))
                 kept = len(fresh)
-                before[0].write_bytes(before[0].read_bytes()[:-1] + b"x")
+                for path in before:
+                    path.write_bytes(path.read_bytes()[:-1] + b"x")
                 cuda_rows.errors_kernel.cache_clear()
                 compiled(reading.plan)
                 damaged = len(fresh) - kept
