@@ -7,15 +7,14 @@ ceiling of any engine on it. Steps, error control, rows and refilling of lanes a
 
 from __future__ import annotations
 
-import argparse
-
 import numba
 import numpy as np
 
 from bench import peer_work, rhs, tables
 from odekit.base.interrupts import Interrupts
-from odekit.integrate.engine import MOST_STAGES, Engine
+from odekit.integrate.engine import Engine
 from odekit.integrate.options import SolverOptions
+from odekit.integrate.tableaus import MOST_STAGES
 from odekit.problem.axes import axes
 from odekit.systems.committee.points import CommitteePoints
 from odekit_kernels.integrators.batch import enter, make_counters
@@ -122,11 +121,5 @@ def summary(rows):
     return table(rows)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=15)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    tables.command(__doc__, run, table, repeats=15)

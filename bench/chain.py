@@ -6,11 +6,10 @@ trains them. Both are timed once in each repeat, in turn.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 from bench.sgd import ETA_V, ETA_W, SIGMA, Odekit, seconds, weights
+from bench.tables import command
 from odekit_kernels.committee.chain.draws import STREAMS
 from odekit_kernels.committee.chain.memory import (
     ChainRule,
@@ -96,11 +95,5 @@ def table(rows):
     return "\n".join(lines).replace("nan", "–")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, table, repeats=7)

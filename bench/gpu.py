@@ -28,8 +28,9 @@ from bench.results import keep
 from bench.tables import markdown
 from odekit.base.interrupts import Interrupts
 from odekit.integrate import device
-from odekit.integrate.engine import MOST_STAGES, Engine, tableau
+from odekit.integrate.engine import Engine
 from odekit.integrate.options import SolverOptions
+from odekit.integrate.tableaus import MOST_STAGES, tableau
 from odekit.problem.axes import axes
 
 SIZES = {2: 2**19, 3: 2**17, 4: 2**16, 8: 2**12}

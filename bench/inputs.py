@@ -7,7 +7,6 @@ turn; before any timing one cluster without a mean must agree with the plain ker
 
 from __future__ import annotations
 
-import argparse
 import time
 from functools import partial
 
@@ -158,11 +157,5 @@ def table(rows):
     return tables.markdown(heads, lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=15)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    tables.command(__doc__, run, table, repeats=15)

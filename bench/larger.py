@@ -7,7 +7,6 @@ trajectories. A run is `odekit.solve` of one problem to t = 20, a sweep that of 
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import numpy as np
@@ -93,11 +92,5 @@ def table(rows):
     return tables.markdown(heads, lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    tables.command(__doc__, run, table, repeats=5)

@@ -6,14 +6,12 @@ steps are then bounded by stability, not by accuracy.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from scipy.integrate import solve_ivp
 
 import odekit as ok
 from bench import peer_work
-from bench.tables import in_turn, markdown, quartiles, seconds
+from bench.tables import command, in_turn, markdown, quartiles, seconds
 
 SPAN = 1e6
 TIMES = np.concatenate([[0.0], np.geomspace(1.0, SPAN, 49)])
@@ -102,11 +100,5 @@ def table(rows):
     return markdown(heads, lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, table, repeats=3)

@@ -7,8 +7,6 @@ quartiles and the ratio within repeats. Before any timing all must agree to roun
 
 from __future__ import annotations
 
-import argparse
-
 import numba
 import numpy as np
 
@@ -191,11 +189,5 @@ def summary(rows):
     return tables.markdown(["K = M", *names], lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=15)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    tables.command(__doc__, run, table, repeats=15)

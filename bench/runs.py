@@ -8,13 +8,11 @@ in each repeat, runs of more than two seconds only once.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from scipy.integrate import solve_ivp
 
 import odekit as ok
-from bench.tables import markdown, quartiles, seconds
+from bench.tables import command, markdown, quartiles, seconds
 from odekit.integrate.options import default_times
 
 ERROR = 1e-7
@@ -147,11 +145,5 @@ def summary(rows):
     return markdown([" ", *(f"to t = {t:.0e}, s" for t in spans)], lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, table, repeats=5)

@@ -8,13 +8,13 @@ is timed once in each repeat, in turn; before any timing all must agree on what 
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 
 import numba
 import numpy as np
 
+from bench.tables import command
 from odekit_kernels import simd
 from odekit_kernels.committee.sgd.memory import PAD, Rule, make_memory, padded
 from odekit_kernels.committee.sgd.passes import dot
@@ -222,11 +222,5 @@ def table(rows):
     return "\n".join(lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, table, repeats=7)

@@ -6,7 +6,6 @@ sweep does, so that their difference is what a sweep itself costs.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.tables import markdown, quartiles, seconds
+from bench.tables import command, markdown, quartiles, seconds
 
 ROOT = Path(__file__).parents[1]
 SCENARIO = ROOT / "data" / "plateau.toml"
@@ -78,11 +77,5 @@ def summary(rows):
     return table(rows)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    print(table(run(parser.parse_args().repeats)))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, table, repeats=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import numpy as np
@@ -35,3 +36,10 @@ def markdown(heads, rows):
     lines.append("|" + "|".join("---" if head.startswith(" ") else "---:" for head in heads) + "|")
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def command(about, run, table, repeats):
+    """A benchmark from the command line, with as many repeats as are asked for."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    print(table(run(parser.parse_args().repeats)))

@@ -144,49 +144,83 @@ def test_what_turns_stiff_goes_on_and_bad_runs_have_their_status():
     assert found["error"] < 1e-6
 
 
-@pytest.mark.parametrize("activation", ["erf", "linear", "relu", "network"])
-def test_the_kernel_compiles_for_a_real_device(activation):
-    """To PTX of compute capability 9.0: every function it calls has a version for the device."""
-    found = run_python(
-        f"""
-        import json, sys, warnings
-        from types import SimpleNamespace
-        from numba import cuda, typeof, types
-        from odekit.integrate.engine import MOST_STAGES, Engine, tableau
-        from odekit.base.interrupts import Interrupts
-        from odekit.integrate.options import SolverOptions
-        from odekit.problem.axes import axes
-        from odekit_kernels.integrators.cuda import body
+PTX = """
+    import json, sys
+    from types import SimpleNamespace
+    from numba import cuda, typeof, types
+    from odekit.integrate.engine import Engine
+    from odekit.integrate.tableaus import MOST_STAGES, tableau
+    from odekit.base.interrupts import Interrupts
+    from odekit.integrate.options import SolverOptions
+    from odekit.problem.axes import axes
+    from odekit_kernels.integrators import cuda as explicit, cuda_implicit, unrolled
+    from odekit_kernels.integrators.rosenbrock import RODAS5P
 
-        try:
-            # Device functions ask for the device that they are compiled for.
-            dispatcher = sys.modules[cuda.dispatcher.__name__]
-            dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
-            relu, linear = {activation == "relu"}, {activation == "network"}
-            problem = network() if linear else sweep({activation!r}, gradient_flow=relu)
-            times = np.linspace(0.0, 5.0, 4)
-            engine = Engine(problem, axes(problem), SolverOptions(), times, 1, Interrupts())
-            frame, y = engine.points.start()
-            engine.rows = np.zeros((len(y), 4, y.shape[1]))
-            plan = engine.points.plan(engine.problem.phases[0], frame, MOST_STAGES)
-            batch = engine.points.batch(0, frame, plan, y=y, numbers=engine.numbers,
-                counts=engine.counts, times=times, rows=engine.rows)
-            limits = engine._limits(0, plan, batch, 400.0)
-            given = (batch, tableau("RK45"), limits, np.zeros(1, np.int64))
-            signature = types.void(*map(typeof, given), types.int64)
-            ptx, _ = cuda.compile_ptx(body(plan), signature, cc=(9, 0))
-            print(json.dumps({{"entries": ptx.count(".visible .entry"),
-                              "roots": ptx.count("sqrt.rn.f64"), "missing": ""}}))
-        except (OSError, RuntimeError) as error:
-            if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
-                raise
-            print(json.dumps({{"missing": repr(error)}}))
-        """
-    )
+    def first_phase(problem):
+        times = np.linspace(0.0, 5.0, 4)
+        engine = Engine(problem, axes(problem), SolverOptions(), times, 1, Interrupts())
+        frame, y = engine.points.start()
+        plan = engine.points.plan(engine.problem.phases[0], frame, MOST_STAGES)
+        batch = engine.points.batch(0, frame, plan, y=y, numbers=engine.numbers,
+            counts=engine.counts, times=times, rows=np.zeros((len(y), 4, y.shape[1])))
+        return plan, batch, engine._limits(0, plan, batch, 400.0), engine.points.work(plan)
+
+    def kernel(plan, batch, limits, work):
+        if partner == "stiff":
+            thread = cuda_implicit.lay_out(plan, batch.places.size, work)
+            return cuda_implicit.body(thread), batch, RODAS5P, thread.room
+        if partner == "written out":
+            flags = limits.moves, limits.trains, limits.decays
+            lines, wire = unrolled.written_out(plan, batch.wiring, *flags)
+            assert lines is not plan
+            plan, batch = lines, batch._replace(wiring=wire(batch.wiring))
+        return explicit.body(plan), batch, tableau("RK45"), 0
+
+    try:
+        # Device functions ask for the device that they are compiled for.
+        dispatcher = sys.modules[cuda.dispatcher.__name__]
+        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
+        relu = activation == "relu"
+        problem = network() if activation == "network" else sweep(activation, gradient_flow=relu)
+        plan, batch, limits, work = first_phase(problem)
+        made, batch, method, room = kernel(plan, batch, limits, work)
+        given = batch, method, limits, np.zeros(1, np.int64)
+        signature = types.void(*map(typeof, given), types.int64)
+        ptx, _ = cuda.compile_ptx(made, signature, cc=(9, 0))
+        print(json.dumps({"entries": ptx.count(".visible .entry"), "room": room, "missing": "",
+            "roots": ptx.count("sqrt.rn.f64"), "linked": ptx.count(".extern .func")}))
+    except (OSError, RuntimeError) as error:
+        if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
+            raise
+        print(json.dumps({"missing": repr(error)}))
+"""
+
+
+def compiles_for_a_real_device(activation, partner):
+    """To PTX of compute capability 9.0, without a function that would have to be linked to it."""
+    asked = f"activation, partner = {activation!r}, {partner!r}\n"
+    found = run_python(asked + textwrap.dedent(PTX))
     if found["missing"]:
         pytest.skip(f"no CUDA compiler here: {found['missing'][:80]}")
     assert found["entries"] == 1
     assert found["roots"] > 0
+    assert found["linked"] == 0
+    assert found["room"] == 0
+
+
+@pytest.mark.parametrize(
+    ("activation", "partner"),
+    [
+        ("erf", "written out"),
+        ("erf", "explicit"),
+        ("linear", "explicit"),
+        ("relu", "explicit"),
+        ("network", "explicit"),
+    ],
+)
+def test_the_kernel_compiles_for_a_real_device(activation, partner):
+    """Every function it calls has a version for the device."""
+    compiles_for_a_real_device(activation, partner)
 
 
 @pytest.mark.skipif(not WITHOUT_DEVICE, reason="there is a device here")

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from test_cuda import run_python
+from test_cuda import compiles_for_a_real_device, run_python
 
 SMALL = """
     import json, warnings
@@ -92,52 +92,5 @@ def test_stiff_trajectories_are_handed_over_and_back_on_the_device():
 
 @pytest.mark.parametrize("activation", ["erf", "network"])
 def test_the_stiff_kernel_compiles_for_a_real_device(activation):
-    """To PTX of compute capability 9.0, and without a function that would have to be linked to it.
-
-    That of erf has the functions of all activations in it, until the compiler sees which it is.
-    """
-    found = run_python(
-        f"""
-        import json, sys
-        from types import SimpleNamespace
-        from numba import cuda, typeof, types
-        from odekit.integrate.engine import MOST_STAGES, Engine
-        from odekit.base.interrupts import Interrupts
-        from odekit.integrate.options import SolverOptions
-        from odekit.problem.axes import axes
-        from odekit_kernels.integrators.cuda_implicit import body, lay_out
-        from odekit_kernels.integrators.rosenbrock import RODAS5P
-
-        try:
-            # Device functions ask for the device that they are compiled for.
-            dispatcher = sys.modules[cuda.dispatcher.__name__]
-            dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(9, 0))
-            relu, linear = {activation == "relu"}, {activation == "network"}
-            problem = network() if linear else sweep({activation!r}, gradient_flow=relu)
-            times = np.linspace(0.0, 5.0, 4)
-            engine = Engine(problem, axes(problem), SolverOptions(), times, 1, Interrupts())
-            frame, y = engine.points.start()
-            engine.rows = np.zeros((len(y), 4, y.shape[1]))
-            plan = engine.points.plan(engine.problem.phases[0], frame, MOST_STAGES)
-            batch = engine.points.batch(0, frame, plan, y=y, numbers=engine.numbers,
-                counts=engine.counts, times=times, rows=engine.rows)
-            limits = engine._limits(0, plan, batch, 400.0)
-            given = (batch, RODAS5P, limits, np.zeros(1, np.int64))
-            signature = types.void(*map(typeof, given), types.int64)
-            thread = lay_out(plan, batch.places.size, engine.points.work(plan))
-            ptx, _ = cuda.compile_ptx(body(thread), signature, cc=(9, 0))
-            print(json.dumps({{"entries": ptx.count(".visible .entry"), "room": thread.room,
-                "roots": ptx.count("sqrt.rn.f64"), "linked": ptx.count(".extern .func"),
-                "missing": ""}}))
-        except (OSError, RuntimeError) as error:
-            if "libnvvm" not in str(error).lower() and "NvvmSupportError" not in repr(error):
-                raise
-            print(json.dumps({{"missing": repr(error)}}))
-        """
-    )
-    if found["missing"]:
-        pytest.skip(f"no CUDA compiler here: {found['missing'][:80]}")
-    assert found["entries"] == 1
-    assert found["room"] == 0
-    assert found["roots"] > 0
-    assert found["linked"] == 0
+    """That of erf has all activations' functions, until the compiler sees which it is."""
+    compiles_for_a_real_device(activation, "stiff")

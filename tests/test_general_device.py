@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from numba import cuda, typeof, types
 from general_committees import batch_of, flat, given_of, memory_of, row_of, sizes_of, wiring_of
 from odekit.integrate import device
-from odekit.integrate.engine import tableau
+from odekit.integrate.tableaus import tableau
 from odekit_kernels.committee.general import equations
 from odekit_kernels.committee.general.plan import ADAGRAD, make_plan
 from odekit_kernels.integrators.batch import make_counters
@@ -57,33 +57,36 @@ def run(code, **environment):
     return json.loads(result.stdout)
 
 
-def test_the_simulated_device_takes_the_steps_of_lanes():
-    """All there is, of one unit and a sign teacher: equal to the last bit."""
-    found = run(
-        """
-plan, on_cpu, limits = made(0.5)
-todo = np.arange(2)
-queue, memory = np.array([0, 1, 2]), make_memory(plan.size)
-advance_explicit(memory, make_counters(8), plan, on_cpu, tableau("RK45"), limits, queue, todo, 99)
-_, on_device, _ = made(0.5)
-device.advance(plan, on_device, tableau("RK45"), limits, todo, lambda: False)
+SAME = """
 print(json.dumps([np.array_equal(on_cpu.rows, on_device.rows), on_cpu.counts[:, :3].tolist(),
                   float(np.ptp(on_cpu.rows[0], axis=0).max())]))
-""",
-        NUMBA_ENABLE_CUDASIM="1",
-        NUMBA_DISABLE_JIT="1",
-    )
-    same, counts, moved = found
+"""
+
+
+def same_steps(code):
+    """What the code advances on both comes to the same rows, to the last bit."""
+    same, counts, moved = run(code + SAME, NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT="1")
     assert same
     assert moved > 0.01
     # Done, with both rows written, in some steps.
     assert all(code == 1 and row == 2 and steps >= 2 for code, row, steps in counts)
 
 
+def test_the_simulated_device_takes_the_steps_of_lanes():
+    """All there is, of one unit and a sign teacher: equal to the last bit."""
+    same_steps("""
+plan, on_cpu, limits = made(0.5)
+todo = np.arange(2)
+queue, memory = np.array([0, 1, 2]), make_memory(plan.size)
+advance_explicit(memory, make_counters(8), plan, on_cpu, tableau("RK45"), limits, queue, todo, 99)
+_, on_device, _ = made(0.5)
+device.advance(plan, on_device, tableau("RK45"), limits, todo, lambda: False)
+""")
+
+
 def test_the_simulated_device_takes_the_stiff_steps_of_lanes():
     """Its Jacobians come from one state after the other, to the same bits as from eight at once."""
-    found = run(
-        """
+    same_steps("""
 from odekit_kernels.integrators.implicit import advance_implicit, make_scratch
 from odekit_kernels.integrators.rosenbrock import RODAS5P
 plan, on_cpu, limits = made(0.5)
@@ -94,16 +97,7 @@ advance_implicit(memory, make_counters(8), plan, on_cpu, RODAS5P, limits, queue,
                  work)
 _, on_device, _ = made(0.5)
 device.advance(plan, on_device, RODAS5P, limits, todo, lambda: False, make_memory(plan.size))
-print(json.dumps([np.array_equal(on_cpu.rows, on_device.rows), on_cpu.counts[:, :3].tolist(),
-                  float(np.ptp(on_cpu.rows[0], axis=0).max())]))
-""",
-        NUMBA_ENABLE_CUDASIM="1",
-        NUMBA_DISABLE_JIT="1",
-    )
-    same, counts, moved = found
-    assert same
-    assert moved > 0.01
-    assert all(code == 1 and row == 2 and steps >= 2 for code, row, steps in counts)
+""")
 
 
 def test_the_kernel_compiles_for_a_real_device():

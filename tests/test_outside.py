@@ -303,7 +303,8 @@ def test_the_kernel_compiles_for_a_real_device(folder):
         sys.path.insert(0, {str(EXAMPLES)!r})
         from policy_episodes import COMMITTEE, TEACHER, problem
         from odekit.base.interrupts import Interrupts
-        from odekit.integrate.engine import MOST_STAGES, Engine, tableau
+        from odekit.integrate.engine import Engine
+        from odekit.integrate.tableaus import MOST_STAGES, tableau
         from odekit.integrate.options import SolverOptions
         from odekit.problem.axes import axes
         from odekit_kernels.integrators.cuda import body

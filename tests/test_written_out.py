@@ -8,8 +8,9 @@ import pytest
 
 import odekit as ok
 from odekit.base.interrupts import Interrupts
-from odekit.integrate.engine import MOST_STAGES, Engine
+from odekit.integrate.engine import Engine
 from odekit.integrate.options import SolverOptions
+from odekit.integrate.tableaus import MOST_STAGES
 from odekit.problem.axes import at, axes
 from odekit_kernels.arcsine import SERIES
 from odekit_kernels.integrators import registry, unrolled

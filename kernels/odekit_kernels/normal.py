@@ -60,14 +60,18 @@ def power_of_two(x: Any) -> Any:
     return powers.reshape(np.shape(x)) if np.ndim(x) else float(powers[0])
 
 
+def _whole(value: Any) -> tuple[Any, Any]:
+    """Whole numbers in place of a double, or of eight: their type, and what makes one of them."""
+    single, whole = isinstance(value.type, ir.DoubleType), ir.IntType(64)
+    kind = whole if single else ir.VectorType(whole, WIDTH)
+    return kind, lambda number: ir.Constant(kind, number if single else [number] * WIDTH)
+
+
 @native(power_of_two, lambda x: _wide(x))
 def _power_of_two(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
     value = arguments[0]
-    single = isinstance(value.type, ir.DoubleType)
-    whole = ir.IntType(64)
-    kind = whole if single else ir.VectorType(whole, WIDTH)
-    shift = ir.Constant(kind, 52 if single else [52] * WIDTH)
-    return builder.bitcast(builder.shl(builder.bitcast(value, kind), shift), value.type)
+    kind, constant = _whole(value)
+    return builder.bitcast(builder.shl(builder.bitcast(value, kind), constant(52)), value.type)
 
 
 def split(x: Any) -> Any:
@@ -81,13 +85,7 @@ def split(x: Any) -> Any:
 @native(split, lambda x: _wide(x))
 def _split(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
     value = arguments[0]
-    single = isinstance(value.type, ir.DoubleType)
-    whole = ir.IntType(64)
-    kind = whole if single else ir.VectorType(whole, WIDTH)
-
-    def constant(number: int) -> Any:
-        return ir.Constant(kind, number if single else [number] * WIDTH)
-
+    kind, constant = _whole(value)
     bits = builder.add(builder.bitcast(value, kind), constant(ONE_BITS - MIDDLE_BITS))
     biased = builder.lshr(bits, constant(52))
     held = builder.or_(biased, constant((1023 + 52) << 52))

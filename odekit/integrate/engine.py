@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.integrate import DOP853, RK23, RK45
 
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
@@ -20,8 +18,10 @@ from odekit.integrate.compiling import stoppable
 from odekit.integrate.options import DEVICE_METHODS, LANES_METHODS, SolverOptions
 from odekit.integrate.record import Record
 from odekit.integrate.results import Results
+from odekit.integrate.rows import Rows
 from odekit.integrate.shares import room, shares, spread
 from odekit.integrate.stepper import Halt
+from odekit.integrate.tableaus import most_stages, tableau
 from odekit.problem.axes import Axis
 from odekit.problem.phase import each
 from odekit.problem.schedule import Schedule
@@ -45,7 +45,7 @@ from odekit_kernels.integrators.batch import (
     make_counters,
     put_back,
 )
-from odekit_kernels.integrators.explicit import Tableau, advance_explicit
+from odekit_kernels.integrators.explicit import advance_explicit
 from odekit_kernels.integrators.implicit import advance_implicit, make_scratch
 from odekit_kernels.integrators.rest import growths
 from odekit_kernels.integrators.rosenbrock import RODAS5P
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from odekit.problem.base import AnyProblem
 
 METHODS = (None, *LANES_METHODS)
-EXPLICIT: dict[str, Any] = {"RK23": RK23, "RK45": RK45, "DOP853": DOP853}
-MOST_STAGES = RODAS5P.W.shape[1]
 QUOTA = 20_000
 """Most steps of a group between two looks at interrupts and deadlines: tens of milliseconds."""
 QUOTA_WORK = 600_000
@@ -78,44 +76,6 @@ RUNNING, DONE, THRESHOLD = OUTCOMES["running"], OUTCOMES["done"], OUTCOMES["thre
 HAND_OVER, AT_CORNER, AT_REST = (OUTCOMES[k] for k in ("hand_over", "at_corner", "at_rest"))
 LONGEST_QUIET = 63
 """Most steps after which to ask again whether a trajectory is at rest that was not."""
-
-
-@cache
-def tableau(kind: str) -> Tableau:
-    """Coefficients of an explicit method, from scipy."""
-    method = EXPLICIT[kind]
-    A, B = np.asarray(method.A, float), np.asarray(method.B, float)
-    W = np.zeros((len(B) + 1, len(B)))
-    W[:-1, : A.shape[1]], W[-1] = A, B
-    eighth = kind == "DOP853"
-    return Tableau(
-        W=W,
-        nodes=np.append(np.asarray(method.C, float), 1.0),
-        E=np.array([method.E5, method.E3] if eighth else [method.E], float),
-        P=_dense_output(method) if eighth else np.ascontiguousarray(method.P, float),
-        X=np.array(method.A_EXTRA if eighth else np.zeros((0, len(B) + 1)), float),
-        more_nodes=np.array(method.C_EXTRA if eighth else [], float),
-        exponent=-1.0 / (method.error_estimator_order + 1),
-    )
-
-
-def _dense_output(method: Any) -> Floats:
-    """DOP853's interpolant, which is nested in θ and 1 − θ, by powers of θ from θ on."""
-    stages = len(method.D[0])
-    step = np.append(method.B, np.zeros(stages - len(method.B)))
-    first, last = np.eye(stages)[[0, method.n_stages]]
-    terms = [step, first - step, 2.0 * step - first - last, *method.D]
-    total = np.zeros((stages, len(terms) + 1))
-    for i, term in enumerate(reversed(terms)):
-        total[:, 0] += term
-        shifted = np.roll(total, 1, axis=1)
-        total = shifted if i % 2 == 0 else total - shifted
-    return np.ascontiguousarray(total[:, 1:])
-
-
-def most_stages(method: str | None) -> int:
-    """Stages of a step, and of its dense output, less one."""
-    return MOST_STAGES if method != "DOP853" else len(tableau(method).P) - 1
 
 
 def run_alone(
@@ -180,7 +140,6 @@ class Engine:
         seconds = options.max_seconds
         self.deadline = np.inf if seconds is None else time.monotonic() + seconds
         self.on_device = on_device(options, size)
-        self.on_host = np.full(size, not self.on_device)  # whether any row was made there
         self.numbers = np.zeros((size, NUMBERS))
         self.counts = np.zeros((size, KEPT), dtype=np.int64)
         self.ends: list[Floats] = []  # the states with which the phases ended
@@ -194,16 +153,16 @@ class Engine:
             Arrays of variables in which they are to be written, all sweep dims in one.
         """
         frame, y = self.points.start()
-        self.results = Results(self.points.size, into)
+        results = Results(self.points.size, into)
         with room((self.points.size, self.times.size, y.shape[1])) as self.rows:
+            self.reading = Rows(self.points, self.times, self.rows, results, self.on_device)
             self._run(frame, y)
-            self._finish()
-        del self.rows  # the memory is another batch's now
-        self.results.take(self._of_runs())
-        return {name: self.points.fold(value) for name, value in self.results.arrays.items()}
+            self.reading.finish(self.counts[:, ROW], self.record, self.threads)
+        del self.rows, self.reading  # the memory is another batch's now
+        results.take(self._of_runs())
+        return {name: self.points.fold(value) for name, value in results.arrays.items()}
 
     def _run(self, frame: Any, y: Floats) -> None:
-        self._prepare_errors()
         if self.times[0] == 0.0:
             self.rows[:, 0] = y
             self.counts[:, ROW] = 1
@@ -302,9 +261,9 @@ class Engine:
             pair = RODAS5P if implicit else tableau(self.options.method or "RK45")
             memory = self.points.work(plan) if implicit else None
             fixed = (plan, batch, pair, limits, todo, self._stopped, memory)
-            gpu.advance(*fixed, errors=self.errors_there, threads=self.threads)
+            gpu.advance(*fixed, errors=self.reading.there, threads=self.threads)
             return
-        self.on_host[todo] = True
+        self.reading.on_host[todo] = True
         work = self._implicit if implicit else self._explicit
         self._spread(todo, lambda part: self._advance(work, plan, batch, limits, part))
 
@@ -392,52 +351,6 @@ class Engine:
         status[alive & (code == RUNNING)] = unfinished
 
     # --------------------------------------------------------------------------------- the result
-
-    def _prepare_errors(self) -> None:
-        """Let the device find the errors of the rows that it makes, where it can."""
-        self.errors_there = None
-        reading = self.points.reading() if self.on_device else None
-        if reading is None:
-            self.on_host[:] = True
-        else:
-            shape = (self.times.size, len(self.points.tasks))
-            found = self.results.array("generalization_error", shape, np.dtype(float))
-            self.errors_there = gpu.Errors(reading, found)
-
-    def _finish(self) -> None:
-        """Write all that is read from rows, a share of the trajectories at a time."""
-        each = 8 * self.rows.shape[1] * self.rows.shape[2]
-        spread(self._read, shares(len(self.rows), each, self.threads), self.threads)
-
-    def _read(self, part: slice) -> None:
-        rows, reached = self.rows[part], self.counts[part, ROW]
-        filled = np.arange(self.times.size) < reached[:, np.newaxis]
-        if not filled.all():
-            rows[~filled] = np.nan
-        which = np.arange(part.start, part.stop)
-        self.results.put(part, self.points.arrays(rows, which))
-        phases = self.record.phase_of_rows(self.times, filled, part)
-        self.results.put(part, {"phase": phases})
-        if self.on_host[part].all():
-            errors = self.points.errors(rows, points=which)
-            self.results.put(part, {"generalization_error": errors})
-        else:
-            self._errors_besides(part, rows, filled)
-
-    def _errors_besides(self, part: slice, rows: Floats, filled: Any) -> None:
-        """Errors of the rows that the device has not made: the first, and whole trajectories.
-
-        By trajectory, so that none depends on what becomes of its neighbours.
-        """
-        assert self.errors_there is not None
-        errors, which = self.errors_there.found[part], np.arange(part.start, part.stop)
-        if not filled.all():
-            errors[~filled] = np.nan
-        if self.times[0] == 0.0:
-            errors[:, :1] = self.points.errors(rows[:, :1], points=which)
-        own = self.on_host[part]
-        if own.any():
-            errors[own] = self.points.errors(rows[own], points=which[own])
 
     def _errors(self, y: Floats) -> Floats:
         """Errors of every task in one state of each trajectory."""
