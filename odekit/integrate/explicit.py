@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.integrate import DOP853, RK23, RK45
 
 from odekit.base.arrays import Floats
+from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY, Pair
 
-__all__ = ["EXPLICIT", "Pair"]
-
-LEAST, GREATEST, SAFETY = 0.2, 10.0, 0.9
-"""By which a step may shrink and grow at once, and how much shorter it is than its error allows:
-scipy's."""
-
-
-class Pair(NamedTuple):
-    """Coefficients of a method of S stages, contiguous.
-
-    A (S, S), B and C (S,); E and E3 (S + 1,), of the error's estimate and of the second one of
-    DOP853; the power of the error by which a step changes.
-    """
-
-    A: Floats
-    B: Floats
-    C: Floats
-    E: Floats
-    E3: Floats
-    exponent: float
+__all__ = ["EXPLICIT"]
 
 
 def _pair(method: Any, E: Any, E3: Any = None) -> Pair:

@@ -18,7 +18,7 @@ from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
 from odekit.base.status import Status
 from odekit.integrate.compiling import stoppable
-from odekit.integrate.explicit import EXPLICIT, Pair
+from odekit.integrate.explicit import EXPLICIT
 from odekit.integrate.options import (
     MAX_STEPS,
     MULTISTEP,
@@ -27,6 +27,7 @@ from odekit.integrate.options import (
     step_tolerance,
 )
 from odekit.problem.system import Equations, Walk, Walked
+from odekit_kernels.integrators.runge_kutta import Pair
 
 Rhs = Callable[[float, Floats], Floats]
 

@@ -9,15 +9,12 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import alternatives, inner, kernel, outer
 from odekit_kernels.committee import groups, one
-from odekit_kernels.committee.runge_kutta import judged, rate_at, reach
+from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY, judged, rate_at, reach
 
 __all__ = ["Walk", "advance"]
 
 Array = NDArray[np.float64]
 
-LEAST, GREATEST, SAFETY = 0.2, 10.0, 0.9
-"""By which a step may shrink and grow at once, and how much shorter it is than its error allows:
-scipy's."""
 ROWS = 1000
 """Rows after which a walk comes back for a look at the clock."""
 

@@ -19,7 +19,7 @@ from odekit_kernels.committee.driven import drive_row, drive_shifted
 from odekit_kernels.committee.equations import committee_with_groups
 from odekit_kernels.committee.inputs import fill_groups, fill_law
 from odekit_kernels.committee.pairs import second_pair
-from odekit_kernels.committee.runge_kutta import reach
+from odekit_kernels.integrators.runge_kutta import reach
 from odekit_kernels.integrators.spectrum import spectrum
 
 __all__ = [

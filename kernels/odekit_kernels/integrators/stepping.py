@@ -36,13 +36,13 @@ from odekit_kernels.integrators.batch import (
     WAITS,
 )
 from odekit_kernels.integrators.registry import at_corner
+from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY
 from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.normal import power
 from odekit_kernels.simd import choose_less
 
 __all__ = ["Limits", "clip_steps", "commit", "judge", "refill", "set_driven"]
 
-SAFETY, GREATEST, LEAST = 0.9, 10.0, 0.2
 SHRINK_LIMIT = 40
 LARGEST, LARGE = 1e100, 1e6
 # h|λ| near where the pair of order 5 meets its stability limit of 3.3, and how often it must be

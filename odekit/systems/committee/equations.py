@@ -21,8 +21,8 @@ from odekit_kernels.committee.one import errors, jacobian, make_work
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 from odekit_kernels.committee.reverse import prepare, pull
-from odekit_kernels.committee.runge_kutta import Pair, Rate
 from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
+from odekit_kernels.integrators.runge_kutta import Pair, Rate
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
@@ -177,7 +177,7 @@ class CommitteePhase(Exact):
             return None
         out = np.empty((spans.size, y.size))
         at = (y[np.newaxis], np.array([t]))
-        self._advance(*at, spans, Pair(*pair), self.committee, K, out, STANDING)
+        self._advance(*at, spans, pair, self.committee, K, out, STANDING)
         return out
 
     def walk(self, t: float, y: Floats, f: Floats, h: float, pair: Any, how: Walk) -> Walked | None:
@@ -190,7 +190,7 @@ class CommitteePhase(Exact):
         clock, tally = np.array([t, h]), np.array([how.most, 0, 0, 0])
         every = (how.bound, how.longest, how.rtol, how.atol, how.floor, how.ceiling, how.targets)
         walk = explicit.Walk(clock, tally, self.begin, *every)
-        self._advance(y, np.array([t]), NONE, Pair(*pair), self.committee, K, rows, walk)
+        self._advance(y, np.array([t]), NONE, pair, self.committee, K, rows, walk)
         taken, calls, filled = tally[1:].tolist()
         t, h = clock.tolist()
         return Walked(t, y[0], K[0].copy(), h, taken, calls, rows[:filled])

@@ -19,7 +19,7 @@ from odekit_kernels.committee.general import alone
 from odekit_kernels.committee.general.differences import fill_steps, jacobian, put_trials
 from odekit_kernels.committee.general.law import overlaps
 from odekit_kernels.committee.general.rhs import errors
-from odekit_kernels.committee.runge_kutta import reach
+from odekit_kernels.integrators.runge_kutta import reach
 from odekit_kernels.integrators.spectrum import spectrum
 from odekit_kernels.lanes.values import pick, place, smaller
 from odekit_kernels.simd import WIDTH

@@ -16,8 +16,8 @@ from odekit.base.arrays import Floats
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.gradients.kernels import Kernels
 from odekit_kernels.committee.replay import Course
-from odekit_kernels.committee.runge_kutta import Pair
 from odekit_kernels.integrators import variations
+from odekit_kernels.integrators.runge_kutta import Pair
 from odekit_kernels.integrators.variations import Stages, make_stages
 
 QUADRATIC = 0.25

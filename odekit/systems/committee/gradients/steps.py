@@ -18,7 +18,7 @@ from odekit.systems.committee.gradients.kernels import Kernels
 from odekit.systems.committee.gradients.stretches import RADAU, Stiff, Stretch
 from odekit.systems.committee.rates import as_rate
 from odekit_kernels.committee.replay import FULL, REACHED, Course, record
-from odekit_kernels.committee.runge_kutta import Pair
+from odekit_kernels.integrators.runge_kutta import Pair
 
 ROOM = 1024
 """Steps whose memory is had at once."""
@@ -57,7 +57,8 @@ class Accuracy:
     def pair(self) -> Pair:
         """The tableau of explicit steps, scipy's."""
         name = "RK45" if self.integrator == "RK45" else EXPLICIT_KIND
-        return Pair(*EXPLICIT[name].pair)
+        pair: Pair = EXPLICIT[name].pair
+        return pair
 
     @property
     def kind(self) -> str:

@@ -13,7 +13,7 @@ from odekit.integrate import collocation
 from odekit.systems.committee.gradients.stages import MOST_AT_ONCE
 from odekit.systems.committee.gradients.tables import Basis, against, together
 from odekit_kernels.committee.replay import Course
-from odekit_kernels.committee.runge_kutta import Pair
+from odekit_kernels.integrators.runge_kutta import Pair
 from odekit_kernels.integrators.variations import Stages
 
 NOTHING = np.zeros(4)

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner
 
-__all__ = ["Pair", "Rate", "judged", "rate_at", "reach"]
+__all__ = ["GREATEST", "LEAST", "SAFETY", "Pair", "Rate", "judged", "rate_at", "reach"]
 
 Array = NDArray[np.float64]
+
+LEAST, GREATEST, SAFETY = 0.2, 10.0, 0.9
+"""By which a step may shrink and grow at once, and how much shorter it is than its error allows:
+scipy's."""
 
 
 class Pair(NamedTuple):
