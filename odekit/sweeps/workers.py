@@ -90,18 +90,14 @@ def run_here(
     begin : callable, optional
         Called first in each thread that computes.
     """
-    written_last: deque[tuple[int, cf.Future[Done]]] = deque()
     with cf.ThreadPoolExecutor(1) as writer:
-
-        def settle(most: int) -> None:
-            while len(written_last) > most:
-                number, future = written_last.popleft()
-                keep(number, future.result())
-
+        last: tuple[int, cf.Future[Done]] | None = None
         for job, done in _computed(jobs, interrupts, room, at_once, begin):
-            settle(0)
-            written_last.append((job.number, writer.submit(written, job, done)))
-        settle(0)
+            if last is not None:
+                keep(last[0], last[1].result())
+            last = job.number, writer.submit(written, job, done)
+        if last is not None:
+            keep(last[0], last[1].result())
 
 
 def _computed(
