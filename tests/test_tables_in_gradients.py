@@ -25,19 +25,26 @@ def drawn(seed):
         yield times, values, np.linspace(times[0] - 0.1, times[-1] + 0.1, 58)
 
 
+def are_differences(interpolation, times, values, part, at, atol):
+    """Derivatives of a table by every one of its values or times, at some times."""
+    given = {"times": times, "values": values}
+
+    def curve(changed):
+        both = given | {part: changed}
+        return ok.Schedule(both["times"], both["values"], interpolation).at(at)
+
+    table = ok.Schedule(times, values, interpolation)
+    for j in range(times.size):
+        basis = of_table("rate", table, part, j)
+        found = basis(at[:, np.newaxis], at[:, np.newaxis])[:, 0]
+        np.testing.assert_allclose(found, differences(curve, given[part], j), atol=atol)
+
+
 @pytest.mark.parametrize("interpolation", ["linear", "cubic", "spline"])
 def test_values_of_tables(interpolation):
     """Of two to seven times, rising, falling and turning; exact but for the differences."""
     for times, values, at in drawn(0):
-
-        def curve(v, times=times, at=at):
-            return ok.Schedule(times, v, interpolation).at(at)
-
-        table = ok.Schedule(times, values, interpolation)
-        for j in range(times.size):
-            basis = of_table("rate", table, "values", j)
-            found = basis(at[:, np.newaxis], at[:, np.newaxis])[:, 0]
-            np.testing.assert_allclose(found, differences(curve, values, j), atol=1e-8)
+        are_differences(interpolation, times, values, "values", at, 1e-8)
 
 
 def test_sums_over_steps_are_those_of_every_value():
@@ -74,16 +81,8 @@ def test_a_cubic_table_with_equal_neighbours_has_no_derivative():
 def test_times_of_tables(interpolation):
     """On both sides of a time: it is there that the derivative of a linear table jumps."""
     for times, values, at in drawn(1):
-        at = at[np.abs(at[:, np.newaxis] - times).min(axis=1) > 1e-3]
-
-        def curve(t, values=values, at=at):
-            return ok.Schedule(t, values, interpolation).at(at)
-
-        table = ok.Schedule(times, values, interpolation)
-        for j in range(times.size):
-            basis = of_table("rate", table, "times", j)
-            found = basis(at[:, np.newaxis], at[:, np.newaxis])[:, 0]
-            np.testing.assert_allclose(found, differences(curve, times, j), atol=1e-7)
+        apart = at[np.abs(at[:, np.newaxis] - times).min(axis=1) > 1e-3]
+        are_differences(interpolation, times, values, "times", apart, 1e-7)
 
 
 def learner(**fields):
