@@ -33,52 +33,38 @@ def literal_rhs(K):
     return rhs, D * D + D + K * D + K * K
 
 
+def carved(memory, tuple_type):
+    """Source of a tuple of scratch arrays in one block `b`, each from a multiple of 64 bytes on."""
+    parts, end = [], 0
+    for name, array in zip(memory._fields, memory, strict=True):
+        if name == "place" or array is None:
+            parts.append("place" if name == "place" else "None")
+            continue
+        shape = ", ".join(map(str, array.shape)) + ","
+        parts.append(f"b[{end} : {end + array.size}].reshape(({shape}))")
+        end += 8 * math.ceil(array.size / 8)
+    return f"{tuple_type}({', '.join(parts)})", end
+
+
 def odekit_rhs(K):
     """odekit's right-hand side of one trajectory; its scratch memory lies behind the parameters."""
-    n, S = peer_work.overlaps(K) + K, K * (K + 1) // 2
+    n, memory = peer_work.overlaps(K) + K, work.make_work(K, K, 1, 1)
     system = peer_work.system(K).committee
-    D, L = 2 * K, work.round_up(2 * K)
-    X, J = work.round_up(L + K), K + 1
-    T, u, sigma, p = system.T, system.u, system.sigma, system.p
-    head, move, none, no_anchor = system.head, system.move, system.F, system.anchor
-    v_head, place = system.v_head, work.make_work(K, K, 1, 1).place
-    C, diag, ring, c = 0, D * X, D * X + X, D * X + X + J * L
-    cyclic, cc = c + L, c + L + X
-    mixed, cbar = cc + J * L, cc + 2 * J * L
-    s, t_, A = cbar + K * L, cbar + 2 * K * L, cbar + 3 * K * L
-    d, E = cbar + 4 * K * L, cbar + 4 * K * L + S * X
-    J2, end = E + K * K, E + 2 * K * K
-    eta, kernel = peer_work.ETA, committee.derivative
-    Committee, Work = committee.Committee, work.Work
-
-    @cfunc(lsoda_sig, error_model="numpy")
-    def rhs(_t, y, dy, parameters):
-        b = carray(parameters, end)
-        flat, square = b[:0], b[:0].reshape((0, 0))
-        scratch = Work(
-            b[C:diag].reshape((D, X)),
-            b[diag:ring],
-            b[ring:c].reshape((J, L)),
-            b[c:cyclic].reshape((1, L)),
-            b[cyclic:cc].reshape((1, X)),
-            b[cc:mixed].reshape((1, J * L)),
-            b[mixed:cbar].reshape((1, J * L)),
-            b[cbar:s].reshape((K, L)),
-            b[s:t_].reshape((K, L)),
-            b[t_:A].reshape((K, L)),
-            b[A:d].reshape((K, L)),
-            b[d:E].reshape((S, X)),
-            b[E:J2].reshape((K, K)),
-            b[J2:end].reshape((K, K)),
-            square, flat, flat, flat, flat, flat, place, square, square, square, square, square,
-            flat,
-        )  # fmt: skip
-        phase = Committee(
-            0, T, u, sigma, p, head, move, 1.0, 0.0, 0.0, none, no_anchor, none, none, v_head
-        )
-        kernel(carray(y, n), eta, 0.0, phase, scratch, carray(dy, n))
-
-    return rhs, end
+    scratch, end = carved(memory, "Work")
+    text = f"""
+def rhs(_t, y, dy, parameters):
+    b = carray(parameters, {end})
+    phase = Committee(
+        0, T, u, sigma, p, head, move, 1.0, 0.0, 0.0, F, anchor, F_v, v_anchor, v_head, None
+    )
+    kernel(carray(y, {n}), {peer_work.ETA}, 0.0, phase, {scratch}, carray(dy, {n}))
+"""
+    arrays = ("T", "u", "sigma", "p", "head", "move", "F", "anchor", "F_v", "v_anchor", "v_head")
+    names = {name: getattr(system, name) for name in arrays}
+    names |= {"Committee": committee.Committee, "Work": work.Work, "kernel": committee.derivative}
+    names |= {"carray": carray, "place": memory.place}
+    exec(text, names)
+    return cfunc(lsoda_sig, error_model="numpy")(names["rhs"]), end
 
 
 @njit(parallel=True, nogil=True)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
@@ -38,3 +40,15 @@ def test_a_table_takes_its_place_between_the_marks(tmp_path, monkeypatch, bench)
     results.into_readme("x", "| new |")
     results.into_readme("other", "nowhere")
     assert readme.read_text() == "a\n<!-- bench x -->\n| new |\n<!-- end of x -->\nb\n"
+
+
+MARKS = re.findall(r"<!-- bench (\w+) -->\n(.*?)\n<!-- end of \1 -->", README, re.DOTALL)
+
+
+def test_readme_has_tables():
+    assert {name for name, _ in MARKS} == {"rhs", "runs", "peers", "ceiling", "start"}
+
+
+@pytest.mark.parametrize(("name", "text"), MARKS, ids=[name for name, _ in MARKS])
+def test_tables_of_readme_are_of_the_results_that_are_kept(name, text, bench):
+    assert text == bench("results").said(name, bench(name).summary)
