@@ -13,18 +13,21 @@ from typing import Any
 from odekit_kernels import arcsine, simd
 from odekit_kernels.lanes import values, views
 
-__all__ = ["LEAVES", "PRIMITIVES", "Lines", "NotSymbolic", "Symbol", "plainly"]
+__all__ = ["DY", "LEAVES", "PRIMITIVES", "Lines", "NotSymbolic", "Symbol", "Y", "traced"]
 
 PACKAGE = __name__.partition(".")[0]
 LEAVES: dict[str, Any] = {
     "asin": values.asin,
     "asin_given": arcsine.asin_given,
     "over_root": simd.over_root,
+    "over_root_near": simd.over_root_near,
 }
 """Functions of numbers with branches inside: called, not looked into."""
 PRIMITIVES: dict[str, Any] = {
     f.__name__: f for f in (simd.root, simd.absolute, simd.with_sign, simd.minor, simd.choose_less)
 }
+Y, DY = 1 << 40, 1 << 41
+"""Where the state and its derivative begin, in the eyes of the equations: beyond all memory."""
 
 
 class NotSymbolic(Exception):
@@ -64,6 +67,17 @@ class Lines:
     def put(self, place: int, value: Any) -> None:
         """Keep a value in mind."""
         self.memory[int(place)] = value
+
+    def needed(self, outputs: list[Any]) -> list[Symbol]:
+        """The symbols that these are made of, each after its arguments."""
+        found: dict[int, Symbol] = {}
+        todo = [x for x in outputs if isinstance(x, Symbol)]
+        while todo:
+            symbol = todo.pop()
+            if symbol.number not in found:
+                found[symbol.number] = symbol
+                todo += [x for x in symbol.parts if isinstance(x, Symbol)]
+        return [found[number] for number in sorted(found)]
 
 
 def _undecided() -> Any:
@@ -205,3 +219,36 @@ def plainly() -> Callable[[Any], Any]:
         return made[function]
 
     return plain
+
+
+def traced(rhs: Any, m: Any, w: Any, flags: tuple[bool, ...], most: int) -> tuple[Lines, list[Any]]:
+    """Run a right-hand side with the arguments of `registry.rhs` on symbols.
+
+    Parameters
+    ----------
+    rhs : callable
+        As it is registered.
+    m, w : named tuples
+        Plan and wiring, on the host.
+    flags : tuple of bool
+        What any trajectory moves, trains and decays.
+    most : int
+        Lines at most.
+
+    Returns
+    -------
+    lines : Lines
+    outputs : list of Symbol or float
+        The derivative of the state.
+
+    Raises
+    ------
+    NotSymbolic
+        Where the equations ask for more than a symbol has, or for more lines.
+    """
+    lines = Lines(most)
+    try:
+        plainly()(rhs)(lines, m, w, Y, DY, *flags)
+        return lines, [lines.memory[DY + i] for i in range(m.n)]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise NotSymbolic(str(error)) from error

@@ -11,8 +11,6 @@ printed as the lines of a function. Where they cannot, or the lines are too many
 from __future__ import annotations
 
 import hashlib
-import math
-import operator
 import struct
 from collections import namedtuple
 from functools import cache
@@ -20,14 +18,8 @@ from typing import Any
 
 from odekit_kernels import arcsine
 from odekit_kernels.integrators.registry import equations_of, register
-from odekit_kernels.integrators.symbols import (
-    LEAVES,
-    PRIMITIVES,
-    Lines,
-    NotSymbolic,
-    Symbol,
-    plainly,
-)
+from odekit_kernels.integrators.symbols import LEAVES, PRIMITIVES, NotSymbolic, traced
+from odekit_kernels.integrators.writing import Writer
 from odekit_kernels.lanes import values
 
 __all__ = ["MOST_LINES", "written_out"]
@@ -36,57 +28,30 @@ MOST_LINES = 2500
 """Lines from which the loops are kept: more do not fit into the caches of instructions. On an H100
 the 619 of erf at K = P = 2 take 0.43 of the loops' time, the 2,060 at 3 take 0.84, the 5,200 at 4
 took 2.5 times as long."""
-Y, DY = 1 << 40, 1 << 41
-"""Where the state and its derivative begin, in the eyes of the equations: beyond all memory."""
 
 
-class _Writer:
-    """Symbols as text: the names that they have by now, and the numbers that are arguments.
+class _WithArguments(Writer):
+    """Numbers that are arguments, but for some.
 
     Half of a double fits into an instruction. Others are arguments of the kernel, which lie where
     instructions reach them; in the code each of them took two more at every place.
     """
 
     def __init__(self) -> None:
-        self.named: dict[int, str] = {}
+        super().__init__()
         self.numbers: list[float] = list(arcsine.SERIES)
 
-    def word(self, value: Any) -> str:
-        """A name, or a number."""
-        if isinstance(value, Symbol):
-            return self.named[value.number]
-        if not math.isfinite(value):
-            raise NotSymbolic("a constant that is not finite")
+    def number(self, value: float) -> str:
+        """A literal, or an argument."""
         if struct.pack("<d", value)[:4] == bytes(4):
-            return repr(float(value))
+            return super().number(value)
         if value not in self.numbers:
-            self.numbers.append(float(value))
+            self.numbers.append(value)
         return f"c[{self.numbers.index(value)}]"
 
-    def statement(self, symbol: Symbol) -> str:
-        """An operation."""
-        head, *arguments = symbol.parts
-        if head == "get":
-            place = arguments[0]
-            return f"get(M, y + {place - Y})" if place >= Y else f"get(M, {place})"
-        words = [self.word(x) for x in arguments]
-        if head == "neg":
-            return f"-{words[0]}"
-        if head == "asin":
-            return f"asin({words[0]}, c)"
-        return f"{words[0]} {head} {words[1]}" if head in "+-*/" else f"{head}({', '.join(words)})"
-
-
-def _needed(outputs: list[Any]) -> set[int]:
-    """Numbers of the lines that the outputs are made of."""
-    found: set[int] = set()
-    todo = [x for x in outputs if isinstance(x, Symbol)]
-    while todo:
-        symbol = todo.pop()
-        if symbol.number not in found:
-            found.add(symbol.number)
-            todo += [x for x in symbol.parts if isinstance(x, Symbol)]
-    return found
+    def call(self, name: str, words: list[str]) -> str:
+        """A call; the polynomial of the inverse sine lies among the numbers."""
+        return super().call(name, [*words, "c"] if name == "asin" else words)
 
 
 def source(
@@ -96,24 +61,15 @@ def source(
 
     The text is empty where there is none. It takes its numbers from ``w.numbers``.
     """
-    lines = Lines(MOST_LINES)
-    rhs = plainly()(equations_of(type(m)).rhs)
     try:
-        rhs(lines, m, w, Y, DY, moves, trains, decays)
-        return _text([lines.memory[DY + i] for i in range(m.n)], lines)
-    except (NotSymbolic, AttributeError, KeyError, TypeError):
+        rhs, flags = equations_of(type(m)).rhs, (moves, trains, decays)
+        lines, outputs = traced(rhs, m, w, flags, MOST_LINES)
+        writer = _WithArguments()
+        text = ["def rhs(M, m, w, y, dy, moves, trains, decays):", " c = w.numbers"]
+        text += writer.assignments(lines.needed(outputs))
+        text += writer.puts(outputs, "dy")
+    except NotSymbolic:
         return "", ()
-
-
-def _text(outputs: list[Any], lines: Lines) -> tuple[str, tuple[float, ...]]:
-    needed, writer = _needed(outputs), _Writer()
-    text = ["def rhs(M, m, w, y, dy, moves, trains, decays):", " c = w.numbers"]
-    for symbol in sorted(lines.known.values(), key=operator.attrgetter("number")):
-        if symbol.number in needed:
-            statement = writer.statement(symbol)
-            writer.named[symbol.number] = f"t{len(writer.named)}"
-            text.append(f" {writer.named[symbol.number]} = {statement}")
-    text += [f" put(M, dy + {i}, {writer.word(x)})" for i, x in enumerate(outputs)]
     return "\n".join(text) + "\n", tuple(writer.numbers)
 
 

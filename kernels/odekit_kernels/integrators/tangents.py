@@ -1,0 +1,199 @@
+"""States with their derivatives by parameters as one larger system: right-hand sides with tangents.
+
+A trajectory's n numbers are followed by S_0, …, the derivatives of them by as many parameters, n
+numbers each. The right-hand side is written out from the equations' own source, and the tangents
+are derivatives of its lines (`differentiated`): what they share is computed once, and a loop over
+the directions does the rest. A direction is that of the state, S_j, and that of the constants,
+which lies in memory after the plan's own numbers. Integrators advance the whole like any other
+system.
+"""
+
+# ruff: noqa: ARG001 - every system has the same functions, with all arguments
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odekit_kernels._jit import outer
+from odekit_kernels.integrators import registry
+from odekit_kernels.integrators.differentiated import TANGENT, depends_on_direction, tangents
+from odekit_kernels.integrators.symbols import LEAVES, PRIMITIVES, NotSymbolic, Y, traced
+from odekit_kernels.integrators.unrolled import MOST_LINES
+from odekit_kernels.integrators.writing import Writer
+from odekit_kernels.lanes import values
+from odekit_kernels.lanes.memory import MACHINERY, lay_out, machinery
+
+__all__ = ["Tangents", "Wired", "with_tangents"]
+
+MOST = 6 * MOST_LINES
+"""Lines with those of the tangents."""
+OWN = {"n", "W", "eta_w", "eta_v", "level", "error", "size"}
+"""Of the integrators' fields, sizes and those that stay where the plan without tangents has them."""
+
+
+class Wired(NamedTuple):
+    """Wiring of a plan with tangents.
+
+    Attributes
+    ----------
+    base : named tuple
+        The plan without, its state the first n numbers of that with tangents.
+    own : named tuple
+        Its wiring.
+    """
+
+    base: Any
+    own: Any
+
+
+class Tangents(NamedTuple):
+    """A system with tangents.
+
+    Attributes
+    ----------
+    plan : named tuple
+        Of n (1 + count) numbers.
+    places : ndarray of int64, shape (count, width)
+        Where the derivatives of the constants by each parameter go in memory.
+    base : named tuple
+        See `Wired`.
+    """
+
+    plan: Any
+    places: NDArray[np.int64]
+    base: Any
+
+    def wire(self, wiring: Any) -> Wired:
+        """What goes into a batch in place of the wiring of the plan without."""
+        return Wired(self.base, wiring)
+
+
+# ----------------------------------------------------------------------------------------- the text
+
+
+class _OfDirections(Writer):
+    """Lines that read a number of direction j, whose state is at `s` and constants at `c`."""
+
+    def statement(self, symbol: Any) -> str:
+        """An operation."""
+        head, *arguments = symbol.parts
+        return f"get(M, {arguments[0]})" if head == TANGENT else super().statement(symbol)
+
+
+def source(m: Any, w: Any, places: Any, flags: tuple[bool, ...]) -> str:
+    """Text of a right-hand side with tangents, with the arguments of `registry.rhs`.
+
+    Raises
+    ------
+    NotSymbolic
+        Where there is none.
+    """
+    lines, outputs = traced(registry.equations_of(type(m)).rhs, m, w, flags, MOST_LINES)
+    lines.most = MOST
+    inputs = {Y + i: f"s + {i}" for i in range(m.n)}
+    inputs |= {int(place): f"c + {i}" for i, place in enumerate(places)}
+    slopes = tangents(lines, outputs, inputs)
+    symbols = lines.needed(outputs + slopes)
+    by_direction = depends_on_direction(symbols)
+    writer = _OfDirections()
+    shared = [x for x, own in zip(symbols, by_direction, strict=True) if not own]
+    single = [x for x, own in zip(symbols, by_direction, strict=True) if own]
+    text = ["def derivative(M, m, w, y, dy):", *writer.assignments(shared)]
+    text += writer.puts(outputs, "dy")
+    text += [f" for j in range(1, m.n // {m.n}):", f"  s, ds = y + j * {m.n}, dy + j * {m.n}"]
+    text += [f"  c = w.base.size + (j - 1) * {len(places)}"]
+    text += [f" {line}" for line in writer.assignments(single) + writer.puts(slopes, "ds")]
+    return "\n".join(text) + "\n"
+
+
+# ------------------------------------------------------------------------------- what is registered
+
+RHS = """
+def rhs(M, m, w, y, dy, moves, trains, decays):
+ derivative(M, m, w, y, dy)
+"""
+"""A call: the lines are compiled once, not at every place that asks for stages."""
+
+
+def errors(M: Any, m: Any, w: Any, y: Any) -> None:
+    """See `registry.errors`."""
+    registry.errors(M, w.base, w.own, y)
+
+
+def jacobian(M: Any, m: Any, b: Any, row: Any, lane: Any, work: Any, y: Any, J: Any) -> None:
+    """See `registry.jacobian`."""
+    raise ValueError("tangents have no Jacobian: explicit integrators advance them")
+
+
+def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
+    """See `registry.at_corner`."""
+    return registry.at_corner(M, w.base, w.own, small, lane)
+
+
+@cache
+def _kind(plan: Any, text: str) -> Any:
+    """A type of plans of its own, whose right-hand side is this text."""
+    names = LEAVES | PRIMITIVES | {"get": values.get, "put": values.put, "__name__": __name__}
+    exec(text, names)
+    names["derivative"] = outer(names["derivative"])
+    exec(RHS, names)
+    told = f"{plan.__module__}.{plan.__qualname__}\n{text}"
+    name = f"Tangents{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    kind = type(name, (plan,), {"__slots__": (), "__module__": __name__})
+    registry.register(
+        kind,
+        rhs=names["rhs"],
+        errors=errors,
+        jacobian=jacobian,
+        at_corner=at_corner,
+        tolerance=registry.equations_of(plan).tolerance,
+    )
+    globals()[name] = kind  # so that kernels of it can be kept on disk
+    return kind
+
+
+# ----------------------------------------------------------------------------------------- the plan
+
+
+def with_tangents(
+    m: Any, w: Any, places: Any, count: int, stages: int, moves: bool, trains: bool, decays: bool
+) -> Tangents | None:
+    """A system with derivatives of its state by parameters.
+
+    Parameters
+    ----------
+    m : named tuple
+        Plan of a registered system, of whole numbers, made for no stages.
+    w : named tuple
+        What all trajectories share, on the host: what is in it becomes part of the text.
+    places : ndarray of int64, shape (width,)
+        Where each constant goes in memory (`Batch.places`).
+    count : int
+        Parameters.
+    stages : int
+        Stages of the integrator.
+    moves, trains, decays : bool
+        As for `registry.rhs`.
+
+    Returns
+    -------
+    Tangents or None
+        None where the right-hand side cannot be written out, or is too long.
+    """
+    try:
+        text = source(m, w, places, (moves, trains, decays))
+    except NotSymbolic:
+        return None
+    n, width = m.n * (1 + count), len(places)
+    first = m.size + count * width
+    fields = [name for name in MACHINERY if name not in OWN]
+    found = lay_out(fields, machinery(n, m.W, stages))
+    moved = {name: first + place for name, place in found.items()}
+    plan = _kind(type(m), text)(**m._asdict() | moved | {"n": n})
+    own = m.size + np.arange(count * width).reshape(count, width)
+    return Tangents(plan, own, m._replace(y=plan.y))

@@ -1,0 +1,153 @@
+"""Right-hand sides with tangents, in lanes: by differences, and by the Jacobian of single runs."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import odekit as ok
+from odekit.base.interrupts import Interrupts
+from odekit.integrate.engine import Engine
+from odekit.integrate.options import SolverOptions
+from odekit.problem.axes import at, axes
+from odekit_kernels.integrators import tangents
+from odekit_kernels.integrators.rows import rates_of_rows
+from odekit_kernels.lanes.memory import make_memory
+from test_written_out import committee
+
+DRAWS = 11
+"""More than lanes, and no multiple of them."""
+STEP = 1e-3
+STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
+CASES = {
+    "white": {},
+    "with decay": {"weight_decay": 0.2, "readout_weight_decay": 0.1},
+    "of a mixture, in batches": {"tasks": {"a": 0.3, "b": 0.7}, "batch_size": 3},
+    "of ReLU": {"activation": "relu", "gradient_flow": True},
+    "of linear units": {"activation": "linear", "frozen": [True, False]},
+    "of linear units that flow": {"activation": "linear", "gradient_flow": True},
+    "of one unit": {"K": 1},
+}
+
+
+class Sweep:
+    """A phase of many points, without and with tangents."""
+
+    def __init__(self, problem, count, index=0):
+        engine = Engine(problem, axes(problem), SolverOptions(), np.ones(1), 1, Interrupts())
+        frame, y = engine.points.start()
+        for i in range(index + 1):
+            frame, y = engine.points.enter(i, frame, y)
+        phase = problem.phases[index]
+        self.plan, self.y = engine.points.plan(phase, frame), y
+        state = {"y": y, "numbers": engine.numbers, "counts": engine.counts, "rows": None}
+        self.batch = engine.points.batch(index, frame, self.plan, times=np.ones(1), **state)
+        limits = engine._limits(index, self.plan, self.batch, 1.0)
+        self.flags = (limits.moves, limits.trains, limits.decays)
+        self.count, width = count, self.batch.places.size
+        self.constants = np.broadcast_to(self.batch.constants, (len(y), width)).copy()
+        self.wide = tangents.with_tangents(
+            self.plan, self.batch.wiring, self.batch.places, count, 0, *self.flags
+        )
+
+    def rates(self, y, constants):
+        """The right-hand side of the equations themselves."""
+        given = (self.plan, self.batch.wiring, self.batch.places)
+        return run(*given, y, constants, self.flags)
+
+    def wide_rates(self, y, S, constants, by):
+        """The same with tangents, of S (points, count, n), and of constants alike."""
+        wide, many = self.wide, len(y)
+        places = np.concatenate([self.batch.places, wide.places.ravel()])
+        states = np.concatenate([y, S.reshape(many, -1)], axis=1)
+        row = np.concatenate([constants, by.reshape(many, -1)], axis=1)
+        found = run(wide.plan, wide.wire(self.batch.wiring), places, states, row, self.flags)
+        return found[:, : y.shape[1]], found[:, y.shape[1] :].reshape(S.shape)
+
+
+def run(plan, wiring, places, states, constants, flags):
+    out, which = np.full(states.shape, np.nan), np.arange(len(states))
+    M = make_memory(plan.size)
+    M[:] = np.nan
+    rates_of_rows(M, plan, wiring, states, constants, places, which, *flags, out)
+    return out
+
+
+def drawn(sweep, seed=0):
+    """States and constants with nothing special about them, and directions of both."""
+    rng = np.random.default_rng(seed)
+    many, n, width = len(sweep.y), sweep.plan.n, sweep.batch.places.size
+    y = sweep.y * rng.uniform(0.95, 1.05, sweep.y.shape)
+    constants = sweep.constants * rng.uniform(0.95, 1.05, sweep.constants.shape)
+    S, by = (rng.uniform(-0.5, 0.5, (many, sweep.count, size)) for size in (n, width))
+    return y, S, constants, by
+
+
+def differences(sweep, y, S, constants, by):
+    """Derivatives along the directions: error below STEP**4, and rounding by 1e-16/STEP."""
+    found = np.zeros(S.shape)
+    for j in range(sweep.count):
+        for times, weight in STENCIL:
+            h = times * STEP
+            found[:, j] += weight * sweep.rates(y + h * S[:, j], constants + h * by[:, j]) / STEP
+    return found
+
+
+def assert_is_derivative(sweep):
+    given = drawn(sweep)
+    rates, found = sweep.wide_rates(*given)
+    plain = sweep.rates(given[0], given[2])
+    assert_allclose(rates, plain, rtol=0, atol=1e-13 * np.abs(plain).max())
+    expected = differences(sweep, *given)
+    assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+
+
+def problem_of(name):
+    problem = committee(**CASES[name])
+    return problem.replace(state=several(len(problem.heads["a"])))
+
+
+def several(K):
+    return ok.OrderParameters.draw(
+        student=K, teacher=2, weight_std=0.6, input_dim=200, seed=1, draws=DRAWS
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_the_derivative_of_the_equations(name):
+    assert_is_derivative(Sweep(problem_of(name), 3))
+
+
+def test_the_identity_gives_the_jacobian_of_single_runs():
+    problem = problem_of("with decay")
+    n = Sweep(problem, 1).plan.n
+    sweep = Sweep(problem, n)
+    S = np.broadcast_to(np.eye(n), (DRAWS, n, n))
+    by = np.zeros((DRAWS, n, sweep.batch.places.size))
+    _, found = sweep.wide_rates(sweep.y, S, sweep.constants, by)
+    for i in range(DRAWS):
+        expected = ok.equations(at(problem, {"draw": i})).jac(0.0, sweep.y[i])
+        assert_allclose(found[i].T, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_lanes_do_not_see_each_other():
+    """Neighbours that are far off, and one that is not finite, change no bit."""
+    sweep = Sweep(problem_of("white"), 2)
+    y, S, constants, by = drawn(sweep)
+    _, expected = sweep.wide_rates(y, S, constants, by)
+    y[1::2] *= 1e3
+    constants[1::2] *= 10.0
+    y[3] = np.nan
+    _, found = sweep.wide_rates(y, S, constants, by)
+    assert_array_equal(found[::2], expected[::2])
+    assert not np.array_equal(found[1::2], expected[1::2])
+
+
+def test_the_number_of_directions_is_no_part_of_the_text():
+    problem = problem_of("white")
+    one, many = (Sweep(problem, count) for count in (1, 5))
+    assert type(one.wide.plan) is type(many.wide.plan)
+    assert one.wide.plan != many.wide.plan
+
+
+def test_what_cannot_be_written_out_has_no_tangents():
+    assert Sweep(committee(K=4), 1).wide is None
