@@ -1,10 +1,14 @@
 """Right-hand sides with tangents, in lanes: by differences, and by the Jacobian of single runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 import odekit as ok
+import test_groups as groups
 from odekit.base.interrupts import Interrupts
 from odekit.integrate.engine import Engine
 from odekit.integrate.options import SolverOptions
@@ -48,6 +52,11 @@ class Sweep:
         self.wide = tangents.with_tangents(
             self.plan, self.batch.wiring, self.batch.places, count, 0, *self.flags
         )
+
+    def columns(self, name):
+        """Where a constant stands in a row."""
+        first = self.batch.wiring.first
+        return slice(getattr(first, name), first[first._fields.index(name) + 1])
 
     def rates(self, y, constants):
         """The right-hand side of the equations themselves."""
@@ -115,6 +124,35 @@ def several(K):
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_the_derivative_of_the_equations(name):
     assert_is_derivative(Sweep(problem_of(name), 3))
+
+
+def test_pulls_towards_copies_have_derivatives_too():
+    hold = ok.Consolidation("fisher", 0.4, "a")
+    second = ok.Phase("b", 1.0, 0.5, 0.2, weight_decay=0.1, consolidation=hold, gradient_flow=True)
+    first = problem_of("white")
+    assert_is_derivative(Sweep(first.replace(phases=[*first.phases, second]), 2, index=1))
+
+
+def test_groups_of_inputs_have_derivatives_too():
+    noise = xr.DataArray(np.linspace(0.1, 0.5, DRAWS), dims="noise")
+    given = groups.problem()
+    tasks = {**given.tasks, "b": replace(given.tasks["b"], noise_std=noise)}
+    phase = replace(given.phases[1], consolidation=None)
+    assert_is_derivative(Sweep(given.replace(tasks=tasks, phases=[phase]), 2))
+
+
+def test_derivatives_are_finite_where_fields_coincide():
+    """Units of ReLU that are one with a fixed vector, and with each other: √0 has no slope."""
+    sweep = Sweep(problem_of("of ReLU"), 1)
+    y, S, constants, by = drawn(sweep)
+    T = constants[:, sweep.columns("T")].reshape(-1, 2, 2)
+    T[:] = [[1.0, 0.3], [0.3, 1.0]]
+    constants[:, sweep.columns("T")] = T.reshape(-1, 4)
+    y[0, :7] = [1.0, 0.3, 1.0, 1.0, 0.3, 0.3, 1.0]
+    y[1, :7] = [1.0, 1.0, 1.0, 1.0, 0.3, 1.0, 0.3]
+    rates, found = sweep.wide_rates(y, S, constants, by)
+    assert np.isfinite(rates).all()
+    assert np.isfinite(found).all()
 
 
 def test_the_identity_gives_the_jacobian_of_single_runs():

@@ -33,7 +33,7 @@ __all__ = ["Tangents", "Wired", "with_tangents"]
 MOST = 6 * MOST_LINES
 """Lines with those of the tangents."""
 OWN = {"n", "W", "eta_w", "eta_v", "level", "error", "size"}
-"""Of the integrators' fields, sizes and those that stay where the plan without tangents has them."""
+"""Of the integrators' fields, sizes and those that stay where the plan without has them."""
 
 
 class Wired(NamedTuple):
