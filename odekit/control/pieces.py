@@ -12,8 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
 from odekit.problem.names import _replaced as replaced
-from odekit.problem.names import _steps as steps_of
-from odekit.problem.names import get
+from odekit.problem.names import get, steps_of
 from odekit.problem.names import replace as with_number
 from odekit.problem.phase import OF_TASKS, PENALTIES, Phase
 from odekit.problem.schedule import Schedule

@@ -67,7 +67,7 @@ def get(problem: AnyProblem, name: str, argument: str = "name") -> Any:
         If it leads to no number; the message lists names that do.
     """
     item: Any = problem
-    for step in _steps(problem, name, argument):
+    for step in steps_of(problem, name, argument):
         item = _inner(item, step, problem, name, argument)
     if not _is_number(item) and not _is_array(item):
         raise _unknown(problem, name, argument)
@@ -92,14 +92,15 @@ def replace(problem: P, name: str, value: Any, argument: str = "name") -> P:
         If the name leads to no number, or the problem refuses the value.
     """
     get(problem, name, argument)
-    changed: P = _replaced(problem, _steps(problem, name, argument), value)
+    changed: P = _replaced(problem, steps_of(problem, name, argument), value)
     return changed
 
 
 # ------------------------------------------------------------------------------------------- names
 
 
-def _steps(problem: AnyProblem, name: str, argument: str) -> list[Step]:
+def steps_of(problem: AnyProblem, name: str, argument: str) -> list[Step]:
+    """How a name leads to its number, part by part; it need not be there."""
     steps: list[Step] = []
     end = 0
     if isinstance(name, str):
@@ -178,7 +179,7 @@ def _inner(item: Any, step: Step, problem: AnyProblem, name: str, argument: str)
         if how == "[" and isinstance(item, Mapping):
             return item[key]
         if how == "[" and _is_array(item):
-            return item[_index(key)]
+            return item[index_of(key)]
         if how == "[" and isinstance(item, Sequence) and not isinstance(item, str):
             return item[int(key)]
     except (KeyError, IndexError, ValueError):
@@ -186,7 +187,8 @@ def _inner(item: Any, step: Step, problem: AnyProblem, name: str, argument: str)
     raise _unknown(problem, name, argument)
 
 
-def _index(key: str) -> tuple[int, ...]:
+def index_of(key: str) -> tuple[int, ...]:
+    """The entry of an array that a key names."""
     return tuple(int(k) for k in key.split(","))
 
 
@@ -204,7 +206,7 @@ def _replaced(item: Any, steps: Sequence[Step], value: Any) -> Any:
     if isinstance(item, Mapping):
         return {**item, key: _replaced(item[key], rest, value)}
     if _is_array(item):
-        return _with_entry(item, _index(key), value)
+        return _with_entry(item, index_of(key), value)
     changed = list(item)
     changed[int(key)] = _replaced(changed[int(key)], rest, value)
     return tuple(changed) if isinstance(item, tuple) else changed

@@ -10,6 +10,7 @@ import numpy as np
 
 from odekit.base.checks import choice, count, flag
 from odekit.base.errors import ProblemError, Unreached
+from odekit.base.interrupts import Interrupts
 from odekit.base.status import Status
 from odekit.dataset.common import COMMON
 from odekit.dataset.ended import warn_unless_completed
@@ -159,15 +160,23 @@ def sensitivity(
     }  # fmt: skip
     source = "derivatives of ordinary differential equations"
     result = prepare(problem, ("odekit_sensitivity", words), source)
-    every = [at(problem, place) for _, place in grid_of(found)]
-    asked = tools.check(every[0], quantities, names)
+    places = [place for _, place in grid_of(found)]
+    asked = tools.check(at(problem, places[0]), quantities, names)
 
     def gradient(i: int) -> Any:
-        return tools.differentiate(every[i], asked, times, how, method, estimate=keep)
+        point = at(problem, places[i])
+        return tools.differentiate(point, asked, times, how, method, estimate=keep)
 
     if not found:
         return _dataset(problem, result, [gradient(0)], times, single=isinstance(wrt, str))
-    answers, status = _each(gradient, len(every), threads or cores())
+    workers = threads or cores()
+    known: list[Any] = [None] * len(places)
+    with Interrupts() as interrupts:
+        if tools.suits(problem, asked, how, method):
+            fixed = {"estimate": keep, "threads": workers}
+            known = tools.differentiate_in_lanes(problem, asked, times, how, interrupts, **fixed)
+    stopped = interrupts.asked
+    answers, status = _each(gradient, known, workers, stopped)
     ds = _dataset(problem, result, answers, times, single=isinstance(wrt, str))
     shape = tuple(size for size, _ in result.axes.values())
     said = next(v for v in COMMON if v.name == "status").attributes()
@@ -177,10 +186,14 @@ def sensitivity(
 
 
 def _each(
-    gradient: Callable[[int], Any], points: int, threads: int
+    gradient: Callable[[int], Any], known: Sequence[Any], threads: int, stopped: bool
 ) -> tuple[list[Any], list[Status]]:
-    """Gradients of all points, NaN where there is none, and how the runs ended."""
+    """Gradients of all points, NaN where there is none, and how the runs ended.
+
+    Those that are not known go one by one, unless all was stopped before.
+    """
     failed: dict[int, Unreached] = {}
+    answers, left = list(known), [i for i, answer in enumerate(known) if answer is None]
 
     def one(i: int) -> Any:
         try:
@@ -189,9 +202,13 @@ def _each(
             failed[i] = error
             return None
 
-    answers = each_point(one, points, threads)
-    known = next((answer for answer in answers if answer is not None), None)
-    if known is None:
+    if left and not stopped:
+        for i, answer in zip(
+            left, each_point(lambda k: one(left[k]), len(left), threads), strict=True
+        ):
+            answers[i] = answer
+    shown = next((answer for answer in answers if answer is not None), None)
+    if shown is None:
         raise next(iter(failed.values()), KeyboardInterrupt())
     status = [
         Status.COMPLETED if answer is not None
@@ -199,7 +216,7 @@ def _each(
         else Status.INTERRUPTED
         for i, answer in enumerate(answers)
     ]  # fmt: skip
-    return [known.unknown() if answer is None else answer for answer in answers], status
+    return [shown.unknown() if answer is None else answer for answer in answers], status
 
 
 def label(name: str) -> str:

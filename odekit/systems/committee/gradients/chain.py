@@ -54,6 +54,25 @@ class Found:
         return Found(*(np.full_like(getattr(self, part.name), np.nan) for part in fields(self)))
 
 
+def with_ends(found: Found, readings: Sequence[Reading], times: Floats) -> Found:
+    """Fill in what hangs on the errors at ends of phases."""
+    first = 0
+    for reading in readings:
+        own, at = slice(first, first + reading.picked.size), reading.picked
+        first = own.stop
+        values, slopes = found.values, found.slopes
+        if reading.base == "phase_end_error":
+            values[:, own] = found.end_errors.ravel()[at]
+            slopes[:, own] = found.by_end_error.reshape(-1, slopes.shape[-1])[at]
+        elif reading.base in SINCE_SWITCH:
+            sign = SINCE_SWITCH[reading.base]
+            values[:, own] = sign * (values[:, own] - found.end_errors[0, at])
+            slopes[:, own] = sign * (slopes[:, own] - found.by_end_error[0, at])
+            before = np.flatnonzero(times < found.ends[0] * (1.0 - 1e-13))
+            values[before, own] = slopes[before, own] = np.nan
+    return found
+
+
 @dataclass
 class Link:
     """A phase: how it begins and ends, and what is read in it, row by row."""
@@ -175,24 +194,7 @@ class Chain:
                 found.by_end_error[i] = link.closes.C @ X + link.closes.D
         if self.last is not None:
             found.slopes[0] = self.last.C @ X + self.last.D
-        return self._with_ends(found)
-
-    def _with_ends(self, found: Found) -> Found:
-        """Fill in what hangs on the errors at ends of phases."""
-        first = 0
-        for reading in self.readings:
-            own, at = slice(first, first + reading.picked.size), reading.picked
-            first = own.stop
-            if reading.base == "phase_end_error":
-                found.values[:, own] = found.end_errors.ravel()[at]
-                found.slopes[:, own] = found.by_end_error.reshape(-1, self.m)[at]
-            elif reading.base in SINCE_SWITCH:
-                sign, values, slopes = SINCE_SWITCH[reading.base], found.values, found.slopes
-                values[:, own] = sign * (values[:, own] - found.end_errors[0, at])
-                slopes[:, own] = sign * (slopes[:, own] - found.by_end_error[0, at])
-                before = self.taken.times < found.ends[0] * (1.0 - 1e-13)
-                values[np.flatnonzero(before), own] = slopes[np.flatnonzero(before), own] = np.nan
-        return found
+        return with_ends(found, self.readings, self.taken.times)
 
     def _through(self, link: Link, X: Floats) -> tuple[list[Floats], Floats]:
         """What is carried at the rows of a phase, and at its end."""
@@ -235,7 +237,7 @@ class Chain:
                     found.by_end_error[at, k] = slope
                 else:
                     found.slopes[at, k] = slope
-        return self._with_ends(found)
+        return with_ends(found, self.readings, self.taken.times)
 
     def _back(self, seeds: Sequence[tuple[str, int, int]]) -> Floats:
         """Derivatives (seeds, m) of these scalars by all parameters."""

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.errors import ProblemError
-from odekit.problem.names import _steps as steps_of
-from odekit.problem.names import get
+from odekit.problem.names import get, steps_of
 from odekit.systems.committee.gradients.phasecolumns import Slopes, none_of, put, put_view
 from odekit.systems.committee.gradients.places import is_structured
 from odekit.systems.committee.seen import SHARP, of_group

@@ -10,15 +10,15 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
+from odekit.integrate.options import LARGEST_RTOL
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
-from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
+from odekit.systems.committee.gradients.columns import Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Taken, ends_of
 from odekit.systems.committee.gradients.curves import Curves
+from odekit.systems.committee.gradients.ghosts import asks_views, see_apart
 from odekit.systems.committee.gradients.readings import Reading, readings_of
 from odekit.systems.committee.gradients.steps import Accuracy
-from odekit.systems.committee.laws_of_inputs import laws_of
-from odekit.systems.committee.seen import seen_of
 from odekit.systems.committee.structure import is_general
 from odekit_kernels.committee.activations import RELU
 
@@ -80,19 +80,23 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> Asked:
     return Asked(names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of))
 
 
-def _points(problem: Any, names: Sequence[Name]) -> Any:
+def points_of(problem: Any, names: Sequence[Name]) -> Any:
     """The packing; where a view of inputs is differentiated by, each task has a law of its own.
 
     White inputs are one group where phases have numbers of tasks, or numbers that move: what the
     reverse pass of white inputs takes is constant in a phase.
     """
     points = problem.system.points(problem, {})
-    views = any(f".{view}" in one.name for one in names for view in (*VIEWS, "input_mean"))
     own = any(phase.curves or phase.noise_std for phase in problem.phases)
-    if views or (own and not is_general(problem) and not points.G):
-        find = laws_of if is_general(problem) else seen_of
-        points.see(find(problem, points, apart=True))
+    if asks_views(names) or (own and not is_general(problem) and not points.G):
+        see_apart(problem, points)
     return points
+
+
+def coarser(how: Accuracy) -> Accuracy:
+    """The steps of the run with which derivatives are compared."""
+    rtol, atol = min(COARSER * how.rtol, LARGEST_RTOL), COARSER * how.atol
+    return replace(how, rtol=rtol, atol=atol, cap=WIDER * how.cap)
 
 
 def differentiate(
@@ -107,7 +111,7 @@ def differentiate(
     """Derivatives of a problem without sweep dims, that `check` was asked about."""
     names, readings = asked
     ends = ends_of(problem, how.rtol, how.atol)
-    columns = Columns(problem, _points(problem, names), names)
+    columns = Columns(problem, points_of(problem, names), names)
     plain = [reading for reading in readings if not reading.taken]
     taken = Taken(problem, columns, times, how, ends)
     _no_kinks(taken)
@@ -120,9 +124,7 @@ def differentiate(
 
     fine, coarse = found(chain, how), None
     if estimate:
-        rougher = replace(
-            how, rtol=min(COARSER * how.rtol, 0.1), atol=COARSER * how.atol, cap=WIDER * how.cap
-        )
+        rougher = coarser(how)
         other = Taken(problem, columns, times, rougher, ends)
         coarse = found(Chain(other, columns, plain), rougher)
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
