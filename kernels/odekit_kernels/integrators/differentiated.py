@@ -15,6 +15,8 @@ __all__ = ["TANGENT", "depends_on_direction", "tangents"]
 
 TANGENT = "tangent"
 """Head of the lines that read one number of a direction."""
+WORTH = (0.5, 1.0, 2.0, 4.0)
+"""Operations for all directions that save one of each, from the cheapest lines on."""
 LEAST = 1e-16
 """Least 1 − sin² with a slope of asin: squared, the rounding of a root of nearly nothing."""
 
@@ -74,37 +76,105 @@ _PARTIALS: dict[str, Callable[..., Any]] = {
     "root": _of_root,
     "absolute": lambda _i, _value, x: _sign(x),
     "with_sign": lambda i, _value, size, sign: 0.0 if i else _sign(size) * _sign(sign),
+    "choose_less": lambda i, _value, a, b, _yes, _no: _choose_less(
+        a, b, float(i == 2), float(i == 3)
+    ),
     "minor": lambda i, _value, a, b, c: (b, a, -2.0 * c)[i],
 }
 """Derivative of a line by argument i, of the number of i, the line's value and the arguments."""
 
 
-def _is_zero(x: Any) -> bool:
-    return not isinstance(x, Symbol) and x == 0.0
+def _is_number(x: Any, value: float) -> bool:
+    return not isinstance(x, Symbol) and x == value
 
 
-def _along(symbol: Symbol, known: Mapping[int, Any]) -> Any:
-    """Tangent of a line from those of its arguments."""
+def _product(p: Any, q: Any) -> Any:
+    """p q, and no product by ±1."""
+    for a, b in ((p, q), (q, p)):
+        if _is_number(a, 1.0):
+            return b
+        if _is_number(a, -1.0):
+            return -b
+    return p * q
+
+
+def _partials(symbol: Symbol) -> dict[int, Any]:
+    """Derivatives of a line by the symbols among its arguments, by their numbers."""
     head, *arguments = symbol.parts
-    given = [known[x.number] if isinstance(x, Symbol) else 0.0 for x in arguments]
-    if head == "choose_less":
-        yes, no = given[2:]
-        return 0.0 if _is_zero(yes) and _is_zero(no) else _choose_less(*arguments[:2], yes, no)
-    whole: Any = 0.0
-    for i, tangent in enumerate(given):
-        if _is_zero(tangent):
-            continue
-        partial = _PARTIALS[head](i, symbol, *arguments)
-        if _is_zero(partial):
-            continue
-        if not isinstance(partial, Symbol) and abs(partial) == 1.0:
-            whole = whole + tangent if partial > 0.0 else whole - tangent
-        else:
-            whole = whole + partial * tangent
-    return whole
+    found: dict[int, Any] = {}
+    for i, x in enumerate(arguments):
+        if isinstance(x, Symbol) and not (head == "choose_less" and i < 2):
+            partial = _PARTIALS[head](i, symbol, *arguments)
+            if not _is_number(partial, 0.0):
+                found[x.number] = found[x.number] + partial if x.number in found else partial
+    return found
 
 
-def tangents(lines: Lines, outputs: list[Any], inputs: Mapping[int, Any]) -> list[Any]:
+class _Graph:
+    """Which lines depend on which, with the derivatives of one by the other.
+
+    Attributes
+    ----------
+    into : dict
+        Of every line, the derivatives by its arguments.
+    out : dict
+        Of every line, those that it is an argument of.
+    """
+
+    def __init__(self, symbols: list[Symbol]) -> None:
+        self.into: dict[int, dict[int, Any]] = {}
+        self.out: dict[int, set[int]] = {symbol.number: set() for symbol in symbols}
+        for symbol in symbols:
+            self.into[symbol.number] = {} if symbol.parts[0] == "get" else _partials(symbol)
+            for x in self.into[symbol.number]:
+                self.out[x].add(symbol.number)
+
+    def price(self, line: int) -> tuple[int, int]:
+        """Operations that it takes to do without a line, and how many each direction saves."""
+        into, out = self.into[line], self.out[line]
+        cost = new = 0
+        for user in out:
+            plain = _is_unit(self.into[user][line])
+            for x, partial in into.items():
+                known = x in self.into[user]
+                cost += known + (not plain and not _is_unit(partial))
+                new += not known
+        return cost, len(into) + len(out) - new
+
+    def remove(self, line: int) -> None:
+        """Let those that use a line depend on its arguments instead: the chain rule."""
+        into = self.into.pop(line)
+        for user in sorted(self.out.pop(line)):
+            others = self.into[user]
+            slope = others.pop(line)
+            for x, partial in into.items():
+                term = _product(slope, partial)
+                others[x] = others[x] + term if x in others else term
+                self.out[x].add(user)
+        for x in into:
+            self.out[x].discard(line)
+
+    def shrink(self, lines: list[int]) -> None:
+        """Remove lines, the cheapest first, as long as that is worth it."""
+        for worth in WORTH:
+            todo, changed = lines, True
+            while changed:
+                left = []
+                for line in todo:
+                    cost, gain = self.price(line)
+                    if gain > 0 and cost <= worth * gain:
+                        self.remove(line)
+                    else:
+                        left.append(line)
+                changed, todo = len(left) < len(todo), left
+            lines = todo
+
+
+def _is_unit(x: Any) -> bool:
+    return _is_number(x, 1.0) or _is_number(x, -1.0)
+
+
+def tangents(lines: Lines, outputs: list[Any], inputs: Mapping[int, tuple[str, int]]) -> list[Any]:
     """Derivatives of outputs along one direction, as further lines.
 
     Parameters
@@ -124,15 +194,33 @@ def tangents(lines: Lines, outputs: list[Any], inputs: Mapping[int, Any]) -> lis
     NotSymbolic
         Where another place is read.
     """
+    symbols = lines.needed(outputs)
+    kept = {x.number for x in outputs if isinstance(x, Symbol)}
+    graph = _Graph(symbols)
+    inner = (x.number for x in symbols if x.parts[0] != "get" and x.number not in kept)
+    graph.shrink(sorted(inner, reverse=True))
     known: dict[int, Any] = {}
-    for symbol in lines.needed(outputs):
+    for symbol in symbols:
+        if symbol.number not in graph.into:
+            continue
         if symbol.parts[0] != "get":
-            known[symbol.number] = _along(symbol, known)
+            known[symbol.number] = _sum(graph.into[symbol.number], known)
         elif symbol.parts[1] in inputs:
             known[symbol.number] = lines.line(TANGENT, inputs[symbol.parts[1]])
         else:
             raise NotSymbolic(f"a number at {symbol.parts[1]} that is no constant")
     return [known[x.number] if isinstance(x, Symbol) else 0.0 for x in outputs]
+
+
+def _sum(partials: Mapping[int, Any], known: Mapping[int, Any]) -> Any:
+    """Tangent of a line from those of what it depends on."""
+    whole: Any = 0.0
+    for number, partial in partials.items():
+        if _is_number(partial, -1.0):
+            whole = whole - known[number]
+        elif not _is_number(known[number], 0.0):
+            whole = whole + _product(partial, known[number])
+    return whole
 
 
 def depends_on_direction(symbols: list[Symbol]) -> list[bool]:

@@ -3,9 +3,9 @@
 A trajectory's n numbers are followed by S_0, …, the derivatives of them by as many parameters, n
 numbers each. The right-hand side is written out from the equations' own source, and the tangents
 are derivatives of its lines (`differentiated`): what they share is computed once, and a loop over
-the directions does the rest. A direction is that of the state, S_j, and that of the constants,
-which lies in memory after the plan's own numbers. Integrators advance the whole like any other
-system.
+the directions does the rest (`straight`). A direction is that of the state, S_j, and that of the
+constants, which lies in memory after the plan's own numbers. Integrators advance the whole like any
+other system.
 """
 
 # ruff: noqa: ARG001 - every system has the same functions, with all arguments
@@ -13,19 +13,16 @@ system.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import outer
 from odekit_kernels.integrators import registry
-from odekit_kernels.integrators.differentiated import TANGENT, depends_on_direction, tangents
-from odekit_kernels.integrators.symbols import LEAVES, PRIMITIVES, NotSymbolic, Y, traced
+from odekit_kernels.integrators.differentiated import depends_on_direction, tangents
+from odekit_kernels.integrators.straight import Straight, derivative, keep, straightened
+from odekit_kernels.integrators.symbols import NotSymbolic, Y, traced
 from odekit_kernels.integrators.unrolled import MOST_LINES
-from odekit_kernels.integrators.writing import Writer
-from odekit_kernels.lanes import values
 from odekit_kernels.lanes.memory import MACHINERY, lay_out, machinery
 
 __all__ = ["Tangents", "Wired", "with_tangents"]
@@ -73,51 +70,35 @@ class Tangents(NamedTuple):
         return Wired(self.base, wiring)
 
 
-# ----------------------------------------------------------------------------------------- the text
+# ---------------------------------------------------------------------------------------- the lines
 
 
-class _OfDirections(Writer):
-    """Lines that read a number of direction j, whose state is at `s` and constants at `c`."""
-
-    def statement(self, symbol: Any) -> str:
-        """An operation."""
-        head, *arguments = symbol.parts
-        return f"get(M, {arguments[0]})" if head == TANGENT else super().statement(symbol)
-
-
-def source(m: Any, w: Any, places: Any, flags: tuple[bool, ...]) -> str:
-    """Text of a right-hand side with tangents, with the arguments of `registry.rhs`.
+def lines_of(m: Any, w: Any, places: Any, flags: tuple[bool, ...]) -> Straight:
+    """Lines of a right-hand side with tangents.
 
     Raises
     ------
     NotSymbolic
-        Where there is none.
+        Where there are none, or too many.
     """
     lines, outputs = traced(registry.equations_of(type(m)).rhs, m, w, flags, MOST_LINES)
     lines.most = MOST
-    inputs = {Y + i: f"s + {i}" for i in range(m.n)}
-    inputs |= {int(place): f"c + {i}" for i, place in enumerate(places)}
+    inputs = {Y + i: ("by state", i) for i in range(m.n)}
+    inputs |= {int(place): ("by constant", i) for i, place in enumerate(places)}
     slopes = tangents(lines, outputs, inputs)
     symbols = lines.needed(outputs + slopes)
     by_direction = depends_on_direction(symbols)
-    writer = _OfDirections()
     shared = [x for x, own in zip(symbols, by_direction, strict=True) if not own]
     single = [x for x, own in zip(symbols, by_direction, strict=True) if own]
-    text = ["def derivative(M, m, w, y, dy):", *writer.assignments(shared)]
-    text += writer.puts(outputs, "dy")
-    text += [f" for j in range(1, m.n // {m.n}):", f"  s, ds = y + j * {m.n}, dy + j * {m.n}"]
-    text += [f"  c = w.base.size + (j - 1) * {len(places)}"]
-    text += [f" {line}" for line in writer.assignments(single) + writer.puts(slopes, "ds")]
-    return "\n".join(text) + "\n"
+    return straightened(m.n, len(places), shared, single, outputs, slopes)
 
 
 # ------------------------------------------------------------------------------- what is registered
 
-RHS = """
-def rhs(M, m, w, y, dy, moves, trains, decays):
- derivative(M, m, w, y, dy)
-"""
-"""A call: the lines are compiled once, not at every place that asks for stages."""
+
+def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
+    """See `registry.rhs`."""
+    derivative(M, m, y, dy, w.base.size, m.n // w.base.n - 1)
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:
@@ -135,19 +116,17 @@ def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
     return registry.at_corner(M, w.base, w.own, small, lane)
 
 
-@cache
-def _kind(plan: Any, text: str) -> Any:
-    """A type of plans of its own, whose right-hand side is this text."""
-    names = LEAVES | PRIMITIVES | {"get": values.get, "put": values.put, "__name__": __name__}
-    exec(text, names)
-    names["derivative"] = outer(names["derivative"])
-    exec(RHS, names)
-    told = f"{plan.__module__}.{plan.__qualname__}\n{text}"
-    name = f"Tangents{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+def _kind(plan: Any, lines: Straight) -> Any:
+    """A type of plans of its own, whose right-hand side is these lines."""
+    told = f"{plan.__module__}.{plan.__qualname__} {lines!r}"
+    name = f"Tangents{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+    if name in globals():
+        return globals()[name]
     kind = type(name, (plan,), {"__slots__": (), "__module__": __name__})
+    keep(kind, lines)
     registry.register(
         kind,
-        rhs=names["rhs"],
+        rhs=rhs,
         errors=errors,
         jacobian=jacobian,
         at_corner=at_corner,
@@ -170,7 +149,7 @@ def with_tangents(
     m : named tuple
         Plan of a registered system, of whole numbers, made for no stages.
     w : named tuple
-        What all trajectories share, on the host: what is in it becomes part of the text.
+        What all trajectories share, on the host: what is in it becomes part of the code.
     places : ndarray of int64, shape (width,)
         Where each constant goes in memory (`Batch.places`).
     count : int
@@ -186,7 +165,7 @@ def with_tangents(
         None where the right-hand side cannot be written out, or is too long.
     """
     try:
-        text = source(m, w, places, (moves, trains, decays))
+        lines = lines_of(m, w, places, (moves, trains, decays))
     except NotSymbolic:
         return None
     n, width = m.n * (1 + count), len(places)
@@ -194,6 +173,6 @@ def with_tangents(
     fields = [name for name in MACHINERY if name not in OWN]
     found = lay_out(fields, machinery(n, m.W, stages))
     moved = {name: first + place for name, place in found.items()}
-    plan = _kind(type(m), text)(**m._asdict() | moved | {"n": n})
+    plan = _kind(type(m), lines)(**m._asdict() | moved | {"n": n})
     own = m.size + np.arange(count * width).reshape(count, width)
     return Tangents(plan, own, m._replace(y=plan.y))

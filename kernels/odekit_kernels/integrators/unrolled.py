@@ -11,6 +11,7 @@ printed as the lines of a function. Where they cannot, or the lines are too many
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections import namedtuple
 from functools import cache
@@ -18,8 +19,14 @@ from typing import Any
 
 from odekit_kernels import arcsine
 from odekit_kernels.integrators.registry import equations_of, register
-from odekit_kernels.integrators.symbols import LEAVES, PRIMITIVES, NotSymbolic, traced
-from odekit_kernels.integrators.writing import Writer
+from odekit_kernels.integrators.symbols import (
+    LEAVES,
+    PRIMITIVES,
+    NotSymbolic,
+    Symbol,
+    Y,
+    traced,
+)
 from odekit_kernels.lanes import values
 
 __all__ = ["MOST_LINES", "written_out"]
@@ -30,28 +37,41 @@ the 619 of erf at K = P = 2 take 0.43 of the loops' time, the 2,060 at 3 take 0.
 took 2.5 times as long."""
 
 
-class _WithArguments(Writer):
-    """Numbers that are arguments, but for some.
+class _Writer:
+    """Symbols as text: the names that they have by now, and the numbers that are arguments.
 
     Half of a double fits into an instruction. Others are arguments of the kernel, which lie where
     instructions reach them; in the code each of them took two more at every place.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self.named: dict[int, str] = {}
         self.numbers: list[float] = list(arcsine.SERIES)
 
-    def number(self, value: float) -> str:
-        """A literal, or an argument."""
+    def word(self, value: Any) -> str:
+        """A name, or a number."""
+        if isinstance(value, Symbol):
+            return self.named[value.number]
+        if not math.isfinite(value):
+            raise NotSymbolic("a constant that is not finite")
         if struct.pack("<d", value)[:4] == bytes(4):
-            return super().number(value)
+            return repr(float(value))
         if value not in self.numbers:
-            self.numbers.append(value)
+            self.numbers.append(float(value))
         return f"c[{self.numbers.index(value)}]"
 
-    def call(self, name: str, words: list[str]) -> str:
-        """A call; the polynomial of the inverse sine lies among the numbers."""
-        return super().call(name, [*words, "c"] if name == "asin" else words)
+    def statement(self, symbol: Symbol) -> str:
+        """An operation."""
+        head, *arguments = symbol.parts
+        if head == "get":
+            place = arguments[0]
+            return f"get(M, y + {place - Y})" if place >= Y else f"get(M, {place})"
+        words = [self.word(x) for x in arguments]
+        if head == "neg":
+            return f"-{words[0]}"
+        if head == "asin":
+            return f"asin({words[0]}, c)"
+        return f"{words[0]} {head} {words[1]}" if head in "+-*/" else f"{head}({', '.join(words)})"
 
 
 def source(
@@ -61,15 +81,22 @@ def source(
 
     The text is empty where there is none. It takes its numbers from ``w.numbers``.
     """
+    rhs = equations_of(type(m)).rhs
     try:
-        rhs, flags = equations_of(type(m)).rhs, (moves, trains, decays)
-        lines, outputs = traced(rhs, m, w, flags, MOST_LINES)
-        writer = _WithArguments()
-        text = ["def rhs(M, m, w, y, dy, moves, trains, decays):", " c = w.numbers"]
-        text += writer.assignments(lines.needed(outputs))
-        text += writer.puts(outputs, "dy")
+        lines, outputs = traced(rhs, m, w, (moves, trains, decays), MOST_LINES)
+        return _text(outputs, lines.needed(outputs))
     except NotSymbolic:
         return "", ()
+
+
+def _text(outputs: list[Any], symbols: list[Symbol]) -> tuple[str, tuple[float, ...]]:
+    writer = _Writer()
+    text = ["def rhs(M, m, w, y, dy, moves, trains, decays):", " c = w.numbers"]
+    for symbol in symbols:
+        statement = writer.statement(symbol)
+        writer.named[symbol.number] = f"t{len(writer.named)}"
+        text.append(f" {writer.named[symbol.number]} = {statement}")
+    text += [f" put(M, dy + {i}, {writer.word(x)})" for i, x in enumerate(outputs)]
     return "\n".join(text) + "\n", tuple(writer.numbers)
 
 
