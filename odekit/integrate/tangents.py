@@ -16,7 +16,7 @@ import numpy as np
 
 from odekit.base.arrays import Flags, Floats, Indices
 from odekit.base.interrupts import Asked
-from odekit.integrate.differences import Function, Ghosts, parts_of, slope
+from odekit.integrate.differences import STEP, Function, Ghosts, parts_of, slope
 from odekit.integrate.engine import DONE, RUNNING, WORTH_STEPS, Engine, needs
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.packing import rows_at
@@ -120,6 +120,10 @@ class Flow(NamedTuple):
     ----------
     base, plan : named tuples
         Plans without tangents and with them.
+    wiring : named tuple
+        That of the plan without.
+    width : int
+        Constants of it.
     batch : Batch
     limits : Limits
     begin : ndarray, shape (points,)
@@ -129,6 +133,8 @@ class Flow(NamedTuple):
 
     base: Any
     plan: Any
+    wiring: Any
+    width: int
     batch: Batch
     limits: Limits
     begin: Floats
@@ -285,28 +291,28 @@ class Tangents(Engine):
         rows = np.empty((len(y), self.times.size, whole.shape[1]))
         state = {"y": whole, "numbers": self.numbers, "counts": self.counts,
                  "times": self.times, "rows": rows}  # fmt: skip
-        batch: Batch = self.points.batch(index, frame, plan, **state)
+        own: Batch = self.points.batch(index, frame, plan, **state)
 
         def constants(p: Packing, at: Any) -> Any:
-            own = p.points.batch(index, at[0], plan, **state)
+            ghost = p.points.batch(index, at[0], plan, **state)
             same = p.points.plan(p.points.problem.phases[index], at[0]) == plan
-            if not same or not _alike(own.wiring, batch.wiring):
+            if not same or not _alike(ghost.wiring, own.wiring):
                 raise OutOfReach
-            return own.constants, own.driven.base, own.driven.scale
+            return ghost.constants, ghost.driven.base, ghost.driven.scale
 
         slopes = [self._slope(constants, (frame,), j, self.along[j][:-1]) for j in range(m)]
         flags = self._needs(index)
         stages = most_stages(METHOD)
-        made = with_tangents(plan, batch.wiring, batch.places, m, stages, *flags)
+        made = with_tangents(plan, own.wiring, own.places, m, stages, *flags)
         if made is None:
             raise OutOfReach
         by_number, bases, scales = zip(*slopes, strict=True)
-        batch = batch._replace(
-            constants=side_by_side([batch.constants, *by_number]),
-            places=np.concatenate([batch.places, made.places.ravel()]),
+        batch = own._replace(
+            constants=side_by_side([own.constants, *by_number]),
+            places=np.concatenate([own.places, made.places.ravel()]),
             shown=np.arange(whole.shape[1]),
-            wiring=made.wire(batch.wiring),
-            driven=_driven(batch.driven, bases, scales, batch.places.size),
+            wiring=made.wire(own.wiring),
+            driven=_driven(own.driven, bases, scales, own.places.size),
             lands=True,
         )
         worth = WORTH_STEPS * self.points.patience(plan)
@@ -316,7 +322,8 @@ class Tangents(Engine):
             moves=moves, trains=trains, decays=decays,
             corner=max(limits.corner, self.corner) if limits.corner else 0.0,
         )  # fmt: skip
-        return Flow(plan, made.plan, batch, limits, begin, self.counts[:, ROW].copy())
+        fixed = (plan, made.plan, own.wiring, own.places.size)
+        return Flow(*fixed, batch, limits, begin, self.counts[:, ROW].copy())
 
     def _needs(self, index: int) -> tuple[bool, bool, bool]:
         """What the equations have, with what a number that is 0 here would bring in."""
@@ -347,7 +354,7 @@ class Tangents(Engine):
         self._set_tangents(tangents)
         paces = self._paces(index, flow)
         if paces.any():
-            f = self._rates(flow)[:, :n]
+            f = self._rates(flow)
             tangents = tangents + paces[:, :, np.newaxis] * f[:, np.newaxis]
             self._set_tangents(tangents)
         self.shift = self.shift + paces
@@ -376,11 +383,11 @@ class Tangents(Engine):
 
     def _falls(self, index: int, flow: Flow) -> tuple[Floats, Indices, Floats]:
         """How far off the last threshold to be reached is, which it is, and its pace."""
-        watched, n = self._watched(index), self.at[1].shape[1]
+        watched = self._watched(index)
         errors, levels = watched(self.packing, self.at)
         last = np.argmax(errors / levels, axis=1)
         still = [np.zeros_like(part) for part in parts_of(self.at)[:-1]]
-        rates = self._rates(flow)[:, :n]
+        rates = self._rates(flow)
         slopes, _ = self._slope(watched, self.at, None, [*still, rates], self._hit(index))
         slopes = np.broadcast_to(slopes, errors.shape)
         off = np.broadcast_to(errors - levels, errors.shape)
@@ -388,15 +395,15 @@ class Tangents(Engine):
 
     def _correct(self, index: int, flow: Flow) -> None:
         """Go to the threshold, from where the dense output of another run saw it."""
-        hit, (off, _, falls) = self._hit(index), self._falls(index, flow)
-        rates = self._rates(flow)
+        hit, (off, _, falls), rates = self._hit(index), self._falls(index, flow), self._rates(flow)
         late = off / falls
-        near = np.abs(late) * np.abs(rates).max(axis=1) <= LATE * (
-            1.0 + np.abs(flow.batch.y).max(axis=1)
-        )
+        far = np.abs(late) * np.abs(rates).max(axis=1)
+        near = far <= LATE * (1.0 + np.abs(self.at[1]).max(axis=1))
         self.left_out |= hit & ~near
         late = np.where(hit & near, late, 0.0)
-        flow.batch.y[:] -= late[:, np.newaxis] * np.where(np.isfinite(rates), rates, 0.0)
+        tangents = [self._tangent_rates(flow, j) for j in range(self.m)]
+        moved = late[:, np.newaxis] * np.concatenate([rates, *tangents], axis=1)
+        flow.batch.y[:] -= np.where(late[:, np.newaxis] != 0.0, moved, 0.0)
         self.numbers[:, TIME] -= late
 
     def _paces(self, index: int, flow: Flow) -> Floats:
@@ -422,29 +429,42 @@ class Tangents(Engine):
             self.left_out |= ~np.isfinite(found).all(axis=1)
         return found
 
-    def _rates(
-        self, flow: Flow, which: Any = None, since: Any = None, states: Any = None
-    ) -> Floats:
-        """Time derivatives of the larger system where a phase ends, or at other states of it."""
-        batch, limits = flow.batch, flow.limits
-        plan, wiring = flow.plan, batch.wiring
+    def _rates(self, flow: Flow, which: Any = None, since: Any = None, y: Any = None) -> Floats:
+        """Time derivatives of the state where a phase ends, or at states y of points `which`."""
         if which is None:
-            which, states = np.arange(len(batch.y)), batch.y
-            since = self.numbers[:, TIME] - flow.begin
-        constants = batch.constants
-        if batch.driven.entry.size:
-            constants, which = rows_at(batch, which, since), np.arange(len(which))
-        out = np.empty_like(states)
-        flags = (limits.moves, limits.trains, limits.decays)
+            which, since, y = np.arange(len(flow.batch.y)), self._since(flow), self.at[1]
+        constants = flow.batch.constants
+        if flow.batch.driven.entry.size:
+            constants, which = rows_at(flow.batch, which, since), np.arange(len(which))
+        return self._rates_of(flow, y, constants[:, : flow.width], which)
+
+    def _tangent_rates(self, flow: Flow, j: int) -> Floats:
+        """Those of the tangents by number j where a phase ends, good to some 1e-6."""
+        y, tangents = self.at[1], self.along[j][-1]
+        which, width = np.arange(len(y)), flow.width
+        constants = rows_at(flow.batch, which, self._since(flow))
+        own, by = constants[:, :width], constants[:, (1 + j) * width : (2 + j) * width]
+        step = STEP / np.maximum(1.0, np.abs(tangents).max(axis=1, keepdims=True))
+        above, below = (
+            self._rates_of(flow, y + h * tangents, own + h * by, which) for h in (step, -step)
+        )
+        return (above - below) / (2.0 * step)
+
+    def _since(self, flow: Flow) -> Floats:
+        found: Floats = self.numbers[:, TIME] - flow.begin
+        return found
+
+    def _rates_of(self, flow: Flow, y: Floats, constants: Floats, which: Indices) -> Floats:
+        plan, out, own = flow.base, np.empty(y.shape), np.ascontiguousarray(constants)
+        flags = (flow.limits.moves, flow.limits.trains, flow.limits.decays)
+        places = flow.batch.places[: flow.width]
 
         def fill(part: slice) -> None:
-            some = np.ascontiguousarray(states[part])
-            rates_of_rows(
-                make_memory(plan.size), plan, wiring, some, constants, batch.places,
-                which[part], *flags, out[part],
-            )  # fmt: skip
+            some = np.ascontiguousarray(y[part])
+            fixed = (make_memory(plan.size), plan, flow.wiring, some, own, places, which[part])
+            rates_of_rows(*fixed, *flags, out[part])
 
-        spread(fill, shares(len(states), 8 * states.shape[1], self.threads), self.threads)
+        spread(fill, shares(len(y), 8 * y.shape[1], self.threads), self.threads)
         return out
 
     # ------------------------------------------------------------------------------------- reading
@@ -461,7 +481,7 @@ class Tangents(Engine):
         blocks = states.reshape(len(states), 1 + self.m, n)
         if self.shift[which].any():
             since = self.times[row] - flow.begin[which]
-            f = self._rates(flow, which, since, states)[:, :n]
+            f = self._rates(flow, which, since, blocks[:, 0])
             blocks[:, 1:] -= self.shift[which][:, :, np.newaxis] * f[:, np.newaxis]
         self._read(which, row, blocks[:, 0, shown], blocks[:, 1:, shown])
 
