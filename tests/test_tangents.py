@@ -1,6 +1,10 @@
 """Right-hand sides with tangents, in lanes: by differences, and by the Jacobian of single runs."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from odekit.base.interrupts import Interrupts
 from odekit.integrate.engine import Engine
 from odekit.integrate.options import SolverOptions
 from odekit.problem.axes import at, axes
+from odekit_kernels._jit import NO_JIT
 from odekit_kernels.integrators import tangents
 from odekit_kernels.integrators.rows import rates_of_rows
 from odekit_kernels.lanes.memory import make_memory
@@ -22,6 +27,14 @@ DRAWS = 11
 """More than lanes, and no multiple of them."""
 STEP = 1e-3
 STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
+AGAIN = """
+from numba.core import event
+from test_tangents import Sweep, drawn, problem_of
+sweep = Sweep(problem_of("of one unit"), 2)
+with event.install_recorder("numba:compile") as recorder:
+    sweep.wide_rates(*drawn(sweep))
+print(sum(e.is_start for _, e in recorder.buffer))
+"""
 CASES = {
     "white": {},
     "with decay": {"weight_decay": 0.2, "readout_weight_decay": 0.1},
@@ -180,12 +193,42 @@ def test_lanes_do_not_see_each_other():
     assert not np.array_equal(found[1::2], expected[1::2])
 
 
-def test_the_number_of_directions_is_no_part_of_the_text():
+def test_the_number_of_directions_is_no_part_of_the_code():
     problem = problem_of("white")
     one, many = (Sweep(problem, count) for count in (1, 5))
     assert type(one.wide.plan) is type(many.wide.plan)
     assert one.wide.plan != many.wide.plan
+    other = Sweep(problem_of("with decay"), 1)
+    assert type(other.wide.plan) is not type(one.wide.plan)
 
 
-def test_what_cannot_be_written_out_has_no_tangents():
-    assert Sweep(committee(K=4), 1).wide is None
+@pytest.mark.skipif(NO_JIT, reason="nothing is compiled")
+def test_another_process_compiles_nothing():
+    sweep = Sweep(problem_of("of one unit"), 2)
+    sweep.wide_rates(*drawn(sweep))
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN], capture_output=True, text=True, timeout=300, check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.stdout.split() == ["0"]
+
+
+def test_what_asks_for_too_many_lines_has_no_tangents(monkeypatch):
+    assert Sweep(committee(K=5), 1).wide is None
+    tangents._lines.cache_clear()
+    monkeypatch.setattr(tangents, "GROWTH", 0)
+    assert Sweep(committee(K=1), 1).wide is None
+    tangents._lines.cache_clear()
+
+
+def test_only_constants_are_read():
+    """A place that is no constant would have no tangent."""
+    sweep = Sweep(committee(K=1), 1)
+    given = (sweep.plan, sweep.batch.wiring, sweep.batch.places[1:], 1, 0, *sweep.flags)
+    assert tangents.with_tangents(*given) is None
+
+
+def test_implicit_steps_are_refused():
+    with pytest.raises(ValueError, match="explicit integrators advance them"):
+        tangents.jacobian(*[None] * 8)

@@ -50,16 +50,16 @@ def _of_asin_given(i: int, value: Symbol, x: Any, cosine2: Any) -> Any:
     return _choose_less(0.5, size, -0.5 * slope / _choose_less(0.5, size, x, 1.0), 0.0)
 
 
-def _of_root(_i: int, value: Symbol, _x: Any) -> Any:
+def _of_root(_i: int, value: Any, _x: Any) -> Any:
     """1/(2√x), and 0 at 0, where functions that go on have a corner."""
     return _choose_less(0.0, value, 0.5 / _choose_less(0.0, value, value, 1.0), 0.0)
 
 
-def _of_over_root(_i: int, value: Symbol, _x: Any) -> Any:
+def _of_over_root(_i: int, value: Any, _x: Any) -> Any:
     return (-0.5 * value) * (value * value)
 
 
-def _of_quotient(i: int, value: Symbol, _a: Any, b: Any) -> Any:
+def _of_quotient(i: int, value: Any, _a: Any, b: Any) -> Any:
     inverse = 1.0 / b
     return inverse if i == 0 else -value * inverse
 
