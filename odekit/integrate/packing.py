@@ -106,7 +106,8 @@ def begun(rows: Floats, drives: Sequence[Drive]) -> Floats:
 
 def row_at(batch: Batch, i: int, since: float) -> Floats:
     """Constants of a trajectory at a time since the phase began, as its lane has them then."""
-    return rows_at(batch, np.array([i]), np.array([since]))[0]
+    row: Floats = rows_at(batch, np.array([i]), np.array([since]))[0]
+    return row
 
 
 def rows_at(batch: Batch, which: Any, since: Floats) -> Floats:
@@ -131,7 +132,7 @@ def _table_at(d: Driven, k: int, since: Floats) -> Floats:
     piece = np.maximum(np.searchsorted(d.start[own], since, side="right") - 1, 0)
     x = np.maximum(since - d.start[own][piece], 0.0)
     value = np.maximum(np.polyval(d.coefficients[own][piece].T, x), 0.0)
-    return np.where(since < d.last[k], value, d.final[k])
+    return np.asarray(np.where(since < d.last[k], value, d.final[k]))
 
 
 def _columns(columns: Sequence[Floats]) -> Floats:

@@ -44,7 +44,7 @@ def value_of(problem: AnyProblem, name: str) -> Any:
         if isinstance(item, Phase) and key == "tasks":
             item = item.mixture
         elif is_labelled(item) or isinstance(item, np.ndarray):
-            item = item[(..., *index_of(key))]
+            item = item[_whole(key)]
         elif isinstance(item, Mapping):
             item = item[key]
         else:
@@ -69,8 +69,13 @@ def _shifted(item: Any, steps: Sequence[Step], by: Any, mirrored: bool) -> Any:
     return tuple(changed)
 
 
+def _whole(key: str) -> Any:
+    """An entry, of an array with sweep dims before those of its core."""
+    return (..., *index_of(key))
+
+
 def _with_entry(array: Any, index: tuple[int, ...], by: Any, mirrored: bool) -> Any:
-    values = np.array(array)
+    values: Any = np.array(array)
     places = {index, (*index[:-2], index[-1], index[-2])} if mirrored else {index}
     for place in places:
         values[(..., *place)] += np.asarray(by)

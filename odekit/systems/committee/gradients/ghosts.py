@@ -9,7 +9,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.integrate.differences import SHIFTS, STEP, Ghosts
-from odekit.integrate.tangents import OutOfReach, Packing
+from odekit.integrate.extended import OutOfReach, Packing
 from odekit.problem.axes import Axis, replaced
 from odekit.problem.shifted import shifted, value_of
 from odekit.systems.committee.gradients.columns import VIEWS, Name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ import numpy as np
 from odekit.base.arrays import Floats, Indices
 from odekit.base.interrupts import Asked as Stopping
 from odekit.base.status import Outcome, Status
+from odekit.integrate.endings import Ends
 from odekit.integrate.engine import Engine
+from odekit.integrate.extended import METHOD, OutOfReach
 from odekit.integrate.options import SolverOptions
-from odekit.integrate.tangents import METHOD, Carried, Ends, OutOfReach, Tangents
+from odekit.integrate.tangents import Carried, Tangents
 from odekit.problem.axes import Axis, at, axes, part
 from odekit.sweeps.chunks import Chunking, chunk_shape
 from odekit.systems.committee.gradients.chain import Found, with_ends
@@ -36,6 +38,8 @@ LONG = 1.0
 """First step of the coarser run: steps that grow from a short one are too short for any tolerance,
 and the same in both runs."""
 OF_ERRORS = ("generalization_error", *SINCE_SWITCH)
+AT_ENDS = (*SINCE_SWITCH, "phase_end_error")
+"""Quantities that hang on errors at ends of phases."""
 READ = (*OF_ERRORS, "Q", "R", "Q_group", "R_group", "readout", "bias", "misclassification",
         "phase_end", "phase_end_error")  # fmt: skip
 """Quantities that are read of all points at once."""
@@ -71,7 +75,8 @@ class Reader:
     def __call__(self, points: Any, states: Floats, which: Indices) -> Floats:
         """Numbers (N, q) of states (N, n) of points `which`."""
         bases = {one.base for one in self.readings}
-        flat, arrays = np.ascontiguousarray(states), {}
+        flat = np.ascontiguousarray(states)
+        arrays: dict[str, Any] = {}
         if bases.intersection(OF_ERRORS):
             arrays |= dict.fromkeys(OF_ERRORS, points.errors(flat, points=which))
         if bases.difference((*OF_ERRORS, "phase_end_error")):
@@ -146,15 +151,14 @@ class _Some:
         """One for each point."""
         ends = self._ends()
         fine = self._carried(self.how, ends)
-        rough = self._carried(coarser(self.how), ends, first_step=LONG) if estimate else None
+        rough = self._carried(coarser(self.how), ends, LONG) if estimate else None
         fails = fine.left_out | fine.stopped
         if rough is not None:
             fails |= rough.left_out | rough.stopped
         return [None if fails[i] else self._answer(fine, rough, i) for i in range(len(fails))]
 
-    @staticmethod
-    def _options(how: Accuracy, method: str | None, **more: float) -> SolverOptions:
-        return SolverOptions(method, how.rtol, how.atol, max_steps=how.max_steps, **more)
+    def _options(self, how: Accuracy, method: str | None) -> SolverOptions:
+        return SolverOptions(method, how.rtol, how.atol, max_steps=how.max_steps)
 
     def _ends(self) -> Ends | None:
         """When phases end, where any may do so by a threshold."""
@@ -170,15 +174,14 @@ class _Some:
         times = np.where(through[:, np.newaxis], record.ends, np.nan)
         return Ends(times, record.outcomes == Outcome.THRESHOLD)
 
-    def _carried(self, how: Accuracy, ends: Ends | None, **more: float) -> Carried:
-        bases = {one.base for one in self.readings}
-        run = Tangents(
-            self.packing, self.ghosts, self.found, self._options(how, METHOD, **more), self.times,
-            self.threads, self.interrupts, read=Reader(self.readings),
-            closes=bool(bases.intersection((*SINCE_SWITCH, "phase_end_error"))), ends=ends,
-            corner=VANISHED,
-        )  # fmt: skip
-        found = run.carried()
+    def _carried(
+        self, how: Accuracy, ends: Ends | None, first_step: float | None = None
+    ) -> Carried:
+        closes = {one.base for one in self.readings}.intersection(AT_ENDS)
+        options = replace(self._options(how, METHOD), first_step=first_step)
+        where = (self.packing, self.ghosts, self.found, options, self.times)
+        more: Any = {"read": Reader(self.readings), "closes": bool(closes), "ends": ends}
+        found = Tangents(*where, self.threads, self.interrupts, corner=VANISHED, **more).carried()
         for slopes in (found.slopes, found.by_end, found.by_end_error):
             slopes /= self.units.reshape(len(self.units), *(1,) * (slopes.ndim - 2), -1)
         return found
