@@ -234,10 +234,19 @@ def _names(argument: str, given: Any) -> list[str]:
     names = [given] if isinstance(given, str) else list(given) if _is_list(given) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise ProblemError(argument, "must be a name or several", repr(given)[:80])
-    if argument == "of" and len({label(name) for name in names}) < len(names):
+    made = [variable for name in names for variable in _variables(name).values()]
+    if argument == "of" and len(set(made)) < len(made):
+        twice = next(variable for variable in made if made.count(variable) > 1)
         rule = "must name quantities whose variables differ"
-        raise ProblemError(argument, rule, ", ".join(names), "Letters and digits tell them apart.")
+        given = f"{', '.join(names)}, of which two have a variable {twice}"
+        raise ProblemError(argument, rule, given, "Ask for them one after the other.")
     return names
+
+
+def _variables(name: str) -> dict[str, str]:
+    """Variables of a quantity, of its derivative and of the error of that."""
+    own = label(name)
+    return {"": own, "d": f"d_{own}", "error": f"d_{own}_error"}
 
 
 def _is_list(given: Any) -> bool:
@@ -263,9 +272,7 @@ def _dataset(
             inner = array.shape[1:] if suffix == "" else (*array.shape[1:-1], *sizes)
             full = array.reshape((*shape, *inner))
             whole = (*sweep, *lead, *(dims if suffix else ()))
-            own_name = label(name)
-            called = {"": own_name, "d": f"d_{own_name}", "error": f"d_{own_name}_error"}[suffix]
-            variables[called] = (whole, full, _said(name, suffix))
+            variables[_variables(name)[suffix]] = (whole, full, _said(name, suffix))
     steps = np.array([answer.steps for answer in answers]).reshape(shape)
     variables["n_steps"] = (sweep, steps, {"long_name": "accepted steps"})
     if times is None:
