@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import odekit as ok
 import test_groups as groups
+from networks import random_problem
 from odekit.base.interrupts import Interrupts
 from odekit.integrate.engine import Engine
 from odekit.integrate.options import SolverOptions
@@ -26,6 +27,7 @@ from test_written_out import committee
 DRAWS = 11
 """More than lanes, and no multiple of them."""
 STEP = 1e-3
+NOISE = xr.DataArray(np.linspace(0.1, 0.5, DRAWS), dims="noise")
 STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
 AGAIN = """
 from numba.core import event
@@ -146,10 +148,40 @@ def test_pulls_towards_copies_have_derivatives_too():
     assert_is_derivative(Sweep(first.replace(phases=[*first.phases, second]), 2, index=1))
 
 
+def structured(activation, **phase):
+    """Labels, means of the inputs, biases and dropout: the normal distribution of two variables."""
+    task = {"label": 0.4, "input_mean": [0.3, -0.2], "noise_std": NOISE}
+    rates = {"learning_rate": 0.5, "readout_learning_rate": 0.2, "bias_learning_rate": 0.3}
+    return ok.Problem(
+        state=ok.OrderParameters(
+            Q=[[0.5, 0.1], [0.1, 0.4]], R=[[0.1, 0.2], [0.05, 0.3]], T=np.eye(2)
+        ),
+        heads={"main": [1.0, 0.5]},
+        tasks={"main": ok.Task([1.0, 0.7], **task)},
+        phases=[ok.Phase("main", 1.0, **rates, **phase)],
+        activation=activation,
+        biases=[0.1, -0.2],
+    )
+
+
+@pytest.mark.parametrize(
+    ("activation", "phase"),
+    [("erf", {"keep_probability": 0.8}), ("relu", {"gradient_flow": True})],
+)
+def test_structured_inputs_have_derivatives_too(activation, phase):
+    assert_is_derivative(Sweep(structured(activation, **phase), 2))
+
+
+def test_linear_networks_have_derivatives_too():
+    problem, _ = random_problem(3)
+    rate = xr.DataArray(np.linspace(0.2, 1.0, DRAWS), dims="rate")
+    phase = ok.Phase("main", duration=3.0, learning_rate=rate)
+    assert_is_derivative(Sweep(problem.replace(phases=phase), 2))
+
+
 def test_groups_of_inputs_have_derivatives_too():
-    noise = xr.DataArray(np.linspace(0.1, 0.5, DRAWS), dims="noise")
     given = groups.problem()
-    tasks = {**given.tasks, "b": replace(given.tasks["b"], noise_std=noise)}
+    tasks = {**given.tasks, "b": replace(given.tasks["b"], noise_std=NOISE)}
     phase = replace(given.phases[1], consolidation=None)
     assert_is_derivative(Sweep(given.replace(tasks=tasks, phases=[phase]), 2))
 

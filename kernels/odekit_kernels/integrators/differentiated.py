@@ -6,15 +6,17 @@ direction begins with its own reads of memory (`TANGENT`) and is told apart by t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from odekit_kernels.integrators.symbols import Lines, NotSymbolic, Symbol
+from odekit_kernels.integrators.symbols import NORMAL, Lines, NotSymbolic, Symbol
 
 __all__ = ["TANGENT", "depends_on_direction", "tangents"]
 
 TANGENT = "tangent"
 """Head of the lines that read one number of a direction."""
+ROOT_TWO_PI, ROOT_TWO_OVER_PI = math.sqrt(2.0 * math.pi), math.sqrt(2.0 / math.pi)
 WORTH = (0.5, 1.0, 2.0, 4.0)
 """Operations for all directions that save one of each, from the cheapest lines on."""
 LEAST = 1e-16
@@ -26,7 +28,9 @@ def _over_root_near(x: Symbol) -> Any:
 
 
 def _choose_less(a: Any, b: Any, yes: Any, no: Any) -> Any:
-    symbol = next(x for x in (a, b) if isinstance(x, Symbol))
+    symbol = next((x for x in (a, b) if isinstance(x, Symbol)), None)
+    if symbol is None:
+        return yes if a < b else no
     return symbol.lines.line("choose_less", a, b, yes, no)
 
 
@@ -64,6 +68,25 @@ def _of_quotient(i: int, value: Any, _a: Any, b: Any) -> Any:
     return inverse if i == 0 else -value * inverse
 
 
+def _of_arc(i: int, value: Any, *given: Any) -> Any:
+    """By a bound: √2π bell(h) [Φ((k − r h)/√(1 − r²)) − Φ(k)]; by the sine as `asin_given`."""
+    h, k, r, cosine2 = given if i != 1 else (given[1], given[0], *given[2:])
+    i_cosine = _over_root_near(_choose_less(LEAST, cosine2, cosine2, LEAST))
+    if i < 2:
+        apart = _normal("distribution", (k - r * h) * i_cosine) - _normal("distribution", k)
+        return ROOT_TWO_PI * _normal("bell", h) * apart
+    # exp(−(h² + k² − 2 h k r)/2(1 − r²)), the integrand at its end.
+    end = _normal("bell", k) * _normal("bell", (h - r * k) * i_cosine)
+    return end * _of_asin_given(i - 2, value, r, cosine2)
+
+
+def _normal(name: str, x: Any) -> Any:
+    """A function of the normal distribution."""
+    if isinstance(x, Symbol):
+        return x.lines.line(name, x)
+    return float(getattr(NORMAL[name], "py_func", NORMAL[name])(x))
+
+
 _PARTIALS: dict[str, Callable[..., Any]] = {
     "neg": lambda _i, _value, _x: -1.0,
     "+": lambda _i, _value, _a, _b: 1.0,
@@ -74,6 +97,13 @@ _PARTIALS: dict[str, Callable[..., Any]] = {
     "asin_given": _of_asin_given,
     **dict.fromkeys(("over_root", "over_root_near"), _of_over_root),
     "root": _of_root,
+    "exp": lambda _i, value, _x: value,
+    "bell": lambda _i, value, x: -x * value,
+    "balance": lambda _i, _value, x: ROOT_TWO_OVER_PI * _normal("bell", x),
+    "balance_given": lambda i, _value, _x, bell: 0.0 if i else ROOT_TWO_OVER_PI * bell,
+    "distribution": lambda _i, _value, x: _normal("bell", x) / ROOT_TWO_PI,
+    "distribution_given": lambda i, _value, _x, bell: 0.0 if i else bell / ROOT_TWO_PI,
+    "arc": _of_arc,
     "absolute": lambda _i, _value, x: _sign(x),
     "with_sign": lambda i, _value, size, sign: 0.0 if i else _sign(size) * _sign(sign),
     "choose_less": lambda i, _value, a, b, _yes, _no: _choose_less(

@@ -16,7 +16,7 @@ from numba.core import cgutils
 
 from odekit_kernels._jit import outer
 from odekit_kernels.integrators.differentiated import TANGENT
-from odekit_kernels.integrators.symbols import LEAVES, PRIMITIVES, NotSymbolic, Symbol, Y
+from odekit_kernels.integrators.symbols import LEAVES, NORMAL, PRIMITIVES, NotSymbolic, Symbol, Y
 from odekit_kernels.lanes.values import get, put
 from odekit_kernels.simd import native
 
@@ -30,7 +30,7 @@ OPERATORS = {
     "/": operator.truediv,
     "neg": operator.neg,
 }
-FUNCTIONS: dict[str, Any] = OPERATORS | LEAVES | PRIMITIVES
+FUNCTIONS: dict[str, Any] = OPERATORS | LEAVES | NORMAL | PRIMITIVES
 
 
 class Straight(NamedTuple):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from odekit_kernels.integrators import registry
 from odekit_kernels.integrators.differentiated import depends_on_direction, tangents
 from odekit_kernels.integrators.straight import Straight, derivative, keep, straightened
-from odekit_kernels.integrators.symbols import NotSymbolic, Y, traced
+from odekit_kernels.integrators.symbols import LEAVES, NORMAL, NotSymbolic, Y, traced
 from odekit_kernels.lanes.memory import MACHINERY, lay_out, machinery
 
 __all__ = ["Tangents", "Wired", "with_tangents"]
@@ -85,7 +85,8 @@ def lines_of(m: Any, w: Any, places: Any, flags: tuple[bool, ...]) -> Straight:
     NotSymbolic
         Where there are none, or too many.
     """
-    lines, outputs = traced(registry.equations_of(type(m)).rhs, m, w, flags, MOST_LINES)
+    equations = registry.equations_of(type(m)).rhs
+    lines, outputs = traced(equations, m, w, flags, MOST_LINES, LEAVES | NORMAL)
     lines.most = GROWTH * MOST_LINES
     inputs = {Y + i: ("by state", i) for i in range(m.n)}
     inputs |= {int(place): ("by constant", i) for i, place in enumerate(places)}
