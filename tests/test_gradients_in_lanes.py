@@ -159,9 +159,19 @@ def structured():
     return problem(*phases, biases=[0.1], tasks=tasks), how
 
 
+def clusters():
+    tasks = {
+        "a": ok.Task([0.0, 0.0], label=1.0, input_mean=[1.0, 0.4], head="a"),
+        "b": ok.Task([0.0, 0.0], label=-1.0, input_mean=[-1.0, 0.2], head="a"),
+    }
+    phase = ok.Phase({"a": 0.3, "b": 0.7}, 3.0, drawn(0.3, 0.5), **TRAINS)
+    how = {"of": "misclassification", "wrt": ["phases[0].tasks[a]", "tasks[b].input_mean[0]"]}
+    return problem(phase, heads={"a": [0.7]}, tasks=tasks), how
+
+
 CASES = [
     copied_heads, consolidated, thresholds, rows_after_a_threshold, tables, views, zeros,
-    linear_units, relu_in_gradient_flow, groups, structured,
+    linear_units, relu_in_gradient_flow, groups, structured, clusters,
 ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from odekit.integrate.extended import Extended, Packing, extended
 from odekit.integrate.options import SolverOptions
 from odekit.integrate.shares import shares, spread
 from odekit.problem.axes import Axis
+from odekit.problem.points import of_some
 from odekit_kernels.integrators.batch import (
     CODE,
     CRAWLS,
@@ -272,12 +273,13 @@ class Tangents(Engine):
         def read(p: Packing, given: Any) -> Any:
             return self.reading_of(p.points, given, which)
 
-        self.found.values[which, row] = read(self.packing, states)
-        for j, ghosts in enumerate(self.ghosts):
-            own = ghosts._replace(step=ghosts.step[which] if len(ghosts.step) > 1 else ghosts.step)
-            found = slope(read, self.packing, states, ghosts=own, along=[tangents[:, j]])
-            self.found.slopes[which, row, :, j] = found.parts[0]
-            self.left_out[which[np.broadcast_to(found.doubt, which.shape)]] = True
+        with np.errstate(all="ignore"):  # threads have their own
+            self.found.values[which, row] = read(self.packing, states)
+            for j, ghosts in enumerate(self.ghosts):
+                own = ghosts._replace(step=of_some(ghosts.step, which))
+                found = slope(read, self.packing, states, ghosts=own, along=[tangents[:, j]])
+                self.found.slopes[which, row, :, j] = found.parts[0]
+                self.left_out[which[np.broadcast_to(found.doubt, which.shape)]] = True
 
     def _close_errors(self, index: int) -> None:
         """Errors of all tasks at the end of a phase, wherever that moves."""

@@ -15,6 +15,7 @@ from odekit.base.status import Status
 from odekit.dataset.common import COMMON
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
+from odekit.integrate.compiling import announced
 from odekit.integrate.options import SolverOptions, check_integrator, output_times
 from odekit.problem.axes import at, axes
 from odekit.problem.axes import points as grid_of
@@ -93,8 +94,7 @@ def sensitivity(
         Whether to find how far off derivatives may be: by those of coarser steps, at twice the
         cost.
     threads : int, optional
-        Points of a sweep at a time; by default the cores there are. Results are bitwise those of
-        single problems.
+        Of a sweep; by default as many as there are cores. Results do not depend on them.
 
     Returns
     -------
@@ -123,6 +123,10 @@ def sensitivity(
     Saad & Rattray 1997, doi:10.1103/PhysRevLett.79.2578, for optimal learning rates by variation.
     Derivatives by probabilities, readouts and overlaps need not be of valid directions: an overlap
     is moved as if the others could stay.
+
+    Large sweeps go in lanes (docs/gradients.md), where errors of derivatives are controlled as
+    those of the state; what cannot, and points in doubt, go one by one. Both are within the
+    tolerance of a single problem's derivatives.
 
     Examples
     --------
@@ -171,7 +175,7 @@ def sensitivity(
         return _dataset(problem, result, [gradient(0)], times, single=isinstance(wrt, str))
     workers = threads or cores()
     known: list[Any] = [None] * len(places)
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, announced():
         if tools.suits(problem, asked, how, method):
             fixed = {"estimate": keep, "threads": workers}
             known = tools.differentiate_in_lanes(problem, asked, times, how, interrupts, **fixed)

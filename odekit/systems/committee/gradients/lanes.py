@@ -88,6 +88,8 @@ class Reader:
     def _of(one: Reading, arrays: Mapping[str, Any], size: int) -> Floats:
         if one.base == "phase_end_error":  # the same at all times: see `with_ends`
             return np.zeros((size, one.picked.size))
+        if one.base not in arrays:  # a label is a sign here, and not at a ghost
+            raise OutOfReach
         found: Floats = arrays[one.base].reshape(size, -1)[:, one.picked]
         return found
 
