@@ -6,23 +6,25 @@ From symbols to instructions without Python's source in between: numba's types a
 
 from __future__ import annotations
 
+import hashlib
 import math
 import operator
 from typing import Any, NamedTuple
 
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
+from numba import typeof, types
 from numba.core import cgutils
 
-from odekit_kernels._jit import outer
+from odekit_kernels._jit import NO_JIT, kernel
 from odekit_kernels.integrators.differentiated import TANGENT
 from odekit_kernels.integrators.symbols import LEAVES, NORMAL, PRIMITIVES, NotSymbolic, Symbol, Y
 from odekit_kernels.lanes.values import get, put
 from odekit_kernels.simd import native
 
-__all__ = ["Straight", "derivative", "keep", "straightened"]
+__all__ = ["Straight", "address_of", "run", "straightened"]
 
 _cgutils: Any = cgutils
+_typeof: Any = typeof
 OPERATORS = {
     "+": operator.add,
     "-": operator.sub,
@@ -30,6 +32,7 @@ OPERATORS = {
     "/": operator.truediv,
     "neg": operator.neg,
 }
+_WHOLE = ir.IntType(64)
 FUNCTIONS: dict[str, Any] = OPERATORS | LEAVES | NORMAL | PRIMITIVES
 
 
@@ -38,8 +41,8 @@ class Straight(NamedTuple):
 
     Attributes
     ----------
-    n, width : int
-        Numbers of a state, and of constants.
+    n : int
+        Numbers of a state.
     shared, single : tuple
         Lines for all directions, and for each of them: (function, arguments), or a read: ("get",
         place in memory), ("state", i), ("by state", i) and ("by constant", i).
@@ -48,7 +51,6 @@ class Straight(NamedTuple):
     """
 
     n: int
-    width: int
     shared: tuple[Any, ...]
     single: tuple[Any, ...]
     outputs: tuple[Any, ...]
@@ -87,7 +89,7 @@ class _Numbered:
 
 
 def straightened(
-    n: int, width: int, shared: list[Symbol], single: list[Symbol], outputs: Any, slopes: Any
+    n: int, shared: list[Symbol], single: list[Symbol], outputs: Any, slopes: Any
 ) -> Straight:
     """The lines of symbols, each after its arguments.
 
@@ -99,25 +101,21 @@ def straightened(
     numbered = _Numbered()
     lines = [tuple(numbered.line(x) for x in part) for part in (shared, single)]
     ends = [tuple(numbered.part(x) for x in part) for part in (outputs, slopes)]
-    return Straight(n, width, *lines, *ends)
+    return Straight(n, *lines, *ends)
 
 
-# ---------------------------------------------------------------------------------------- by Python
-
-_known: dict[Any, Straight] = {}
+# ----------------------------------------------------------------------------------------- compiled
 
 
-def keep(plan: type, lines: Straight) -> None:
-    """Let these be what `derivative` computes for plans of a type."""
-    _known[plan] = lines
+def lines_of(M: Any, tag: Any, y: int, dy: int, first: int, width: int, directions: int) -> None:
+    """What is kept under a tag: the derivative at `y` to `dy`, of the state and of all directions.
 
-
-def lines_of(M: Any, m: Any, y: int, dy: int, first: int, directions: int) -> None:
-    """What is kept for the plan's type; the tangents of the constants begin at `first`."""
-    found = _known[type(m)]
+    The directions of the constants, `width` numbers each, begin at `first`.
+    """
+    found = _known[type(tag)]
     n = found.n
 
-    def run(lines: Any, known: list[Any], begin: dict[str, int]) -> None:
+    def compute(lines: Any, known: list[Any], begin: dict[str, int]) -> None:
         for head, *arguments in lines:
             if head in begin:
                 known.append(get(M, begin[head] + arguments[0]))
@@ -130,26 +128,23 @@ def lines_of(M: Any, m: Any, y: int, dy: int, first: int, directions: int) -> No
             put(M, out + i, known[x] if isinstance(x, int) else x)
 
     shared: list[Any] = []
-    run(found.shared, shared, {"get": 0, "state": y})
+    compute(found.shared, shared, {"get": 0, "state": y})
     write(dy, found.outputs, shared)
     for j in range(directions):
         known = list(shared)
-        begin = {"by state": y + (1 + j) * n, "by constant": first + j * found.width}
-        run(found.single, known, begin)
+        compute(
+            found.single, known, {"by state": y + (1 + j) * n, "by constant": first + j * width}
+        )
         write(dy + (1 + j) * n, found.slopes, known)
 
 
-# ------------------------------------------------------------------------------------- instructions
-
-
 class _Instructions:
-    """Instructions of lines of one plan, for memory of one type."""
+    """Instructions of lines, for memory of one type."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, memory: Any) -> None:
         self.context, self.builder, self.kind, self.memory = context, builder, kind, memory
         self.found: dict[Any, Any] = {}
         self.known: list[Any] = []
-        self.size = ir.IntType(64)
 
     def call(self, function: Any, kinds: tuple[Any, ...], arguments: Any) -> Any:
         """Call what numba has for a function of arguments of these types."""
@@ -165,7 +160,7 @@ class _Instructions:
 
     def read(self, begin: Any, i: int) -> Any:
         """A number of memory."""
-        place = self.builder.add(begin, self.size(i))
+        place = self.builder.add(begin, _WHOLE(i))
         return self.call(get, (self.kind, types.int64), (self.memory, place))
 
     def part(self, x: Any) -> Any:
@@ -187,36 +182,112 @@ class _Instructions:
         """Write lines to memory, one after the other."""
         for i, x in enumerate(ends):
             value, kind = self.part(x)
-            place = self.builder.add(begin, self.size(i))
-            kinds = (self.kind, types.int64, kind)
-            self.call(put, kinds, (self.memory, place, value))
+            place = self.builder.add(begin, _WHOLE(i))
+            self.call(put, (self.kind, types.int64, kind), (self.memory, place, value))
 
 
-def _is_kept(M: Any, m: Any, *rest: Any) -> Any:
-    ours = getattr(m, "instance_class", None) in _known
-    whole = all(isinstance(x, types.Integer) for x in rest)
-    return types.none if ours and whole and isinstance(M, types.Array) else None
+def _are_numbers(kinds: Any) -> bool:
+    return all(isinstance(kind, types.Integer) for kind in kinds)
 
 
-@native(lines_of, lambda M, m, y, dy, first, directions: _is_kept(M, m, y, dy, first, directions))
+def _cast(context: Any, builder: Any, kinds: Any, arguments: Any) -> list[Any]:
+    pairs = zip(kinds, arguments, strict=True)
+    return [context.cast(builder, x, kind, types.int64) for kind, x in pairs]
+
+
+@native(
+    lines_of,
+    lambda M, tag, y, dy, first, width, directions: (
+        types.none
+        if getattr(tag, "instance_class", None) in _known
+        and isinstance(M, types.Array)
+        and _are_numbers((y, dy, first, width, directions))
+        else None
+    ),
+)
 def _lines_of(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     found, memory = _known[kinds[1].instance_class], arguments[0]
-    whole = zip(kinds[2:], arguments[2:], strict=True)
-    y, dy, first, directions = (context.cast(builder, x, k, types.int64) for k, x in whole)
+    y, dy, first, width, directions = _cast(context, builder, kinds[2:], arguments[2:])
     lines = _Instructions(context, builder, kinds[0], memory)
-    size = lines.size
-    lines.run(found.shared, {"get": size(0), "state": y})
+    lines.run(found.shared, {"get": _WHOLE(0), "state": y})
     lines.write(dy, found.outputs)
     with _cgutils.for_range(builder, directions) as loop:
-        j = context.cast(builder, loop.index, types.intp, types.int64)
-        state = builder.mul(builder.add(j, size(1)), size(found.n))
-        constants = builder.add(first, builder.mul(j, size(found.width)))
+        state = builder.mul(builder.add(loop.index, _WHOLE(1)), _WHOLE(found.n))
+        constants = builder.add(first, builder.mul(loop.index, width))
         lines.run(found.single, {"by state": builder.add(y, state), "by constant": constants})
         lines.write(builder.add(dy, state), found.slopes)
     return context.get_dummy_value()
 
 
-@outer
-def derivative(M: Any, m: Any, y: int, dy: int, first: int, directions: int) -> None:
-    """`lines_of`, compiled once for all places that ask for it."""
-    lines_of(M, m, y, dy, first, directions)
+@kernel(_nrt=False)
+def derivative(M: Any, tag: Any, y: int, dy: int, first: int, width: int, directions: int) -> None:
+    """See `lines_of`."""
+    lines_of(M, tag, y, dy, first, width, directions)
+
+
+# -------------------------------------------------------------------------------------- by address
+
+_known: dict[Any, Straight] = {}
+_tags: dict[int, Any] = {}
+"""By the number under which lines are called; what is compiled lives as long as they."""
+_addresses: dict[Any, int] = {}
+
+
+class _Tag(NamedTuple):
+    """Tells a compiler which lines are meant, by its type."""
+
+    n: int
+
+
+def address_of(lines: Straight) -> int:
+    """Compile lines, or take them from the disk: the number under which `run` calls them.
+
+    Where nothing is compiled it is a number of ours.
+    """
+    name = f"Lines{hashlib.sha256(repr(lines).encode()).hexdigest()[:32]}"
+    if name not in _addresses:
+        tag: Any = type(name, (_Tag,), {"__slots__": (), "__module__": __name__})
+        globals()[name] = tag  # so that its kernel can be kept on disk
+        _known[tag] = lines
+        address = len(_tags) if NO_JIT else _compiled(tag(lines.n))
+        _tags[address], _addresses[name] = tag(lines.n), address
+    return _addresses[name]
+
+
+def _compiled(tag: Any) -> int:
+    """Address of `derivative` for a tag, in numba's own convention of calls."""
+    numbers = (types.int64,) * 5
+    kinds = (types.Array(types.float64, 2, "C"), _typeof(tag), *numbers)
+    derivative.compile(kinds)
+    found = derivative.overloads[kinds]
+    address: int = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+    return address
+
+
+def run(M: Any, address: int, y: int, dy: int, first: int, width: int, directions: int) -> None:
+    """`lines_of` of the lines with this number.
+
+    By address, so that integrators compile once for all of them: each took 12 s.
+    """
+    lines_of(M, _tags[address], y, dy, first, width, directions)
+
+
+@native(
+    run,
+    lambda M, address, y, dy, first, width, directions: (
+        types.none
+        if isinstance(M, types.Array)
+        and M.ndim == 2
+        and _are_numbers((address, y, dy, first, width, directions))
+        else None
+    ),
+)
+def _run(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    # The one number of a tag goes where the address stands, and nobody looks at it.
+    numbers = _cast(context, builder, kinds[1:], arguments[1:])
+    called = (kinds[0], *(types.int64 for _ in numbers))
+    convention = context.call_conv
+    pointer = convention.get_function_type(types.none, called).as_pointer()
+    function = builder.inttoptr(numbers[0], pointer)
+    convention.call_function(builder, function, types.none, called, (arguments[0], *numbers))
+    return context.get_dummy_value()

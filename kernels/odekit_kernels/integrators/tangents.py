@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from odekit_kernels.integrators import registry
 from odekit_kernels.integrators.differentiated import depends_on_direction, tangents
-from odekit_kernels.integrators.straight import Straight, derivative, keep, straightened
+from odekit_kernels.integrators.straight import Straight, address_of, run, straightened
 from odekit_kernels.integrators.symbols import LEAVES, NORMAL, NotSymbolic, Y, traced
 from odekit_kernels.lanes.memory import MACHINERY, lay_out, machinery
 
@@ -46,10 +46,16 @@ class Wired(NamedTuple):
         The plan without, its state the first n numbers of that with tangents.
     own : named tuple
         Its wiring.
+    lines : int
+        See `straight.run`.
+    width : int
+        Constants of a trajectory.
     """
 
     base: Any
     own: Any
+    lines: int
+    width: int
 
 
 class Tangents(NamedTuple):
@@ -62,16 +68,18 @@ class Tangents(NamedTuple):
     places : ndarray of int64, shape (count, width)
         Where the derivatives of the constants by each parameter go in memory.
     base : named tuple
+    lines : int
         See `Wired`.
     """
 
     plan: Any
     places: NDArray[np.int64]
     base: Any
+    lines: int
 
     def wire(self, wiring: Any) -> Wired:
         """What goes into a batch in place of the wiring of the plan without."""
-        return Wired(self.base, wiring)
+        return Wired(self.base, wiring, self.lines, self.places.shape[1])
 
 
 # ---------------------------------------------------------------------------------------- the lines
@@ -95,7 +103,7 @@ def lines_of(m: Any, w: Any, places: Any, flags: tuple[bool, ...]) -> Straight:
     by_direction = depends_on_direction(symbols)
     shared = [x for x, own in zip(symbols, by_direction, strict=True) if not own]
     single = [x for x, own in zip(symbols, by_direction, strict=True) if own]
-    return straightened(m.n, len(places), shared, single, outputs, slopes)
+    return straightened(m.n, shared, single, outputs, slopes)
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ def _lines(asked: _Asked) -> Straight | None:
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
     """See `registry.rhs`."""
-    derivative(M, m, y, dy, w.base.size, m.n // w.base.n - 1)
+    run(M, w.lines, y, dy, w.base.size, w.width, m.n // w.base.n - 1)
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:
@@ -141,24 +149,22 @@ def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
     return registry.at_corner(M, w.base, w.own, small, lane)
 
 
-def _kind(plan: Any, lines: Straight) -> Any:
-    """A type of plans of its own, whose right-hand side is these lines."""
-    told = f"{plan.__module__}.{plan.__qualname__} {lines!r}"
-    name = f"Tangents{hashlib.sha256(told.encode()).hexdigest()[:32]}"
-    if name in globals():
-        return globals()[name]
-    kind = type(name, (plan,), {"__slots__": (), "__module__": __name__})
-    keep(kind, lines)
-    registry.register(
-        kind,
-        rhs=rhs,
-        errors=errors,
-        jacobian=jacobian,
-        at_corner=at_corner,
-        tolerance=registry.equations_of(plan).tolerance,
-    )
-    globals()[name] = kind  # so that kernels of it can be kept on disk
-    return kind
+def _kind(plan: Any) -> Any:
+    """A type of plans of its own: of a plan of one type with tangents."""
+    module = hashlib.sha256(plan.__module__.encode()).hexdigest()[:8]
+    name = f"{plan.__name__}{module}WithTangents"
+    if name not in globals():
+        kind = type(name, (plan,), {"__slots__": (), "__module__": __name__})
+        registry.register(
+            kind,
+            rhs=rhs,
+            errors=errors,
+            jacobian=jacobian,
+            at_corner=at_corner,
+            tolerance=registry.equations_of(plan).tolerance,
+        )
+        globals()[name] = kind  # so that kernels of it can be kept on disk
+    return globals()[name]
 
 
 # ----------------------------------------------------------------------------------------- the plan
@@ -200,6 +206,6 @@ def with_tangents(
     fields = [name for name in MACHINERY if name not in OWN]
     found = lay_out(fields, machinery(n, m.W, stages))
     moved = {name: first + place for name, place in found.items()}
-    plan = _kind(type(m), lines)(**m._asdict() | moved | {"n": n})
+    plan = _kind(type(m))(**m._asdict() | moved | {"n": n})
     own = m.size + np.arange(count * width).reshape(count, width)
-    return Tangents(plan, own, m._replace(y=plan.y))
+    return Tangents(plan, own, m._replace(y=plan.y), address_of(lines))
