@@ -117,6 +117,13 @@ class _Asked:
     flags: tuple[bool, ...] = field(compare=False)
 
 
+def _told(x: Any) -> Any:
+    """The same with arrays as what can be compared."""
+    if isinstance(x, np.ndarray):
+        return x.shape, x.dtype.str, x.tobytes()
+    return tuple(map(_told, x)) if isinstance(x, tuple) else x
+
+
 @lru_cache(maxsize=64)
 def _lines(asked: _Asked) -> Straight | None:
     """`lines_of`, or None; phases of all chunks of a sweep ask for the same."""
@@ -195,10 +202,8 @@ def with_tangents(
     Tangents or None
         None where the right-hand side cannot be written out, or is too long.
     """
-    arrays = tuple((x.shape, x.tobytes()) if isinstance(x, np.ndarray) else x for x in w)
     flags = (bool(moves), bool(trains), bool(decays))
-    asked = _Asked((type(m), m, arrays, places.tobytes(), flags), m, w, places, flags)
-    lines = _lines(asked)
+    lines = _lines(_Asked(_told((type(m), m, w, places, flags)), m, w, places, flags))
     if lines is None:
         return None
     n, width = m.n * (1 + count), len(places)
