@@ -153,14 +153,12 @@ def structured(activation, **phase):
     task = {"label": 0.4, "input_mean": [0.3, -0.2], "noise_std": NOISE}
     rates = {"learning_rate": 0.5, "readout_learning_rate": 0.2, "bias_learning_rate": 0.3}
     return ok.Problem(
-        state=ok.OrderParameters(
-            Q=[[0.5, 0.1], [0.1, 0.4]], R=[[0.1, 0.2], [0.05, 0.3]], T=np.eye(2)
-        ),
-        heads={"main": [1.0, 0.5]},
+        state=ok.OrderParameters(Q=[[0.5]], R=[[0.1, 0.2]], T=np.eye(2)),
+        heads={"main": [0.8]},
         tasks={"main": ok.Task([1.0, 0.7], **task)},
         phases=[ok.Phase("main", 1.0, **rates, **phase)],
         activation=activation,
-        biases=[0.1, -0.2],
+        biases=[0.1],
     )
 
 
