@@ -185,7 +185,7 @@ def test_groups_of_inputs_have_derivatives_too():
 
 
 def test_derivatives_are_finite_where_fields_coincide():
-    """Units of ReLU that are one with a fixed vector, and with each other: √0 has no slope."""
+    """Units of ReLU that are one with a fixed vector, or with each other, or nothing."""
     sweep = Sweep(problem_of("of ReLU"), 1)
     y, S, constants, by = drawn(sweep)
     T = constants[:, sweep.columns("T")].reshape(-1, 2, 2)
@@ -193,6 +193,7 @@ def test_derivatives_are_finite_where_fields_coincide():
     constants[:, sweep.columns("T")] = T.reshape(-1, 4)
     y[0, :7] = [1.0, 0.3, 1.0, 1.0, 0.3, 0.3, 1.0]
     y[1, :7] = [1.0, 1.0, 1.0, 1.0, 0.3, 1.0, 0.3]
+    y[2, :7] = [0.0, 0.0, 1.0, 0.0, 0.0, 0.2, 0.3]
     rates, found = sweep.wide_rates(y, S, constants, by)
     assert np.isfinite(rates).all()
     assert np.isfinite(found).all()
@@ -247,10 +248,10 @@ def test_another_process_compiles_nothing():
 
 def test_what_asks_for_too_many_lines_has_no_tangents(monkeypatch):
     assert Sweep(committee(K=5), 1).wide is None
-    tangents._lines.cache_clear()
+    tangents._address.cache_clear()
     monkeypatch.setattr(tangents, "GROWTH", 0)
     assert Sweep(committee(K=1), 1).wide is None
-    tangents._lines.cache_clear()
+    tangents._address.cache_clear()
 
 
 def test_only_constants_are_read():

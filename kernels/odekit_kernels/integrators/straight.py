@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
+import threading
 from typing import Any, NamedTuple
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -230,7 +231,8 @@ def derivative(M: Any, tag: Any, y: int, dy: int, first: int, width: int, direct
 _known: dict[Any, Straight] = {}
 _tags: dict[int, Any] = {}
 """By the number under which lines are called; what is compiled lives as long as they."""
-_addresses: dict[Any, int] = {}
+_addresses: dict[str, int] = {}
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class _Tag(NamedTuple):
@@ -245,13 +247,20 @@ def address_of(lines: Straight) -> int:
     Where nothing is compiled it is a number of ours.
     """
     name = f"Lines{hashlib.sha256(repr(lines).encode()).hexdigest()[:32]}"
-    if name not in _addresses:
-        tag: Any = type(name, (_Tag,), {"__slots__": (), "__module__": __name__})
-        globals()[name] = tag  # so that its kernel can be kept on disk
-        _known[tag] = lines
-        address = len(_tags) if NO_JIT else _compiled(tag(lines.n))
-        _tags[address], _addresses[name] = tag(lines.n), address
+    with _ONE_AT_A_TIME:
+        if name not in _addresses:
+            _addresses[name] = _call(name, lines)
     return _addresses[name]
+
+
+def _call(name: str, lines: Straight) -> int:
+    kind: Any = type(name, (_Tag,), {"__slots__": (), "__module__": __name__})
+    globals()[name] = kind  # so that its kernel can be kept on disk
+    tag = kind(lines.n)
+    _known[kind] = lines
+    address = len(_tags) if NO_JIT else _compiled(tag)
+    _tags[address] = tag
+    return address
 
 
 def _compiled(tag: Any) -> int:

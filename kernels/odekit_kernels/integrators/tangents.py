@@ -13,6 +13,7 @@ other system.
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -125,10 +126,10 @@ def _told(x: Any) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _lines(asked: _Asked) -> Straight | None:
-    """`lines_of`, or None; phases of all chunks of a sweep ask for the same."""
+def _address(asked: _Asked) -> int | None:
+    """Number of compiled lines, or None; phases of all chunks of a sweep ask for the same."""
     try:
-        return lines_of(asked.m, asked.w, asked.places, asked.flags)
+        return address_of(lines_of(asked.m, asked.w, asked.places, asked.flags))
     except NotSymbolic:
         return None
 
@@ -156,8 +157,16 @@ def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
     return registry.at_corner(M, w.base, w.own, small, lane)
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def _kind(plan: Any) -> Any:
     """A type of plans of its own: of a plan of one type with tangents."""
+    with _ONE_AT_A_TIME:
+        return _kind_of(plan)
+
+
+def _kind_of(plan: Any) -> Any:
     module = hashlib.sha256(plan.__module__.encode()).hexdigest()[:8]
     name = f"{plan.__name__}{module}WithTangents"
     if name not in globals():
@@ -203,7 +212,7 @@ def with_tangents(
         None where the right-hand side cannot be written out, or is too long.
     """
     flags = (bool(moves), bool(trains), bool(decays))
-    lines = _lines(_Asked(_told((type(m), m, w, places, flags)), m, w, places, flags))
+    lines = _address(_Asked(_told((type(m), m, w, places, flags)), m, w, places, flags))
     if lines is None:
         return None
     n, width = m.n * (1 + count), len(places)
@@ -213,4 +222,4 @@ def with_tangents(
     moved = {name: first + place for name, place in found.items()}
     plan = _kind(type(m))(**m._asdict() | moved | {"n": n})
     own = m.size + np.arange(count * width).reshape(count, width)
-    return Tangents(plan, own, m._replace(y=plan.y), address_of(lines))
+    return Tangents(plan, own, m._replace(y=plan.y), lines)
