@@ -18,6 +18,7 @@ from odekit.systems.committee.gradients.readings import (
     Reading,
     Site,
     closing,
+    log10_of,
     site,
 )
 from odekit.systems.committee.gradients.switches import enter, leave, start
@@ -179,19 +180,23 @@ class Chain:
 
     def _with_ends(self, found: Found) -> Found:
         """Fill in what hangs on the errors at ends of phases."""
-        first = 0
+        first, values, slopes = 0, found.values, found.slopes
         for reading in self.readings:
             own, at = slice(first, first + reading.picked.size), reading.picked
             first = own.stop
+            if reading.base not in ("phase_end_error", *SINCE_SWITCH):
+                continue
+            # Of those since the switch which task, of the others which phase and task.
+            known: Any = found.end_errors.ravel()[at], found.by_end_error.reshape(-1, self.m)[at]
+            known = log10_of(*known) if reading.log else known
             if reading.base == "phase_end_error":
-                found.values[:, own] = found.end_errors.ravel()[at]
-                found.slopes[:, own] = found.by_end_error.reshape(-1, self.m)[at]
-            elif reading.base in SINCE_SWITCH:
-                sign, values, slopes = SINCE_SWITCH[reading.base], found.values, found.slopes
-                values[:, own] = sign * (values[:, own] - found.end_errors[0, at])
-                slopes[:, own] = sign * (slopes[:, own] - found.by_end_error[0, at])
-                before = self.taken.times < found.ends[0] * (1.0 - 1e-13)
-                values[np.flatnonzero(before), own] = slopes[np.flatnonzero(before), own] = np.nan
+                values[:, own], slopes[:, own] = known
+                continue
+            sign = SINCE_SWITCH[reading.base]
+            values[:, own] = sign * (values[:, own] - known[0])
+            slopes[:, own] = sign * (slopes[:, own] - known[1])
+            before = np.flatnonzero(self.taken.times < found.ends[0] * (1.0 - 1e-13))
+            values[before, own] = slopes[before, own] = np.nan
         return found
 
     def _through(self, link: Link, X: Floats) -> tuple[list[Floats], Floats]:

@@ -106,6 +106,7 @@ def differentiate(
 ) -> Answer:
     """Derivatives of a problem without sweep dims, that `check` was asked about."""
     names, readings = asked
+    problem = _apart(problem)
     ends = ends_of(problem, how.rtol, how.atol)
     columns = Columns(problem, _points(problem, names), names)
     plain = [reading for reading in readings if not reading.taken]
@@ -126,6 +127,13 @@ def differentiate(
         other = Taken(problem, columns, times, rougher, ends)
         coarse = found(Chain(other, columns, plain), rougher)
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
+
+
+def _apart(problem: Any) -> Any:
+    """The problem with a schedule of its own for each number that follows one: each may change."""
+    phases = [phase.apart() for phase in problem.phases]
+    same = all(one is other for one, other in zip(phases, problem.phases, strict=True))
+    return problem if same else problem.replace(phases=phases)
 
 
 def _with_curves(found: Found, curves: Curves, readings: Sequence[Reading]) -> Found:
