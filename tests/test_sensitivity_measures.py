@@ -62,10 +62,8 @@ LOGS = ["generalization_error[b]", "phase_end_error[1, a]", "forgetting[a]", "R[
 def test_logarithms(t_eval):
     """Of errors, of those since the switch as `measures.forgetting` has them, and of overlaps."""
     problem, names = everything(), [f"{name}.log10" for name in LOGS]
-    ways = [
-        ok.sensitivity(problem, of=names, wrt=NAMES, t_eval=t_eval, method=m, estimate=False, **SHARP)
-        for m in ("forward", "adjoint")
-    ]  # fmt: skip
+    how = {"of": names, "wrt": NAMES, "t_eval": t_eval, "estimate": False, **SHARP}
+    ways = [ok.sensitivity(problem, method=method, **how) for method in ("forward", "adjoint")]
     one, other = (
         np.concatenate([ds[f"d_{label(name)}"].values.reshape(-1, len(NAMES)) for name in names])
         for ds in ways

@@ -272,7 +272,10 @@ class Phase:
             **{name: getattr(self, name) for name in (*PENALTIES, *OF_TASKS, "keep_probability")},
             "consolidation.strength": held,
         }
-        return {n: v for name, x in given.items() for n, v in _leaves(name, x) if _moves(v)}
+        found: dict[str, Schedule] = {}
+        for name, value in given.items():
+            _put_schedules(name, value, found)
+        return found
 
     @property
     def curves(self) -> list[Schedule]:
@@ -337,13 +340,15 @@ def _one(argument: str, value: Any, check: Callable[[str, Any], Any]) -> Any:
     return check(argument, value)
 
 
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Single values of a field, each with its name."""
-    if not isinstance(value, Mapping):
-        yield name, value
+def _put_schedules(name: str, value: Any, found: dict[str, Schedule]) -> None:
+    """Schedules among the values of a field, each by its name; asked of plain numbers most."""
+    if type(value) is float or value is None:
         return
-    for key, one in value.items():
-        yield from _leaves(f"{name}[{key}]", one)
+    if isinstance(value, Schedule):
+        found[name] = value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            _put_schedules(f"{name}[{key}]", one, found)
 
 
 def _moves(value: Any) -> bool:

@@ -15,7 +15,7 @@ from odekit.dataset.common import COMMON
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
 from odekit.integrate.options import SolverOptions, check_integrator, output_times
-from odekit.problem.axes import at, axes
+from odekit.problem.axes import at
 from odekit.problem.axes import points as grid_of
 from odekit.problem.base import AnyProblem
 from odekit.sweeps.jobs import cores
@@ -65,7 +65,8 @@ def sensitivity(
         ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``, ``"forgetting[a]"``.
         Of a whole curve ``"generalization_error[main].mean"`` (of errors, forgetting, transfer),
         ``"R[0, 1].maximum"``, ``"R[0, 0].escape_time(0.5)"``, ``"R[0, 0].hitting_time(1, 0.01)"``,
-        as `odekit.measures` has them, between rows.
+        as `odekit.measures` has them, between rows. ``".log10"`` after errors or the state is
+        their logarithm, ``"forgetting[a].log10"`` the difference of two.
     wrt : str or sequence of str
         Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
         and ``"phases[0].tasks[a].times"`` of tables, ``"phases[1].duration"``,
@@ -113,9 +114,9 @@ def sensitivity(
     Raises
     ------
     ProblemError
-        If a name is none, or has no derivative: draws, counts and choices, times of splines,
-        probabilities beside tables of several others, activations whose moments are found by
-        quadrature; or if the run does not reach its end, and it is no sweep.
+        If a name is none, or has no derivative: draws, counts and choices, cubic tables of
+        probabilities among three tasks, activations whose moments are found by quadrature; or if
+        the run does not reach its end, and it is no sweep.
 
     Notes
     -----
@@ -148,7 +149,6 @@ def sensitivity(
     keep = flag("estimate", estimate)
     if threads is not None:
         count("threads", threads, most=2**31)
-    found = axes(problem)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
     tools = problem.system.sensitivities()
@@ -159,7 +159,8 @@ def sensitivity(
     }  # fmt: skip
     source = "derivatives of ordinary differential equations"
     result = prepare(problem, ("odekit_sensitivity", words), source)
-    every = [at(problem, place) for _, place in grid_of(found)]
+    found = result.axes
+    every = [at(problem, place) for _, place in grid_of(found)] if found else [problem]
     asked = tools.check(every[0], quantities, names)
 
     def gradient(i: int) -> Any:
@@ -238,7 +239,7 @@ def _dataset(
     labels: dict[str, Any] = dict(problem.system.labels(problem))
     labels["phase_index"] = np.arange(len(problem.phases))
     coords = {dim: coord for dim, (_, coord) in result.axes.items() if coord is not None}
-    dims, sizes, own = _parameter(problem, first, single)
+    dims, sizes, own = _parameter(first, set(sweep), single)
 
     variables: dict[str, Any] = {}
     for name, lead, pieces in _parts(answers, times):
@@ -299,14 +300,14 @@ def _parts(
 
 
 def _parameter(
-    problem: AnyProblem, answer: Any, single: bool
+    answer: Any, sweep: set[str], single: bool
 ) -> tuple[tuple[str, ...], tuple[int, ...], dict[str, Any]]:
     """Dims, sizes and coordinates of what is differentiated by."""
     if not single:
         entries = [entry for name in answer.names for entry in name.entries]
         return (PARAMETER,), (len(entries),), {PARAMETER: entries}
     name = answer.names[0]
-    taken = {dim for reading in answer.readings for dim in reading.dims} | set(axes(problem))
+    taken = {dim for reading in answer.readings for dim in reading.dims} | sweep
     dims = tuple(f"{dim}_wrt" if dim in taken else dim for dim in name.dims)
     return dims, name.shape, {}
 

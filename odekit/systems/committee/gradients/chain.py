@@ -60,8 +60,8 @@ class Link:
     """A phase: how it begins and ends, and what is read in it, row by row."""
 
     leg: Leg
-    enters: Map
-    leaves: Map
+    enters: Map | None
+    leaves: Map | None
     theta: Floats
     closes: Site | None
     """Errors at its end, if they are wanted."""
@@ -166,11 +166,11 @@ class Chain:
         if self.first is not None:
             found.slopes[0] = self.first.C @ X + self.first.D
         for i, link in enumerate(self.links):
-            X = link.enters[0] @ X + link.enters[1]
+            X = _carried(link.enters, X)
             rows, X = self._through(link, X)
             for (row, one), there in zip(link.sites, rows, strict=True):
                 found.slopes[row] = one.C @ there + one.D
-            X = link.leaves[0] @ X + link.leaves[1]
+            X = _carried(link.leaves, X)
             found.by_end[i] = X[self._places(link.leg.frame).begin]
             if link.closes is not None:
                 found.by_end_error[i] = link.closes.C @ X + link.closes.D
@@ -259,10 +259,8 @@ class Chain:
                 elif kind == "close" and at == i and link.closes is not None:
                     L[x] += link.closes.C[k]
                     alpha[x] += link.closes.D[k]
-            alpha += L @ link.leaves[1]
-            L = self._back_through(link, L @ link.leaves[0], alpha, seeds)
-            alpha += L @ link.enters[1]
-            L = L @ link.enters[0]
+            L = self._back_through(link, _pulled(link.leaves, L, alpha), alpha, seeds)
+            L = _pulled(link.enters, L, alpha)
         if self.first is not None:
             for x, (kind, at, k) in enumerate(seeds):
                 if kind == "row" and at == 0:
@@ -293,3 +291,15 @@ class Chain:
         moved[:, places.framed] += slopes[:, : places.frame]
         alpha += slopes[:, places.frame :] @ link.theta
         return moved
+
+
+def _carried(through: Map | None, X: Floats) -> Floats:
+    return X if through is None else through[0] @ X + through[1]
+
+
+def _pulled(through: Map | None, L: Floats, alpha: Floats) -> Floats:
+    """Derivatives before it; those by parameters are added."""
+    if through is None:
+        return L
+    alpha += L @ through[1]
+    return L @ through[0]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.integrate.packing import Drive, driven
+from odekit.integrate.packing import NOTHING, Drive, driven
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.drives import besides_rates, drives
 from odekit.systems.committee.gradients.phasecolumns import LAYERS, MOMENTS, PhaseColumns
@@ -36,6 +36,8 @@ class Moving(NamedTuple):
 
 def moving(points: Any, own: PhaseColumns, frame: Any, places: Any, shared: Any) -> Moving:
     """What moves in a phase whose constants have these places."""
+    if not own.moving and not own.phase.schedules:
+        return Moving(NOTHING, np.zeros((0, shared.row.size)))
     every = besides_rates(drives(points, own.phase, frame, places), places)
     return Moving(driven(every), _directions(own, every, shared))
 

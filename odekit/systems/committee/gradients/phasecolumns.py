@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from odekit.systems.committee.gradients.tables import (
     Basis,
     constant,
     interpolated,
+    knots,
     of_table,
     scaled,
     values_of,
@@ -24,7 +26,6 @@ from odekit.systems.committee.gradients.tables import (
 from odekit.systems.committee.seen import of_group
 
 LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
-OF_TABLE = ("values", "times")
 MOMENTS = ("ss", "st", "tt")
 Slopes = tuple[float, float, float]
 """Of the second moments ss, st and tt of one group under one law."""
@@ -54,6 +55,8 @@ class PhaseColumns:
         these jump, a step is on the side of its middle.
     turns : list of list of (constant, entry, slope)
         Directions, besides those of tables, in what is constant until a parameter moves it.
+    tables : list of Schedule
+        What moves in the phase besides the rates of whole layers.
     """
 
     phase: Phase
@@ -72,11 +75,15 @@ class PhaseColumns:
     friction: Floats
     rates: list[tuple[int, int, Basis]] = field(default_factory=list)
     turns: list[list[tuple[str, int, float]]] = field(default_factory=list)
+    tables: list[Schedule] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tables = self.phase.curves
 
     @property
-    def tables(self) -> list[Schedule]:
-        """What moves in the phase besides the rates of whole layers, each once."""
-        return list({id(table): table for table in self.phase.curves}.values())
+    def knots(self) -> Floats:
+        """Times at which derivatives are not smooth, wherever a table itself bends."""
+        return knots([basis for *_, basis in self.rates])
 
     def which(self, table: Schedule) -> int:
         """Number of a table in `rates`."""
@@ -111,9 +118,7 @@ def put(columns: PhaseColumns, places: Any, name: str, keys: list[str], index: A
         Knows the groups of inputs, and slopes of second moments.
     """
     phase, what = columns.phase, keys[0]
-    if len(keys) > 2 and keys[-2] in OF_TABLE:
-        _put_in_table(columns, name, keys[:-2], (keys[-2], index[0]), j)
-    elif what == "learning_rate" and isinstance(phase.learning_rate, Mapping):
+    if what == "learning_rate" and isinstance(phase.learning_rate, Mapping):
         columns.pace[places.groups.index(keys[1]), j] = 1.0 / _fastest(name, phase)
     elif what in LAYERS:
         columns.rates.append((LAYERS[what], j, constant))
@@ -165,25 +170,23 @@ def put_view(columns: PhaseColumns, places: Any, task: str, what: str, g: int, j
         getattr(columns, moment)[law, g, j] = slope
 
 
-def _put_in_table(
-    columns: PhaseColumns, name: str, keys: list[str], part: tuple[str, int], j: int
-) -> None:
-    """A value or a time of a table."""
-    phase, what = columns.phase, keys[0]
-    table: Any = getattr(phase, what)
+def put_in_table(columns: PhaseColumns, name: Any) -> None:
+    """Note what values or times of a table change: those of a `Name`."""
+    phase, keys, part = columns.phase, name.keys[2:-2], name.part
+    what, table = keys[0], getattr(phase, keys[0])
     for key in keys[1:]:
         table = getattr(table, key) if what == "consolidation" else table[key]
-    basis = of_table(name, table, *part)
-    if what in LAYERS and len(keys) == 1:
-        columns.rates.append((LAYERS[what], j, basis))
-        return
-    if what == "learning_rate":
-        _fastest(name, phase)
-    columns.rates.append((columns.which(table), j, basis))
-    if what == "consolidation" and part == ("values", table.values.size - 1):
-        columns.strength[j] = 1.0
-    if what == "tasks":
-        _put_others(columns, name, keys[1], part, j, basis)
+    whole = what in LAYERS and len(keys) == 1
+    which = LAYERS[what] if whole else columns.which(table)
+    if what == "learning_rate" and len(keys) > 1:
+        _fastest(name.name, phase)
+    for entry, (k,), j in zip(name.entries, name.indices, itertools.count(name.first)):
+        basis = of_table(entry, table, part, k)
+        columns.rates.append((which, j, basis))
+        if what == "consolidation" and (part, k) == ("values", table.values.size - 1):
+            columns.strength[j] = 1.0
+        if what == "tasks":
+            _put_others(columns, entry, keys[1], (part, k), j, basis)
 
 
 def _put_others(

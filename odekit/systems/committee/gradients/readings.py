@@ -75,16 +75,15 @@ class Reading:
     log: bool = False
 
 
-def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
+def readings_of(problem: Any, of: Sequence[str]) -> list[Reading]:
     """Names and their entries, checked."""
-    K, P, labels = points.K, points.P, {"task": points.tasks, "head": points.heads}
-    labels |= {"group": list(points.problem.groups or ())}
-    known = _dims(points.problem)
-    phases = len(points.problem.phases)
+    K, P = problem.state.student, problem.state.teacher
+    labels = {"task": list(problem.tasks), "head": list(problem.heads)}
+    labels |= {"group": list(problem.groups or ())}
+    known = _dims(problem)
+    phases = len(problem.phases)
     sizes = {"student": K, "student_other": K, "teacher": P, "phase_index": phases}
-    sizes |= {dim: len(names) for dim, names in labels.items()} | {
-        "output": points.problem.outputs or 1
-    }
+    sizes |= {dim: len(names) for dim, names in labels.items()} | {"output": problem.outputs or 1}
     found = []
     for name in of:
         match = _NAME.fullmatch(name) if isinstance(name, str) else None
@@ -98,7 +97,7 @@ def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
         if len(keys) > len(dims):
             raise ProblemError("of", f"must have at most the dims {dims}", name)
         if match[1] in SINCE_SWITCH:
-            keys = [_trained(points.problem, name, match[1], keys)]
+            keys = [_trained(problem, name, match[1], keys)]
         index = tuple(
             _entry(name, dim, key, sizes[dim], labels) for dim, key in zip(dims, keys, strict=False)
         )

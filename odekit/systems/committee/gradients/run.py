@@ -77,7 +77,7 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> Asked:
         remedy = "Those of erf, of linear units, and of ReLU in gradient flow have."
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
-    return Asked(names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of))
+    return Asked(names_of(problem, wrt), readings_of(problem, of))
 
 
 def _points(problem: Any, names: Sequence[Name]) -> Any:

@@ -121,8 +121,9 @@ class Steps:
             pair = RADAU if piece.implicit else self.how.pair
             s, row = pair.B.size, np.full(h.size, -1, dtype=np.int64)
             ends = np.append(t[1:], last)
-            for place, at in enumerate(rows):
-                row[np.flatnonzero(ends == at)] = place
+            place = np.minimum(np.searchsorted(ends, rows), ends.size - 1)
+            here = np.flatnonzero(ends[place] == rows)
+            row[place[here]] = here
             k = np.concatenate([np.zeros((0, s, self.y.size)), *piece.k])
             rates = self.kernels.rates(t[:, None] + h[:, None] * pair.C[:s])
             course = Course(t, h, y, rates, row, k if len(k) == h.size else k[:0])

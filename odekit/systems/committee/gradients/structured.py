@@ -62,7 +62,7 @@ class GeneralKernels(ByStages):
         # Packed whole for each of many phases, rows took longer than the run.
         row, along = own.row.copy(), own.along.copy()
         for name, value in points.own_numbers(phase).items():
-            row[own.first[name] + np.arange(own.size[name])] = value[0].ravel()
+            row[own.first[name] : own.first[name] + own.size[name]] = value[0].ravel()
         kappa = self.own.kappa
         parts = {
             "p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:],
@@ -70,7 +70,8 @@ class GeneralKernels(ByStages):
             "friction": self.own.friction[np.newaxis],
         }  # fmt: skip
         for name, part in parts.items():
-            along[:, own.first[name] + np.arange(len(part))] += part.T
+            if part.any():
+                along[:, own.first[name] : own.first[name] + len(part)] += part.T
         active = np.flatnonzero(along.any(axis=1) | whole.along.any(axis=1))
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0
