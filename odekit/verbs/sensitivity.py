@@ -231,7 +231,7 @@ def _is_list(given: Any) -> bool:
 def _dataset(
     problem: AnyProblem, result: Result, answers: Sequence[Any], times: Any, *, single: bool
 ) -> xr.Dataset:
-    import xarray as xr
+    from odekit.dataset.assemble import joined
 
     first = answers[0]
     sweep = tuple(result.axes)
@@ -260,7 +260,7 @@ def _dataset(
     used = {dim for dims, *_ in variables.values() for dim in dims}
     coords |= {dim: labels[dim] for dim in labels if dim in used}
     attrs = {**result.attrs, "sensitivity_method": first.method}
-    return xr.Dataset({**variables, **result.kept}, {**coords, **own}, attrs)
+    return joined({**variables, **result.kept}, {**coords, **own}, attrs)
 
 
 def _parts(
