@@ -137,8 +137,12 @@ def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
 
 def knots(bases: Sequence[Basis]) -> Floats:
     """Times at which derivatives are not smooth, wherever the table itself bends."""
-    every = [basis.knots for basis in bases if isinstance(basis, OfTable | Along)]
-    return np.concatenate([np.zeros(0), *{id(one): one for one in every}.values()])
+    every = {}
+    for basis in bases:
+        own = getattr(basis, "knots", None)
+        if own is not None:
+            every[id(own)] = own
+    return np.concatenate([np.zeros(0), *every.values()])
 
 
 def together(bases: Sequence[Basis], times: Floats, middles: Floats) -> Floats:
