@@ -127,9 +127,9 @@ class GeneralKernels(ByStages):
         places = [self.points.tasks.index(name) for name in phase.mixture]
         parts = of_laws(self.points, columns, self.own, phase)
         parts |= {"u": columns.u[places], "label": columns.label[places], "bias": columns.bias}
-        parts |= {"sigma": of_noise(self.points, columns, self.own, phase), "scale": columns.scale}
-        if whole:
-            parts |= {"watched": columns.u, "watched_label": columns.label}
+        parts |= {"sigma": of_noise(self.points, columns, self.own, phase)}
+        if whole:  # what errors alone depend on
+            parts |= {"watched": columns.u, "watched_label": columns.label, "scale": columns.scale}
         for name in {"u", "watched", "mean", "bias"} & parts.keys():  # of fixed vectors
             none = [(0, 0)] * parts[name].ndim
             none[-2] = (0, self.places.P - self.points.P)
