@@ -194,7 +194,7 @@ def derivative(problem, cap, rtol=1e-6, integrator="DOP853"):
     names = names_of(problem, ["phases[0].learning_rate"])
     columns = Columns(problem, problem.system.points(problem, {}), names)
     taken = Taken(problem, columns, None, Accuracy(integrator, rtol, rtol, cap), None)
-    found = Chain(taken, columns, readings_of(taken.points, ["Q", "R"])).forward()
+    found = Chain(taken, columns, readings_of(problem, ["Q", "R"])).forward()
     return found.values[0], found.slopes[0, :, 0]
 
 

@@ -74,6 +74,8 @@ def drives_of(places: Mapping[str, Any], given: Mapping[str, Sequence[Any]]) -> 
 
 def driven(drives: Sequence[Drive]) -> Driven:
     """Constants that follow schedules, as the integrators in lanes take them."""
+    if not drives:
+        return NOTHING
     tables = list({id(d.schedule): d.schedule for d in drives}.values())
     number = {id(schedule): i for i, schedule in enumerate(tables)}
     drives = sorted(drives, key=lambda d: number[id(d.schedule)])
@@ -90,6 +92,14 @@ def driven(drives: Sequence[Drive]) -> Driven:
         last=np.array([schedule.times[-1] for schedule in tables], dtype=float),
         final=np.array([schedule.values[-1] for schedule in tables], dtype=float),
     )
+
+
+_NONE, _WHICH = np.zeros((1, 0)), np.zeros(0, dtype=np.int64)
+NOTHING = Driven(
+    entry=_WHICH, table=_WHICH, base=_NONE, scale=_NONE, first=np.zeros(1, dtype=np.int64),
+    start=np.zeros(0), coefficients=np.zeros((0, 4)), last=np.zeros(0), final=np.zeros(0),
+)  # fmt: skip
+"""Of phases in which nothing moves: most phases."""
 
 
 def begun(rows: Floats, drives: Sequence[Drive]) -> Floats:

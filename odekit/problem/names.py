@@ -18,7 +18,7 @@ import numpy as np
 from odekit.base.checks import MAX_NUMBERS, is_labelled
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
-from odekit.problem.mixture import REST
+from odekit.problem.mixture import with_share
 from odekit.problem.phase import Phase
 from odekit.problem.schedule import Schedule
 
@@ -82,7 +82,8 @@ def replace(problem: P, name: str, value: Any, argument: str = "name") -> P:
     problem : AnyProblem
     name : str
         As in `get`. An entry of a symmetric matrix takes its mirror along; with a probability of
-        a mixture the others change in proportion, so that they still sum to 1.
+        a mixture the others change in proportion, at every time, so that they still sum to 1; with
+        a time of its table, those of the other tables of three tasks or more.
     value : float or array_like
         A number in place of an array fills it.
 
@@ -200,9 +201,12 @@ def _replaced(item: Any, steps: Sequence[Step], value: Any) -> Any:
     if isinstance(item, Phase) and key == "tasks" and rest:
         task = rest[0][1]
         share = _replaced(item.mixture[task], rest[1:], value)
-        return dataclasses.replace(item, tasks=_with_share(item.mixture, task, share))
+        return dataclasses.replace(item, tasks=with_share(item.mixture, task, share))
     if how == ".":
-        return dataclasses.replace(item, **{key: _replaced(getattr(item, key), rest, value)})
+        part = _replaced(getattr(item, key), rest, value)
+        if isinstance(item, Schedule) and key == "times":
+            return item.at_times(part)
+        return dataclasses.replace(item, **{key: part})
     if isinstance(item, Mapping):
         return {**item, key: _replaced(item[key], rest, value)}
     if _is_array(item):
@@ -210,18 +214,6 @@ def _replaced(item: Any, steps: Sequence[Step], value: Any) -> Any:
     changed = list(item)
     changed[int(key)] = _replaced(changed[int(key)], rest, value)
     return tuple(changed) if isinstance(item, tuple) else changed
-
-
-def _with_share(mixture: Mapping[str, Any], task: str, share: Any) -> dict[str, Any]:
-    if isinstance(share, Schedule) and len(mixture) == 2:
-        return {name: share if name == task else REST for name in mixture}
-    if any(isinstance(p, Schedule) for p in (share, *mixture.values())):
-        rule = "must be of a mixture of numbers, or of two tasks"
-        given = f"the probability of {task} beside tables"
-        raise ProblemError("name", rule, given, "Which of the others makes room is not said.")
-    others = sum(p for name, p in mixture.items() if name != task)
-    scale = (1.0 - share) / others if others > 0 else 1.0
-    return {name: share if name == task else scale * p for name, p in mixture.items()}
 
 
 def _with_entry(array: Any, index: tuple[int, ...], value: Any) -> Any:

@@ -17,7 +17,7 @@ from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
 from odekit.integrate.compiling import announced
 from odekit.integrate.options import SolverOptions, check_integrator, output_times
-from odekit.problem.axes import at, axes
+from odekit.problem.axes import at
 from odekit.problem.axes import points as grid_of
 from odekit.problem.base import AnyProblem
 from odekit.sweeps.jobs import cores
@@ -67,7 +67,8 @@ def sensitivity(
         ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``, ``"forgetting[a]"``.
         Of a whole curve ``"generalization_error[main].mean"`` (of errors, forgetting, transfer),
         ``"R[0, 1].maximum"``, ``"R[0, 0].escape_time(0.5)"``, ``"R[0, 0].hitting_time(1, 0.01)"``,
-        as `odekit.measures` has them, between rows.
+        as `odekit.measures` has them, between rows. ``".log10"`` after errors or the state is
+        their logarithm, ``"forgetting[a].log10"`` the difference of two.
     wrt : str or sequence of str
         Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
         and ``"phases[0].tasks[a].times"`` of tables, ``"phases[1].duration"``,
@@ -114,9 +115,9 @@ def sensitivity(
     Raises
     ------
     ProblemError
-        If a name is none, or has no derivative: draws, counts and choices, times of splines,
-        probabilities beside tables of several others, activations whose moments are found by
-        quadrature; or if the run does not reach its end, and it is no sweep.
+        If a name is none, or has no derivative: draws, counts and choices, cubic tables of
+        probabilities among three tasks, activations whose moments are found by quadrature; or if
+        the run does not reach its end, and it is no sweep.
 
     Notes
     -----
@@ -153,7 +154,6 @@ def sensitivity(
     keep = flag("estimate", estimate)
     if threads is not None:
         count("threads", threads, most=2**31)
-    found = axes(problem)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
     tools = problem.system.sensitivities()
@@ -164,15 +164,16 @@ def sensitivity(
     }  # fmt: skip
     source = "derivatives of ordinary differential equations"
     result = prepare(problem, ("odekit_sensitivity", words), source)
+    found = result.axes
     places = [place for _, place in grid_of(found)]
-    asked = tools.check(at(problem, places[0]), quantities, names)
+    first = at(problem, places[0]) if found else problem
+    asked = tools.check(first, quantities, names)
 
-    def gradient(i: int) -> Any:
-        point = at(problem, places[i])
+    def gradient(point: AnyProblem) -> Any:
         return tools.differentiate(point, asked, times, how, method, estimate=keep)
 
     if not found:
-        return _dataset(problem, result, [gradient(0)], times, single=isinstance(wrt, str))
+        return _dataset(problem, result, [gradient(problem)], times, single=isinstance(wrt, str))
     workers = threads or cores()
     known: list[Any] = [None] * len(places)
     with Interrupts() as interrupts, announced():
@@ -180,7 +181,9 @@ def sensitivity(
             fixed = {"estimate": keep, "threads": workers}
             known = tools.differentiate_in_lanes(problem, asked, times, how, interrupts, **fixed)
     stopped = interrupts.asked
-    answers, status = _each(gradient, known, workers, stopped)
+    answers, status = _each(
+        lambda i: gradient(at(problem, places[i])), known, workers, stopped
+    )
     ds = _dataset(problem, result, answers, times, single=isinstance(wrt, str))
     shape = tuple(size for size, _ in result.axes.values())
     said = next(v for v in COMMON if v.name == "status").attributes()
@@ -260,7 +263,7 @@ def _is_list(given: Any) -> bool:
 def _dataset(
     problem: AnyProblem, result: Result, answers: Sequence[Any], times: Any, *, single: bool
 ) -> xr.Dataset:
-    import xarray as xr
+    from odekit.dataset.assemble import joined
 
     first = answers[0]
     sweep = tuple(result.axes)
@@ -268,7 +271,7 @@ def _dataset(
     labels: dict[str, Any] = dict(problem.system.labels(problem))
     labels["phase_index"] = np.arange(len(problem.phases))
     coords = {dim: coord for dim, (_, coord) in result.axes.items() if coord is not None}
-    dims, sizes, own = _parameter(problem, first, single)
+    dims, sizes, own = _parameter(first, set(sweep), single)
 
     variables: dict[str, Any] = {}
     for name, lead, pieces in _parts(answers, times):
@@ -287,7 +290,7 @@ def _dataset(
     used = {dim for dims, *_ in variables.values() for dim in dims}
     coords |= {dim: labels[dim] for dim in labels if dim in used}
     attrs = {**result.attrs, "sensitivity_method": first.method}
-    return xr.Dataset({**variables, **result.kept}, {**coords, **own}, attrs)
+    return joined({**variables, **result.kept}, {**coords, **own}, attrs)
 
 
 def _parts(
@@ -327,14 +330,14 @@ def _parts(
 
 
 def _parameter(
-    problem: AnyProblem, answer: Any, single: bool
+    answer: Any, sweep: set[str], single: bool
 ) -> tuple[tuple[str, ...], tuple[int, ...], dict[str, Any]]:
     """Dims, sizes and coordinates of what is differentiated by."""
     if not single:
         entries = [entry for name in answer.names for entry in name.entries]
         return (PARAMETER,), (len(entries),), {PARAMETER: entries}
     name = answer.names[0]
-    taken = {dim for reading in answer.readings for dim in reading.dims} | set(axes(problem))
+    taken = {dim for reading in answer.readings for dim in reading.dims} | sweep
     dims = tuple(f"{dim}_wrt" if dim in taken else dim for dim in name.dims)
     return dims, name.shape, {}
 

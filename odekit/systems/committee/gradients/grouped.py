@@ -45,7 +45,7 @@ class GroupsKernels(ByStages):
         kappa = self.own.kappa
         parts = {"p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:]}
         for name, part in parts.items():
-            along[:, own.first[name] + np.arange(len(part))] += part.T
+            along[:, own.first[name] : own.first[name] + len(part)] += part.T
         active = np.flatnonzero(along.any(axis=1) | whole.along.any(axis=1))
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0

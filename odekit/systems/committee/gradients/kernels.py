@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,20 @@ from odekit_kernels.committee.reverse import pull_error
 from odekit_kernels.committee.tangent import fill_points
 from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
 from odekit_kernels.integrators.variations import Stages, make_stages
+
+_OF_THREAD = threading.local()
+MOST_KINDS = 256
+"""Sizes of scratch memory that a thread keeps."""
+
+
+def scratch(make: Callable[..., Any], *sizes: int) -> Any:
+    """Memory for calls of one thread that follow each other: made once, where most are short."""
+    known: dict[Any, Any] = _OF_THREAD.__dict__.setdefault("known", {})
+    if (make, sizes) not in known:
+        if len(known) >= MOST_KINDS:
+            known.clear()
+        known[make, sizes] = make(*sizes)
+    return known[make, sizes]
 
 
 @dataclass
@@ -61,11 +77,7 @@ class Kernels:
         task = np.array([points.tasks.index(name) for name in phase.mixture], dtype=np.int64)
         u = np.ascontiguousarray(widened(points.u, P - points.P)[0])
         self.watch = Watch(u, points.head_index, task)
-        # Scratch: a phase after the other may use it.
-        shared = columns.memory.setdefault(("work", P, max(S, W)), [])
-        if not shared:
-            shared.append(make_work(K, P, len(points.heads), max(S, W), points.G))
-        self.work = shared[0]
+        self.work = scratch(make_work, K, P, len(points.heads), max(S, W), points.G)
         self._prepare(phase, frame)
 
     def _committee(self, phase: Any, frame: Any) -> Any:
@@ -74,7 +86,7 @@ class Kernels:
     def _prepare(self, phase: Any, frame: Any) -> None:
         del phase, frame
         columns, P = self.columns, self.places.P
-        self.tape: Any = make_tape(self.points.K, P, len(self.committee.p))
+        self.tape: Any = scratch(make_tape, self.points.K, P, len(self.committee.p))
         u = columns.u
         if u.shape[1] < P:
             u = np.pad(u, ((0, 0), (0, P - u.shape[1]), (0, 0)))
@@ -89,10 +101,7 @@ class Kernels:
         """
         places, S, W = self.places, len(self.committee.p), len(self.points.tasks)
         # One row is of another type, for which kernels would compile again.
-        sizes = (max(q, 2), places.n, places.K, places.P, S, W, places.c)
-        found = self.columns.memory.get(("slopes", sizes))
-        if found is None:
-            found = self.columns.memory[("slopes", sizes)] = make_slopes(*sizes)
+        found = scratch(make_slopes, max(q, 2), places.n, places.K, places.P, S, W, places.c)
         found[1][:] = 0.0
         return found
 

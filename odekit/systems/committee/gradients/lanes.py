@@ -22,7 +22,7 @@ from odekit.sweeps.chunks import Chunking, chunk_shape
 from odekit.systems.committee.gradients.chain import Found, with_ends
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.ghosts import ghosts_of, packing_of
-from odekit.systems.committee.gradients.readings import SINCE_SWITCH, Reading
+from odekit.systems.committee.gradients.readings import SINCE_SWITCH, Reading, log10_of
 from odekit.systems.committee.gradients.run import VANISHED, Answer, Asked, coarser, points_of
 from odekit.systems.committee.gradients.steps import Accuracy
 from odekit_kernels.committee.activations import RELU
@@ -91,7 +91,7 @@ class Reader:
         if one.base not in arrays:  # a label is a sign here, and not at a ghost
             raise OutOfReach
         found: Floats = arrays[one.base].reshape(size, -1)[:, one.picked]
-        return found
+        return log10_of(found)[0] if one.log else found
 
 
 def differentiate_in_lanes(

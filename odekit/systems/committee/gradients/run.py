@@ -77,7 +77,7 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> Asked:
         remedy = "Those of erf, of linear units, and of ReLU in gradient flow have."
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
-    return Asked(names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of))
+    return Asked(names_of(problem, wrt), readings_of(problem, of))
 
 
 def points_of(problem: Any, names: Sequence[Name]) -> Any:
@@ -110,6 +110,7 @@ def differentiate(
 ) -> Answer:
     """Derivatives of a problem without sweep dims, that `check` was asked about."""
     names, readings = asked
+    problem = _apart(problem)
     ends = ends_of(problem, how.rtol, how.atol)
     columns = Columns(problem, points_of(problem, names), names)
     plain = [reading for reading in readings if not reading.taken]
@@ -128,6 +129,13 @@ def differentiate(
         other = Taken(problem, columns, times, rougher, ends)
         coarse = found(Chain(other, columns, plain), rougher)
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
+
+
+def _apart(problem: Any) -> Any:
+    """The problem with a schedule of its own for each number that follows one: each may change."""
+    phases = [phase.apart() for phase in problem.phases]
+    same = all(one is other for one, other in zip(phases, problem.phases, strict=True))
+    return problem if same else problem.replace(phases=phases)
 
 
 def _with_curves(found: Found, curves: Curves, readings: Sequence[Reading]) -> Found:
