@@ -181,9 +181,7 @@ def sensitivity(
             fixed = {"estimate": keep, "threads": workers}
             known = tools.differentiate_in_lanes(problem, asked, times, how, interrupts, **fixed)
     stopped = interrupts.asked
-    answers, status = _each(
-        lambda i: gradient(at(problem, places[i])), known, workers, stopped
-    )
+    answers, status = _each(lambda i: gradient(at(problem, places[i])), known, workers, stopped)
     ds = _dataset(problem, result, answers, times, single=isinstance(wrt, str))
     shape = tuple(size for size, _ in result.axes.values())
     said = next(v for v in COMMON if v.name == "status").attributes()
