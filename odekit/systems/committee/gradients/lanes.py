@@ -27,10 +27,11 @@ from odekit.systems.committee.gradients.run import VANISHED, Answer, Asked, coar
 from odekit.systems.committee.gradients.steps import Accuracy
 from odekit_kernels.committee.activations import RELU
 
-FEWEST = 512
-"""Points of a sweep for which kernels are worth their compilation, once for every kind of phase."""
-MOST = 16
-"""Numbers that are carried along; for many more going back costs less."""
+FEWEST = 256
+"""Points of a sweep from which on kernels are worth their compilation: some 15 s once, and 2 s for
+every new kind of phase, where a point by itself takes 5 ms."""
+MOST = 64
+"""Numbers that are carried along: at K = M = 2 each takes 0.05 ms, and going back by itself 6 ms."""
 BYTES = 2**28
 """Of rows of one chunk."""
 MOST_RUNS = 4096
