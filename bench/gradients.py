@@ -30,7 +30,7 @@ COUNTS = (1, 10, 200)
 NAME = "phases[0].learning_rate.values"
 SWEEP, FEW = 4096, 128
 """Points of a sweep that goes in lanes, and of one that goes point by point."""
-SWEPT = ("phases[0].learning_rate", "tasks[main].noise_std")
+SWEPT = ("phases[0].learning_rate", "state.R[0, 0]")
 DROPOUT = Path(__file__).parents[1] / "data" / "optimal_dropout.toml"
 
 
