@@ -303,6 +303,14 @@ def around(value, step):
     return Ghosts({s: value + s * step for s in SHIFTS}, step)
 
 
+def test_a_short_scale_is_in_doubt_where_a_function_is_odd():
+    x, y = np.zeros(1), np.zeros((2, 1))
+    scale = np.array([[1.0], [0.01]])
+    found = slope(lambda _, at: np.tanh(at / scale), x, y, along=[np.ones_like(y)])
+    assert found.doubt.tolist() == [False, True]
+    np.testing.assert_allclose(found.parts[0][0], 1.0, rtol=1e-11)
+
+
 def test_differences_are_those_of_a_smooth_function():
     x, y = np.array([0.3, 2.0, -1.0]), np.array([[0.5], [0.1], [2.0]])
     step = STEP * np.abs(x)

@@ -275,6 +275,19 @@ def test_a_sweep_has_a_gradient_at_each_point():
         assert (one.d_generalization_error.values == ds.d_generalization_error.values[i]).all()
 
 
+@pytest.mark.parametrize("method", ["forward", "adjoint"])
+def test_a_phase_that_ends_as_it_begins_changes_nothing(method):
+    """Its error is below its threshold from the start."""
+    problem = everything(until=50.0)
+    names = ["phases[0].until", "phases[0].duration", "phases[1].duration"]
+    ds = ok.sensitivity(
+        problem, of=["phase_end", "R"], wrt=names, method=method, estimate=False, t_eval=[1.0]
+    )
+    assert ds.phase_end[0] == 0.0
+    assert not ds.d_phase_end[0].values.any()
+    assert not ds.d_R[..., :2].values.any()
+
+
 def test_a_threshold_that_is_missed_changes_nothing():
     problem = everything(until=1e-4)
     ds = ok.sensitivity(problem, of=["phase_end", "R"], wrt="phases[0].until", estimate=False)

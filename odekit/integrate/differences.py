@@ -22,6 +22,9 @@ SHIFTS = (-2, -1, 1, 2)
 TOLERANCE, FLOOR = 1e-6, 1e-8
 """Fourth difference over the step, relative to function and derivative, at which there is doubt. It
 falls as the cube of the step, 1e-9, where a function is smooth, and is the bend at a kink."""
+APART = 1e-4
+"""The same of the differences of second and fourth order, which tell a short scale where a function
+is odd: they are apart by the square of the step on it, and the latter is off by that squared."""
 
 
 class Ghosts(NamedTuple):
@@ -155,7 +158,9 @@ def _differences(
         h = over(step, f)
         derivative = (8.0 * (above - below) - (far_above - far_below)) / (12.0 * h)
         bend = np.abs(far_above + far_below - 4.0 * (above + below) + 6.0 * f) / h
-        smooth = bend <= TOLERANCE * (np.abs(f) + np.abs(derivative)) + FLOOR
+        apart = np.abs(derivative - (above - below) / (2.0 * h))
+        size = np.abs(f) + np.abs(derivative)
+        smooth = (bend <= TOLERANCE * size + FLOOR) & (apart <= APART * size + FLOOR)
         parts.append(derivative)
         if f.size:
             doubt = doubt | ~smooth.reshape(len(smooth), -1).all(axis=1)

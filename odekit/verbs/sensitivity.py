@@ -103,8 +103,9 @@ def sensitivity(
         For each name of `of` a variable of that name (``R_0_1`` of ``"R[0, 1]"``,
         ``generalization_error_main`` of ``"generalization_error[main]"``), its derivative ``d_…``,
         and ``d_…_error``, the difference to the derivative along steps of a hundred times the
-        tolerances that are by half longer at the stability limit: above the error in practice, and
-        no proof. The dims of
+        tolerances that are by half longer at the stability limit (in lanes of the tolerances, where
+        derivatives are those of steps of a hundredth of them): above the error in practice, and no
+        proof. The dims of
         the derivative are those of the sweep, ``time`` (with `t_eval`), those of the quantity, and
         then those of the number: of one name in `wrt` its own (``knot`` for tables; ``…_wrt`` where
         the quantity has the same), of several the dim ``parameter``, labelled with the name of

@@ -15,7 +15,7 @@ from odekit.base.status import Outcome, Status
 from odekit.integrate.endings import Ends
 from odekit.integrate.engine import Engine
 from odekit.integrate.extended import METHOD, OutOfReach
-from odekit.integrate.options import SolverOptions
+from odekit.integrate.options import LEAST_RTOL, SolverOptions
 from odekit.integrate.tangents import Carried, Tangents
 from odekit.problem.axes import Axis, at, axes, part
 from odekit.sweeps.chunks import Chunking, chunk_shape
@@ -23,17 +23,21 @@ from odekit.systems.committee.gradients.chain import Found, with_ends
 from odekit.systems.committee.gradients.columns import Columns
 from odekit.systems.committee.gradients.ghosts import ghosts_of, packing_of
 from odekit.systems.committee.gradients.readings import SINCE_SWITCH, Reading, log10_of
-from odekit.systems.committee.gradients.run import VANISHED, Answer, Asked, coarser, points_of
+from odekit.systems.committee.gradients.run import VANISHED, Answer, Asked, points_of
 from odekit.systems.committee.gradients.steps import Accuracy
 from odekit_kernels.committee.activations import RELU
 
-FEWEST = 512
-"""Points of a sweep for which kernels are worth their compilation, once for every kind of phase."""
-MOST = 16
-"""Numbers that are carried along; for many more going back costs less."""
+FEWEST = 256
+"""Points of a sweep from which on kernels are worth their compilation: some 15 s once, and 2 s for
+every new kind of phase, where a point by itself takes 5 ms."""
+MOST = 64
+"""Numbers that are carried along: each takes 0.05 ms at K = M = 2, going back by itself 6 ms."""
 BYTES = 2**28
 """Of rows of one chunk."""
 MOST_RUNS = 4096
+FINER = 100.0
+"""Tolerances asked for, in those of the steps. On a plateau errors as small as these grow as the
+mode does that leaves it: with 1 derivatives behind it were off by up to 3e-6 at rtol 1e-8."""
 LONG = 1.0
 """First step of the coarser run: steps that grow from a short one are too short for any tolerance,
 and the same in both runs."""
@@ -64,6 +68,11 @@ def suits(problem: Any, asked: Asked, how: Accuracy, method: str | None) -> bool
 def _is_apart(entry: str) -> bool:
     """Whether a number is of a table, or of rates by group, whose largest has a kink."""
     return ".values[" in entry or ".times[" in entry or ".learning_rate[" in entry
+
+
+def _finer(how: Accuracy) -> Accuracy:
+    """The steps of which derivatives are given; of those asked for is their error."""
+    return replace(how, rtol=max(how.rtol / FINER, LEAST_RTOL), atol=how.atol / FINER)
 
 
 @dataclass
@@ -152,8 +161,8 @@ class _Some:
     def answers(self, *, estimate: bool) -> list[Answer | None]:
         """One for each point."""
         ends = self._ends()
-        fine = self._carried(self.how, ends)
-        rough = self._carried(coarser(self.how), ends, LONG) if estimate else None
+        fine = self._carried(_finer(self.how), ends)
+        rough = self._carried(self.how, ends, LONG) if estimate else None
         fails = fine.left_out | fine.stopped
         if rough is not None:
             fails |= rough.left_out | rough.stopped

@@ -10,7 +10,6 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
-from odekit.integrate.options import LARGEST_RTOL
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import Columns, Name, names_of
@@ -93,12 +92,6 @@ def points_of(problem: Any, names: Sequence[Name]) -> Any:
     return points
 
 
-def coarser(how: Accuracy) -> Accuracy:
-    """The steps of the run with which derivatives are compared."""
-    rtol, atol = min(COARSER * how.rtol, LARGEST_RTOL), COARSER * how.atol
-    return replace(how, rtol=rtol, atol=atol, cap=WIDER * how.cap)
-
-
 def differentiate(
     problem: Any,
     asked: Asked,
@@ -125,7 +118,9 @@ def differentiate(
 
     fine, coarse = found(chain, how), None
     if estimate:
-        rougher = coarser(how)
+        rougher = replace(
+            how, rtol=min(COARSER * how.rtol, 0.1), atol=COARSER * how.atol, cap=WIDER * how.cap
+        )
         other = Taken(problem, columns, times, rougher, ends)
         coarse = found(Chain(other, columns, plain), rougher)
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)

@@ -115,7 +115,8 @@ class Steps:
         """The steps, method by method; row i is where a step ends at `rows[i]`."""
         parts = [piece for piece in self.pieces if piece.t]
         found: list[Stretch] = []
-        lasts = [piece.t[0][0] for piece in parts[1:]] + [self.t]
+        # None of a phase that ends as it begins.
+        lasts = [*(piece.t[0][0] for piece in parts), self.t][1:]
         for piece, last in zip(parts, lasts, strict=True):
             t, h, y = (np.concatenate(one) for one in (piece.t, piece.h, piece.y))
             pair = RADAU if piece.implicit else self.how.pair
