@@ -224,9 +224,8 @@ def test_chunks_do_not_matter(monkeypatch):
 
 def test_points_that_fail_keep_their_status(left_out, monkeypatch):
     rates = xr.DataArray([0.5, 40.0, 0.4], dims="draw")
-    setting = problem(ok.Phase("a", 10.0, rates, readout_learning_rate=10.0), activation="linear")
+    setting = problem(ok.Phase("a", 10.0, rates), activation="linear")
     how = {"of": "R", "wrt": "phases[0].learning_rate"}
-    setting = setting.replace_phase(0, readout_learning_rate=0.1)
     with pytest.warns(ok.NotCompletedWarning):
         found = ok.sensitivity(setting, **how)
     assert left_out[0].tolist() == [False, True, False]

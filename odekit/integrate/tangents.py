@@ -201,7 +201,8 @@ class Tangents(Engine):
             near = self.points.corners(flow.base, flow.batch, *own).near(todo, corner)
             todo = todo[~near]
         fixed = (self._explicit, flow.plan, flow.batch, limits)
-        self._spread(todo, lambda part: self._advance(*fixed, part))
+        if todo.size:
+            self._spread(todo, lambda part: self._advance(*fixed, part))
         if not self._stopped():
             self.left_out |= self.counts[:, CODE] != DONE
 

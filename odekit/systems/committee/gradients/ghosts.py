@@ -13,10 +13,12 @@ from odekit.integrate.extended import OutOfReach, Packing
 from odekit.problem.axes import Axis, replaced
 from odekit.problem.shifted import shifted, value_of
 from odekit.systems.committee.gradients.columns import VIEWS, Name
+from odekit.systems.committee.gradients.places import is_structured
 from odekit.systems.committee.laws_of_inputs import laws_of
 from odekit.systems.committee.seen import seen_of
-from odekit.systems.committee.structure import is_general
 
+OF_GENERAL = ("keep_probability", "test_scale", "label")
+"""Numbers that are there without structure, at the values that they have then."""
 LEAST = 1e-2
 """Size below which numbers are shifted as if they had it: no rounding of 1e-16 is over 1e-5."""
 
@@ -26,9 +28,14 @@ def asks_views(names: Sequence[Name]) -> bool:
     return any(f".{view}" in one.name for one in names for view in (*VIEWS, "input_mean"))
 
 
+def asks_general(names: Sequence[Name]) -> bool:
+    """Whether derivatives by what the equations of structured problems alone have are wanted."""
+    return any(f".{what}" in f".{one.name}" for one in names for what in OF_GENERAL)
+
+
 def see_apart(problem: Any, points: Any) -> None:
     """Give each task a law of its own; white inputs are one group."""
-    find = laws_of if is_general(problem) else seen_of
+    find = laws_of if is_structured(points) else seen_of
     points.see(find(problem, points, apart=True))
 
 

@@ -36,8 +36,8 @@ BYTES = 2**28
 """Of rows of one chunk."""
 MOST_RUNS = 4096
 FINER = 100.0
-"""Tolerances asked for, in those of the steps. On a plateau errors as small as these grow as the
-mode does that leaves it: with 1 derivatives behind it were off by up to 3e-6 at rtol 1e-8."""
+"""Tolerances asked for, in those of the steps. Errors as small as these grow on a plateau as
+the mode does that leaves it: with 1, derivatives were off by up to 3e-6 at rtol 1e-8."""
 LONG = 1.0
 """First step of the coarser run: steps that grow from a short one are too short for any tolerance,
 and the same in both runs."""

@@ -15,10 +15,11 @@ from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
 from odekit.systems.committee.gradients.columns import Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Taken, ends_of
 from odekit.systems.committee.gradients.curves import Curves
-from odekit.systems.committee.gradients.ghosts import asks_views, see_apart
+from odekit.systems.committee.gradients.ghosts import asks_general, asks_views, see_apart
+from odekit.systems.committee.gradients.places import is_structured
 from odekit.systems.committee.gradients.readings import Reading, readings_of
 from odekit.systems.committee.gradients.steps import Accuracy
-from odekit.systems.committee.structure import is_general
+from odekit.systems.committee.packing import points_of as packed
 from odekit_kernels.committee.activations import RELU
 
 COARSER, WIDER = 100.0, 1.5
@@ -83,11 +84,12 @@ def points_of(problem: Any, names: Sequence[Name]) -> Any:
     """The packing; where a view of inputs is differentiated by, each task has a law of its own.
 
     White inputs are one group where phases have numbers of tasks, or numbers that move: what the
-    reverse pass of white inputs takes is constant in a phase.
+    reverse pass of white inputs takes is constant in a phase. What quicker equations leave out, as
+    it has its usual value, still has derivatives.
     """
-    points = problem.system.points(problem, {})
+    points = packed(problem, {}, general=asks_general(names))
     own = any(phase.curves or phase.noise_std for phase in problem.phases)
-    if asks_views(names) or (own and not is_general(problem) and not points.G):
+    if asks_views(names) or (own and not is_structured(points) and not points.G):
         see_apart(problem, points)
     return points
 
