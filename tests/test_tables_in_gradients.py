@@ -126,11 +126,12 @@ def test_a_run_by_the_values_of_a_cubic_table():
 
 
 def test_a_run_by_the_times_of_a_spline_with_a_kink():
-    times, values = np.array([0.0, 0.6, 1.0, 2.5, 3.2, 4.0]), np.array([1, 1.4, 1.9, 0.9, 0.4, 0.3])
+    times, values = np.array([0.0, 0.6, 1.0, 2.5, 3.2, 3.7]), np.array([1, 1.4, 1.9, 0.9, 0.4, 0.3])
     problem = learner(learning_rate=ok.Schedule(times, values, "spline", [1.0]))
 
     def end(changed):
-        run = ok.solve(changed, t_eval=[4.0], rtol=1e-12, atol=1e-14)
+        # Short steps, for a spline bends at times on which no step lands.
+        run = ok.solve(changed, t_eval=[4.0], rtol=1e-12, atol=1e-14, max_step=0.02)
         return run.generalization_error.values[0, 0]
 
     how = {"of": "generalization_error[main]", "wrt": "phases[0].learning_rate.times"}
@@ -139,7 +140,7 @@ def test_a_run_by_the_times_of_a_spline_with_a_kink():
         for m in ("forward", "adjoint")
     )
     assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
-    wanted = [difference(problem, f"{how['wrt']}[{j}]", end, 1e-4) for j in range(1, 6)]
+    wanted = [difference(problem, f"{how['wrt']}[{j}]", end) for j in range(1, 6)]
     np.testing.assert_allclose(one[1:], wanted, atol=1e-7 * np.abs(wanted).max())
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.problem.points import rows_of
 from odekit.systems.committee.gradients.kernels import ErrorSlopes
-from odekit.systems.committee.gradients.moving import MOMENTS, held, moving, of_laws, of_noise
+from odekit.systems.committee.gradients.moving import held, moving, of_laws, of_noise
+from odekit.systems.committee.gradients.phasecolumns import MOMENTS
 from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
 from odekit.systems.committee.points import widened
 from odekit_kernels.committee.equations import decode_with_groups

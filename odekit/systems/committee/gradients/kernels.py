@@ -24,18 +24,25 @@ from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
 from odekit_kernels.integrators.variations import Stages, make_stages
 
 _OF_THREAD = threading.local()
-MOST_KINDS = 256
-"""Sizes of scratch memory that a thread keeps."""
+MOST_KINDS, MOST_BYTES = 64, 2**20
+"""Pieces of scratch memory that a thread keeps, and of what size each."""
 
 
 def scratch(make: Callable[..., Any], *sizes: int) -> Any:
-    """Memory for calls of one thread that follow each other: made once, where most are short."""
+    """Memory for calls of one thread that follow each other: small pieces are made once."""
     known: dict[Any, Any] = _OF_THREAD.__dict__.setdefault("known", {})
-    if (make, sizes) not in known:
+    found = known.get((make, sizes))
+    if found is None:
+        found = make(*sizes)
         if len(known) >= MOST_KINDS:
             known.clear()
-        known[make, sizes] = make(*sizes)
-    return known[make, sizes]
+        if _bytes(found) <= MOST_BYTES:
+            known[make, sizes] = found
+    return found
+
+
+def _bytes(made: Any) -> int:
+    return sum(_bytes(x) if isinstance(x, tuple) else getattr(x, "nbytes", 0) for x in made)
 
 
 @dataclass
@@ -97,7 +104,7 @@ class Kernels:
     def slopes(self, q: int) -> Any:
         """Zeros for the derivatives of q scalars, or more, and the same as one array.
 
-        The same memory each time.
+        They are scratch memory.
         """
         places, S, W = self.places, len(self.committee.p), len(self.points.tasks)
         # One row is of another type, for which kernels would compile again.
