@@ -1,6 +1,7 @@
 """Scipy's Radau, with all stages of an iteration in one call where a system has one.
 
-Its steps are scipy's to the last bit. Called one by one, the stages were half of a run's time.
+Its steps are scipy's to the last bit. With the stages called one by one a run of two units to
+t = 10⁶ took 1.1 times as long.
 """
 
 from __future__ import annotations

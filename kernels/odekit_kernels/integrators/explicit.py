@@ -12,7 +12,7 @@ from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.registry import rhs, tolerance
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
-from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
+from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
 
 __all__ = ["Tableau", "advance_explicit"]
@@ -122,7 +122,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any, more: bool
     W, nodes, first, last = tableau.W, tableau.nodes, 0, count + 1
     if more:
         W, nodes, first, last = tableau.X, tableau.more_nodes, last, last + tableau.X.shape[0]
-    for s in range(0 if fresh > 0 else max(first, 1), last):
+    for s in range(0 if fresh > 0 else larger(first, 1), last):
         if s == 1:
             if fresh > 0:
                 choose_first_steps(M, I, m, limits)

@@ -251,7 +251,7 @@ def divide_difference(M: Any, m: Any, scratch: Any) -> None:
 
 
 # The only place of the equations: beside the inverses a call costs nothing, and to compile them
-# twice took seconds.
+# twice took two seconds.
 @outer
 def derivative(M: Any, m: Any, b: Any, limits: Any, y: int, dy: int) -> None:
     """Write the time derivative of the states at `y` to `dy`."""

@@ -94,7 +94,8 @@ class Code(NamedTuple):
     """The code of a known activation, in a type of its own.
 
     A kernel is compiled for the types of its arguments: given one of these it holds the moments of
-    this activation alone, where a bare number has those of all compiled. That took twice as long.
+    this activation alone, where a bare number has those of all compiled: a first run then took 100
+    functions in place of 75.
 
     Attributes
     ----------
