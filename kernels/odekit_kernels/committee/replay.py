@@ -19,7 +19,8 @@ from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.one import derivative
 from odekit_kernels.committee.passes import drive, flow, radius
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
-from odekit_kernels.integrators.runge_kutta import judged, rate_at, reach
+from odekit_kernels.integrators.runge_kutta import judged, reach
+from odekit_kernels.integrators.tables import rate_at
 
 __all__ = [
     "FAILED",

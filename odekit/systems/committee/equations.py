@@ -23,7 +23,8 @@ from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 from odekit_kernels.committee.reverse import prepare, pull
 from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
-from odekit_kernels.integrators.runge_kutta import Pair, Rate
+from odekit_kernels.integrators.runge_kutta import Pair
+from odekit_kernels.integrators.tables import Rate
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
