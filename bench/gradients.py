@@ -5,6 +5,9 @@ of the last R_00 by all of them, by odekit (forward and adjoint) and by diffrax'
 same equations, each in units of its own plain run at the same tolerances, and in milliseconds of
 CPU time. Steps of both land on the times of the table: derivatives by its values have kinks there.
 Both have to agree.
+
+And what a gradient of a sweep costs, of two numbers at a point: in lanes, and point by point, as
+sweeps of few points go.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 import odekit as ok
 from bench.tables import markdown, quartiles
@@ -24,6 +28,9 @@ AGREE = 1e-5
 """Largest difference of two gradients, of the largest entry; the tolerances allow for 1e-7."""
 COUNTS = (1, 10, 200)
 NAME = "phases[0].learning_rate.values"
+SWEEP, FEW = 4096, 128
+"""Points of a sweep that goes in lanes, and of one that goes point by point."""
+SWEPT = ("phases[0].learning_rate", "state.R[0, 0]")
 DROPOUT = Path(__file__).parents[1] / "data" / "optimal_dropout.toml"
 
 
@@ -112,7 +119,42 @@ def run(repeats=7):
                 go()
                 rows[name].append(time.process_time() - begin)
         found[count] = {name: np.array(row) for name, row in rows.items()}
-    return found, _search()
+    return found, _sweeps(repeats), _search()
+
+
+def sweep(points):
+    """The problem at as many learning rates, the first and the last always the same."""
+    rates = xr.DataArray(np.linspace(0.5, 1.5, points), dims="rate")
+    return problem(1).replace_phase(0, learning_rate=rates)
+
+
+def _sweeps(repeats):
+    """µs of CPU time a point (repeats,), of gradients in lanes and point by point, and of runs."""
+
+    def gradient(points):
+        return ok.sensitivity(sweep(points), of="R[0, 0]", wrt=SWEPT)
+
+    def each(work, points):
+        begin = time.process_time()
+        work()
+        return 1e6 * (time.process_time() - begin) / points
+
+    first, other = (gradient(points).d_R_0_0[[0, -1]].values for points in (SWEEP, FEW))
+    most = np.abs(first - other).max() / np.abs(other).max()
+    if not most < AGREE:
+        raise AssertionError(f"gradients in lanes are {most:.1e} away from those point by point")
+    work = {
+        "gradients, in lanes": (lambda: gradient(SWEEP), SWEEP),
+        "gradients, point by point": (lambda: gradient(FEW), FEW),
+        "runs, in lanes": (lambda: ok.solve(sweep(SWEEP), t_eval=[SPAN]), SWEEP),
+    }
+    for go, _ in work.values():
+        go()
+    rows = {name: [] for name in work}
+    for _ in range(repeats):
+        for name, given in work.items():
+            rows[name].append(each(*given))
+    return {name: np.array(row) for name, row in rows.items()}
 
 
 def check(count, gradients):
@@ -139,7 +181,7 @@ def said(values):
 
 
 def table(found):
-    rows, (seconds, evaluations, value) = found
+    rows, sweeps, (seconds, evaluations, value) = found
     lines = []
     for count, times in rows.items():
         for name, row in times.items():
@@ -149,6 +191,9 @@ def table(found):
     text = markdown(head, lines)
     if importlib.util.find_spec("diffrax") is None:
         text += "\n\ndiffrax is not installed: `pip install '.[bench]'`."
+    text += "\n\n" + markdown(
+        [" of a sweep", "µs of CPU a point"], [[name, said(row)] for name, row in sweeps.items()]
+    )
     return (
         f"{text}\n\nBest dropout schedule: {value:.7e}, {evaluations} gradients in {seconds:.2f} s "
         "of CPU time (published: 2.37977e-2 in 454 s)."

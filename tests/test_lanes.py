@@ -22,7 +22,8 @@ from odekit_kernels.committee.lanes import rhs
 from odekit_kernels.committee.memory import First, Wiring, constants, make_plan
 from odekit_kernels.committee.rows import errors_of_rows, moments_of_rows
 from odekit_kernels.integrators import inverse as lanes_inverse
-from odekit_kernels.integrators.batch import STOP, make_counters, set_bound, table_at
+from odekit_kernels.integrators.batch import STOP, make_counters, set_bound
+from odekit_kernels.integrators.tables import table_at
 from odekit_kernels.lanes.memory import firsts, make_memory, places_of
 from odekit_kernels.lanes.values import pick
 from odekit_kernels.simd import WIDTH

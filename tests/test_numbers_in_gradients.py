@@ -12,6 +12,7 @@ import pytest
 
 import odekit as ok
 from odekit.control.pieces import controls_of
+from odekit.problem.names import replace
 from test_sensitivity import FINE, SHARP, difference
 
 OF = ["generalization_error", "Q", "R", "readout"]
@@ -155,16 +156,101 @@ def test_rates_of_groups_move():
     )
 
 
+def three(**tasks):
+    """Three tasks of a phase, learnt one after another before it."""
+    readouts = {"a": [1.0, 0.4], "b": [0.2, 1.0], "c": [0.6, -0.5]}
+    return moving().replace(
+        heads={name: [0.9, 0.6] for name in tasks},
+        tasks={name: ok.Task(readouts[name], 0.2) for name in tasks},
+        phases=[ok.Phase(tasks, 2.0, 0.7, 0.3)],
+    )
+
+
+APART = table(0.1, 0.3, 0.2, times=(0.0, 0.6, 2.0))
+SPLINE = {"times": (0.0, 0.5, 1.0, 2.0), "interpolation": "spline"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "names"),
+    [
+        (
+            {"a": table(0.2, 0.4, 0.1), "b": 0.3, "c": "rest"},
+            ["tasks[a].values[1]", "tasks[a].times[1]", "tasks[b]", "tasks[c].values[0]"],
+        ),
+        (
+            {
+                "a": table(0.2, 0.4, 0.1),
+                "b": table(0.1, 0.3, 0.2, times=(0.0, 0.6, 2.0)),
+                "c": "rest",
+            },
+            ["tasks[a].values[1]", "tasks[b].values[2]", "tasks[c].values[1]"],
+        ),
+        (
+            {"a": table(0.2, 0.4, 0.3, 0.1, **SPLINE), "b": 0.3, "c": "rest"},
+            ["tasks[a].values[1]", "tasks[c].times[2]", "tasks[b]"],
+        ),
+        (
+            {"a": table(0.2, 0.4, 0.1, interpolation="cubic"), "b": 0.3, "c": "rest"},
+            ["tasks[b]"],
+        ),
+    ],
+    ids=["linear", "times apart", "spline", "cubic"],
+)
+def test_others_make_room_in_proportion(tasks, names):
+    """For a table of probabilities, or beside one, among three tasks."""
+    problem, of = three(**tasks), ["Q", "R", "readout"]
+    names = [f"phases[0].{name}" for name in names]
+
+    def at_the_end(changed):
+        shares = changed.phases[0].mixture.values()
+        at = np.linspace(0.0, 2.0, 41)
+        total = sum(p.at(at) if isinstance(p, ok.Schedule) else p for p in shares)
+        np.testing.assert_allclose(total, 1.0, rtol=1e-14)
+        run = ok.solve(changed, **FINE, t_eval=None)
+        return np.concatenate([run[name].isel(time=-1).values.ravel() for name in of])
+
+    how = {"of": of, "wrt": names, "estimate": False}
+    one, other = (
+        joined(ok.sensitivity(problem, method=method, **how, **SHARP), names, of)
+        for method in ("forward", "adjoint")
+    )
+    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
+    wanted = np.array([difference(problem, name, at_the_end) for name in names]).T
+    assert (np.abs(wanted).max(axis=0) > 1e-4).all()
+    np.testing.assert_allclose(one, wanted, rtol=0, atol=2e-9 * np.abs(wanted).max())
+
+
 def test_who_makes_room_for_a_probability_must_be_known():
-    three = {"a": table(0.2, 0.3, 0.2), "b": 0.3, "c": "rest"}
-    tasks = {name: ok.Task([1.0, 0.4]) for name in three}
-    heads = {name: [0.9, 0.6] for name in three}
-    problem = moving().replace(heads=heads, tasks=tasks, phases=[ok.Phase(three, 2.0, 0.5)])
-    for name in ("phases[0].tasks[a].values", "phases[0].tasks[b]"):
-        with pytest.raises(ok.ProblemError, match="makes room"):
+    linear = three(a=table(0.2, 0.4, 0.1), b=APART, c="rest")
+    cubic = three(a=table(0.2, 0.4, 0.1, interpolation="cubic"), b=0.3, c="rest")
+    for problem, name, said in (
+        (linear, "phases[0].tasks[a].times[1]", "all tables of the mixture"),
+        (cubic, "phases[0].tasks[a].values[1]", "linear tables, or of splines"),
+        (linear, "phases[0].tasks[a]", r"\.values"),
+    ):
+        with pytest.raises(ok.ProblemError, match=said):
             ok.sensitivity(problem, of="Q", wrt=name)
-    with pytest.raises(ok.ProblemError, match=r"\.values"):
-        ok.sensitivity(problem, of="Q", wrt="phases[0].tasks[a]")
+    with pytest.raises(ok.ProblemError, match="linear tables, or of splines"):
+        replace(cubic, "phases[0].tasks[a].values[1]", 0.3)
+    alone = three(a=1.0, b=0.0, c=0.0)
+    shares = replace(alone, "phases[0].tasks[a]", 0.9).phases[0].mixture
+    np.testing.assert_allclose(list(shares.values()), [0.9, 0.05, 0.05], rtol=1e-14)
+
+
+def test_one_schedule_for_two_numbers_is_two_schedules():
+    """Each of them may be changed alone."""
+    same = table(0.3, 0.6, 0.4)
+    problem = moving().replace_phase(1, noise_std={"a": same, "b": same}, weight_decay=same)
+    names = ["phases[1].noise_std[a].values[1]", "phases[1].noise_std[b].values[1]"]
+
+    def end(changed):
+        return ok.solve(changed, **FINE, t_eval=None).Q.values[-1].ravel()
+
+    found = ok.sensitivity(problem, of="Q", wrt=names, estimate=False, **SHARP).d_Q.values
+    wanted = np.array([difference(problem, name, end) for name in names]).T
+    np.testing.assert_allclose(
+        found.reshape(wanted.shape), wanted, rtol=0, atol=2e-9 * np.abs(wanted).max()
+    )
 
 
 def test_controls_that_are_linear_between_values():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NO_JIT_TESTS = ["tests/test_moments.py", "tests/test_committee.py", "tests/test_lanes.py"]
+NO_JIT_TESTS = [f"tests/test_{name}.py" for name in ("moments", "committee", "lanes", "tangents")]
 
 
 def run(*command: str, **env: str) -> None:

@@ -194,7 +194,7 @@ def derivative(problem, cap, rtol=1e-6, integrator="DOP853"):
     names = names_of(problem, ["phases[0].learning_rate"])
     columns = Columns(problem, problem.system.points(problem, {}), names)
     taken = Taken(problem, columns, None, Accuracy(integrator, rtol, rtol, cap), None)
-    found = Chain(taken, columns, readings_of(taken.points, ["Q", "R"])).forward()
+    found = Chain(taken, columns, readings_of(problem, ["Q", "R"])).forward()
     return found.values[0], found.slopes[0, :, 0]
 
 
@@ -273,6 +273,19 @@ def test_a_sweep_has_a_gradient_at_each_point():
     for i, eta in enumerate(etas.values):
         one = ok.sensitivity(problem.replace_phase(1, learning_rate=eta), **how)
         assert (one.d_generalization_error.values == ds.d_generalization_error.values[i]).all()
+
+
+@pytest.mark.parametrize("method", ["forward", "adjoint"])
+def test_a_phase_that_ends_as_it_begins_changes_nothing(method):
+    """Its error is below its threshold from the start."""
+    problem = everything(until=50.0)
+    names = ["phases[0].until", "phases[0].duration", "phases[1].duration"]
+    ds = ok.sensitivity(
+        problem, of=["phase_end", "R"], wrt=names, method=method, estimate=False, t_eval=[1.0]
+    )
+    assert ds.phase_end[0] == 0.0
+    assert not ds.d_phase_end[0].values.any()
+    assert not ds.d_R[..., :2].values.any()
 
 
 def test_a_threshold_that_is_missed_changes_nothing():

@@ -7,6 +7,7 @@ import pytest
 
 import odekit as ok
 from odekit.systems.committee.gradients.measured import MEASURES, Moving, Overlaps
+from odekit.verbs.sensitivity import label
 from test_sensitivity import FINE, SHARP, difference, everything
 from test_sensitivity_structured import groups
 
@@ -52,6 +53,45 @@ def test_measures_of_a_run(t_eval):
     wanted = np.array([difference(problem, name, found) for name in NAMES]).T
     scale = np.maximum(np.abs(wanted).max(axis=1, keepdims=True), 1e-3)
     np.testing.assert_array_less(np.abs(one - wanted) / scale, 1e-7)
+
+
+LOGS = ["generalization_error[b]", "phase_end_error[1, a]", "forgetting[a]", "R[0, 1]"]
+
+
+@pytest.mark.parametrize("t_eval", [None, [8.0]], ids=["end", "time"])
+def test_logarithms(t_eval):
+    """Of errors, of those since the switch as `measures.forgetting` has them, and of overlaps."""
+    problem, names = everything(), [f"{name}.log10" for name in LOGS]
+    how = {"of": names, "wrt": NAMES, "t_eval": t_eval, "estimate": False, **SHARP}
+    ways = [ok.sensitivity(problem, method=method, **how) for method in ("forward", "adjoint")]
+    one, other = (
+        np.concatenate([ds[f"d_{label(name)}"].values.reshape(-1, len(NAMES)) for name in names])
+        for ds in ways
+    )
+    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
+
+    def found(changed):
+        run = ok.solve(changed, **FINE, t_eval=t_eval)
+        error = np.log10(run.generalization_error.isel(time=-1))
+        ends, R = np.log10(run.phase_end_error), np.log10(run.R[-1, 0, 1])
+        lost = error.sel(task="a") - ends.isel(phase_index=0).sel(task="a")
+        return np.array([error.sel(task="b"), ends.isel(phase_index=1).sel(task="a"), lost, R])
+
+    values = np.concatenate([np.ravel(ways[0][label(name)].values) for name in names])
+    np.testing.assert_allclose(values, found(problem), rtol=1e-8)
+    wanted = np.array([difference(problem, name, found) for name in NAMES]).T
+    scale = np.maximum(np.abs(wanted).max(axis=1, keepdims=True), 1e-3)
+    np.testing.assert_array_less(np.abs(one - wanted) / scale, 1e-7)
+
+
+def test_what_is_not_above_zero_has_no_logarithm():
+    problem = ok.Problem(
+        state=ok.OrderParameters(Q=[[0.5]], R=[[-0.1]], T=[[1.0]]),
+        heads={"main": [1.0]}, tasks={"main": ok.Task([1.0])}, phases=[ok.Phase("main", 0.1, 0.1)],
+    )  # fmt: skip
+    ds = ok.sensitivity(problem, of="R[0, 0].log10", wrt="state.R", estimate=False)
+    assert np.isnan(ds["R_0_0.log10"])
+    assert np.isnan(ds["d_R_0_0.log10"]).all()
 
 
 def test_measures_by_themselves():
@@ -111,7 +151,13 @@ def test_rows_before_the_switch_have_nothing_to_forget():
 
 @pytest.mark.parametrize(
     ("of", "said"),
-    [("forgetting[b]", "never learnt"), ("forgetting[c]", "task"), ("specialised", "must be of")],
+    [
+        ("forgetting[b]", "never learnt"),
+        ("forgetting[c]", "task"),
+        ("specialised", "must be of"),
+        ("phase_end[0].log10", "log10 of errors"),
+        ("R.log10.mean", "must be of"),
+    ],
 )
 def test_measures_without_derivatives_are_refused(of, said):
     with pytest.raises(ok.ProblemError, match=said) as caught:

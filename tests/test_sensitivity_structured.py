@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import odekit as ok
+from odekit.problem.names import get, replace
 from odekit.systems.committee.gradients.columns import Columns, names_of
 from odekit.systems.committee.gradients.structured import kernels_of
 from test_sensitivity import FINE, SHARP, difference
@@ -193,3 +194,42 @@ def test_rows_of_phases_of_the_same_tasks():
             tape = kernels_of(points, i, one, frame, columns).tape
             whole = points.constants(one, frame, tape.plan)[0]
             np.testing.assert_array_equal(tape.row, whole)
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        ("erf", "test_scale"),
+        ("erf", "phases[0].keep_probability"),
+        ("linear", "phases[0].keep_probability"),
+        ("relu", "tasks[a].label"),
+    ],
+)
+@pytest.mark.parametrize("method", ["forward", "adjoint"])
+def test_what_a_plain_problem_leaves_out_has_a_derivative_at_its_usual_value(
+    activation, name, method
+):
+    """The quicker equations do not know it; a probability is met from below."""
+    plain = ok.Problem(
+        state=ok.OrderParameters(Q=[[0.5, 0.1], [0.1, 0.4]], R=[[0.3], [0.1]], T=[[1.0]]),
+        heads={"a": [0.9, 0.6]},
+        tasks={"a": ok.Task([1.0])},
+        phases=[ok.Phase("a", 3.0, 0.5, 0.2, gradient_flow=activation == "relu")],
+        activation=activation,
+    )
+    found = ok.sensitivity(plain, of=COMMON, wrt=name, method=method, **SHARP)
+
+    def at(x):
+        run = ok.solve(replace(plain, name, x), **FINE, t_eval=None)
+        parts = [run[of].isel(time=-1).values.ravel() for of in COMMON]
+        return np.concatenate(parts)
+
+    h = 1e-3
+    if name.endswith("keep_probability"):
+        f = [at(1.0 - i * h) for i in range(5)]
+        expected = (25 * f[0] - 48 * f[1] + 36 * f[2] - 16 * f[3] + 3 * f[4]) / (12 * h)
+    else:
+        expected = difference(plain, name, lambda p: at(get(p, name)))
+    slopes = np.concatenate([found[f"d_{of}"].values.ravel() for of in COMMON])
+    assert np.abs(expected).max() > 1e-3
+    assert np.abs(slopes - expected).max() < 1e-7 * max(np.abs(expected).max(), 1.0)

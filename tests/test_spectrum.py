@@ -6,12 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from odekit_kernels.integrators.spectrum import spectrum
+from odekit_kernels.integrators.spectrum import radius_beyond, spectrum
 
 
 @njit(error_model="numpy")
 def found(J, H, p):
     return spectrum(J, H, p)
+
+
+@njit(error_model="numpy")
+def found_beyond(J, enough, H, p):
+    return radius_beyond(J, enough, H, p)
 
 
 def check(J, tolerance=1e-12):
@@ -45,6 +50,26 @@ def test_radius_and_growth_are_those_of_lapack(n, seed, kind):
     check(KINDS[kind](np.random.default_rng(seed).normal(size=(n, n))))
 
 
+@given(
+    n=st.integers(1, 12),
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(sorted(KINDS)),
+    part=st.floats(0.1, 10.0),
+)
+def test_a_bound_on_the_radius_is_enough_or_it_is_the_radius(n, seed, kind, part):
+    J = KINDS[kind](np.random.default_rng(seed).normal(size=(n, n)))
+    size = np.linalg.norm(J)
+    radius, _ = found(J, np.zeros((n, n)), np.zeros(3))
+    norms = (size, np.linalg.norm(J, 1), np.linalg.norm(J, np.inf))
+    enough = part * min(norms)
+    value, exact = found_beyond(J, enough, np.zeros((n, n)), np.zeros(3))
+    assert exact == (enough < min(norms) * (1.0 - 1e-14)) or part == pytest.approx(1.0)
+    if exact:
+        assert value == radius
+    else:
+        assert radius - 1e-12 * size <= value <= enough
+
+
 @given(seed=st.integers(0, 2**32 - 1), spread=st.sampled_from([0.0, 1e-9, 1e-6]))
 def test_clusters_of_eigenvalues_split(seed, spread):
     """As on a symmetric plateau: many modes of nearly one rate, under a similarity that mixes."""
@@ -60,3 +85,4 @@ def test_what_is_not_finite_gives_nan(bad):
     J = np.eye(4)
     J[1, 2] = bad
     assert np.isnan(found(J, np.zeros((4, 4)), np.zeros(3))).all()
+    assert np.isnan(found_beyond(J, 1e300, np.zeros((4, 4)), np.zeros(3))[0])

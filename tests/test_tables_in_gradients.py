@@ -7,6 +7,7 @@ import pytest
 
 import odekit as ok
 from odekit.systems.committee.gradients.tables import against, constant, of_table, together
+from test_sensitivity import difference
 
 
 def differences(curve, values, j, h=1e-4):
@@ -72,17 +73,30 @@ def test_a_cubic_table_with_equal_neighbours_has_no_derivative():
     with pytest.raises(ok.ProblemError, match="differs from its neighbours"):
         of_table("rate", table, "values", 1)
     of_table("rate", table, "values", 3)  # the slope between the equal ones stays 0
-    spline = ok.Schedule([0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 0.5, 0.4], "spline")
-    with pytest.raises(ok.ProblemError, match="time of a linear or cubic"):
-        of_table("rate", spline, "times", 3)
 
 
-@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+@pytest.mark.parametrize("interpolation", ["linear", "cubic", "spline"])
 def test_times_of_tables(interpolation):
     """On both sides of a time: it is there that the derivative of a linear table jumps."""
     for times, values, at in drawn(1):
         apart = at[np.abs(at[:, np.newaxis] - times).min(axis=1) > 1e-3]
         are_differences(interpolation, times, values, "times", apart, 1e-7)
+
+
+def test_times_of_splines_with_kinks():
+    """Also of the time of a kink, which moves along; from either side of it."""
+    times = np.array([0.1, 0.7, 1.0, 1.6, 2.5, 3.1, 4.0])
+    values, kink = np.array([1.0, 1.4, 2.0, 1.1, 0.6, 0.9, 1.5]), 2
+    table = ok.Schedule(times, values, "spline", times[[kink]])
+    at = np.linspace(-0.1, 4.1, 85)
+    at = at[np.abs(at[:, np.newaxis] - times).min(axis=1) > 1e-3]
+    for j in range(times.size):
+        found = of_table("rate", table, "times", j)(at[:, np.newaxis], at[:, np.newaxis])[:, 0]
+        wanted = differences(lambda changed: table.at_times(changed).at(at), times, j)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9)
+    inside = np.nextafter(times[kink], [0.0, 9.0])[:, np.newaxis]
+    left, right = of_table("rate", table, "times", kink)(np.full((2, 1), times[kink]), inside)[:, 0]
+    assert left < 0.0 < right
 
 
 def learner(**fields):
@@ -109,6 +123,25 @@ def test_a_run_by_the_values_of_a_cubic_table():
     wanted = [differences(end, values, j, 1e-3) for j in range(4)]
     found = ds.d_generalization_error_main.values
     np.testing.assert_allclose(found, wanted, atol=1e-7 * np.abs(wanted).max())
+
+
+def test_a_run_by_the_times_of_a_spline_with_a_kink():
+    times, values = np.array([0.0, 0.6, 1.0, 2.5, 3.2, 3.7]), np.array([1, 1.4, 1.9, 0.9, 0.4, 0.3])
+    problem = learner(learning_rate=ok.Schedule(times, values, "spline", [1.0]))
+
+    def end(changed):
+        # Short steps, for a spline bends at times on which no step lands.
+        run = ok.solve(changed, t_eval=[4.0], rtol=1e-12, atol=1e-14, max_step=0.02)
+        return run.generalization_error.values[0, 0]
+
+    how = {"of": "generalization_error[main]", "wrt": "phases[0].learning_rate.times"}
+    one, other = (
+        ok.sensitivity(problem, method=m, rtol=1e-10, **how).d_generalization_error_main.values
+        for m in ("forward", "adjoint")
+    )
+    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
+    wanted = [difference(problem, f"{how['wrt']}[{j}]", end) for j in range(1, 6)]
+    np.testing.assert_allclose(one[1:], wanted, atol=1e-7 * np.abs(wanted).max())
 
 
 def test_a_run_by_the_values_of_a_flat_table():

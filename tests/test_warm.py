@@ -5,7 +5,11 @@ import xarray as xr
 
 import odekit as ok
 from odekit import cli
+from odekit.problem.axes import axes
+from odekit.problem.system import FIRST, system_of
 from odekit.verbs import warm
+from odekit_kernels.committee.activations import ERF, KINDS
+from odekit_kernels.committee.memory import CommitteePlan, SizedPlan
 
 
 def problem(rate=0.5):
@@ -49,8 +53,23 @@ def test_a_job_that_fails_says_why():
 
 def test_the_usual_are_runs_sweeps_and_networks():
     words = [job.words for job in warm.usual()]
-    assert len(set(words)) == len(words) == 5
-    assert {w.split(",")[0] for w in words} == {"single runs", "sweeps", "finite networks"}
+    assert len(set(words)) == len(words) == 15
+    kinds = {w.rpartition(": ")[2].split(",")[0] for w in words}
+    assert kinds == {"single runs", "sweeps", "finite networks"}
+    of = {w.partition(": ")[0] for w in words[:-1]}
+    assert of == {"erf, 2 units", "erf, 3 units", "linear, 2 units", "relu, 2 units"}
+
+
+@pytest.mark.filterwarnings("ignore::odekit.NotCompletedWarning")
+def test_the_usual_take_the_kernels_of_every_activation_and_of_both_kinds_of_sizes():
+    plans = set()
+    for _, usual in system_of(FIRST).usual():
+        if axes(usual):
+            points = usual.system.points(usual, axes(usual))
+            plan = points.plan(usual.phases[0], points.start()[0])
+            plans.add((type(plan), type(plan.activation)))
+    others = {(CommitteePlan, kind) for kind in KINDS}
+    assert plans == {(SizedPlan, KINDS[ERF]), *others}
 
 
 def test_the_command_says_what_was_done(tmp_path, capsys, monkeypatch):

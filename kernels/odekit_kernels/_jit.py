@@ -23,12 +23,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import llvmlite  # type: ignore[import-untyped]
 import numba
 import numpy as np
-from numba import extending
+from numba import extending, types
 
 from odekit_kernels import _linked
 
@@ -51,7 +51,9 @@ _config: Any = numba.config
 NO_JIT = bool(_config.DISABLE_JIT)
 """Whether ``NUMBA_DISABLE_JIT`` makes every kernel a plain Python function."""
 
-FLAGS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
+FLAGS: dict[str, Any] = {
+    "error_model": "numpy", "fastmath": {"contract"}, "nogil": True, "no_cfunc_wrapper": True,
+}  # fmt: skip
 """Options of every kernel. Only FMA contraction: NaN and inf must go through unharmed."""
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -307,8 +309,24 @@ def _make_cache(function: Callable[..., Any]) -> Any:
 # -------------------------------------------------------------------------------------- decorator
 
 
+def _take_numbers(dispatcher: Any) -> None:
+    """Let it be compiled for whole numbers, and not once more for each that is written in a call.
+
+    What a number is the compiler sees all the same where it puts the function into its caller.
+    """
+    template, plain = dispatcher.get_call_template, cast(Any, types.unliteral)
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        named = {name: plain(kind) for name, kind in dict(kws).items()}
+        return template(tuple(map(plain, args)), named)
+
+    dispatcher.get_call_template = get_call_template
+
+
 def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     dispatcher = numba.njit(**{**FLAGS, **options})(function)
+    if not NO_JIT:
+        _take_numbers(dispatcher)
     if NO_JIT or not _cacheable(function):
         return dispatcher
     with contextlib.suppress(ImportError, AttributeError, TypeError):
@@ -353,7 +371,7 @@ def kernel(function: Callable[..., Any] | None = None, /, **options: Any) -> Any
 # For every function of arrays that another kernel calls. Counting references and passing 30 arrays
 # from call to call took 2.1 of 2.3 µs per right-hand side at K = P = 2. Nothing is allocated below
 # `rhs`, so there is nothing to count; and wrappers for Python took a third of the compile time.
-_WITHIN: dict[str, Any] = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_WITHIN: dict[str, Any] = {"_nrt": False, "no_cpython_wrapper": True}
 _LINKED: dict[str, Any] = {"pipeline_class": _linked.PIPELINE} if _linked.PIPELINE else {}
 inner = kernel(forceinline=True, **_WITHIN, **_LINKED)
 

@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "minor",
     "over_root",
+    "over_root_near",
     "root",
     "round_up",
     "splat",
@@ -366,6 +367,14 @@ def _choose_less(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any
 
 
 @inner
+def over_root_near(x: Any) -> Any:
+    """`over_root` of what single precision holds, up to `FAR`."""
+    y = over_root_roughly(x)
+    rest = 1.0 - x * (y * y)
+    return y + y * rest * (0.5 + 0.375 * rest)
+
+
+@inner
 def over_root(x: Any) -> Any:
     """1/√x of positive doubles or a Vec8, to 2e-16.
 
@@ -373,9 +382,7 @@ def over_root(x: Any) -> Any:
     root and a quotient of doubles. Numbers that single precision does not hold go the long way,
     each by itself: what its neighbours hold does not matter.
     """
-    y = over_root_roughly(x)
-    rest = 1.0 - x * (y * y)
-    y = y + y * rest * (0.5 + 0.375 * rest)
+    y = over_root_near(x)
     if is_far(x):
         y = choose_less(x, FAR, y, 1.0 / root(x))
     return y

@@ -207,6 +207,6 @@ def warm(scenarios: tuple[Path, ...], processes: int | None) -> int:
     failed = False
     for done in do(jobs or usual(), processes):
         failed |= bool(done.complaint)
-        click.echo(f"{done.words:<32}{done.seconds:6.1f} s  {done.complaint}".rstrip())
+        click.echo(f"{done.words:<42}{done.seconds:6.1f} s  {done.complaint}".rstrip())
     click.echo(f"{kept()[1] - before} kernels compiled, {kept()[1]} in {folder}")
     return FAILED if failed else DONE

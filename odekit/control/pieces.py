@@ -12,9 +12,7 @@ from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
 from odekit.problem.names import _replaced as replaced
-from odekit.problem.names import _steps as steps_of
-from odekit.problem.names import get
-from odekit.problem.names import replace as with_number
+from odekit.problem.names import get, steps_of
 from odekit.problem.phase import OF_TASKS, PENALTIES, Phase
 from odekit.problem.schedule import Schedule
 
@@ -80,20 +78,15 @@ class Controls:
 
     def at(self, x: Floats) -> AnyProblem:
         """The problem with these controls."""
-        phases, others = list(self.problem.phases), []
-        # Phase by phase, and the whole checked once: one by one fifty took longer than the run.
+        fields: dict[str, Any] = {"phases": list(self.problem.phases)}
+        # Part by part, and the whole checked once: one by one fifty took longer than the run.
         for name, value in zip(self.every, x[self.leads], strict=True):
-            i = phase_of(name)
-            if i is None:
-                others.append((name, value))
-            else:
-                steps = steps_of(self.problem, name, "controls")
-                phases[i] = replaced(phases[i], steps[2:], float(value))
-        fields: Any = self.problem
-        changed: AnyProblem = fields.replace(phases=phases)
-        for name, value in others:
-            changed = with_number(changed, name, float(value))
-        return changed
+            (_, field), *steps = steps_of(self.problem, name, "controls")
+            part = fields.get(field, getattr(self.problem, field))
+            fields[field] = replaced(part, steps, float(value))
+        changed: Any = self.problem
+        found: AnyProblem = changed.replace(**fields)
+        return found
 
 
 def word_of(name: str) -> str:

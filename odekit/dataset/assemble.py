@@ -111,6 +111,40 @@ def assemble(
     return ds
 
 
+def joined(
+    variables: Mapping[str, tuple[Any, ...]], coords: Mapping[str, Any], attrs: Mapping[str, Any]
+) -> xr.Dataset:
+    """A dataset of variables that no registry knows, as xarray makes it of them.
+
+    Parameters
+    ----------
+    variables : mapping
+        ``(dims, values)`` or ``(dims, values, attributes)`` by name.
+    coords : mapping
+        The same, or labels along the dim of that name.
+    attrs : mapping
+        Global attributes.
+
+    Examples
+    --------
+    >>> ds = joined({"x": (("unit",), [0.5, 1.0])}, {"unit": ["a", "b"]}, {})
+    >>> float(ds.x.sel(unit="b"))
+    1.0
+    """
+
+    def part(name: str, value: Any) -> _Part:
+        dims, values, *own = value if isinstance(value, tuple) else ((name,), value)
+        names = (dims,) if isinstance(dims, str) else tuple(dims)
+        return _Part(names, np.asarray(values), None, own[0] if own else {})
+
+    made, labels = (
+        {name: part(name, value) for name, value in parts.items()} for parts in (variables, coords)
+    )
+    ds = _together(made, labels)
+    ds.attrs = dict(attrs)
+    return ds
+
+
 class _Part(NamedTuple):
     """A variable to be: what the registry knows of its name, if anything, and its own attributes.
 
@@ -128,6 +162,12 @@ class _Part(NamedTuple):
     def variable(self, values: Any) -> xr.Variable:
         return xr.Variable(self.dims, values, self.attributes())
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """All but the values."""
+        own = tuple(self.own.items())
+        return self.dims, self.values.shape, self.values.dtype, self.known, own
+
 
 def _together(made: Mapping[str, _Part], labels: Mapping[str, _Part]) -> xr.Dataset:
     """One dataset of variables and coordinates.
@@ -137,15 +177,13 @@ def _together(made: Mapping[str, _Part], labels: Mapping[str, _Part]) -> xr.Data
     """
     size = sum(label.values.nbytes for label in labels.values())
     plain = all(label.values.dtype.kind in "fiuU" for label in labels.values())
-    if size > MOST_LABELS or not plain or any(p.own for p in (*made.values(), *labels.values())):
+    words = (x for p in (*made.values(), *labels.values()) for x in p.own.values())
+    if size > MOST_LABELS or not plain or not all(isinstance(x, str) for x in words):
         data = {name: part.variable(part.values) for name, part in made.items()}
         return xr.Dataset(data, {name: part.variable(part.values) for name, part in labels.items()})
     like = _like(
-        tuple((n, p.dims, p.values.shape, p.values.dtype, p.known) for n, p in made.items()),
-        tuple(
-            (n, p.dims, p.values.shape, p.values.dtype, p.known, p.values.tobytes())
-            for n, p in labels.items()
-        ),
+        tuple((name, part.kind) for name, part in made.items()),
+        tuple((name, part.kind, part.values.tobytes()) for name, part in labels.items()),
     )
     return like.copy(data={name: part.values for name, part in made.items()})
 
@@ -154,12 +192,16 @@ def _together(made: Mapping[str, _Part], labels: Mapping[str, _Part]) -> xr.Data
 def _like(made: tuple[Any, ...], labels: tuple[Any, ...]) -> xr.Dataset:
     """A dataset of such variables that hold nothing, and with these coordinates."""
     data = {
-        name: _Part(dims, None, known, {}).variable(np.broadcast_to(np.empty((), dtype), shape))
-        for name, dims, shape, dtype, known in made
+        name: _Part(dims, None, known, dict(own)).variable(
+            np.broadcast_to(np.empty((), dtype), shape)
+        )
+        for name, (dims, shape, dtype, known, own) in made
     }
     coords = {
-        name: _Part(dims, None, known, {}).variable(np.frombuffer(values, dtype).reshape(shape))
-        for name, dims, shape, dtype, known, values in labels
+        name: _Part(dims, None, known, dict(own)).variable(
+            np.frombuffer(values, dtype).reshape(shape)
+        )
+        for name, (dims, shape, dtype, known, own), values in labels
     }
     return xr.Dataset(data, coords)
 

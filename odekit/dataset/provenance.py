@@ -26,6 +26,10 @@ SCHEMA_VERSION = 1
 
 
 @functools.cache
+def _environment() -> str:
+    return canonical_json(_versions())
+
+
 def _versions() -> dict[str, str]:
     found = {
         "python": platform.python_version(),
@@ -76,7 +80,7 @@ def provenance(
         "odekit_schema_version": SCHEMA_VERSION,
         "odekit_problem": text,
         "odekit_problem_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "environment": canonical_json(_versions()),
+        "environment": _environment(),
     }
 
 

@@ -55,6 +55,7 @@ from odekit_kernels.simd import WIDTH
 
 if TYPE_CHECKING:
     from odekit.problem.base import AnyProblem
+    from odekit.problem.phase import Phase
 
 METHODS = (None, *LANES_METHODS)
 QUOTA = 20_000
@@ -121,6 +122,8 @@ class Engine:
         Output times, common to all points.
     threads : int
     interrupts : Asked
+    points : Points, optional
+        The packing, by default that of the problem.
     """
 
     def __init__(
@@ -131,10 +134,11 @@ class Engine:
         times: Floats,
         threads: int,
         interrupts: Asked,
+        points: Any = None,
     ) -> None:
         self.problem, self.options, self.times = problem, options, times
         self.threads, self.interrupts = threads, interrupts
-        self.points = problem.system.points(problem, found)
+        self.points = problem.system.points(problem, found) if points is None else points
         size = self.points.size
         self.record = Record(size, len(problem.phases), len(self.points.tasks))
         seconds = options.max_seconds
@@ -269,7 +273,7 @@ class Engine:
 
     def _limits(self, index: int, plan: Any, batch: Batch, worth: float) -> Limits:
         phase, options = self.problem.phases[index], self.options
-        moves, trains = (any(map(_moves, each(rate))) for rate in phase.rates)
+        moves, trains, decays = needs(phase)
         corner, atol_corner = self.points.corner_limits(plan, moves, options.atol)
         return Limits(
             rtol=options.rtol,
@@ -283,7 +287,7 @@ class Engine:
             steady=options.steady_state or 0.0,
             moves=moves,
             trains=trains,
-            decays=any(map(_moves, each(phase.weight_decay))),
+            decays=decays,
             scheduled=batch.driven.entry.size > 0,
         )
 
@@ -367,6 +371,13 @@ class Engine:
         record.t_last = self.numbers[:, TIME].copy()
         record.steps, record.calls, record.jacobians = self.counts[:, [STEPS, CALLS, JACOBIANS]].T
         return record.arrays()
+
+
+def needs(phase: Phase) -> tuple[bool, bool, bool]:
+    """Whether first layers move, readouts do, and weights decay."""
+    of = (*phase.rates, phase.weight_decay)
+    moves, trains, decays = (any(map(_moves, each(given))) for given in of)
+    return moves, trains, decays
 
 
 def _moves(rate: Any) -> bool:

@@ -74,6 +74,8 @@ def drives_of(places: Mapping[str, Any], given: Mapping[str, Sequence[Any]]) -> 
 
 def driven(drives: Sequence[Drive]) -> Driven:
     """Constants that follow schedules, as the integrators in lanes take them."""
+    if not drives:
+        return NOTHING
     tables = list({id(d.schedule): d.schedule for d in drives}.values())
     number = {id(schedule): i for i, schedule in enumerate(tables)}
     drives = sorted(drives, key=lambda d: number[id(d.schedule)])
@@ -92,6 +94,14 @@ def driven(drives: Sequence[Drive]) -> Driven:
     )
 
 
+_NONE, _WHICH = np.zeros((1, 0)), np.zeros(0, dtype=np.int64)
+NOTHING = Driven(
+    entry=_WHICH, table=_WHICH, base=_NONE, scale=_NONE, first=np.zeros(1, dtype=np.int64),
+    start=np.zeros(0), coefficients=np.zeros((0, 4)), last=np.zeros(0), final=np.zeros(0),
+)  # fmt: skip
+"""Of phases in which nothing moves: most phases."""
+
+
 def begun(rows: Floats, drives: Sequence[Drive]) -> Floats:
     """Rows of constants with those that are driven as the phase begins."""
     if not drives:
@@ -106,16 +116,33 @@ def begun(rows: Floats, drives: Sequence[Drive]) -> Floats:
 
 def row_at(batch: Batch, i: int, since: float) -> Floats:
     """Constants of a trajectory at a time since the phase began, as its lane has them then."""
-    d, row = batch.driven, np.array(batch.constants[i if len(batch.constants) > 1 else 0])
-    base, scale = (x[i if len(x) > 1 else 0] for x in (d.base, d.scale))
-    for j, (entry, k) in enumerate(zip(d.entry, d.table, strict=True)):
-        value, own = d.final[k], slice(d.first[k], d.first[k + 1])
-        if since < d.last[k]:
-            piece = max(int(np.searchsorted(d.start[own], since, side="right")) - 1, 0)
-            x = max(since - d.start[own][piece], 0.0)
-            value = max(float(np.polyval(d.coefficients[own][piece], x)), 0.0)
-        row[entry] = base[j] + scale[j] * value
+    row: Floats = rows_at(batch, np.array([i]), np.array([since]))[0]
     return row
+
+
+def rows_at(batch: Batch, which: Any, since: Floats) -> Floats:
+    """The same of trajectories `which`, each at a time of its own, (times, width)."""
+    d, rows = batch.driven, np.array(_some(batch.constants, which))
+    rows = np.array(np.broadcast_to(rows, (len(which), rows.shape[1])))
+    base, scale = _some(d.base, which), _some(d.scale, which)
+    for k in range(len(d.last)):
+        value = _table_at(d, k, since)
+        for j in np.flatnonzero(d.table == k):
+            rows[:, d.entry[j]] = base[:, j] + scale[:, j] * value
+    return rows
+
+
+def _some(rows: Floats, which: Any) -> Floats:
+    return rows[which] if len(rows) > 1 else rows
+
+
+def _table_at(d: Driven, k: int, since: Floats) -> Floats:
+    """Values of a table at times since the phase began."""
+    own = slice(d.first[k], d.first[k + 1])
+    piece = np.maximum(np.searchsorted(d.start[own], since, side="right") - 1, 0)
+    x = np.maximum(since - d.start[own][piece], 0.0)
+    value = np.maximum(np.polyval(d.coefficients[own][piece].T, x), 0.0)
+    return np.asarray(np.where(since < d.last[k], value, d.final[k]))
 
 
 def _columns(columns: Sequence[Floats]) -> Floats:

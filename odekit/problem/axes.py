@@ -105,7 +105,7 @@ def _rebuild(item: Any, pick: Callable[[Any], Any]) -> Any:
         before = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
         after = {name: _rebuild(value, pick) for name, value in before.items()}
         changed = {name: value for name, value in after.items() if value is not before[name]}
-        return _replaced(item, changed) if changed else item
+        return replaced(item, changed) if changed else item
     if isinstance(item, Mapping):
         mapped = {name: _rebuild(value, pick) for name, value in item.items()}
         return mapped if any(mapped[n] is not item[n] for n in item) else item
@@ -115,7 +115,8 @@ def _rebuild(item: Any, pick: Callable[[Any], Any]) -> Any:
     return item
 
 
-def _replaced(item: Any, changed: Mapping[str, Any]) -> Any:
+def replaced(item: Any, changed: Mapping[str, Any]) -> Any:
+    """A copy of a part of a problem with other fields, which nothing checks."""
     twin = copy.copy(item)
     for name, value in changed.items():
         object.__setattr__(twin, name, value)

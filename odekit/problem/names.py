@@ -18,7 +18,7 @@ import numpy as np
 from odekit.base.checks import MAX_NUMBERS, is_labelled
 from odekit.base.errors import ProblemError
 from odekit.problem.base import AnyProblem
-from odekit.problem.mixture import REST
+from odekit.problem.mixture import with_share
 from odekit.problem.phase import Phase
 from odekit.problem.schedule import Schedule
 
@@ -67,7 +67,7 @@ def get(problem: AnyProblem, name: str, argument: str = "name") -> Any:
         If it leads to no number; the message lists names that do.
     """
     item: Any = problem
-    for step in _steps(problem, name, argument):
+    for step in steps_of(problem, name, argument):
         item = _inner(item, step, problem, name, argument)
     if not _is_number(item) and not _is_array(item):
         raise _unknown(problem, name, argument)
@@ -82,7 +82,8 @@ def replace(problem: P, name: str, value: Any, argument: str = "name") -> P:
     problem : AnyProblem
     name : str
         As in `get`. An entry of a symmetric matrix takes its mirror along; with a probability of
-        a mixture the others change in proportion, so that they still sum to 1.
+        a mixture the others change in proportion, at every time, so that they still sum to 1; with
+        a time of its table, those of the other tables of three tasks or more.
     value : float or array_like
         A number in place of an array fills it.
 
@@ -92,14 +93,15 @@ def replace(problem: P, name: str, value: Any, argument: str = "name") -> P:
         If the name leads to no number, or the problem refuses the value.
     """
     get(problem, name, argument)
-    changed: P = _replaced(problem, _steps(problem, name, argument), value)
+    changed: P = _replaced(problem, steps_of(problem, name, argument), value)
     return changed
 
 
 # ------------------------------------------------------------------------------------------- names
 
 
-def _steps(problem: AnyProblem, name: str, argument: str) -> list[Step]:
+def steps_of(problem: AnyProblem, name: str, argument: str) -> list[Step]:
+    """How a name leads to its number, part by part; it need not be there."""
     steps: list[Step] = []
     end = 0
     if isinstance(name, str):
@@ -178,7 +180,7 @@ def _inner(item: Any, step: Step, problem: AnyProblem, name: str, argument: str)
         if how == "[" and isinstance(item, Mapping):
             return item[key]
         if how == "[" and _is_array(item):
-            return item[_index(key)]
+            return item[index_of(key)]
         if how == "[" and isinstance(item, Sequence) and not isinstance(item, str):
             return item[int(key)]
     except (KeyError, IndexError, ValueError):
@@ -186,7 +188,8 @@ def _inner(item: Any, step: Step, problem: AnyProblem, name: str, argument: str)
     raise _unknown(problem, name, argument)
 
 
-def _index(key: str) -> tuple[int, ...]:
+def index_of(key: str) -> tuple[int, ...]:
+    """The entry of an array that a key names."""
     return tuple(int(k) for k in key.split(","))
 
 
@@ -198,28 +201,19 @@ def _replaced(item: Any, steps: Sequence[Step], value: Any) -> Any:
     if isinstance(item, Phase) and key == "tasks" and rest:
         task = rest[0][1]
         share = _replaced(item.mixture[task], rest[1:], value)
-        return dataclasses.replace(item, tasks=_with_share(item.mixture, task, share))
+        return dataclasses.replace(item, tasks=with_share(item.mixture, task, share))
     if how == ".":
-        return dataclasses.replace(item, **{key: _replaced(getattr(item, key), rest, value)})
+        part = _replaced(getattr(item, key), rest, value)
+        if isinstance(item, Schedule) and key == "times":
+            return item.at_times(part)
+        return dataclasses.replace(item, **{key: part})
     if isinstance(item, Mapping):
         return {**item, key: _replaced(item[key], rest, value)}
     if _is_array(item):
-        return _with_entry(item, _index(key), value)
+        return _with_entry(item, index_of(key), value)
     changed = list(item)
     changed[int(key)] = _replaced(changed[int(key)], rest, value)
     return tuple(changed) if isinstance(item, tuple) else changed
-
-
-def _with_share(mixture: Mapping[str, Any], task: str, share: Any) -> dict[str, Any]:
-    if isinstance(share, Schedule) and len(mixture) == 2:
-        return {name: share if name == task else REST for name in mixture}
-    if any(isinstance(p, Schedule) for p in (share, *mixture.values())):
-        rule = "must be of a mixture of numbers, or of two tasks"
-        given = f"the probability of {task} beside tables"
-        raise ProblemError("name", rule, given, "Which of the others makes room is not said.")
-    others = sum(p for name, p in mixture.items() if name != task)
-    scale = (1.0 - share) / others if others > 0 else 1.0
-    return {name: share if name == task else scale * p for name, p in mixture.items()}
 
 
 def _with_entry(array: Any, index: tuple[int, ...], value: Any) -> Any:

@@ -272,7 +272,10 @@ class Phase:
             **{name: getattr(self, name) for name in (*PENALTIES, *OF_TASKS, "keep_probability")},
             "consolidation.strength": held,
         }
-        return {n: v for name, x in given.items() for n, v in _leaves(name, x) if _moves(v)}
+        found: dict[str, Schedule] = {}
+        for name, value in given.items():
+            _put_schedules(name, value, found)
+        return found
 
     @property
     def curves(self) -> list[Schedule]:
@@ -285,14 +288,23 @@ class Phase:
 
         So are learning rates by name; the others stay.
         """
+        return self._with(lambda curve: float(curve.at(times).mean()))
+
+    def apart(self) -> Phase:
+        """The phase with a schedule of its own for each number that follows one."""
+        curves = self.curves
+        return self if len({*map(id, curves)}) == len(curves) else self._with(copy.copy)
+
+    def _with(self, of: Callable[[Schedule], Any]) -> Phase:
+        """The phase with something in place of each of its `curves`."""
         found = copy.copy(self)
         held = self.consolidation
         names = ("tasks", *PENALTIES, *OF_TASKS, "keep_probability")
-        changed = {name: _means(getattr(self, name), times) for name in names}
+        changed = {name: _in_place(getattr(self, name), of) for name in names}
         if isinstance(self.learning_rate, Mapping):
-            changed["learning_rate"] = _means(self.learning_rate, times)
+            changed["learning_rate"] = _in_place(self.learning_rate, of)
         if held is not None:
-            changed["consolidation"] = replace(held, strength=_means(held.strength, times))
+            changed["consolidation"] = replace(held, strength=_in_place(held.strength, of))
         for name, value in changed.items():
             object.__setattr__(found, name, value)
         return found
@@ -328,24 +340,26 @@ def _one(argument: str, value: Any, check: Callable[[str, Any], Any]) -> Any:
     return check(argument, value)
 
 
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Single values of a field, each with its name."""
-    if not isinstance(value, Mapping):
-        yield name, value
+def _put_schedules(name: str, value: Any, found: dict[str, Schedule]) -> None:
+    """Schedules among the values of a field, each by its name; asked of plain numbers most."""
+    if type(value) is float or value is None:
         return
-    for key, one in value.items():
-        yield from _leaves(f"{name}[{key}]", one)
+    if isinstance(value, Schedule):
+        found[name] = value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            _put_schedules(f"{name}[{key}]", one, found)
 
 
 def _moves(value: Any) -> bool:
     return isinstance(value, Schedule)
 
 
-def _means(value: Any, times: Any) -> Any:
-    """A field with the means of its schedules over some times."""
+def _in_place(value: Any, of: Callable[[Schedule], Any]) -> Any:
+    """A field with something in place of its schedules."""
     if isinstance(value, Mapping):
-        return {name: _means(one, times) for name, one in value.items()}
-    return float(value.at(times).mean()) if isinstance(value, Schedule) else value
+        return {name: _in_place(one, of) for name, one in value.items()}
+    return of(value) if isinstance(value, Schedule) else value
 
 
 def _thresholds(until: Any) -> Any:

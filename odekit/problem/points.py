@@ -39,6 +39,8 @@ class Points:
 
     def values(self, value: Any, core: int = 0) -> Floats:
         """A value that may be labelled, as (points or 1, *core)."""
+        if type(value) is float:  # most are, of many phases
+            return np.array([value])
         if not is_labelled(value):
             return np.ascontiguousarray(np.asarray(value, dtype=np.float64)[np.newaxis])
         lead = [str(d) for d in value.dims[: value.ndim - core]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +134,11 @@ class Schedule:
         """
         times, values, kinks = tabulate(function, duration)
         return cls(times, values, "spline", kinks)
+
+    def at_times(self, times: Any) -> Schedule:
+        """The same values at other times; those of kinks move along."""
+        kink = np.isin(self.times, self.kinks)
+        return replace(self, times=times, kinks=np.asarray(times)[kink])
 
     def __call__(self, time: float) -> float:
         """The number at a time since the start of the phase."""

@@ -342,8 +342,8 @@ class System(ABC):
     def start_size(self, problem: Any) -> int:
         """Numbers that one trajectory starts from."""
 
-    def usual(self) -> Iterable[AnyProblem]:
-        """Small problems, a run and a sweep, that take the kernels of most."""
+    def usual(self) -> Iterable[tuple[str, AnyProblem]]:
+        """Small problems, runs and sweeps, that take the kernels of most, and what they are of."""
         return ()
 
     # ------------------------------------------------------------------------------ finite networks

@@ -10,12 +10,14 @@ import numpy as np
 
 from odekit.base.checks import choice, count, flag
 from odekit.base.errors import ProblemError, Unreached
+from odekit.base.interrupts import Interrupts
 from odekit.base.status import Status
 from odekit.dataset.common import COMMON
 from odekit.dataset.ended import warn_unless_completed
 from odekit.dataset.result import Result, prepare
+from odekit.integrate.compiling import announced
 from odekit.integrate.options import SolverOptions, check_integrator, output_times
-from odekit.problem.axes import at, axes
+from odekit.problem.axes import at
 from odekit.problem.axes import points as grid_of
 from odekit.problem.base import AnyProblem
 from odekit.sweeps.jobs import cores
@@ -65,7 +67,8 @@ def sensitivity(
         ``"generalization_error[main]"``, ``"R[0, 1]"``, ``"phase_end[0]"``, ``"forgetting[a]"``.
         Of a whole curve ``"generalization_error[main].mean"`` (of errors, forgetting, transfer),
         ``"R[0, 1].maximum"``, ``"R[0, 0].escape_time(0.5)"``, ``"R[0, 0].hitting_time(1, 0.01)"``,
-        as `odekit.measures` has them, between rows.
+        as `odekit.measures` has them, between rows. ``".log10"`` after errors or the state is
+        their logarithm, ``"forgetting[a].log10"`` the difference of two.
     wrt : str or sequence of str
         Numbers by their names: ``"phases[0].learning_rate"``, ``"phases[0].learning_rate.values"``
         and ``"phases[0].tasks[a].times"`` of tables, ``"phases[1].duration"``,
@@ -92,8 +95,7 @@ def sensitivity(
         Whether to find how far off derivatives may be: by those of coarser steps, at twice the
         cost.
     threads : int, optional
-        Points of a sweep at a time; by default the cores there are. Results are bitwise those of
-        single problems.
+        Of a sweep; by default as many as there are cores. Results do not depend on them.
 
     Returns
     -------
@@ -101,8 +103,9 @@ def sensitivity(
         For each name of `of` a variable of that name (``R_0_1`` of ``"R[0, 1]"``,
         ``generalization_error_main`` of ``"generalization_error[main]"``), its derivative ``d_…``,
         and ``d_…_error``, the difference to the derivative along steps of a hundred times the
-        tolerances that are by half longer at the stability limit: above the error in practice, and
-        no proof. The dims of
+        tolerances that are by half longer at the stability limit (in lanes of the tolerances, where
+        derivatives are those of steps of a hundredth of them): above the error in practice, and no
+        proof. The dims of
         the derivative are those of the sweep, ``time`` (with `t_eval`), those of the quantity, and
         then those of the number: of one name in `wrt` its own (``knot`` for tables; ``…_wrt`` where
         the quantity has the same), of several the dim ``parameter``, labelled with the name of
@@ -113,15 +116,19 @@ def sensitivity(
     Raises
     ------
     ProblemError
-        If a name is none, or has no derivative: draws, counts and choices, times of splines,
-        probabilities beside tables of several others, activations whose moments are found by
-        quadrature; or if the run does not reach its end, and it is no sweep.
+        If a name is none, or has no derivative: draws, counts and choices, cubic tables of
+        probabilities among three tasks, activations whose moments are found by quadrature; or if
+        the run does not reach its end, and it is no sweep.
 
     Notes
     -----
     Saad & Rattray 1997, doi:10.1103/PhysRevLett.79.2578, for optimal learning rates by variation.
     Derivatives by probabilities, readouts and overlaps need not be of valid directions: an overlap
     is moved as if the others could stay.
+
+    Large sweeps go in lanes (docs/gradients.md), where errors of derivatives are controlled as
+    those of the state; what cannot, and points in doubt, go one by one. Both are within the
+    tolerance of a single problem's derivatives.
 
     Examples
     --------
@@ -148,7 +155,6 @@ def sensitivity(
     keep = flag("estimate", estimate)
     if threads is not None:
         count("threads", threads, most=2**31)
-    found = axes(problem)
     total = float(np.max(np.asarray(sum(phase.duration for phase in problem.phases))))
     times = None if t_eval is None else output_times("t_eval", t_eval, total)
     tools = problem.system.sensitivities()
@@ -159,15 +165,24 @@ def sensitivity(
     }  # fmt: skip
     source = "derivatives of ordinary differential equations"
     result = prepare(problem, ("odekit_sensitivity", words), source)
-    every = [at(problem, place) for _, place in grid_of(found)]
-    asked = tools.check(every[0], quantities, names)
+    found = result.axes
+    places = [place for _, place in grid_of(found)]
+    first = at(problem, places[0]) if found else problem
+    asked = tools.check(first, quantities, names)
 
-    def gradient(i: int) -> Any:
-        return tools.differentiate(every[i], asked, times, how, method, estimate=keep)
+    def gradient(point: AnyProblem) -> Any:
+        return tools.differentiate(point, asked, times, how, method, estimate=keep)
 
     if not found:
-        return _dataset(problem, result, [gradient(0)], times, single=isinstance(wrt, str))
-    answers, status = _each(gradient, len(every), threads or cores())
+        return _dataset(problem, result, [gradient(problem)], times, single=isinstance(wrt, str))
+    workers = threads or cores()
+    known: list[Any] = [None] * len(places)
+    with Interrupts() as interrupts, announced():
+        if tools.suits(problem, asked, how, method):
+            fixed = {"estimate": keep, "threads": workers}
+            known = tools.differentiate_in_lanes(problem, asked, times, how, interrupts, **fixed)
+    stopped = interrupts.asked
+    answers, status = _each(lambda i: gradient(at(problem, places[i])), known, workers, stopped)
     ds = _dataset(problem, result, answers, times, single=isinstance(wrt, str))
     shape = tuple(size for size, _ in result.axes.values())
     said = next(v for v in COMMON if v.name == "status").attributes()
@@ -177,10 +192,14 @@ def sensitivity(
 
 
 def _each(
-    gradient: Callable[[int], Any], points: int, threads: int
+    gradient: Callable[[int], Any], known: Sequence[Any], threads: int, stopped: bool
 ) -> tuple[list[Any], list[Status]]:
-    """Gradients of all points, NaN where there is none, and how the runs ended."""
+    """Gradients of all points, NaN where there is none, and how the runs ended.
+
+    Those that are not known go one by one, unless all was stopped before.
+    """
     failed: dict[int, Unreached] = {}
+    answers, left = list(known), [i for i, answer in enumerate(known) if answer is None]
 
     def one(i: int) -> Any:
         try:
@@ -189,9 +208,13 @@ def _each(
             failed[i] = error
             return None
 
-    answers = each_point(one, points, threads)
-    known = next((answer for answer in answers if answer is not None), None)
-    if known is None:
+    if left and not stopped:
+        for i, answer in zip(
+            left, each_point(lambda k: one(left[k]), len(left), threads), strict=True
+        ):
+            answers[i] = answer
+    shown = next((answer for answer in answers if answer is not None), None)
+    if shown is None:
         raise next(iter(failed.values()), KeyboardInterrupt())
     status = [
         Status.COMPLETED if answer is not None
@@ -199,7 +222,7 @@ def _each(
         else Status.INTERRUPTED
         for i, answer in enumerate(answers)
     ]  # fmt: skip
-    return [known.unknown() if answer is None else answer for answer in answers], status
+    return [shown.unknown() if answer is None else answer for answer in answers], status
 
 
 def label(name: str) -> str:
@@ -217,10 +240,19 @@ def _names(argument: str, given: Any) -> list[str]:
     names = [given] if isinstance(given, str) else list(given) if _is_list(given) else []
     if not names or not all(isinstance(name, str) for name in names):
         raise ProblemError(argument, "must be a name or several", repr(given)[:80])
-    if argument == "of" and len({label(name) for name in names}) < len(names):
+    made = [variable for name in names for variable in _variables(name).values()]
+    if argument == "of" and len(set(made)) < len(made):
+        twice = next(variable for variable in made if made.count(variable) > 1)
         rule = "must name quantities whose variables differ"
-        raise ProblemError(argument, rule, ", ".join(names), "Letters and digits tell them apart.")
+        given = f"{', '.join(names)}, of which two have a variable {twice}"
+        raise ProblemError(argument, rule, given, "Ask for them one after the other.")
     return names
+
+
+def _variables(name: str) -> dict[str, str]:
+    """Variables of a quantity, of its derivative and of the error of that."""
+    own = label(name)
+    return {"": own, "d": f"d_{own}", "error": f"d_{own}_error"}
 
 
 def _is_list(given: Any) -> bool:
@@ -230,7 +262,7 @@ def _is_list(given: Any) -> bool:
 def _dataset(
     problem: AnyProblem, result: Result, answers: Sequence[Any], times: Any, *, single: bool
 ) -> xr.Dataset:
-    import xarray as xr
+    from odekit.dataset.assemble import joined
 
     first = answers[0]
     sweep = tuple(result.axes)
@@ -238,7 +270,7 @@ def _dataset(
     labels: dict[str, Any] = dict(problem.system.labels(problem))
     labels["phase_index"] = np.arange(len(problem.phases))
     coords = {dim: coord for dim, (_, coord) in result.axes.items() if coord is not None}
-    dims, sizes, own = _parameter(problem, first, single)
+    dims, sizes, own = _parameter(first, set(sweep), single)
 
     variables: dict[str, Any] = {}
     for name, lead, pieces in _parts(answers, times):
@@ -246,9 +278,7 @@ def _dataset(
             inner = array.shape[1:] if suffix == "" else (*array.shape[1:-1], *sizes)
             full = array.reshape((*shape, *inner))
             whole = (*sweep, *lead, *(dims if suffix else ()))
-            own_name = label(name)
-            called = {"": own_name, "d": f"d_{own_name}", "error": f"d_{own_name}_error"}[suffix]
-            variables[called] = (whole, full, _said(name, suffix))
+            variables[_variables(name)[suffix]] = (whole, full, _said(name, suffix))
     steps = np.array([answer.steps for answer in answers]).reshape(shape)
     variables["n_steps"] = (sweep, steps, {"long_name": "accepted steps"})
     if times is None:
@@ -259,7 +289,7 @@ def _dataset(
     used = {dim for dims, *_ in variables.values() for dim in dims}
     coords |= {dim: labels[dim] for dim in labels if dim in used}
     attrs = {**result.attrs, "sensitivity_method": first.method}
-    return xr.Dataset({**variables, **result.kept}, {**coords, **own}, attrs)
+    return joined({**variables, **result.kept}, {**coords, **own}, attrs)
 
 
 def _parts(
@@ -299,14 +329,14 @@ def _parts(
 
 
 def _parameter(
-    problem: AnyProblem, answer: Any, single: bool
+    answer: Any, sweep: set[str], single: bool
 ) -> tuple[tuple[str, ...], tuple[int, ...], dict[str, Any]]:
     """Dims, sizes and coordinates of what is differentiated by."""
     if not single:
         entries = [entry for name in answer.names for entry in name.entries]
         return (PARAMETER,), (len(entries),), {PARAMETER: entries}
     name = answer.names[0]
-    taken = {dim for reading in answer.readings for dim in reading.dims} | set(axes(problem))
+    taken = {dim for reading in answer.readings for dim in reading.dims} | sweep
     dims = tuple(f"{dim}_wrt" if dim in taken else dim for dim in name.dims)
     return dims, name.shape, {}
 

@@ -39,7 +39,7 @@ class Warmed(NamedTuple):
 
 
 def usual() -> list[Job]:
-    """What most take: runs, sweeps and networks of the plainest problems.
+    """What most take: runs, sweeps and networks of the plainest problems of every activation.
 
     Examples
     --------
@@ -48,15 +48,15 @@ def usual() -> list[Job]:
     """
     problems = list(system_of(FIRST).usual())
     networks = {"input_dim": 8, "seed": 0, "t_eval": [0.0, 0.25]}
-    found = [job for problem in problems for job in runs_of(problem)]
-    return [*found, Job("finite networks", "simulate", problems[0], networks)]
+    found = [job for name, problem in problems for job in runs_of(problem, f"{name}: ")]
+    return [*found, Job("finite networks", "simulate", problems[0][1], networks)]
 
 
-def runs_of(problem: AnyProblem) -> list[Job]:
+def runs_of(problem: AnyProblem, name: str = "") -> list[Job]:
     """Runs of a problem by both kinds of method that the case may call for."""
     swept = bool(axes(problem))
     what, implicit = ("sweeps", "Rodas5P") if swept else ("single runs", "Radau")
-    few = {"max_steps": STEPS}
+    what, few = f"{name}{what}", {"max_steps": STEPS}
     return [
         Job(f"{what}, explicit steps", "solve", problem, few),
         Job(f"{what}, implicit steps", "solve", problem, {**few, "method": implicit}),

@@ -20,6 +20,7 @@ from odekit_kernels.committee.activations.erf import (
     tilted_norm,
     tilting,
 )
+from odekit_kernels.committee.codes import code_of
 from odekit_kernels.committee.pairs import slope_pair
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
@@ -149,7 +150,7 @@ def pull_power(q: int, system: Any, tape: Any, k: int, l: int, g: float, D: int,
     C, C_bar = tape.C, tape.C_bar
     noise = fill_products(system, tape, k, l, D)
     J2, by_k, by_l, by_kl = slope_pair(system.activation, C[k, k], C[l, l], C[k, l])
-    if system.activation == ERF:
+    if code_of(system.activation) == ERF:
         form = pull_tilted(tape, k, l, g * J2, D)
     else:
         form = pull_plain(tape, g * J2, D)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from odekit_kernels._jit import inner, kernel
-from odekit_kernels.integrators.batch import table_at
+from odekit_kernels.integrators.tables import table_at
 
 __all__ = ["drive_row", "drive_shifted"]
 

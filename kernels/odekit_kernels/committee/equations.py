@@ -8,10 +8,10 @@ from typing import Any
 
 from odekit_kernels._jit import inner
 from odekit_kernels.committee import groups_in_lanes, lanes
-from odekit_kernels.committee.jacobian import jacobian as jacobian_of_one
-from odekit_kernels.committee.jacobian import jacobian_of_groups as jacobian_of_one_with_groups
+from odekit_kernels.committee.jacobian import fill as jacobian_of_one
+from odekit_kernels.committee.jacobian import fill_with_groups as jacobian_of_one_with_groups
 from odekit_kernels.committee.one import Committee, Inputs
-from odekit_kernels.committee.sized import has_sizes, with_sizes
+from odekit_kernels.committee.sized import with_sizes
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import pick, shaped
 
@@ -26,6 +26,7 @@ __all__ = [
     "jacobian_of_groups",
     "rhs",
     "rhs_of_groups",
+    "rhs_with_sizes",
     "tolerance",
 ]
 
@@ -89,10 +90,14 @@ committee_with_groups = inner(decode_with_groups)
 
 def rhs(M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any) -> None:
     """See `registry.rhs`."""
-    if has_sizes(m):
-        lanes.rhs(M, with_sizes(m), w, y, dy, moves, trains, decays)
-    else:
-        lanes.rhs(M, m, w, y, dy, moves, trains, decays)
+    lanes.rhs(M, m, w, y, dy, moves, trains, decays)
+
+
+def rhs_with_sizes(
+    M: Any, m: Any, w: Any, y: Any, dy: Any, moves: Any, trains: Any, decays: Any
+) -> None:
+    """See `registry.rhs`: of a `SizedPlan`."""
+    lanes.rhs(M, with_sizes(m), w, y, dy, moves, trains, decays)
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import alternatives, inner, kernel, outer
 from odekit_kernels.committee import groups, one
-from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY, judged, rate_at, reach
+from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY, judged, reach
+from odekit_kernels.integrators.tables import rate_at
 
 __all__ = ["Walk", "advance"]
 

@@ -13,7 +13,7 @@ from odekit_kernels.committee import moments
 from odekit_kernels.committee.inputs import enter_law, fill_groups, weigh_pairs
 from odekit_kernels.committee.state import fill_averages, fill_readouts, fill_state
 
-__all__ = ["jacobian", "jacobian_of_groups"]
+__all__ = ["fill", "fill_with_groups", "jacobian", "jacobian_of_groups"]
 
 
 @inner
@@ -188,6 +188,26 @@ def consolidation(eta_w: float, F: Any, system: Any, K: int, P: int, first: int,
                 i += 1
 
 
+@inner
+def fill(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any) -> None:
+    """`jacobian`, to be called by kernels."""
+    K, P = system.move.shape[0], system.T.shape[0]
+    D = K + P
+    fill_state(y, system, K, P, work)
+    J[:] = 0.0
+    if eta_w != 0.0:
+        fill_averages(system.p, K, K + P, work)
+        moments.drive(system.activation, work, K, D)
+        first_layer(eta_w, system, K, D, work, J)
+        if system.inverse_batch != 0.0:
+            diffusion(eta_w, system, K, D, work, J)
+        decay(eta_w * system.kappa_w, system.move, K, P, 0, J)
+        consolidation(eta_w, system.F, system, K, P, 0, J)
+    if eta_v != 0.0:
+        moments.second(system.activation, work, K, D)
+        second_layer(eta_v, system, K, D, work, J)
+
+
 @kernel(_nrt=False)
 def jacobian(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any) -> None:
     """Jacobian of `committee.rhs`, analytic: J_ij = ∂(dy_i/dt)/∂y_j.
@@ -205,21 +225,7 @@ def jacobian(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any)
     J : ndarray, shape (n, n)
         Receives the Jacobian.
     """
-    K, P = system.move.shape[0], system.T.shape[0]
-    D = K + P
-    fill_state(y, system, K, P, work)
-    J[:] = 0.0
-    if eta_w != 0.0:
-        fill_averages(system.p, K, K + P, work)
-        moments.drive(system.activation, work, K, D)
-        first_layer(eta_w, system, K, D, work, J)
-        if system.inverse_batch != 0.0:
-            diffusion(eta_w, system, K, D, work, J)
-        decay(eta_w * system.kappa_w, system.move, K, P, 0, J)
-        consolidation(eta_w, system.F, system, K, P, 0, J)
-    if eta_v != 0.0:
-        moments.second(system.activation, work, K, D)
-        second_layer(eta_v, system, K, D, work, J)
+    fill(y, eta_w, eta_v, system, work, J)
 
 
 # --------------------------------------------------------------------------------- groups of inputs
@@ -308,9 +314,9 @@ def second_layer_of_groups(
             scatter_forces(work, system, rate, s, k, K, start, J)
 
 
-@kernel(_nrt=False)
-def jacobian_of_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any) -> None:
-    """`jacobian` of `groups.rhs`: derivatives by C once for each law, then by every group."""
+@inner
+def fill_with_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any) -> None:
+    """`jacobian_of_groups`, to be called by kernels."""
     K, P, inputs = system.move.shape[0], system.T.shape[1], system.inputs
     D, G = K + P, inputs.share.shape[0]
     fill_groups(y, system.T, K, P, work)
@@ -334,3 +340,9 @@ def jacobian_of_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: An
         eta, first = eta_w * inputs.pace[g], g * first_head(K, D)
         decay(eta * system.kappa_w, system.move, K, P, first, J)
         consolidation(eta, system.F[g::G], system, K, P, first, J)
+
+
+@kernel(_nrt=False)
+def jacobian_of_groups(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, J: Any) -> None:
+    """`jacobian` of `groups.rhs`: derivatives by C once for each law, then by every group."""
+    fill_with_groups(y, eta_w, eta_v, system, work, J)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels.committee.activations import check
+from odekit_kernels.committee.activations import Code, check, kind_of
 from odekit_kernels.committee.equations import (
     at_corner,
     errors,
@@ -17,12 +17,14 @@ from odekit_kernels.committee.equations import (
     jacobian_of_groups,
     rhs,
     rhs_of_groups,
+    rhs_with_sizes,
     tolerance,
 )
+from odekit_kernels.committee.sized import has_sizes
 from odekit_kernels.integrators.registry import register
 from odekit_kernels.lanes.memory import lay_out, machinery
 
-__all__ = ["CommitteePlan", "First", "GroupsPlan", "Wiring", "constants", "make_plan"]
+__all__ = ["CommitteePlan", "First", "GroupsPlan", "SizedPlan", "Wiring", "constants", "make_plan"]
 
 Indices = NDArray[np.int64]
 
@@ -32,8 +34,9 @@ class CommitteePlan(NamedTuple):
 
     Attributes
     ----------
-    activation : int
-        One of the codes in `odekit_kernels.committee.activations`.
+    activation : Code or int
+        One of the codes in `odekit_kernels.committee.activations`, in the type that kernels are
+        compiled for.
     online : int
         1 if the η² term is there, 0 in gradient flow.
     K, P, D, H, S, c, W, G, V, n : int
@@ -78,7 +81,7 @@ class CommitteePlan(NamedTuple):
         Values of the whole memory.
     """
 
-    activation: int
+    activation: Code | int
     online: int
     K: int
     P: int
@@ -158,10 +161,24 @@ class GroupsPlan(CommitteePlan):
     __slots__ = ()
 
 
+class SizedPlan(CommitteePlan):
+    """A plan of the sizes in `sized`, which are constants where kernels are compiled for it."""
+
+    __slots__ = ()
+
+
 # Here, and not where the equations are: who has a plan has what the integrators need.
 register(
     CommitteePlan,
     rhs=rhs,
+    errors=errors,
+    jacobian=jacobian,
+    at_corner=at_corner,
+    tolerance=tolerance,
+)
+register(
+    SizedPlan,
+    rhs=rhs_with_sizes,
     errors=errors,
     jacobian=jacobian,
     at_corner=at_corner,
@@ -305,10 +322,11 @@ def make_plan(
     if not G:
         places |= {"overlaps": places["C"], "weight": places["prob"]}
     kind = GroupsPlan if G else CommitteePlan
-    return kind(
-        activation=check(activation), online=int(online), K=K, P=P, D=D, H=H, S=S, c=c, W=W, G=G,
-        V=V, n=n, **places,
+    plan = kind(
+        activation=kind_of(check(activation)), online=int(online), K=K, P=P, D=D, H=H, S=S, c=c,
+        W=W, G=G, V=V, n=n, **places,
     )  # fmt: skip
+    return SizedPlan(*plan) if has_sizes(plan) else plan
 
 
 def constants(m: CommitteePlan) -> dict[str, Indices]:

@@ -1,6 +1,7 @@
 """The functions of `activations`, each of the activation whose code is the first argument.
 
-A chain of comparisons, one a row of the table, that is compiled into each caller.
+Of a code in its own type (`activations.Code`) only its function is compiled into the caller; of a
+bare number a chain of comparisons, one a row of the table.
 """
 
 # ruff: noqa: ARG001 - the ends of a chain have the arguments of its links
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from odekit_kernels._jit import inner
+from odekit_kernels._jit import alternatives, inner
 from odekit_kernels.committee import activations
+from odekit_kernels.committee.codes import code_of, row_of_kind
 from odekit_kernels.lanes.values import fill, put
 
 __all__ = [
@@ -57,25 +59,33 @@ def chain(
 
     Returns
     -------
-    kernel
+    callable
         Takes the code, and then the function's arguments.
     """
     # Written out with the arguments by name, for numba has no list of functions: as closures in
     # closures, with arguments in a tuple, a right-hand side took 7 % more at K = P = 2, and lanes
     # of linear units rounded otherwise. Kernels come from the cache on disk only where all that
     # they call is a function of a module, and no two there may have one name.
-    names: dict[str, Any] = {"__name__": module, "end": end}
-    rest, lines = "", []
+    names: dict[str, Any] = {"__name__": module, "end": end, "code_of": code_of}
+    rest, lines, alone = "", [" code = code_of(activation)"], []
     for code, row in enumerate(activations.TABLE):
         if folder != activations.__name__ and not row.means:
             continue
         function = getattr(import_module(f"{folder}.{row.name}"), name)
         names[row.name] = function
         rest = ", ".join(signature(getattr(function, "py_func", function)).parameters)
-        lines += [f" if activation == {code}:", f"  return {row.name}({rest})"]
+        call = f"return {row.name}({rest})"
+        lines += [f" if code == {code}:", f"  {call}"]
+        alone += [f"def {name}_of_{code}(activation, {rest}):", f" {call}"]
     lines.append(f" return end(activation, {rest})" if end else f" raise ValueError({UNKNOWN!r})")
-    exec("\n".join([f"def {name}(activation, {rest}):", *lines]), names)
-    return inner(names[name])
+    exec("\n".join([f"def {name}(activation, {rest}):", *lines, *alone]), names)
+    every = names[name]
+
+    def choose(activation: Any, *rest: Any) -> Any:
+        return names.get(f"{name}_of_{row_of_kind(activation)}", every)
+
+    alternatives(every, strict=False)(choose)
+    return every
 
 
 # In lanes codes are checked as plans are made; on a device nothing could be raised. Arguments are

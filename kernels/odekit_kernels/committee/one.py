@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee import moments
+from odekit_kernels.committee.activations import Code
 from odekit_kernels.committee.inputs import Inputs
 from odekit_kernels.committee.jacobian import jacobian
 from odekit_kernels.committee.state import (
@@ -49,8 +50,9 @@ class Committee(NamedTuple):
 
     Attributes
     ----------
-    activation : int
-        One of the codes in `odekit_kernels.committee.activations`.
+    activation : Code or int
+        One of the codes in `odekit_kernels.committee.activations`; in its own type, kernels hold
+        the moments of no other.
     T : ndarray, shape (P, P)
         Overlaps of the fixed vectors; (G P, P), one group below the other, if there are any.
     u : ndarray, shape (S, P)
@@ -77,7 +79,7 @@ class Committee(NamedTuple):
         Groups of inputs, if there are any.
     """
 
-    activation: int
+    activation: Code | int
     T: Array
     u: Array
     sigma: Array

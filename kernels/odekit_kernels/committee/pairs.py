@@ -13,6 +13,7 @@ from odekit_kernels._jit import inner, kernel
 from odekit_kernels.arcsine import asin_given
 from odekit_kernels.committee.activations import ERF, RELU
 from odekit_kernels.committee.activations.erf import inverse_root
+from odekit_kernels.committee.codes import code_of
 from odekit_kernels.simd import WIDTH, load, minor, over_root, store
 
 __all__ = ["drive_row", "second_pair", "second_row", "slope_pair"]
@@ -36,7 +37,7 @@ def drive_row(activation: int, tape: Any, k: int, D: int) -> None:
     A_kb = Σ_a cbar_ka (e_ka C_ab + h_ka C_kb).
     """
     C, diag, pair = tape.C, tape.diag, tape.pair
-    if activation == ERF:
+    if code_of(activation) == ERF:
         L = C.shape[1]
         x, first = diag[k], k * 8 * L
         n = 1.0 / (1.0 + x)
@@ -57,7 +58,7 @@ def drive_row(activation: int, tape: Any, k: int, D: int) -> None:
         return
     for a in range(D):
         tape.out[:] = 0.0
-        if activation == RELU:
+        if code_of(activation) == RELU:
             drive_pair_of_relu(C[k, k], C[a, a], C[k, a], tape.out)
         else:
             tape.out[0] = 1.0
@@ -69,7 +70,7 @@ def drive_row(activation: int, tape: Any, k: int, D: int) -> None:
 def second_row(activation: int, tape: Any, k: int, D: int) -> None:
     """Fill `tape.second` with I2(k, a) and its derivatives by x, y, z of every a."""
     C, diag, second = tape.C, tape.diag, tape.second
-    if activation == ERF:
+    if code_of(activation) == ERF:
         L = C.shape[1]
         x = diag[k]
         for a in range(0, D, WIDTH):
@@ -111,13 +112,13 @@ def drive_pair_of_relu(x: float, y: float, z: float, out: Any) -> None:
 @kernel(_nrt=False)
 def second_pair(activation: int, x: float, y: float, z: float, out: Any) -> None:
     """I2(k, a) and its derivatives by x, y, z: writes (4,) to `out`."""
-    if activation == ERF:
+    if code_of(activation) == ERF:
         s = math.sqrt(determinant(x, y, z))
         out[0] = TWO_OVER_PI * math.atan2(z, s)
         out[1] = -0.5 * TWO_OVER_PI * z / ((1.0 + x) * s)
         out[2] = -0.5 * TWO_OVER_PI * z / ((1.0 + y) * s)
         out[3] = TWO_OVER_PI / s
-    elif activation == RELU:
+    elif code_of(activation) == RELU:
         q = max(x * y - z * z, 0.0)
         s = math.sqrt(q)
         theta = math.atan2(z, s) if q > 0.0 or z != 0.0 else 0.0
@@ -132,11 +133,11 @@ def second_pair(activation: int, x: float, y: float, z: float, out: Any) -> None
 @inner
 def slope_pair(activation: int, x: float, y: float, z: float) -> Any:
     """J2(k, a) and its derivatives by x, y, z."""
-    if activation == ERF:
+    if code_of(activation) == ERF:
         s = inverse_root(x, y, z)
         j, rest = TWO_OVER_PI * s, s * s
         return j, -0.5 * j * (1.0 + y) * rest, -0.5 * j * (1.0 + x) * rest, j * z * rest
-    if activation != RELU:
+    if code_of(activation) != RELU:
         return 1.0, 0.0, 0.0, 0.0
     # Its first entry and the derivatives of it are those of the drive.
     q = x * y - z * z

@@ -32,12 +32,12 @@ def flow(y: Any, eta_w: float, eta_v: float, system: Any, work: Any, tape: Any, 
 
 
 def radius(
-    y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
-    unit: Any, scratch: Any, three: Any,
+    y: Any, eta_w: float, eta_v: float, enough: float, system: Any, watch: Any, tape: Any, by: Any,
+    flat: Any, unit: Any, scratch: Any, three: Any,
 ) -> Any:  # fmt: skip
-    """Spectral radius of the Jacobian; the last five are scratch memory, and `by` is for n."""
+    """`spectrum.radius_beyond` of the Jacobian; the last five are scratch memory, `by` is for n."""
     of = _chosen(type(tape), RADII)
-    return of(y, eta_w, eta_v, system, watch, tape, by, flat, unit, scratch, three)
+    return of(y, eta_w, eta_v, enough, system, watch, tape, by, flat, unit, scratch, three)
 
 
 def drive_nothing(t: float, tape: Any) -> None:
@@ -76,27 +76,28 @@ def flow_of_general(
 
 
 def radius_of_white(
-    y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
-    unit: Any, scratch: Any, three: Any,
+    y: Any, eta_w: float, eta_v: float, enough: float, system: Any, watch: Any, tape: Any, by: Any,
+    flat: Any, unit: Any, scratch: Any, three: Any,
 ) -> Any:  # fmt: skip
     """See `radius`."""
-    return reverse.radius(y, eta_w, eta_v, system, watch, tape, by, flat, unit, scratch, three)
+    of = reverse.radius
+    return of(y, eta_w, eta_v, enough, system, watch, tape, by, flat, unit, scratch, three)
 
 
 def radius_of_groups(
-    y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
-    unit: Any, scratch: Any, three: Any,
+    y: Any, eta_w: float, eta_v: float, enough: float, system: Any, watch: Any, tape: Any, by: Any,
+    flat: Any, unit: Any, scratch: Any, three: Any,
 ) -> Any:  # fmt: skip
     """See `radius`."""
-    return stencil.radius(y, eta_w, eta_v, tape, scratch, three)
+    return stencil.radius(y, eta_w, eta_v, enough, tape, scratch, three)
 
 
 def radius_of_general(
-    y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
-    unit: Any, scratch: Any, three: Any,
+    y: Any, eta_w: float, eta_v: float, enough: float, system: Any, watch: Any, tape: Any, by: Any,
+    flat: Any, unit: Any, scratch: Any, three: Any,
 ) -> Any:  # fmt: skip
     """See `radius`."""
-    return stages.radius(y, eta_w, eta_v, tape, scratch, three)
+    return stages.radius(y, eta_w, eta_v, enough, tape, scratch, three)
 
 
 DRIVES = {Tape: drive_nothing, GroupsTape: drive_groups, GeneralTape: drive_general}
@@ -121,7 +122,7 @@ def _flow(y: Any, eta_w: Any, eta_v: Any, system: Any, work: Any, tape: Any, dy:
 
 @alternatives(radius, strict=False)
 def _radius(
-    y: Any, eta_w: Any, eta_v: Any, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
-    unit: Any, scratch: Any, three: Any,
+    y: Any, eta_w: Any, eta_v: Any, enough: Any, system: Any, watch: Any, tape: Any, by: Any,
+    flat: Any, unit: Any, scratch: Any, three: Any,
 ) -> Any:  # fmt: skip
     return _chosen(tape, RADII)

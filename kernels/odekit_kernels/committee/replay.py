@@ -19,7 +19,8 @@ from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.one import derivative
 from odekit_kernels.committee.passes import drive, flow, radius
 from odekit_kernels.committee.reverse import prepare, pull, pull_error
-from odekit_kernels.integrators.runge_kutta import judged, rate_at, reach
+from odekit_kernels.integrators.runge_kutta import judged, reach
+from odekit_kernels.integrators.tables import rate_at
 
 __all__ = [
     "FAILED",
@@ -104,7 +105,7 @@ def record(
     n, s = y.shape[0], pair.B.shape[0]
     k, at, new = np.zeros((s + 1, n)), np.zeros(n), np.zeros(n)
     unit, scratch, three = np.zeros(n), np.zeros((n, n)), np.zeros(3)
-    done, next_stop, longest, looked = 0, 0, np.inf, LOOK
+    done, next_stop, longest, looked, exact = 0, 0, np.inf, LOOK, True
     while next_stop < stops.shape[0] and stops[next_stop] <= t:
         next_stop += 1
     drive(t, tape)
@@ -112,14 +113,15 @@ def record(
     while next_stop < stops.shape[0]:
         if done == times.shape[0]:
             return FULL, done, t, wish
-        if looked >= LOOK and cap < np.inf:
+        left = stops[next_stop] - t
+        wanted = min(wish, left)
+        if cap < np.inf and (looked >= LOOK or (wanted > longest and not exact)):
             drive(t, tape)
-            size = radius(
-                y, rate_at(rate_w, t), rate_at(rate_v, t), system, watch, tape, by, flat, unit,
-                scratch, three,
+            size, exact = radius(
+                y, rate_at(rate_w, t), rate_at(rate_v, t), cap / wanted, system, watch, tape, by,
+                flat, unit, scratch, three,
             )  # fmt: skip
             longest, looked = cap / size if size > 0.0 else np.inf, 0
-        left = stops[next_stop] - t
         h = min(wish, longest)
         lands = h >= left * (1.0 - 1e-12)
         h = left if lands else h
@@ -128,7 +130,7 @@ def record(
         if not t + h > t:
             return FAILED, done, t, wish
         for i in range(1, s + 1):
-            time = t + h * (pair.C[i] if i < s else 1.0)
+            time = t + h * pair.C[i] if i < s else (stops[next_stop] if lands else t + h)
             if i < s:
                 reach(y, h, pair.A[i], k, i, at)
             else:
@@ -158,14 +160,8 @@ def record(
         wish = max(wish, h * factor) if lands else h * factor
         done += 1
         looked += 1
-        if lands:
-            t = stops[next_stop]
-            next_stop += 1
-            # Rates may have a kink here, the derivative at hand is from before it.
-            drive(t, tape)
-            flow(y, rate_at(rate_w, t), rate_at(rate_v, t), system, work, tape, k[0])
-        else:
-            t += h
+        t = time
+        next_stop += lands
     return REACHED, done, t, wish
 
 

@@ -15,7 +15,7 @@ from odekit_kernels.committee.pairs import drive_row, second_row
 from odekit_kernels.committee.penalties import pull_consolidation, pull_decay
 from odekit_kernels.committee.readouts import pull_second
 from odekit_kernels.committee.tape import fill_C, first_head
-from odekit_kernels.integrators.spectrum import spectrum
+from odekit_kernels.integrators.spectrum import radius_beyond
 from odekit_kernels.simd import WIDTH, load, splat, store, total
 
 __all__ = ["prepare", "pull", "pull_error", "radius"]
@@ -276,10 +276,10 @@ def pull_row(a: int, g: float, tape: Any, D: int) -> float:
 
 @kernel(forceinline=True, _nrt=False)
 def radius(
-    y: Any, eta_w: float, eta_v: float, system: Any, watch: Any, tape: Any, by: Any, flat: Any,
-    unit: Any, scratch: Any, three: Any,
-) -> float:  # fmt: skip
-    """Spectral radius of the Jacobian, with `by` and `flat` for n scalars, the rest scratch."""
+    y: Any, eta_w: float, eta_v: float, enough: float, system: Any, watch: Any, tape: Any, by: Any,
+    flat: Any, unit: Any, scratch: Any, three: Any,
+) -> Any:  # fmt: skip
+    """Spectral radius of the Jacobian, see `radius_beyond`; `by` and `flat` are for n scalars."""
     n = y.shape[0]
     prepare(y, system, tape)
     flat[:] = 0.0
@@ -287,5 +287,4 @@ def radius(
         unit[i] = 1.0
         pull(i, y, eta_w, eta_v, system, unit, watch, tape, by)
         unit[i] = 0.0
-    size, _ = spectrum(flat[:n, :n], scratch, three)
-    return float(size)
+    return radius_beyond(flat[:n, :n], enough, scratch, three)

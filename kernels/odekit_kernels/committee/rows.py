@@ -7,6 +7,7 @@ from typing import Any
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.committee.lanes import errors, norms, second, self_slope
 from odekit_kernels.integrators.registry import errors as errors_by_plan
+from odekit_kernels.integrators.rows import load_constants, load_rows
 from odekit_kernels.lanes.values import lanes, pick, place, put
 from odekit_kernels.simd import WIDTH
 
@@ -14,18 +15,7 @@ __all__ = ["errors_of_groups_of_rows", "errors_of_rows", "moments_of_rows"]
 
 
 @inner
-def load_rows(M: Any, m: Any, rows: Any, first: int) -> int:
-    """Put up to eight states into the lanes; lanes without one repeat the last."""
-    count = min(lanes(M), rows.shape[0] - first)
-    for lane in range(lanes(M)):
-        row = first + min(lane, count - 1)
-        for j in range(m.n):
-            place(M, m.y + j, lane, rows[row, j])
-    return count
-
-
-@inner
-def load_constants(M: Any, m: Any, T: Any, u: Any, which: Any, first: int) -> None:
+def load_tasks(M: Any, m: Any, T: Any, u: Any, which: Any, first: int) -> None:
     """Fixed vectors and readouts of the tasks, of the trajectory of each row."""
     for lane in range(lanes(M)):
         i = which[min(first + lane, which.shape[0] - 1)]
@@ -62,7 +52,7 @@ def errors_of_rows(
     for first in range(0, rows.shape[0], WIDTH):
         count = load_rows(M, m, rows, first)
         if first == 0 or not alike:
-            load_constants(M, m, T, u, which, first)
+            load_tasks(M, m, T, u, which, first)
         errors(M, m, heads, m.y)
         for lane in range(count):
             for s in range(m.W):
@@ -91,10 +81,7 @@ def errors_of_groups_of_rows(
     """
     for first in range(0, rows.shape[0], WIDTH):
         count = load_rows(M, m, rows, first)
-        for lane in range(lanes(M)):
-            i = min(which[min(first + lane, which.shape[0] - 1)], constants.shape[0] - 1)
-            for j in range(places.shape[0]):
-                place(M, places[j], lane, constants[i, j])
+        load_constants(M, constants, places, which, first)
         errors_by_plan(M, m, w, m.y)
         for lane in range(count):
             for s in range(m.W):

@@ -12,24 +12,18 @@ from typing import Any
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 
-from odekit_kernels._jit import inner
-from odekit_kernels.committee.activations import ERF
+from odekit_kernels.committee.activations import ERF, KINDS
 from odekit_kernels.simd import native
 
 __all__ = ["SIZES", "has_sizes", "with_sizes"]
 
-SIZES = {
-    "activation": ERF, "online": 1, "K": 2, "P": 2, "D": 4, "H": 1, "S": 1, "c": 0, "G": 0, "V": 0,
-    "n": 9,
-}  # fmt: skip
+SIZES = {"online": 1, "K": 2, "P": 2, "D": 4, "H": 1, "S": 1, "c": 0, "G": 0, "V": 0, "n": 9}
 """Two units, two teachers, one task: of a `CommitteePlan`."""
 
 
-@inner
 def has_sizes(m: Any) -> bool:
-    """Whether a plan has these sizes."""
-    units = m.K == 2 and m.P == 2 and m.H == 1 and m.S == 1 and m.c == 0
-    return units and m.activation == ERF and m.online == 1
+    """Whether a plan is of erf and has these sizes."""
+    return type(m.activation) is KINDS[ERF] and all(getattr(m, n) == x for n, x in SIZES.items())
 
 
 def with_sizes(m: Any) -> Any:
@@ -37,10 +31,10 @@ def with_sizes(m: Any) -> Any:
     return m._replace(**SIZES)
 
 
-@native(with_sizes, lambda m: m if isinstance(m, types.NamedUniTuple) else None)
+@native(with_sizes, lambda m: m if isinstance(m, types.BaseNamedTuple) else None)
 def _with_sizes(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     plan, fields = arguments[0], kinds[0].instance_class._fields
     for name, size in SIZES.items():
-        constant = ir.Constant(plan.type.element, size)
+        constant = ir.Constant(ir.IntType(64), size)
         plan = builder.insert_value(plan, constant, fields.index(name))
     return plan

@@ -20,7 +20,7 @@ from odekit_kernels.committee.equations import committee_with_groups
 from odekit_kernels.committee.inputs import fill_groups, fill_law
 from odekit_kernels.committee.pairs import second_pair
 from odekit_kernels.integrators.runge_kutta import reach
-from odekit_kernels.integrators.spectrum import spectrum
+from odekit_kernels.integrators.spectrum import radius_beyond
 
 __all__ = [
     "GroupsTape",
@@ -131,12 +131,13 @@ def fill_numbers(
 
 
 @kernel(_nrt=False)
-def radius(y: Any, eta_w: float, eta_v: float, tape: Any, scratch: Any, three: Any) -> float:
-    """Spectral radius of the Jacobian."""
+def radius(
+    y: Any, eta_w: float, eta_v: float, enough: float, tape: Any, scratch: Any, three: Any
+) -> Any:
+    """Spectral radius of the Jacobian, see `radius_beyond`."""
     system = committee_with_groups(tape.plan, tape.wiring, tape.row)
     groups.jacobian(y, eta_w, eta_v, system, tape.work, tape.J)
-    size, _ = spectrum(tape.J, scratch, three)
-    return float(size)
+    return radius_beyond(tape.J, enough, scratch, three)
 
 
 # ------------------------------------------------------------------------------------------ errors

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel, outer
-from odekit_kernels.lanes.values import lanes, larger, pick, place, smaller
+from odekit_kernels.integrators.tables import table_at
+from odekit_kernels.lanes.values import lanes, pick, place, smaller
 
 __all__ = [
     "NUMBERS",
@@ -22,7 +23,6 @@ __all__ = [
     "make_counters",
     "put_back",
     "set_bound",
-    "table_at",
     "write_row",
 ]
 
@@ -219,28 +219,6 @@ def fill_row(M: Any, b: Any, i: int, lane: int, row: Any) -> None:
     for j in range(b.driven.entry.shape[0]):
         entry = b.driven.entry[j]
         row[entry] = pick(M, b.places[entry], lane)
-
-
-@inner
-def table_at(tables: Any, j: int, t: float) -> float:
-    """Value of a table; see `odekit.problem.schedule.Schedule`."""
-    if t >= tables.last[j]:
-        return tables.final[j]
-    return piece_at(tables, tables.first[j], tables.first[j + 1], t)
-
-
-@inner
-def piece_at(tables: Any, low: int, high: int, t: float) -> float:
-    """Value at a time by the pieces from `low` to `high`."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        if tables.start[middle] <= t:
-            low = middle
-        else:
-            high = middle
-    x = larger(t - tables.start[low], 0.0)
-    c = tables.coefficients
-    return larger(((c[low, 0] * x + c[low, 1]) * x + c[low, 2]) * x + c[low, 3], 0.0)
 
 
 @kernel(_nrt=False)

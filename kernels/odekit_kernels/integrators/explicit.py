@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels._jit import inner, kernel, outer
+from odekit_kernels._jit import inner, kernel
 from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.registry import rhs, tolerance
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
-from odekit_kernels.lanes.values import fill, get, lanes, pick, place, put, smaller
+from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
 
 __all__ = ["Tableau", "advance_explicit"]
@@ -108,14 +108,21 @@ def combine(M: Any, m: Any, W: Any, s: int, terms: int, out: int) -> None:
         put(M, out + i, get(M, m.y + i) + h * weighted(M, m, W, s, terms, i))
 
 
+# The only place of the equations: they are most of what there is to compile.
 @inner
-def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
-    """All stages of one step of every lane; lanes with a new trajectory have one more, f(y)."""
-    count = tableau.W.shape[1]
-    fresh = 0
-    for lane in range(lanes(M)):
-        fresh += I[FRESH, lane]
-    for s in range(0 if fresh > 0 else 1, count + 1):
+def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any, more: bool) -> None:
+    """All stages of one step of every lane; lanes with a new trajectory have one more, f(y).
+
+    With `more`, after them, those that only the dense output needs.
+    """
+    count, fresh = tableau.W.shape[1], 0
+    if not more:
+        for lane in range(lanes(M)):
+            fresh += I[FRESH, lane]
+    W, nodes, first, last = tableau.W, tableau.nodes, 0, count + 1
+    if more:
+        W, nodes, first, last = tableau.X, tableau.more_nodes, last, last + tableau.X.shape[0]
+    for s in range(0 if fresh > 0 else larger(first, 1), last):
         if s == 1:
             if fresh > 0:
                 choose_first_steps(M, I, m, limits)
@@ -126,27 +133,20 @@ def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
         else:
             if s == count:
                 source = m.new
-            combine(M, m, tableau.W, s, smaller(s, count), source)
+            combine(M, m, W, s - first, s if more else smaller(s, count), source)
         if limits.scheduled:
-            set_driven(M, I, m, b, tableau.nodes[s])
+            set_driven(M, I, m, b, nodes[s - first])
         rhs(M, m, b.wiring, source, target, limits.moves, limits.trains, limits.decays)
         if s == 0:
             take_fresh(M, I, m, target)
 
 
-@outer
-def more_stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
-    """The stages that only the dense output needs."""
-    count = tableau.W.shape[1] + 1
+@inner
+def count_more(M: Any, I: Any, m: Any, tableau: Any) -> None:
+    """Count the stages that only the dense output needs, of accepted steps."""
     for lane in range(lanes(M)):
         if pick(M, m.accepted, lane) == 1.0:
             I[CALLS, lane] += tableau.X.shape[0]
-    for s in range(tableau.X.shape[0]):
-        combine(M, m, tableau.X, s, count + s, m.trial)
-        if limits.scheduled:
-            set_driven(M, I, m, b, tableau.more_nodes[s])
-        target = m.k + (count + s) * m.n
-        rhs(M, m, b.wiring, m.trial, target, limits.moves, limits.trains, limits.decays)
 
 
 @inner
@@ -212,17 +212,24 @@ def advance_explicit(
     bool
         Whether all is done.
     """
-    for _ in range(quota):
-        if refill(M, I, m, b, queue, todo) == 0:
-            return True
-        stages(M, I, m, b, tableau, limits)
-        estimate(M, m, tableau, limits)
-        put(M, m.unit, get(M, m.h))
-        if judge(M, I, m, b, tableau) == 0:
-            continue
+    left, more = quota, False
+    while left > 0 or more:
+        if not more:
+            if refill(M, I, m, b, queue, todo) == 0:
+                return True
+            left -= 1
+        stages(M, I, m, b, tableau, limits, more)
+        if not more:
+            estimate(M, m, tableau, limits)
+            put(M, m.unit, get(M, m.h))
+            if judge(M, I, m, b, tableau) == 0:
+                continue
+            if m.W > 0 and tableau.X.shape[0] > 0:
+                count_more(M, I, m, tableau)
+                more = True
+                continue
+        more = False
         if m.W > 0:
-            if tableau.X.shape[0] > 0:
-                more_stages(M, I, m, b, tableau, limits)
             find_events(M, I, m, b, tableau)
         write_rows(M, I, m, b, tableau)
         commit(M, I, m, b, tableau, limits)

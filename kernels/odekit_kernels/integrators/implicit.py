@@ -250,6 +250,14 @@ def divide_difference(M: Any, m: Any, scratch: Any) -> None:
         put(scratch.f_t, i, (get(scratch.f_t, i) - get(M, m.k + i)) / span)
 
 
+# The only place of the equations: beside the inverses a call costs nothing, and to compile them
+# twice took two seconds.
+@outer
+def derivative(M: Any, m: Any, b: Any, limits: Any, y: int, dy: int) -> None:
+    """Write the time derivative of the states at `y` to `dy`."""
+    rhs(M, m, b.wiring, y, dy, limits.moves, limits.trains, limits.decays)
+
+
 @inner
 def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: Any) -> None:
     """All stages of one step of every lane; with a schedule one more, for ∂f/∂t."""
@@ -261,7 +269,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: An
         if limits.scheduled:
             set_driven(M, I, m, b, PART if s < 0 else method.nodes[s])
         u = m.k + larger(s, 0) * m.n
-        rhs(M, m, b.wiring, m.new, u, limits.moves, limits.trains, limits.decays)
+        derivative(M, m, b, limits, m.new, u)
         if s < 0:
             keep_difference(M, I, m, scratch)
             continue
@@ -290,7 +298,7 @@ def estimate(M: Any, m: Any, method: Any, limits: Any) -> None:
 def differentiate(M: Any, I: Any, m: Any, b: Any, method: Any, limits: Any) -> None:
     """The derivative at the ends of the steps, where `commit` looks for it."""
     last = m.k + method.W.shape[1] * m.n
-    rhs(M, m, b.wiring, m.new, last, limits.moves, limits.trains, limits.decays)
+    derivative(M, m, b, limits, m.new, last)
     for lane in range(lanes(M)):
         I[CALLS, lane] += 1
 

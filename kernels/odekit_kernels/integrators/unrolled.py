@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import operator
 import struct
 from collections import namedtuple
 from functools import cache
@@ -23,10 +22,10 @@ from odekit_kernels.integrators.registry import equations_of, register
 from odekit_kernels.integrators.symbols import (
     LEAVES,
     PRIMITIVES,
-    Lines,
     NotSymbolic,
     Symbol,
-    plainly,
+    Y,
+    traced,
 )
 from odekit_kernels.lanes import values
 
@@ -36,8 +35,6 @@ MOST_LINES = 2500
 """Lines from which the loops are kept: more do not fit into the caches of instructions. On an H100
 the 619 of erf at K = P = 2 take 0.43 of the loops' time, the 2,060 at 3 take 0.84, the 5,200 at 4
 took 2.5 times as long."""
-Y, DY = 1 << 40, 1 << 41
-"""Where the state and its derivative begin, in the eyes of the equations: beyond all memory."""
 
 
 class _Writer:
@@ -77,18 +74,6 @@ class _Writer:
         return f"{words[0]} {head} {words[1]}" if head in "+-*/" else f"{head}({', '.join(words)})"
 
 
-def _needed(outputs: list[Any]) -> set[int]:
-    """Numbers of the lines that the outputs are made of."""
-    found: set[int] = set()
-    todo = [x for x in outputs if isinstance(x, Symbol)]
-    while todo:
-        symbol = todo.pop()
-        if symbol.number not in found:
-            found.add(symbol.number)
-            todo += [x for x in symbol.parts if isinstance(x, Symbol)]
-    return found
-
-
 def source(
     m: Any, w: Any, moves: bool, trains: bool, decays: bool
 ) -> tuple[str, tuple[float, ...]]:
@@ -96,23 +81,21 @@ def source(
 
     The text is empty where there is none. It takes its numbers from ``w.numbers``.
     """
-    lines = Lines(MOST_LINES)
-    rhs = plainly()(equations_of(type(m)).rhs)
+    rhs = equations_of(type(m)).rhs
     try:
-        rhs(lines, m, w, Y, DY, moves, trains, decays)
-        return _text([lines.memory[DY + i] for i in range(m.n)], lines)
-    except (NotSymbolic, AttributeError, KeyError, TypeError):
+        lines, outputs = traced(rhs, m, w, (moves, trains, decays), MOST_LINES)
+        return _text(outputs, lines.needed(outputs))
+    except NotSymbolic:
         return "", ()
 
 
-def _text(outputs: list[Any], lines: Lines) -> tuple[str, tuple[float, ...]]:
-    needed, writer = _needed(outputs), _Writer()
+def _text(outputs: list[Any], symbols: list[Symbol]) -> tuple[str, tuple[float, ...]]:
+    writer = _Writer()
     text = ["def rhs(M, m, w, y, dy, moves, trains, decays):", " c = w.numbers"]
-    for symbol in sorted(lines.known.values(), key=operator.attrgetter("number")):
-        if symbol.number in needed:
-            statement = writer.statement(symbol)
-            writer.named[symbol.number] = f"t{len(writer.named)}"
-            text.append(f" {writer.named[symbol.number]} = {statement}")
+    for symbol in symbols:
+        statement = writer.statement(symbol)
+        writer.named[symbol.number] = f"t{len(writer.named)}"
+        text.append(f" {writer.named[symbol.number]} = {statement}")
     text += [f" put(M, dy + {i}, {writer.word(x)})" for i, x in enumerate(outputs)]
     return "\n".join(text) + "\n", tuple(writer.numbers)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -62,6 +62,10 @@ class Frame:
     anchor: np.ndarray[Any, np.dtype[np.int64]]
     v_head: np.ndarray[Any, np.dtype[np.int64]]
     held: tuple[Any, Floats, Floats] | None = None
+
+    def begun(self) -> Self:
+        """That of a phase that follows, before it makes its copies."""
+        return self if self.held is None else replace(self, held=None)
 
 
 class CommitteeState(Points):
@@ -160,7 +164,7 @@ class CommitteeState(Points):
     def enter(self, index: int, frame: Frame, y: Floats) -> tuple[Frame, Floats]:
         """Frame and states as a phase begins: copies of heads and of units are made."""
         phase = self.problem.phases[index]
-        frame = replace(frame, held=None)
+        frame = frame.begun()
         if phase.consolidation is not None:
             frame, y = self._consolidate(index, frame, y)
         if phase.copy_heads:

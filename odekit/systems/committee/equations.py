@@ -16,13 +16,15 @@ from odekit.systems.committee.rates import as_rate
 from odekit.systems.committee.zero import UnitsAtZero
 from odekit_kernels.committee import explicit, groups
 from odekit_kernels.committee.activations import RELU
+from odekit_kernels.committee.codes import code_of
 from odekit_kernels.committee.inputs import Inputs
 from odekit_kernels.committee.one import errors, jacobian, make_work
 from odekit_kernels.committee.quadrature.nodes import covariances
 from odekit_kernels.committee.quadrature.nodes import jacobian as differences
 from odekit_kernels.committee.reverse import prepare, pull
 from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
-from odekit_kernels.integrators.runge_kutta import Pair, Rate
+from odekit_kernels.integrators.runge_kutta import Pair
+from odekit_kernels.integrators.tables import Rate
 
 if TYPE_CHECKING:
     from odekit.problem.phase import Phase
@@ -113,7 +115,7 @@ class CommitteePhase(Exact):
     def corners(self, atol: float, rtol: float) -> UnitsAtZero | None:
         """Units that vanish; None if none can, or where noise keeps them alive."""
         c = self.committee
-        if c.activation != RELU or c.inverse_batch != 0.0 or self.rates[0] == 0.0:
+        if code_of(c.activation) != RELU or c.inverse_batch != 0.0 or self.rates[0] == 0.0:
             return None
         if c.inputs is not None:
             return None

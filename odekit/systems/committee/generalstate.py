@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -66,6 +66,10 @@ class Frame:
     heavy: int = 0
     adaptive: int = CONSTANT
     held: tuple[Any, Floats, Floats] | None = None
+
+    def begun(self) -> Self:
+        """That of a phase that follows, before it makes its copies."""
+        return self if self.held is None else replace(self, held=None)
 
 
 class GeneralState(Points):
@@ -252,7 +256,7 @@ class GeneralState(Points):
         Velocities and the accumulated squared gradient go on where the phase before has them too.
         """
         phase = self.problem.phases[index]
-        blocks, frame = self.blocks(frame, y), replace(frame, held=None)
+        blocks, frame = self.blocks(frame, y), frame.begun()
         if phase.consolidation is not None:
             frame, blocks = self._consolidate(index, frame, blocks)
         if phase.copy_heads:
@@ -263,7 +267,8 @@ class GeneralState(Points):
         adaptive = adaptive_of(phase)
         if adaptive and adaptive != frame.adaptive:
             blocks["accumulated"] = self._initial(index)
-        frame = replace(frame, heavy=heavy_of(phase), adaptive=adaptive)
+        if (frame.heavy, frame.adaptive) != (heavy_of(phase), adaptive):
+            frame = replace(frame, heavy=heavy_of(phase), adaptive=adaptive)
         return frame, self.flat(frame, blocks)
 
     def _initial(self, index: int) -> Floats:

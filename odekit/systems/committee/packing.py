@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from odekit.systems.committee.problem import Problem
 
 
-def points_of(problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True) -> Any:
+def points_of(
+    problem: Problem, found: Mapping[str, Axis], *, derivatives: bool = True, general: bool = False
+) -> Any:
     """The packing of all points of a sweep, `CommitteePoints` or `GeneralPoints`.
 
-    `derivatives` says whether they will be asked for, and not the errors alone.
+    `derivatives` says whether they will be asked for, and not the errors alone; `general` asks for
+    `GeneralPoints` where the problem does not need them.
     """
-    if is_general(problem):
+    if general or is_general(problem):
         from odekit.systems.committee.general import GeneralPoints
 
         return GeneralPoints(problem, found)

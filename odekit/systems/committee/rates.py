@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from odekit.problem.schedule import Schedule
-from odekit_kernels.integrators.runge_kutta import Rate
+from odekit_kernels.integrators.tables import Rate
 
 
 def as_rate(rate: Any) -> Rate:

@@ -46,12 +46,12 @@ def _said(problem: Problem) -> Iterator[str]:
         yield "biases"
     if problem.teacher_activation is not None and problem.activation != "erf":
         yield "teachers of their own activation"
-    if np.any(np.asarray(problem.test_scale) != 1.0):
+    if _is_other(problem.test_scale, 1.0):
         yield "test_scale"
     for task in problem.tasks.values():
         yield from (name for name in ("label", "input_mean") if _differs(task, name))
     for phase in problem.phases:
-        if np.any(np.asarray(phase.keep_probability) != 1.0):
+        if _is_other(phase.keep_probability, 1.0):
             yield "dropout"
         if phase.momentum_decay is not None:
             yield "momentum"
@@ -61,7 +61,13 @@ def _said(problem: Problem) -> Iterator[str]:
 
 def _differs(task: Task, name: str) -> bool:
     value, usual = getattr(task, name), SELDOM[name]
-    return value is not None and (usual is None or bool(np.any(np.asarray(value) != usual)))
+    return value is not None and (usual is None or _is_other(value, usual))
+
+
+def _is_other(value: Any, usual: Any) -> bool:
+    """Whether some number is not the usual one; asked of plain numbers of many phases."""
+    plain = type(value) is float
+    return bool(value != usual) if plain else bool(np.any(np.asarray(value) != usual))
 
 
 def check_structure(problem: Problem) -> None:

@@ -41,23 +41,30 @@ class Committee(System):
 
         return read(data, own)
 
-    def usual(self) -> Iterator[Problem]:
-        """A run of two units, and a sweep of it."""
+    def usual(self) -> Iterator[tuple[str, Problem]]:
+        """A run and a sweep of every activation that is compiled; of erf in two sizes."""
         import numpy as np
         import xarray as xr
 
         from odekit.problem.phase import Phase
         from odekit.systems.committee.problem import Problem, Task
         from odekit.systems.committee.state import OrderParameters
+        from odekit_kernels.committee.activations import TABLE
 
-        one = Problem(
-            state=OrderParameters(Q=0.5 * np.eye(2), R=0.1 * np.eye(2), T=np.eye(2)),
-            heads={"main": np.ones(2)},
-            tasks={"main": Task(np.ones(2))},
-            phases=[Phase("main", duration=1.0, learning_rate=0.5)],
-        )
-        yield one
-        yield one.replace_phase(0, learning_rate=xr.DataArray([0.4, 0.5], dims="learning_rate"))
+        rates = xr.DataArray([0.4, 0.5], dims="learning_rate")
+        for row in TABLE:
+            for K in (2, 3) if row.name == "erf" else (2,):
+                one = Problem(
+                    state=OrderParameters(Q=0.5 * np.eye(K), R=0.1 * np.eye(K), T=np.eye(K)),
+                    heads={"main": np.ones(K)},
+                    tasks={"main": Task(np.ones(K))},
+                    phases=[Phase("main", 1.0, 0.5, gradient_flow=not row.online)],
+                    activation=row.name,
+                )
+                name = f"{row.name}, {K} units"
+                if K == 2:
+                    yield name, one
+                yield name, one.replace_phase(0, learning_rate=rates)
 
     def variables(self, outline: Mapping[str, Any]) -> Mapping[str, Variable]:
         """Every variable of a dataset by name."""

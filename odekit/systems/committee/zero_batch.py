@@ -51,9 +51,12 @@ class UnitsOfBatch:
     def settle_all(self, todo: Any) -> None:
         """Settle trajectories, before their first step or after any."""
         self.batch.counts[todo, CODE] = RUNNING
-        near: Any = (self.batch.y[np.ix_(todo, self.norms)] < self.small).any(axis=1)
-        for i in todo[near]:
+        for i in todo[self.near(todo, self.small)]:
             self._settle(int(i))
+
+    def near(self, todo: Any, small: float) -> Any:
+        """Which of some trajectories have a unit of a squared norm below `small`."""
+        return (self.batch.y[np.ix_(todo, self.norms)] < small).any(axis=1)
 
     def _settle(self, i: int) -> None:
         b, t = self.batch, float(self.batch.numbers[i, TIME])

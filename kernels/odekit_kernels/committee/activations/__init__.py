@@ -43,7 +43,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["CODES", "ERF", "LINEAR", "QUADRATURE", "RELU", "TABLE", "Row", "check", "row_of"]
+__all__ = [
+    "CODES",
+    "ERF",
+    "KINDS",
+    "LINEAR",
+    "QUADRATURE",
+    "RELU",
+    "TABLE",
+    "Code",
+    "Row",
+    "check",
+    "kind_of",
+    "row_of",
+]
 
 
 class Row(NamedTuple):
@@ -75,6 +88,36 @@ CODES = {row.name: code for code, row in enumerate(TABLE)}
 ERF, LINEAR, RELU = (CODES[name] for name in ("erf", "linear", "relu"))
 QUADRATURE = -1
 """Code of all others, whose moments no kernel computes."""
+
+
+class Code(NamedTuple):
+    """The code of a known activation, in a type of its own.
+
+    A kernel is compiled for the types of its arguments: given one of these it holds the moments of
+    this activation alone, where a bare number has those of all compiled: a first run then took 100
+    functions in place of 75.
+
+    Attributes
+    ----------
+    code : int
+    """
+
+    code: int
+
+
+KINDS: tuple[type[Code], ...] = tuple(
+    type(row.name.capitalize(), (Code,), {"__slots__": (), "__module__": __name__, "row": code})
+    for code, row in enumerate(TABLE)
+)
+"""The type of each activation, by its code."""
+
+# Where a file of the cache finds them.
+globals().update({kind.__name__: kind for kind in KINDS})
+
+
+def kind_of(activation: int) -> Code | int:
+    """A code in the type of its activation; `QUADRATURE` as it is."""
+    return activation if activation == QUADRATURE else KINDS[activation](activation)
 
 
 def row_of(name: object) -> Row | None:

@@ -9,6 +9,7 @@ adaptive rates.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import namedtuple
 from typing import Any, NamedTuple
@@ -203,6 +204,7 @@ def layout(size: Any) -> dict[str, tuple[int, tuple[int, ...]]]:
     return found
 
 
+@functools.lru_cache
 def make_plan(size: Sizes, stages: int = 0) -> Any:
     """Lay out the memory of a group of trajectories.
 
@@ -235,7 +237,7 @@ def make_plan(size: Sizes, stages: int = 0) -> Any:
 def constants(m: Any) -> dict[str, Indices]:
     """Every constant of a phase by name, in the order of a row: where it goes in a group's memory.
 
-    The arrays have the shapes of the constants:
+    The arrays have the shapes of the constants, and are not to be written to:
 
     share, pace (G,) : fractions f_τ, and rates of the first layer over η_w
     T (G, P, P) : overlaps of the fixed vectors
@@ -251,6 +253,11 @@ def constants(m: Any) -> dict[str, Indices]:
     watched (W, O, P), watched_label (W, O), level (W,) : of watched tasks: readouts, y, thresholds
     scale (K,) : factor of the heads at test, in errors
     """
+    return dict(_constants(m))
+
+
+@functools.lru_cache
+def _constants(m: Any) -> dict[str, Indices]:
     K, shapes = m.K, blocks(m)
 
     def block(name: str) -> Indices:
@@ -262,4 +269,7 @@ def constants(m: Any) -> dict[str, Indices]:
     found["bias"] = block("bias")[K:]
     found["u"], found["watched"] = block("coef")[..., K:], block("watched")[..., K:]
     found["level"] = np.arange(m.W) + m.level
-    return {name: np.asarray(found[name], dtype=np.int64) for name in CONSTANTS}
+    every = {name: np.asarray(found[name], dtype=np.int64) for name in CONSTANTS}
+    for places in every.values():
+        places.flags.writeable = False
+    return every

@@ -20,7 +20,7 @@ from odekit_kernels.committee.general.differences import fill_steps, jacobian, p
 from odekit_kernels.committee.general.law import overlaps
 from odekit_kernels.committee.general.rhs import errors
 from odekit_kernels.integrators.runge_kutta import reach
-from odekit_kernels.integrators.spectrum import spectrum
+from odekit_kernels.integrators.spectrum import radius_beyond
 from odekit_kernels.lanes.values import pick, place, smaller
 from odekit_kernels.simd import WIDTH
 
@@ -131,11 +131,12 @@ def fill_jacobian(y: Any, eta_w: float, eta_v: float, tape: Any, J: Any) -> None
 
 
 @kernel(_nrt=False)
-def radius(y: Any, eta_w: float, eta_v: float, tape: Any, scratch: Any, three: Any) -> float:
-    """Spectral radius of the Jacobian."""
+def radius(
+    y: Any, eta_w: float, eta_v: float, enough: float, tape: Any, scratch: Any, three: Any
+) -> Any:
+    """Spectral radius of the Jacobian, see `radius_beyond`."""
     fill_jacobian(y, eta_w, eta_v, tape, tape.J)
-    size, _ = spectrum(tape.J, scratch, three)
-    return float(size)
+    return radius_beyond(tape.J, enough, scratch, three)
 
 
 @kernel(_nrt=False)

@@ -18,6 +18,7 @@ from odekit.systems.committee.gradients.readings import (
     Reading,
     Site,
     closing,
+    log10_of,
     site,
 )
 from odekit.systems.committee.gradients.switches import enter, leave, start
@@ -54,13 +55,36 @@ class Found:
         return Found(*(np.full_like(getattr(self, part.name), np.nan) for part in fields(self)))
 
 
+def with_ends(found: Found, readings: Sequence[Reading], times: Floats) -> Found:
+    """Fill in what hangs on the errors at ends of phases."""
+    first, values, slopes = 0, found.values, found.slopes
+    by_end_error = found.by_end_error.reshape(-1, slopes.shape[-1])
+    for reading in readings:
+        own, at = slice(first, first + reading.picked.size), reading.picked
+        first = own.stop
+        if reading.base not in ("phase_end_error", *SINCE_SWITCH):
+            continue
+        # Of those since the switch which task, of the others which phase and task.
+        known: Any = found.end_errors.ravel()[at], by_end_error[at]
+        known = log10_of(*known) if reading.log else known
+        if reading.base == "phase_end_error":
+            values[:, own], slopes[:, own] = known
+            continue
+        sign = SINCE_SWITCH[reading.base]
+        values[:, own] = sign * (values[:, own] - known[0])
+        slopes[:, own] = sign * (slopes[:, own] - known[1])
+        before = np.flatnonzero(times < found.ends[0] * (1.0 - 1e-13))
+        values[before, own] = slopes[before, own] = np.nan
+    return found
+
+
 @dataclass
 class Link:
     """A phase: how it begins and ends, and what is read in it, row by row."""
 
     leg: Leg
-    enters: Map
-    leaves: Map
+    enters: Map | None
+    leaves: Map | None
     theta: Floats
     closes: Site | None
     """Errors at its end, if they are wanted."""
@@ -165,34 +189,17 @@ class Chain:
         if self.first is not None:
             found.slopes[0] = self.first.C @ X + self.first.D
         for i, link in enumerate(self.links):
-            X = link.enters[0] @ X + link.enters[1]
+            X = _carried(link.enters, X)
             rows, X = self._through(link, X)
             for (row, one), there in zip(link.sites, rows, strict=True):
                 found.slopes[row] = one.C @ there + one.D
-            X = link.leaves[0] @ X + link.leaves[1]
+            X = _carried(link.leaves, X)
             found.by_end[i] = X[self._places(link.leg.frame).begin]
             if link.closes is not None:
                 found.by_end_error[i] = link.closes.C @ X + link.closes.D
         if self.last is not None:
             found.slopes[0] = self.last.C @ X + self.last.D
-        return self._with_ends(found)
-
-    def _with_ends(self, found: Found) -> Found:
-        """Fill in what hangs on the errors at ends of phases."""
-        first = 0
-        for reading in self.readings:
-            own, at = slice(first, first + reading.picked.size), reading.picked
-            first = own.stop
-            if reading.base == "phase_end_error":
-                found.values[:, own] = found.end_errors.ravel()[at]
-                found.slopes[:, own] = found.by_end_error.reshape(-1, self.m)[at]
-            elif reading.base in SINCE_SWITCH:
-                sign, values, slopes = SINCE_SWITCH[reading.base], found.values, found.slopes
-                values[:, own] = sign * (values[:, own] - found.end_errors[0, at])
-                slopes[:, own] = sign * (slopes[:, own] - found.by_end_error[0, at])
-                before = self.taken.times < found.ends[0] * (1.0 - 1e-13)
-                values[np.flatnonzero(before), own] = slopes[np.flatnonzero(before), own] = np.nan
-        return found
+        return with_ends(found, self.readings, self.taken.times)
 
     def _through(self, link: Link, X: Floats) -> tuple[list[Floats], Floats]:
         """What is carried at the rows of a phase, and at its end."""
@@ -235,7 +242,7 @@ class Chain:
                     found.by_end_error[at, k] = slope
                 else:
                     found.slopes[at, k] = slope
-        return self._with_ends(found)
+        return with_ends(found, self.readings, self.taken.times)
 
     def _back(self, seeds: Sequence[tuple[str, int, int]]) -> Floats:
         """Derivatives (seeds, m) of these scalars by all parameters."""
@@ -254,10 +261,8 @@ class Chain:
                 elif kind == "close" and at == i and link.closes is not None:
                     L[x] += link.closes.C[k]
                     alpha[x] += link.closes.D[k]
-            alpha += L @ link.leaves[1]
-            L = self._back_through(link, L @ link.leaves[0], alpha, seeds)
-            alpha += L @ link.enters[1]
-            L = L @ link.enters[0]
+            L = self._back_through(link, _pulled(link.leaves, L, alpha), alpha, seeds)
+            L = _pulled(link.enters, L, alpha)
         if self.first is not None:
             for x, (kind, at, k) in enumerate(seeds):
                 if kind == "row" and at == 0:
@@ -288,3 +293,15 @@ class Chain:
         moved[:, places.framed] += slopes[:, : places.frame]
         alpha += slopes[:, places.frame :] @ link.theta
         return moved
+
+
+def _carried(through: Map | None, X: Floats) -> Floats:
+    return X if through is None else through[0] @ X + through[1]
+
+
+def _pulled(through: Map | None, L: Floats, alpha: Floats) -> Floats:
+    """Derivatives before it; those by parameters are added."""
+    if through is None:
+        return L
+    alpha += L @ through[1]
+    return L @ through[0]

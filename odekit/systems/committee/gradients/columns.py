@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from odekit.base.errors import ProblemError
-from odekit.problem.names import _steps as steps_of
-from odekit.problem.names import get
-from odekit.systems.committee.gradients.phasecolumns import Slopes, none_of, put, put_view
+from odekit.problem.names import get, steps_of
+from odekit.systems.committee.gradients.phasecolumns import (
+    Slopes,
+    none_of,
+    put,
+    put_in_table,
+    put_view,
+)
 from odekit.systems.committee.gradients.places import is_structured
 from odekit.systems.committee.seen import SHARP, of_group
 
@@ -33,18 +38,36 @@ ARRAY_DIMS = {
     "noise_std": ("output",),
 }
 OF_PROBLEM = {"biases": "b", "teacher_biases": "bias", "test_scale": "scale"}
+PARTS = ((".", "values"), (".", "times"))
 VIEWS = ("input_variance", "student_gain", "student_noise_std")
 
 
 @dataclass
 class Name:
-    """A name that was asked for: its entries, the dims they have, and where they stand."""
+    """A name that was asked for.
+
+    Attributes
+    ----------
+    entries : list of str
+    dims, shape : of the entries
+    first : int
+        Where they stand among all.
+    keys : list of str
+        What leads there; the last is of each entry where there are several.
+    indices : list of tuple of int
+        Of the entries.
+    part : str
+        "values" or "times" of a table, or nothing.
+    """
 
     name: str
     entries: list[str]
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     first: int
+    keys: list[str]
+    indices: list[tuple[int, ...]]
+    part: str
 
 
 def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
@@ -54,14 +77,17 @@ def names_of(problem: Any, wrt: Sequence[str]) -> list[Name]:
     for name in wrt:
         value = _value(problem, name)
         shape = np.shape(value)
-        last = steps_of(problem, name, "wrt")[-1][1]
+        steps = steps_of(problem, name, "wrt")
+        keys, last = [key for _, key in steps], steps[-1][1]
         dims = ARRAY_DIMS["heads" if name.startswith("heads") else last] if shape else ()
         more = "output" if name.startswith(("heads", "tasks")) else "group"
         dims = (more, *dims) if len(shape) > len(dims) else dims
-        entries = [
-            f"{name}[{', '.join(map(str, i))}]" if shape else name for i in np.ndindex(shape)
-        ]
-        found.append(Name(name, entries, dims, shape, first))
+        indices = list(np.ndindex(shape)) if shape else [_index(last)]
+        entries = [f"{name}[{', '.join(map(str, i))}]" for i in indices] if shape else [name]
+        of = steps[-1] if shape else steps[-2:][0]
+        part = of[1] if of in PARTS and keys[0] == "phases" else ""
+        own = [*keys, ""] if shape else keys
+        found.append(Name(name, entries, dims, shape, first, own, indices, part))
         first += len(entries)
     every = Counter(entry for one in found for entry in one.entries)
     twice = next((entry for entry, times in every.items() if times > 1), None)
@@ -152,13 +178,13 @@ class Columns:
         self.carries_frame = any(phase.consolidation is not None for phase in problem.phases)
         self.phases = [none_of(phase, K, G, m) for phase in problem.phases]
         for name in names:
-            keys = [key for _, key in steps_of(problem, name.name, "wrt")]
-            for j, index in enumerate(np.ndindex(name.shape)):
-                own = [*keys, ",".join(map(str, index))] if index else keys
-                self._put(name.entries[j], own, name.first + j)
+            if name.part:
+                put_in_table(self.phases[int(name.keys[1])], name)
+                continue
+            for j, index in enumerate(name.indices):
+                self._put(name.entries[j], name.keys, index, name.first + j)
 
-    def _put(self, name: str, keys: list[str], j: int) -> None:
-        index: Any = tuple(map(int, keys[-1].split(","))) if _is_index(keys[-1]) else ()
+    def _put(self, name: str, keys: list[str], index: Any, j: int) -> None:
         if keys[0] == "state":
             array = {"Q": self.Q, "R": self.R, "T": self.T}[keys[1]]
             block, index = index[:-2], index[-2:]
@@ -217,5 +243,6 @@ class Columns:
         }[what]
 
 
-def _is_index(key: str) -> bool:
-    return all(part.strip().isdigit() for part in key.split(","))
+def _index(key: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in key.split(",")]
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()

@@ -18,7 +18,6 @@ from odekit.systems.committee.gradients.kernels import Kernels
 from odekit.systems.committee.gradients.steps import FIRST_WISH, Accuracy, Steps
 from odekit.systems.committee.gradients.stretches import Stretch
 from odekit.systems.committee.gradients.structured import kernels_of
-from odekit.systems.committee.gradients.tables import knots
 
 ROUNDS = 4
 """Corrections of the time at which a phase ends by its threshold: Newton's method."""
@@ -147,13 +146,13 @@ class Taken:
         """Steps of a phase, and which rows lie in it, with their times since it began."""
         phase = self.problem.phases[i]
         since = self.times - begin
-        near = np.isclose(since, duration, rtol=1e-13, atol=1e-13 * max(begin, 1.0))
+        near = np.abs(since - duration) <= 1e-13 * (max(begin, 1.0) + duration)
         inside = (since > 0) & ((since <= duration) | near)
         rows = np.flatnonzero(inside)
         at_rows = np.where(near[rows], duration, since[rows])
-        bases = [basis for *_, basis in self.columns.phases[i].rates]
-        kinks = np.union1d(self.points.stops(phase), knots(bases))
-        stops = np.unique([*at_rows, *kinks[(kinks > 0) & (kinks < duration)], duration])
+        kinks = np.append(self.points.stops(phase), self.columns.phases[i].knots)
+        kinks = kinks[(kinks > 0) & (kinks < duration)]
+        stops = np.unique(np.concatenate([at_rows, kinks, [duration]]))
         steps = Steps(self.how, kernels, y, self.wish, self.steps)
         steps.run(stops[stops > 0])
         return steps, (rows, at_rows)

@@ -10,7 +10,8 @@ import numpy as np
 from odekit.base.arrays import Floats
 from odekit.problem.points import rows_of
 from odekit.systems.committee.gradients.kernels import ErrorSlopes
-from odekit.systems.committee.gradients.moving import MOMENTS, held, moving, of_laws, of_noise
+from odekit.systems.committee.gradients.moving import held, moving, of_laws, of_noise
+from odekit.systems.committee.gradients.phasecolumns import MOMENTS
 from odekit.systems.committee.gradients.stages import ByStages, Shared, stencil
 from odekit.systems.committee.points import widened
 from odekit_kernels.committee.equations import decode_with_groups
@@ -45,7 +46,7 @@ class GroupsKernels(ByStages):
         kappa = self.own.kappa
         parts = {"p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:]}
         for name, part in parts.items():
-            along[:, own.first[name] + np.arange(len(part))] += part.T
+            along[:, own.first[name] : own.first[name] + len(part)] += part.T
         active = np.flatnonzero(along.any(axis=1) | whole.along.any(axis=1))
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,27 @@ from odekit_kernels.committee.reverse import pull_error
 from odekit_kernels.committee.tangent import fill_points
 from odekit_kernels.committee.tape import Watch, make_slopes, make_tape
 from odekit_kernels.integrators.variations import Stages, make_stages
+
+_OF_THREAD = threading.local()
+MOST_KINDS, MOST_BYTES = 64, 2**20
+"""Pieces of scratch memory that a thread keeps, and of what size each."""
+
+
+def scratch(make: Callable[..., Any], *sizes: int) -> Any:
+    """Memory for calls of one thread that follow each other: small pieces are made once."""
+    known: dict[Any, Any] = _OF_THREAD.__dict__.setdefault("known", {})
+    found = known.get((make, sizes))
+    if found is None:
+        found = make(*sizes)
+        if len(known) >= MOST_KINDS:
+            known.clear()
+        if _bytes(found) <= MOST_BYTES:
+            known[make, sizes] = found
+    return found
+
+
+def _bytes(made: Any) -> int:
+    return sum(_bytes(x) if isinstance(x, tuple) else getattr(x, "nbytes", 0) for x in made)
 
 
 @dataclass
@@ -61,11 +84,7 @@ class Kernels:
         task = np.array([points.tasks.index(name) for name in phase.mixture], dtype=np.int64)
         u = np.ascontiguousarray(widened(points.u, P - points.P)[0])
         self.watch = Watch(u, points.head_index, task)
-        # Scratch: a phase after the other may use it.
-        shared = columns.memory.setdefault(("work", P, max(S, W)), [])
-        if not shared:
-            shared.append(make_work(K, P, len(points.heads), max(S, W), points.G))
-        self.work = shared[0]
+        self.work = scratch(make_work, K, P, len(points.heads), max(S, W), points.G)
         self._prepare(phase, frame)
 
     def _committee(self, phase: Any, frame: Any) -> Any:
@@ -74,7 +93,7 @@ class Kernels:
     def _prepare(self, phase: Any, frame: Any) -> None:
         del phase, frame
         columns, P = self.columns, self.places.P
-        self.tape: Any = make_tape(self.points.K, P, len(self.committee.p))
+        self.tape: Any = scratch(make_tape, self.points.K, P, len(self.committee.p))
         u = columns.u
         if u.shape[1] < P:
             u = np.pad(u, ((0, 0), (0, P - u.shape[1]), (0, 0)))
@@ -85,14 +104,11 @@ class Kernels:
     def slopes(self, q: int) -> Any:
         """Zeros for the derivatives of q scalars, or more, and the same as one array.
 
-        The same memory each time.
+        They are scratch memory.
         """
         places, S, W = self.places, len(self.committee.p), len(self.points.tasks)
         # One row is of another type, for which kernels would compile again.
-        sizes = (max(q, 2), places.n, places.K, places.P, S, W, places.c)
-        found = self.columns.memory.get(("slopes", sizes))
-        if found is None:
-            found = self.columns.memory[("slopes", sizes)] = make_slopes(*sizes)
+        found = scratch(make_slopes, max(q, 2), places.n, places.K, places.P, S, W, places.c)
         found[1][:] = 0.0
         return found
 

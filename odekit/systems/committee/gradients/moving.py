@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.integrate.packing import Drive, driven
+from odekit.integrate.packing import NOTHING, Drive, driven
 from odekit.problem.schedule import Schedule
 from odekit.systems.committee.drives import besides_rates, drives
-from odekit.systems.committee.gradients.phasecolumns import LAYERS, PhaseColumns
+from odekit.systems.committee.gradients.phasecolumns import LAYERS, MOMENTS, PhaseColumns
 from odekit.systems.committee.gradients.places import Places
 from odekit_kernels.integrators.batch import Driven
-
-MOMENTS = ("ss", "st", "tt")
 
 
 class Moving(NamedTuple):
@@ -38,18 +36,20 @@ class Moving(NamedTuple):
 
 def moving(points: Any, own: PhaseColumns, frame: Any, places: Any, shared: Any) -> Moving:
     """What moves in a phase whose constants have these places."""
+    if not own.moving and not own.phase.schedules:
+        return Moving(NOTHING, np.zeros((0, shared.row.size)))
     every = besides_rates(drives(points, own.phase, frame, places), places)
-    return Moving(driven(every), _directions(points, own, every, shared))
+    return Moving(driven(every), _directions(own, every, shared))
 
 
-def _directions(points: Any, own: PhaseColumns, every: list[Drive], shared: Any) -> Floats:
+def _directions(own: PhaseColumns, every: list[Drive], shared: Any) -> Floats:
     tables = own.tables
     found = np.zeros((own.moving, shared.row.size))
     for drive in every:
         found[own.which(drive.schedule) - len(LAYERS), drive.entry] = drive.scale[0]
-    for i, (law, g, slopes) in enumerate(own.views, start=len(tables)):
-        for name, slope in zip(MOMENTS, slopes, strict=True):
-            found[i, shared.first[name] + (points.laws + law) * points.G + g] = slope
+    for i, turn in enumerate(own.turns, start=len(tables)):
+        for name, entry, slope in turn:
+            found[i, shared.first[name] + entry] = slope
     asked = {which - len(LAYERS) for which, *_ in own.rates}
     found[[i for i in range(own.moving) if i not in asked]] = 0.0
     return found

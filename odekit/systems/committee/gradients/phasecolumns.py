@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +11,22 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
+from odekit.problem.mixture import kind_beside, parts_in_time, parts_of
 from odekit.problem.phase import PENALTIES, Phase
 from odekit.problem.schedule import Schedule
-from odekit.systems.committee.gradients.tables import Basis, constant, of_table, values_of
+from odekit.systems.committee.gradients.tables import (
+    Basis,
+    constant,
+    interpolated,
+    knots,
+    of_table,
+    scaled,
+    values_of,
+)
 from odekit.systems.committee.seen import of_group
 
 LAYERS = {"learning_rate": 0, "readout_learning_rate": 1}
-OF_TABLE = ("values", "times")
+MOMENTS = ("ss", "st", "tt")
 Slopes = tuple[float, float, float]
 """Of the second moments ss, st and tt of one group under one law."""
 
@@ -40,11 +50,13 @@ class PhaseColumns:
     duration, strength, eta_b, friction : ndarray, shape (m,)
         The strength is that at the end of its table, if it has one.
     rates : list of (which, parameter, function)
-        Of what moves in time: learning rates of the two layers, tables (`tables`), and `views`. The
+        Of what moves in time: learning rates of the two layers, tables (`tables`), and `turns`. The
         function takes times since the phase began to its derivatives by the parameter; where
         these jump, a step is on the side of its middle.
-    views : list of (law, group, slopes)
-        Derivatives of second moments that are to be multiplied by a variance that moves.
+    turns : list of list of (constant, entry, slope)
+        Directions, besides those of tables, in what is constant until a parameter moves it.
+    tables : list of Schedule
+        What moves in the phase besides the rates of whole layers.
     """
 
     phase: Phase
@@ -62,12 +74,16 @@ class PhaseColumns:
     eta_b: Floats
     friction: Floats
     rates: list[tuple[int, int, Basis]] = field(default_factory=list)
-    views: list[tuple[int, int, Slopes]] = field(default_factory=list)
+    turns: list[list[tuple[str, int, float]]] = field(default_factory=list)
+    tables: list[Schedule] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tables = self.phase.curves
 
     @property
-    def tables(self) -> list[Schedule]:
-        """What moves in the phase besides the rates of whole layers, each once."""
-        return list({id(table): table for table in self.phase.curves}.values())
+    def knots(self) -> Floats:
+        """Times at which derivatives are not smooth, wherever a table itself bends."""
+        return knots([basis for *_, basis in self.rates])
 
     def which(self, table: Schedule) -> int:
         """Number of a table in `rates`."""
@@ -76,7 +92,13 @@ class PhaseColumns:
     @property
     def moving(self) -> int:
         """How many of what moves in time are there, without the rates of whole layers."""
-        return len(self.tables) + len(self.views)
+        return len(self.tables) + len(self.turns)
+
+    def turn(self, *entries: tuple[str, int, float]) -> int:
+        """Number in `rates` of a direction of its own."""
+        if list(entries) not in self.turns:
+            self.turns.append(list(entries))
+        return len(LAYERS) + len(self.tables) + self.turns.index(list(entries))
 
 
 def none_of(phase: Phase, K: int, G: int, m: int) -> PhaseColumns:
@@ -96,9 +118,7 @@ def put(columns: PhaseColumns, places: Any, name: str, keys: list[str], index: A
         Knows the groups of inputs, and slopes of second moments.
     """
     phase, what = columns.phase, keys[0]
-    if len(keys) > 2 and keys[-2] in OF_TABLE:
-        _put_in_table(columns, name, keys[:-2], (keys[-2], index[0]), j)
-    elif what == "learning_rate" and isinstance(phase.learning_rate, Mapping):
+    if what == "learning_rate" and isinstance(phase.learning_rate, Mapping):
         columns.pace[places.groups.index(keys[1]), j] = 1.0 / _fastest(name, phase)
     elif what in LAYERS:
         columns.rates.append((LAYERS[what], j, constant))
@@ -118,16 +138,14 @@ def put(columns: PhaseColumns, places: Any, name: str, keys: list[str], index: A
     elif what == "consolidation":
         columns.strength[j] = 1.0
     elif what == "tasks":
-        columns.p[:, j] = _of_share(name, phase.mixture, keys[1])
+        _put_share(columns, name, keys[1], j)
     elif what == "noise_std":
         columns.sigma[list(phase.mixture).index(keys[1]), j] = 1.0
     elif what == "input_variance":
         law = list(phase.input_variance or ()).index(keys[1])
         for g, group in enumerate(places.groups):
             if len(keys) == 2 or group == keys[2]:
-                for moment, slope in zip(
-                    ("ss", "st", "tt"), places.slopes(keys[1], group, what), strict=True
-                ):
+                for moment, slope in zip(MOMENTS, places.slopes(keys[1], group, what), strict=True):
                     getattr(columns, moment)[law, g, j] = slope
     else:
         raise ProblemError("wrt", "must name a number that a run depends on", name)
@@ -143,36 +161,80 @@ def put_view(columns: PhaseColumns, places: Any, task: str, what: str, g: int, j
     moves = isinstance(m, Schedule) and what == "student_gain"
     slopes = places.slopes(task, group, what, 1.0 if isinstance(m, Schedule) else float(m))
     if moves:
-        columns.rates.append((len(LAYERS) + columns.moving, j, values_of(m)))
-        columns.views.append((law, g, slopes))
+        points = places.points
+        entry = (points.laws + law) * points.G + g
+        turn = columns.turn(*((n, entry, x) for n, x in zip(MOMENTS, slopes, strict=True)))
+        columns.rates.append((turn, j, values_of(m)))
         return
-    for moment, slope in zip(("ss", "st", "tt"), slopes, strict=True):
+    for moment, slope in zip(MOMENTS, slopes, strict=True):
         getattr(columns, moment)[law, g, j] = slope
 
 
-def _put_in_table(
-    columns: PhaseColumns, name: str, keys: list[str], part: tuple[str, int], j: int
-) -> None:
-    """A value or a time of a table."""
-    phase, what = columns.phase, keys[0]
-    table: Any = getattr(phase, what)
+def put_in_table(columns: PhaseColumns, name: Any) -> None:
+    """Note what values or times of a table change: those of a `Name`."""
+    phase, keys, part = columns.phase, name.keys[2:-2], name.part
+    what, table = keys[0], getattr(phase, keys[0])
     for key in keys[1:]:
         table = getattr(table, key) if what == "consolidation" else table[key]
-    basis = of_table(name, table, *part)
-    if what in LAYERS and len(keys) == 1:
-        columns.rates.append((LAYERS[what], j, basis))
+    whole = what in LAYERS and len(keys) == 1
+    which = LAYERS[what] if whole else columns.which(table)
+    if what == "learning_rate" and len(keys) > 1:
+        _fastest(name.name, phase)
+    for entry, (k,), j in zip(name.entries, name.indices, itertools.count(name.first)):
+        basis = of_table(entry, table, part, k)
+        columns.rates.append((which, j, basis))
+        if what == "consolidation" and (part, k) == ("values", table.values.size - 1):
+            columns.strength[j] = 1.0
+        if what == "tasks":
+            _put_others(columns, entry, keys[1], (part, k), j, basis)
+
+
+def _put_others(
+    columns: PhaseColumns, name: str, task: str, part: tuple[str, int], j: int, basis: Basis
+) -> None:
+    """How others make room for a table of probabilities (`mixture.with_share`)."""
+    mixture = columns.phase.mixture
+    others = [other for other in mixture if other != task]
+    if len(others) == 1:
+        columns.rates.append((columns.which(mixture[others[0]]), j, scaled(-1.0, basis)))
         return
-    if what == "learning_rate":
-        _fastest(name, phase)
-    columns.rates.append((columns.which(table), j, basis))
-    if what == "consolidation" and part == ("values", table.values.size - 1):
-        columns.strength[j] = 1.0
-    if what == "tasks":
-        others = [p for task, p in phase.mixture.items() if task != keys[1]]
-        if len(others) != 1:
-            rule = "must be of a mixture of two tasks, to be a table of probabilities"
-            raise ProblemError("wrt", rule, name, "Which of the others makes room is not said.")
-        columns.rates.append((columns.which(others[0]), j, lambda t, mid: -basis(t, mid)))
+    table = mixture[task]
+    if part[0] == "times":
+        kind_beside(mixture, task, table, "wrt", moved=True)
+        for other in others:
+            if isinstance(mixture[other], Schedule):
+                moved = of_table(name, mixture[other], *part)
+                columns.rates.append((columns.which(mixture[other]), j, moved))
+        return
+    kind, parts = parts_in_time(mixture, task, table, "wrt")
+    at = kind.times[:, np.newaxis]
+    gained = basis(at, at)[:, 0]
+    for other in others:
+        lost = interpolated(kind, -parts[other] * gained)
+        columns.rates.append((_moved(columns, other), j, lost))
+
+
+def _put_share(columns: PhaseColumns, name: str, task: str, j: int) -> None:
+    """A probability that is a number: others change in proportion (`mixture.with_share`)."""
+    mixture = columns.phase.mixture
+    if len(mixture) == 1:
+        rule = "must be a probability beside others"
+        raise ProblemError("wrt", rule, name, "That of the only task of a phase is 1.")
+    places = list(mixture)
+    columns.p[places.index(task), j] = 1.0
+    for other, part in parts_of(mixture, task).items():
+        if isinstance(part, Schedule):
+            columns.rates.append((_moved(columns, other), j, scaled(-1.0, values_of(part))))
+        else:
+            columns.p[places.index(other), j] = -part
+
+
+def _moved(columns: PhaseColumns, task: str) -> int:
+    """Number in `rates` of the probability of a task, a table or one that a parameter moves."""
+    mixture = columns.phase.mixture
+    if isinstance(mixture[task], Schedule):
+        return columns.which(mixture[task])
+    return columns.turn(("p", list(mixture).index(task), 1.0))
 
 
 def _fastest(name: str, phase: Phase) -> float:
@@ -181,18 +243,3 @@ def _fastest(name: str, phase: Phase) -> float:
         rule = "must not be of rates by group that are all 0"
         raise ProblemError("wrt", rule, name, "Give one learning rate to all groups.")
     return most
-
-
-def _of_share(name: str, mixture: Mapping[str, Any], task: str) -> Floats:
-    """The others change in proportion, so that they still sum to 1 (`names.replace`)."""
-    if len(mixture) == 1:
-        rule = "must be a probability beside others"
-        raise ProblemError("wrt", rule, name, "That of the only task of a phase is 1.")
-    if any(isinstance(p, Schedule) for p in mixture.values()):
-        rule = "must be a probability beside others that are numbers, not tables"
-        raise ProblemError("wrt", rule, name, "Which of the others makes room is not said.")
-    p = np.array(list(mixture.values()), dtype=float)
-    own = np.array([other == task for other in mixture])
-    rest = p[~own].sum()
-    shares = p / rest if rest > 0 else np.full(p.size, 1.0 / (p.size - 1))
-    return np.where(own, 1.0, -shares)

@@ -41,6 +41,8 @@ SINCE_SWITCH = {"forgetting": 1.0, "transfer": -1.0}
 """Sign of the error gained since the second phase began."""
 TAKEN = {"mean": 0, "maximum": 0, "escape_time": 1, "hitting_time": 2}
 """Numbers of whole curves, and by how many numbers each is said: see `curves`."""
+LOG = "log10"
+"""Logarithm of a number, row by row; of those since a switch the difference of two."""
 NOT_OVER_TIME = ("integrated_error", "phase_end", "phase_end_error")
 _NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?(?:\.(\w+)(?:\(([^()]*)\))?)?")
 
@@ -59,6 +61,8 @@ class Reading:
     taken : str
         Key of `TAKEN`, or nothing.
     given : tuple of float
+    log : bool
+        Whether its logarithm to the base 10 is meant.
     """
 
     name: str
@@ -68,18 +72,18 @@ class Reading:
     shape: tuple[int, ...]
     taken: str = ""
     given: tuple[float, ...] = ()
+    log: bool = False
 
 
-def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
+def readings_of(problem: Any, of: Sequence[str]) -> list[Reading]:
     """Names and their entries, checked."""
-    K, P, labels = points.K, points.P, {"task": points.tasks, "head": points.heads}
-    labels |= {"group": list(points.problem.groups or ())}
-    known = _dims(points.problem)
-    phases = len(points.problem.phases)
+    K, P = problem.state.student, problem.state.teacher
+    labels = {"task": list(problem.tasks), "head": list(problem.heads)}
+    labels |= {"group": list(problem.groups or ())}
+    known = _dims(problem)
+    phases = len(problem.phases)
     sizes = {"student": K, "student_other": K, "teacher": P, "phase_index": phases}
-    sizes |= {dim: len(names) for dim, names in labels.items()} | {
-        "output": points.problem.outputs or 1
-    }
+    sizes |= {dim: len(names) for dim, names in labels.items()} | {"output": problem.outputs or 1}
     found = []
     for name in of:
         match = _NAME.fullmatch(name) if isinstance(name, str) else None
@@ -93,14 +97,14 @@ def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
         if len(keys) > len(dims):
             raise ProblemError("of", f"must have at most the dims {dims}", name)
         if match[1] in SINCE_SWITCH:
-            keys = [_trained(points.problem, name, match[1], keys)]
+            keys = [_trained(problem, name, match[1], keys)]
         index = tuple(
             _entry(name, dim, key, sizes[dim], labels) for dim, key in zip(dims, keys, strict=False)
         )
         whole = np.arange(int(np.prod([sizes[d] for d in dims]))).reshape([sizes[d] for d in dims])
         part = whole[index]
-        taken = _taken(name, match)
-        found.append(Reading(name, match[1], part.ravel(), dims[len(keys) :], part.shape, *taken))
+        own = (name, match[1], part.ravel(), dims[len(keys) :], part.shape)
+        found.append(Reading(*own, *_taken(name, match), match[3] == LOG))
     if len({reading.name for reading in found}) < len(found):
         raise ProblemError("of", "must name each quantity once", ", ".join(of))
     return found
@@ -109,12 +113,14 @@ def readings_of(points: Any, of: Sequence[str]) -> list[Reading]:
 def _taken(name: str, match: re.Match[str]) -> tuple[str, tuple[float, ...]]:
     """The number that is taken of a whole curve, and what says which."""
     base, taken = match[1], match[3]
-    if taken is None:
+    if taken == LOG and base == "phase_end":
+        raise ProblemError("of", "must take log10 of errors or of the state", name)
+    if taken in (None, LOG):
         return "", ()
     if taken not in TAKEN:
-        rule = f"must take one of {', '.join(TAKEN)} of a curve"
-        remedy = "Logarithms, plateaus and rates at the start have no derivative here."
-        raise ProblemError("of", rule, name, remedy)
+        rule = f"must take one of {', '.join(TAKEN)}, {LOG} of a curve"
+        remedy = "Plateaus and rates at the start have no derivative here: a plateau ends where an "
+        raise ProblemError("of", rule, name, remedy + "escape_time or hitting_time says.")
     if base in NOT_OVER_TIME:
         raise ProblemError("of", f"must take the {taken} of a curve over time", name)
     if taken == "mean" and base not in ("generalization_error", *SINCE_SWITCH):
@@ -180,6 +186,13 @@ def _dims(problem: Any) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def log10_of(values: Floats, *slopes: Floats) -> tuple[Floats, ...]:
+    """Logarithms and their derivatives, the last axis of `slopes`; NaN of what is not above 0."""
+    known = np.where(values > 0.0, values, np.nan)
+    turn = 1.0 / (np.log(10.0) * known[..., np.newaxis])
+    return np.log10(known), *(turn * slope for slope in slopes)
+
+
 class Site(NamedTuple):
     """Readings at one time of a run: values, and derivatives by what is carried and directly.
 
@@ -220,6 +233,10 @@ def site(
     kernels = _before(taken, leg) if before else taken.kernels(leg)
     found, by = kernels.errors(y)
     parts = [_read(one, taken, columns, (places, frame), state, (found, by)) for one in readings]
+    parts = [
+        Site(*log10_of(*part)) if one.log and one.base != "phase_end_error" else part
+        for one, part in zip(readings, parts, strict=True)
+    ]
     joined = Site(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     if fixed:
         pace = np.zeros(places.size)

@@ -12,14 +12,14 @@ from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.activations import quadrature_of
 from odekit.systems.committee.gradients.chain import MOST_RATES, Chain, Found
-from odekit.systems.committee.gradients.columns import VIEWS, Columns, Name, names_of
+from odekit.systems.committee.gradients.columns import Columns, Name, names_of
 from odekit.systems.committee.gradients.course import Taken, ends_of
 from odekit.systems.committee.gradients.curves import Curves
+from odekit.systems.committee.gradients.ghosts import asks_general, asks_views, see_apart
+from odekit.systems.committee.gradients.places import is_structured
 from odekit.systems.committee.gradients.readings import Reading, readings_of
 from odekit.systems.committee.gradients.steps import Accuracy
-from odekit.systems.committee.laws_of_inputs import laws_of
-from odekit.systems.committee.seen import seen_of
-from odekit.systems.committee.structure import is_general
+from odekit.systems.committee.packing import points_of as packed
 from odekit_kernels.committee.activations import RELU
 
 COARSER, WIDER = 100.0, 1.5
@@ -77,21 +77,20 @@ def check(problem: Any, of: Sequence[str], wrt: Sequence[str]) -> Asked:
         remedy = "Those of erf, of linear units, and of ReLU in gradient flow have."
         rule = "must be one whose moments have closed forms"
         raise ProblemError("activation", rule, str(problem.activation), remedy)
-    return Asked(names_of(problem, wrt), readings_of(problem.system.points(problem, {}), of))
+    return Asked(names_of(problem, wrt), readings_of(problem, of))
 
 
-def _points(problem: Any, names: Sequence[Name]) -> Any:
+def points_of(problem: Any, names: Sequence[Name]) -> Any:
     """The packing; where a view of inputs is differentiated by, each task has a law of its own.
 
     White inputs are one group where phases have numbers of tasks, or numbers that move: what the
-    reverse pass of white inputs takes is constant in a phase.
+    reverse pass of white inputs takes is constant in a phase. What quicker equations leave out, as
+    it has its usual value, still has derivatives.
     """
-    points = problem.system.points(problem, {})
-    views = any(f".{view}" in one.name for one in names for view in (*VIEWS, "input_mean"))
+    points = packed(problem, {}, general=asks_general(names))
     own = any(phase.curves or phase.noise_std for phase in problem.phases)
-    if views or (own and not is_general(problem) and not points.G):
-        find = laws_of if is_general(problem) else seen_of
-        points.see(find(problem, points, apart=True))
+    if asks_views(names) or (own and not is_structured(points) and not points.G):
+        see_apart(problem, points)
     return points
 
 
@@ -106,8 +105,9 @@ def differentiate(
 ) -> Answer:
     """Derivatives of a problem without sweep dims, that `check` was asked about."""
     names, readings = asked
+    problem = _apart(problem)
     ends = ends_of(problem, how.rtol, how.atol)
-    columns = Columns(problem, _points(problem, names), names)
+    columns = Columns(problem, points_of(problem, names), names)
     plain = [reading for reading in readings if not reading.taken]
     taken = Taken(problem, columns, times, how, ends)
     _no_kinks(taken)
@@ -126,6 +126,13 @@ def differentiate(
         other = Taken(problem, columns, times, rougher, ends)
         coarse = found(Chain(other, columns, plain), rougher)
     return Answer(fine, coarse, names, readings, chosen, taken.steps, taken.end)
+
+
+def _apart(problem: Any) -> Any:
+    """The problem with a schedule of its own for each number that follows one: each may change."""
+    phases = [phase.apart() for phase in problem.phases]
+    same = all(one is other for one, other in zip(phases, problem.phases, strict=True))
+    return problem if same else problem.replace(phases=phases)
 
 
 def _with_curves(found: Found, curves: Curves, readings: Sequence[Reading]) -> Found:

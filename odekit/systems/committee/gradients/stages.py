@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,24 @@ class Shared:
     row: Floats
     along: Floats
     of_frame: Floats
+
+    def scale(self, row: Floats, moved: Any) -> Floats:
+        """By which a row's numbers are shifted where f is more than quadratic; ∞ elsewhere."""
+        found = np.full(row.size, np.inf)
+        for place, polynomial in self._curved:
+            if moved[place].any():
+                largest = float(np.abs(row[place]).max(initial=0.0))
+                found[place] = QUADRATIC / SMOOTH if polynomial else largest or 1.0
+        return found
+
+    @cached_property
+    def _curved(self) -> list[tuple[slice, bool]]:
+        """Where constants stand on which f depends by more, and whether as a polynomial."""
+        return [
+            (slice(self.first[name], self.first[name] + self.size[name]), name in POLYNOMIAL)
+            for name in (*POLYNOMIAL, *CURVED)
+            if name in self.first
+        ]
 
 
 class ByStages(Kernels, ABC):
@@ -189,25 +208,19 @@ class ByStages(Kernels, ABC):
 
 def stencil(shared: Shared, row: Floats, along: Floats) -> tuple[Any, Any, Any]:
     """Shifted rows, their weights, and the direction that each belongs to."""
-    curved, scale = np.zeros(row.size, dtype=bool), np.ones(row.size)
-    for name in {*POLYNOMIAL, *CURVED} & shared.first.keys():
-        place = slice(shared.first[name], shared.first[name] + shared.size[name])
-        curved[place] = True
-        largest = np.abs(row[place]).max(initial=0.0)
-        scale[place] = QUADRATIC / SMOOTH if name in POLYNOMIAL else largest or 1.0
+    moved = np.flatnonzero(along.any(axis=1))
+    some = np.abs(along[moved])
+    bends = (some / shared.scale(row, some.any(axis=0))).max(axis=1, initial=0.0)
     rows, weights, entries = [], [], []
-    for d in np.flatnonzero(along.any(axis=1)):
-        direction = along[d]
-        if direction[curved].any():
-            h = SMOOTH / np.abs(direction / scale)[curved].max()
-            shifts = {h: 8.0, -h: -8.0, 2 * h: -1.0, -2 * h: 1.0}
-            over = 12.0 * h
+    for d, bend, size in zip(moved, bends.tolist(), some, strict=True):
+        if bend > 0.0:
+            h = SMOOTH / bend
+            shifts, over = [(h, 8.0), (-h, -8.0), (2.0 * h, -1.0), (-2.0 * h, 1.0)], 12.0 * h
         else:
-            h = QUADRATIC / np.abs(direction).max()
-            shifts, over = {h: 1.0, -h: -1.0}, 2.0 * h
-        for shift, weight in shifts.items():
-            rows.append(row + shift * direction)
-            weights.append(weight / over)
-            entries.append(d)
+            h = QUADRATIC / float(size.max())
+            shifts, over = [(h, 1.0), (-h, -1.0)], 2.0 * h
+        rows += [row + shift * along[d] for shift, _ in shifts]
+        weights += [weight / over for _, weight in shifts]
+        entries += [d] * len(shifts)
     shape = (len(rows), row.size)
     return np.array(rows).reshape(shape), np.array(weights), np.array(entries, dtype=np.int64)

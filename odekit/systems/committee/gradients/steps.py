@@ -115,14 +115,16 @@ class Steps:
         """The steps, method by method; row i is where a step ends at `rows[i]`."""
         parts = [piece for piece in self.pieces if piece.t]
         found: list[Stretch] = []
-        lasts = [piece.t[0][0] for piece in parts[1:]] + [self.t]
+        # None of a phase that ends as it begins.
+        lasts = [*(piece.t[0][0] for piece in parts), self.t][1:]
         for piece, last in zip(parts, lasts, strict=True):
             t, h, y = (np.concatenate(one) for one in (piece.t, piece.h, piece.y))
             pair = RADAU if piece.implicit else self.how.pair
             s, row = pair.B.size, np.full(h.size, -1, dtype=np.int64)
             ends = np.append(t[1:], last)
-            for place, at in enumerate(rows):
-                row[np.flatnonzero(ends == at)] = place
+            place = np.minimum(np.searchsorted(ends, rows), ends.size - 1)
+            here = np.flatnonzero(ends[place] == rows)
+            row[place[here]] = here
             k = np.concatenate([np.zeros((0, s, self.y.size)), *piece.k])
             rates = self.kernels.rates(t[:, None] + h[:, None] * pair.C[:s])
             course = Course(t, h, y, rates, row, k if len(k) == h.size else k[:0])
@@ -140,8 +142,8 @@ class Steps:
         n, how, kernels = self.y.size, self.how, self.kernels
         by, flat = kernels.slopes(n)
         atol = np.full(n, how.atol)
+        some = ROOM if how.integrator is not None else self.policy.wait
         while True:
-            some = ROOM if how.integrator is not None else self.policy.wait
             room = (np.zeros(some), np.zeros(some), np.zeros((some, n)))
             slopes = np.zeros((some if self.left > 0 else 0, how.pair.B.size, n))
             ended, done, self.t, self.wish = record(
@@ -151,20 +153,22 @@ class Steps:
             )  # fmt: skip
             self._keep(*(part[:done].copy() for part in room))
             self.pieces[-1].k.append(slopes[:done].copy())
-            self.left -= slopes.size
+            self.left -= slopes[:done].size
             if ended == REACHED:
                 return
             if ended != FULL or not np.isfinite(self.y).all():
                 given = f"a step of no length at t = {self.t:.6g}"
                 raise Unreached(Status.STALLED, given, SEE)
-            if how.integrator is None and self._stiff(room[1][-FEW:].max(), stops):
-                return
+            if how.integrator is None:
+                h, left = float(room[1][-FEW:].max()), float(stops[-1] - self.t)
+                worth = self.policy.worth_a_look(h, left)
+                if worth and self._stiff(h, left, stops):
+                    return
+                some = self.policy.wait if worth else ROOM
 
-    def _stiff(self, h: float, stops: Floats) -> bool:
+    def _stiff(self, h: float, left: float, stops: Floats) -> bool:
         """Whether explicit steps are held down by their cap, and implicit ones pay."""
-        left, rows = float(stops[-1] - self.t), int((stops > self.t).sum())
-        if not self.policy.worth_a_look(h, left):
-            return False
+        rows = int((stops > self.t).sum())
         J = self.kernels.jacobian(self.y, self.t)
         self.policy.judge(h, left, rows, J, limit=NEAR_LIMIT * self.how.cap)
         return self.policy.kind == IMPLICIT_KIND

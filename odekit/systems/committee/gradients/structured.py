@@ -62,7 +62,7 @@ class GeneralKernels(ByStages):
         # Packed whole for each of many phases, rows took longer than the run.
         row, along = own.row.copy(), own.along.copy()
         for name, value in points.own_numbers(phase).items():
-            row[own.first[name] + np.arange(own.size[name])] = value[0].ravel()
+            row[own.first[name] : own.first[name] + own.size[name]] = value[0].ravel()
         kappa = self.own.kappa
         parts = {
             "p": self.own.p, "pace": self.own.pace, "kappa_w": kappa[:1], "kappa_v": kappa[1:],
@@ -70,7 +70,8 @@ class GeneralKernels(ByStages):
             "friction": self.own.friction[np.newaxis],
         }  # fmt: skip
         for name, part in parts.items():
-            along[:, own.first[name] + np.arange(len(part))] += part.T
+            if part.any():
+                along[:, own.first[name] : own.first[name] + len(part)] += part.T
         active = np.flatnonzero(along.any(axis=1) | whole.along.any(axis=1))
         self.theta = np.zeros((active.size, m))
         self.theta[np.arange(active.size), active] = 1.0
@@ -126,9 +127,9 @@ class GeneralKernels(ByStages):
         places = [self.points.tasks.index(name) for name in phase.mixture]
         parts = of_laws(self.points, columns, self.own, phase)
         parts |= {"u": columns.u[places], "label": columns.label[places], "bias": columns.bias}
-        parts |= {"sigma": of_noise(self.points, columns, self.own, phase), "scale": columns.scale}
-        if whole:
-            parts |= {"watched": columns.u, "watched_label": columns.label}
+        parts |= {"sigma": of_noise(self.points, columns, self.own, phase)}
+        if whole:  # what errors alone depend on
+            parts |= {"watched": columns.u, "watched_label": columns.label, "scale": columns.scale}
         for name in {"u", "watched", "mean", "bias"} & parts.keys():  # of fixed vectors
             none = [(0, 0)] * parts[name].ndim
             none[-2] = (0, self.places.P - self.points.P)

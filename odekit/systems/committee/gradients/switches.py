@@ -27,13 +27,13 @@ def start(columns: Columns, places: Places) -> Floats:
     return X
 
 
-def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
-    """Copies of units and of heads."""
+def enter(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map | None:
+    """Copies of units and of heads; None where there are none."""
     phase = taken.problem.phases[leg.index]
     old, new = of_frame(taken.points, leg.before, W), of_frame(taken.points, leg.frame, W)
     same = not is_structured(taken.points) or _kinds(leg.before) == _kinds(leg.frame)
     if same and phase.consolidation is None and not phase.copy_heads:
-        return np.eye(new.size), np.zeros((new.size, columns.m))
+        return None
     A, B = np.zeros((new.size, old.size)), np.zeros((new.size, columns.m))
     P, c = old.P, old.c
     for here, there in (
@@ -74,25 +74,30 @@ def _carried(points: Any, leg: Leg) -> Iterator[tuple[Any, Any]]:
             yield new[name], points.with_copies(old[name], P) if moved else old[name]
 
 
-def leave(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
-    """The end of a phase moves; a strength that was a table stays what it is at the table's end."""
-    A, B = _end(taken, leg, columns, W)
+def leave(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map | None:
+    """The end of a phase moves; a strength that was a table stays what it is at the table's end.
+
+    None where neither is so.
+    """
+    end = _end(taken, leg, columns, W)
     if leg.frame.held is None or not isinstance(leg.frame.held[0], Schedule):
-        return A, B
+        return end
     table, *units = leg.frame.held
     places = of_frame(taken.points, leg.frame, W)
+    A, B = end or (np.eye(places.size), np.zeros((places.size, columns.m)))
     for where, unit in zip((places.F[-1], places.F_v[-1]), units, strict=True):
         A[where], B[where] = table.values[-1] * A[where], table.values[-1] * B[where]
         B[where] += unit[0][..., np.newaxis] * columns.phases[leg.index].strength
     return A, B
 
 
-def _end(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map:
+def _end(taken: Taken, leg: Leg, columns: Columns, W: int) -> Map | None:
     """The end of a phase moves with its duration, or with what its threshold depends on."""
-    places, own = of_frame(taken.points, leg.frame, W), columns.phases[leg.index]
-    A, B = np.eye(places.size), np.zeros((places.size, columns.m))
+    own = columns.phases[leg.index]
     if not leg.moved or (leg.ended_by is None and not own.duration.any()):
-        return A, B
+        return None
+    places = of_frame(taken.points, leg.frame, W)
+    A = np.eye(places.size)
     kernels = taken.kernels(leg)
     f = kernels.derivative(leg.y_end, leg.duration)
     found, by = kernels.errors(leg.y_end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -11,9 +11,12 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.errors import ProblemError
+from odekit.problem.mixture import Kind
 from odekit.problem.schedule import Schedule
 from odekit.problem.tabulation import evaluate, pieces
 
+SHIFT = 3e-4
+"""Part of the distance between two times by which one is moved for differences."""
 Basis = Callable[[Floats, Floats], Floats]
 """From times (steps, stages) since a phase began, and the middles (steps, 1) of the steps."""
 
@@ -45,17 +48,70 @@ class OfTable:
         Which of them.
     coefficients : ndarray or None, shape (4, pieces)
         Of the derivative's cubics; None for linear tables.
+    factor : float
+        It is so many times that.
     """
 
     table: Schedule
     part: str
     j: int
     coefficients: Floats | None
+    factor: float = 1.0
+
+    @property
+    def knots(self) -> Floats:
+        """Times at which it is not smooth."""
+        return self.table.times
 
     def __call__(self, times: Floats, middles: Floats) -> Floats:
         """At some times; see `Basis`."""
         found: Floats = together([self], times, middles)[0]
         return found
+
+
+@dataclass(eq=False, slots=True)
+class Along:
+    """Cubics between times: on the side of a step's middle where they jump.
+
+    Attributes
+    ----------
+    knots : ndarray, shape (n,)
+    coefficients : ndarray, shape (4, n - 1)
+    holds : bool
+        Whether the values at the ends hold beyond them; otherwise it vanishes there.
+    """
+
+    knots: Floats
+    coefficients: Floats
+    holds: bool = True
+
+    def __call__(self, times: Floats, middles: Floats) -> Floats:
+        """At some times; see `Basis`."""
+        first, last = self.knots[0], self.knots[-1]
+        at = np.searchsorted(self.knots, middles, side="right") - 1
+        piece = np.clip(at, 0, self.knots.size - 2)
+        c3, c2, c1, c0 = self.coefficients[:, piece]
+        x = np.clip(times, first, last) - self.knots[piece]
+        found = ((c3 * x + c2) * x + c1) * x + c0
+        return found if self.holds else np.where((middles > first) & (middles < last), found, 0.0)
+
+
+def interpolated(kind: Kind, values: Floats) -> Along:
+    """What stands between values of either sign, as in tables of a kind."""
+    if kind.interpolation == "spline":
+        return Along(kind.times, pieces(kind.times, values, kind.kinks))
+    zeros = np.zeros(values.size - 1)
+    slopes = np.diff(values) / np.diff(kind.times)
+    return Along(kind.times, np.stack([zeros, zeros, slopes, values[:-1]]))
+
+
+def scaled(factor: float, basis: Basis) -> Basis:
+    """So many times a derivative."""
+    if isinstance(basis, OfTable):
+        return replace(basis, factor=factor * basis.factor)
+    if isinstance(basis, Along):
+        return replace(basis, coefficients=factor * basis.coefficients)
+    return lambda times, middles: factor * basis(times, middles)
 
 
 def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
@@ -64,17 +120,15 @@ def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
     Raises
     ------
     ProblemError
-        By a time of a spline, or by a value of a cubic table that has an equal neighbour: the slope
-        of a cubic table has a kink there.
+        By a value of a cubic table that has an equal neighbour: its slope has a kink there.
     """
     if table.interpolation == "linear":
         return OfTable(table, part, j, None)
     if part == "times" and table.interpolation == "spline":
-        rule = "must be a value, or a time of a linear or cubic table"
-        raise ProblemError("wrt", rule, f"{name} of a spline", "")
+        return _of_time_of_spline(table, j)
     unit = np.zeros(table.times.size)
     unit[j] = 1.0
-    if table.interpolation == "cubic" and part == "times":
+    if part == "times":
         return _of_time(table, unit)
     if table.interpolation == "cubic":
         return OfTable(table, part, j, _cubic(name, table, unit))
@@ -83,8 +137,12 @@ def of_table(name: str, table: Schedule, part: str, j: int) -> Basis:
 
 def knots(bases: Sequence[Basis]) -> Floats:
     """Times at which derivatives are not smooth, wherever the table itself bends."""
-    tables = {id(basis.table): basis.table.times for basis in bases if isinstance(basis, OfTable)}
-    return np.unique(np.concatenate([np.zeros(0), *tables.values()]))
+    every = {}
+    for basis in bases:
+        own = getattr(basis, "knots", None)
+        if own is not None:
+            every[id(own)] = own
+    return np.concatenate([np.zeros(0), *every.values()])
 
 
 def together(bases: Sequence[Basis], times: Floats, middles: Floats) -> Floats:
@@ -96,19 +154,21 @@ def together(bases: Sequence[Basis], times: Floats, middles: Floats) -> Floats:
         begin = place.stop
         if not isinstance(first, OfTable):
             found[place] = first(times, middles)
-        elif first.coefficients is None:
-            found[place] = _Hats(first, times, middles).values([one.j for one in some])
+            continue
+        if first.coefficients is None:
+            rows = _Hats(first, times, middles).values([one.j for one in some])
         else:
-            found[place] = _smooth(first.table, [one.coefficients for one in some], times)
+            rows = _smooth(first.table, [one.coefficients for one in some], times)
+        found[place] = first.factor * rows
     return found
 
 
 def _alike(bases: Sequence[Basis]) -> Iterator[list[Any]]:
-    """Neighbours of the same table and kind; any other by itself."""
+    """Neighbours of the same table, part and factor; any other by itself."""
 
     def kind(place: int) -> tuple[Any, ...]:
         one = bases[place]
-        return (id(one.table), one.part) if isinstance(one, OfTable) else (place,)
+        return (id(one.table), one.part, one.factor) if isinstance(one, OfTable) else (place,)
 
     for _, places in groupby(range(len(bases)), kind):
         yield [bases[place] for place in places]
@@ -125,7 +185,7 @@ def against(bases: Sequence[Basis], times: Floats, middles: Floats, weights: Flo
         if isinstance(first, OfTable) and first.coefficients is None:
             hats = _Hats(first, times, middles)
             for x in range(q):
-                found[x, place] = hats.sums(weights[x])[[one.j for one in some]]
+                found[x, place] = first.factor * hats.sums(weights[x])[[one.j for one in some]]
         else:
             found[:, place] = np.einsum("qts,bts->qb", weights, together(some, times, middles))
     return found
@@ -171,7 +231,7 @@ def _of_time(table: Schedule, unit: Floats) -> Basis:
     from scipy.interpolate import CubicHermiteSpline
 
     coefficients = np.array(table.pieces[1]).T
-    width, at = np.diff(table.times), table.times[:-1]
+    width = np.diff(table.times)
     slopes = np.append(coefficients[2], np.polyval(np.polyder(coefficients[:, -1]), width[-1]))
     # Values at moving times are given: at a fixed place they fall as the curve rises there.
     values, turned = -slopes * unit, _turned(table, np.zeros(unit.size), unit)
@@ -181,13 +241,25 @@ def _of_time(table: Schedule, unit: Floats) -> Basis:
         CubicHermiteSpline([0.0, width[i]], values[i : i + 2], [begin[i], end[i]]).c
         for i in range(width.size)
     ], axis=1)  # fmt: skip
+    return Along(table.times, found, holds=False)
 
-    def moved(times: Floats, middles: Floats) -> Floats:
-        inside = (middles > table.times[0]) & (middles < table.times[-1])
-        within = np.clip(times, table.times[0], table.times[-1]).ravel()
-        return np.where(inside, evaluate(at, found, within).reshape(times.shape), 0.0)
 
-    return moved
+def _of_time_of_spline(table: Schedule, j: int) -> Basis:
+    """By a time of a spline, piece by piece: its coefficients by differences of fourth order."""
+    at, kink = table.times, np.isin(table.times, table.kinks)
+    h = SHIFT * float(np.diff(at)[max(j - 1, 0) : j + 1].min())
+
+    def moved(shift: float) -> Floats:
+        """Coefficients with the time moved, about the times as they are."""
+        other = at.copy()
+        other[j] += shift
+        c3, c2, c1, c0 = pieces(other, table.values, other[kink])
+        d = (at - other)[:-1]
+        turned = c1 + (2.0 * c2 + 3.0 * c3 * d) * d
+        return np.array([c3, c2 + 3.0 * c3 * d, turned, c0 + (c1 + (c2 + c3 * d) * d) * d])
+
+    near, far = (moved(step) - moved(-step) for step in (h, 2.0 * h))
+    return Along(at, (8.0 * near - far) / (12.0 * h), holds=False)
 
 
 def _cubic(name: str, table: Schedule, unit: Floats) -> Floats:
