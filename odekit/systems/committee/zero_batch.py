@@ -8,7 +8,8 @@ import numpy as np
 
 from odekit.integrate.packing import row_at
 from odekit.systems.committee.zero import UnitsAtZero, norm_limits
-from odekit_kernels.committee.activations import RELU
+from odekit_kernels.committee.activations import QUADRATURE, RELU
+from odekit_kernels.committee.codes import code_of
 from odekit_kernels.committee.equations import decode
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.integrators.batch import BEGIN, CODE, OUTCOMES, ROW, TIME, WISH, Batch
@@ -22,7 +23,10 @@ RUNNING = OUTCOMES["running"]
 def can_vanish(plan: Any, moves: bool) -> bool:
     """Whether units of a phase may fall to zero: ReLU in gradient flow."""
     return bool(
-        moves and getattr(plan, "activation", None) == RELU and not plan.online and not plan.G
+        moves
+        and code_of(getattr(plan, "activation", QUADRATURE)) == RELU
+        and not plan.online
+        and not plan.G
     )
 
 
