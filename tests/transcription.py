@@ -12,6 +12,11 @@ ERF, LINEAR, RELU = 0, 1, 2
 PI = np.pi
 
 
+def bare(activation):
+    """The code of an activation, in whatever type it comes."""
+    return int(np.ravel(activation)[0])
+
+
 def asin(x):
     if not np.iscomplexobj(x):
         return np.arcsin(np.clip(x, -1.0, 1.0))
@@ -111,7 +116,7 @@ def rhs(y, eta_w, eta_v, system):
     K, P = len(system.move), len(system.T)
     Q, R, heads = unpack(y, K, P)
     C = covariance(Q, R, system.T)
-    g = ACTIVATIONS[system.activation]
+    g = ACTIVATIONS[bare(system.activation)]
     dQ, dR, dv = np.zeros_like(Q), np.zeros_like(R), np.zeros_like(heads)
     for s, p_s in enumerate(system.p):
         parts = one_task(g, C, heads, s, system, eta_w, eta_v)
@@ -167,7 +172,7 @@ def penalties(Q, R, heads, system, eta_w, eta_v, dQ, dR, dv):
 def errors(y, activation, T, u, head, K):
     Q, R, heads = unpack(y, K, len(T))
     C = covariance(Q, R, T)
-    g = ACTIVATIONS[activation]
+    g = ACTIVATIONS[bare(activation)]
     result = []
     for u_s, h in zip(u, head, strict=True):
         c = np.concatenate([-heads[h], u_s])

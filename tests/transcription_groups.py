@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 import transcription
-from transcription import ACTIVATIONS
+from transcription import ACTIVATIONS, bare
 
 
 def unpack(y, K, P, G):
@@ -43,7 +43,7 @@ def rhs(y, eta_w, eta_v, system):
     T = system.T.reshape(G, P, P)
     Q, R, heads = unpack(y, K, P, G)
     dQ, dR, dv = np.zeros_like(Q), np.zeros_like(R), np.zeros_like(heads)
-    g = ACTIVATIONS[system.activation]
+    g = ACTIVATIONS[bare(system.activation)]
     eta = eta_w * np.outer(inputs.pace, system.move)
     for s, p_s in enumerate(system.p):
         v = heads[system.head[s]]
@@ -99,7 +99,7 @@ def power(g, C, c, k, l, noise):
 def errors(y, activation, T, inputs, u, head, K):
     P, G = T.shape[1], len(inputs.share)
     Q, R, heads = unpack(y, K, P, G)
-    g, found = ACTIVATIONS[activation], []
+    g, found = ACTIVATIONS[bare(activation)], []
     for u_s, h, v in zip(u, head, inputs.law, strict=True):
         C, _ = covariance(Q, R, T.reshape(G, P, P), inputs, v)
         c = np.concatenate([-heads[h], u_s])

@@ -11,7 +11,8 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from scipy.integrate import BDF, LSODA
+from scipy.integrate import BDF, LSODA, Radau
+from scipy.linalg.lapack import dgetrf, dgetrs, zgetrf, zgetrs
 
 from odekit.base.arrays import Floats
 from odekit.base.interrupts import Asked
@@ -25,13 +26,12 @@ from odekit.integrate.options import (
     SolverOptions,
     step_tolerance,
 )
-from odekit.integrate.radau import StagesAtOnce
 from odekit.problem.system import Equations, Walk, Walked
 from odekit_kernels.integrators.runge_kutta import Pair
 
 Rhs = Callable[[float, Floats], Floats]
 
-SOLVERS: dict[str, Any] = {**EXPLICIT, "Radau": StagesAtOnce, "BDF": BDF, "LSODA": LSODA}
+SOLVERS: dict[str, Any] = {**EXPLICIT, "Radau": Radau, "BDF": BDF, "LSODA": LSODA}
 
 WINDOW, WINDOWS, HOPELESS = 1000, 20, 100 * MAX_STEPS
 """So many windows of steps in a row, at a pace that would take so many steps more, get nowhere: a
@@ -47,6 +47,15 @@ SHARE = 1e-3
 """Part of the tolerance that an interpolant may add to the error of the steps."""
 SHRINKS = 40
 """Times a step is retried at a tenth when the derivative is not finite inside it."""
+
+
+def _factors(A: Any) -> Any:
+    """Factors of a matrix, as LAPACK has them: scipy's checks take longer than its work."""
+    return (zgetrf if np.iscomplexobj(A) else dgetrf)(A)[:2]
+
+
+def _solve(factors: Any, b: Any) -> Any:
+    return (zgetrs if np.iscomplexobj(factors[0]) else dgetrs)(*factors, b)[0]
 
 
 class Halt(Exception):
@@ -253,6 +262,8 @@ class Stepper:
             atol=self.atol * MULTISTEP_SAFETY if self.kind in MULTISTEP else self.atol,
             **keywords,
         )
+        if self.kind == "Radau":
+            self.solver.lu, self.solver.solve_lu = _factors, _solve
         if self.kind in EXPLICIT:
             if h is not None:
                 self.solver.h_abs = h
