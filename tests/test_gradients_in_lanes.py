@@ -295,6 +295,30 @@ def test_rates_by_group_go_point_by_point(left_out):
     assert len(left_out) == 1
 
 
+def beside_a_table():
+    """Three tasks, one with a table: with the probability of another, the table makes room."""
+    share = ok.Schedule([0.0, 1.0, 2.0], [0.2, 0.4, 0.1])
+    heads = {name: [0.7] for name in "abc"}
+    tasks = {name: ok.Task([1.0, 0.3 * i]) for i, name in enumerate(heads)}
+    phase = ok.Phase({"a": share, "b": 0.3, "c": "rest"}, 2.0, drawn(0.3, 0.5), 0.2)
+    return problem(phase, heads=heads, tasks=tasks)
+
+
+def test_probabilities_beside_tables_go_point_by_point(left_out):
+    found = ok.sensitivity(beside_a_table(), of="R", wrt="phases[0].tasks[b]")
+    assert not left_out
+    assert (np.abs(found.d_R) > 1e-4).any()
+    ok.sensitivity(beside_a_table(), of="R", wrt="tasks[b].noise_std", estimate=False)
+    assert len(left_out) == 1
+
+
+def test_tables_that_move_are_out_of_reach(left_out, monkeypatch):
+    """Also where nobody tells by the name: what is differentiated multiplies them."""
+    monkeypatch.setattr(lanes, "_is_apart", lambda _problem, _entry: False)
+    ok.sensitivity(tables()[0], of="R", wrt="phases[0].learning_rate.values[1]", estimate=False)
+    assert not left_out
+
+
 # ------------------------------------------------------------------------------------ differences
 
 

@@ -93,6 +93,17 @@ def joined(ds, names, of):
     return np.vstack([ds[f"d_{name}"].values.reshape(-1, len(names)) for name in of])
 
 
+def found_and_wanted(problem, names, of, at_the_end):
+    """Derivatives, forward as adjoint, and differences of what runs end with."""
+    how = {"of": of, "wrt": names, "estimate": False}
+    one, other = (
+        joined(ok.sensitivity(problem, method=method, **how, **SHARP), names, of)
+        for method in ("forward", "adjoint")
+    )
+    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
+    return one, np.array([difference(problem, name, at_the_end) for name in names]).T
+
+
 @pytest.mark.parametrize(
     ("problem", "names", "more"),
     [(moving(), OF_WHITE, []), (structured(), OF_STRUCTURED, ["bias"])],
@@ -105,13 +116,7 @@ def test_derivatives_are_differences_and_forward_is_adjoint(problem, names, more
         run = ok.solve(changed, **FINE, t_eval=None)
         return np.concatenate([run[name].isel(time=-1).values.ravel() for name in of])
 
-    how = {"of": of, "wrt": names, "estimate": False}
-    one, other = (
-        joined(ok.sensitivity(problem, method=method, **how, **SHARP), names, of)
-        for method in ("forward", "adjoint")
-    )
-    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
-    wanted = np.array([difference(problem, name, at_the_end) for name in names]).T
+    one, wanted = found_and_wanted(problem, names, of, at_the_end)
     assert (np.abs(wanted).max(axis=0) > 1e-6).all()
     scale = np.maximum(np.abs(wanted).max(axis=1, keepdims=True), 1e-3)
     np.testing.assert_array_less(np.abs(one - wanted) / scale, 2e-9)
@@ -209,13 +214,7 @@ def test_others_make_room_in_proportion(tasks, names):
         run = ok.solve(changed, **FINE, t_eval=None)
         return np.concatenate([run[name].isel(time=-1).values.ravel() for name in of])
 
-    how = {"of": of, "wrt": names, "estimate": False}
-    one, other = (
-        joined(ok.sensitivity(problem, method=method, **how, **SHARP), names, of)
-        for method in ("forward", "adjoint")
-    )
-    assert np.abs(one - other).max() <= 1e-11 * np.abs(one).max()
-    wanted = np.array([difference(problem, name, at_the_end) for name in names]).T
+    one, wanted = found_and_wanted(problem, names, of, at_the_end)
     assert (np.abs(wanted).max(axis=0) > 1e-4).all()
     np.testing.assert_allclose(one, wanted, rtol=0, atol=2e-9 * np.abs(wanted).max())
 

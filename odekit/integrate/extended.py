@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from odekit.problem.phase import Phase
 
 METHOD = "DOP853"
+_NONE = np.zeros((0, 0))
 
 
 class OutOfReach(Exception):
@@ -145,7 +146,9 @@ def extended(
     def constants(p: Packing, nest: Any) -> Any:
         ghost = p.points.batch(index, nest[0], plan, **given)
         same = p.points.plan(p.points.problem.phases[index], nest[0]) == plan
-        if not same or not _alike(ghost.wiring, own.wiring):
+        # Tables themselves must not move: only what they are multiplied by is differentiated.
+        tables = (_tables(batch.driven) for batch in (ghost, own))
+        if not same or not _alike(ghost.wiring, own.wiring) or not _alike(*tables):
             raise OutOfReach
         return ghost.constants, ghost.driven.base, ghost.driven.scale
 
@@ -190,6 +193,11 @@ def _driven(own: Driven, bases: Sequence[Floats], scales: Sequence[Floats], widt
         for first, rest in ((own.base, bases), (own.scale, scales))
     )
     return own._replace(entry=entry[order], table=table[order], base=base, scale=scale)
+
+
+def _tables(driven: Driven) -> tuple[Any, ...]:
+    """All of them but the numbers that each trajectory has of its own."""
+    return tuple(driven._replace(base=_NONE, scale=_NONE))
 
 
 def _alike(one: Any, other: Any) -> bool:

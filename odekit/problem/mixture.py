@@ -113,16 +113,18 @@ def _common(tables: Sequence[Schedule]) -> Kind | None:
 
 
 def parts_of(mixture: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """What part each other task has of what one leaves: numbers, or tables.
+    """What part each other task has of what one leaves: numbers, with sweep dims or not, or tables.
 
     Equal parts where it leaves nothing.
     """
     others = {name: p for name, p in mixture.items() if name != task}
     tables = any(isinstance(p, Schedule) for p in others.values())
-    whole = 1.0 - mixture[task] if tables else sum(others.values())
-    if not whole > 0.0:
-        return dict.fromkeys(others, 1.0 / max(len(others), 1))
-    return {name: _times(p, 1.0 / whole) for name, p in others.items()}
+    whole: Any = 1.0 - mixture[task] if tables else sum(others.values())
+    none = whole <= 0.0
+    if tables and none:
+        return dict.fromkeys(others, 1.0 / len(others))
+    parts = {name: _times(p, 1.0 / (whole + none)) for name, p in others.items()}
+    return parts if tables else {name: p + none / len(others) for name, p in parts.items()}
 
 
 def kind_beside(

@@ -11,6 +11,7 @@ import numpy as np
 from odekit.base.checks import is_labelled
 from odekit.problem.axes import replaced
 from odekit.problem.base import AnyProblem
+from odekit.problem.mixture import parts_of
 from odekit.problem.names import Step, index_of, steps_of
 from odekit.problem.phase import Phase
 
@@ -83,9 +84,6 @@ def _with_entry(array: Any, index: tuple[int, ...], by: Any, mirrored: bool) -> 
 
 
 def _with_share(mixture: Mapping[str, Any], task: str, by: Any) -> dict[str, Any]:
-    """The others make room in proportion; those that are all zero, alike."""
-    others = {name: p for name, p in mixture.items() if name != task}
-    rest = sum(others.values())
-    none = rest == 0.0
-    parts = {name: p / (rest + none) + none / len(others) for name, p in others.items()}
+    """The others make room in proportion; of tables it takes none."""
+    parts = parts_of(mixture, task)
     return {n: p + by if n == task else p - by * parts[n] for n, p in mixture.items()}

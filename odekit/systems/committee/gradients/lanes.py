@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from odekit.integrate.extended import METHOD, OutOfReach
 from odekit.integrate.options import LEAST_RTOL, SolverOptions
 from odekit.integrate.tangents import Carried, Tangents
 from odekit.problem.axes import Axis, at, axes, part
+from odekit.problem.schedule import Schedule
 from odekit.sweeps.chunks import Chunking, chunk_shape
 from odekit.systems.committee.gradients.chain import Found, with_ends
 from odekit.systems.committee.gradients.columns import Columns
@@ -44,6 +46,7 @@ and the same in both runs."""
 OF_ERRORS = ("generalization_error", *SINCE_SWITCH)
 AT_ENDS = (*SINCE_SWITCH, "phase_end_error")
 """Quantities that hang on errors at ends of phases."""
+_SHARE = re.compile(r"phases\[(\d+)\]\.tasks\[")
 READ = (*OF_ERRORS, "Q", "R", "Q_group", "R_group", "readout", "bias", "misclassification",
         "phase_end", "phase_end_error")  # fmt: skip
 """Quantities that are read of all points at once."""
@@ -61,12 +64,18 @@ def suits(problem: Any, asked: Asked, how: Accuracy, method: str | None) -> bool
         and problem.system.in_lanes(problem)
         and problem.teacher_activation is None
         and all(one.base in READ and not one.taken for one in asked.readings)
-        and not any(_is_apart(entry) for one in asked.names for entry in one.entries)
+        and not any(_is_apart(problem, entry) for one in asked.names for entry in one.entries)
     )
 
 
-def _is_apart(entry: str) -> bool:
-    """Whether a number is of a table, or of rates by group, whose largest has a kink."""
+def _is_apart(problem: Any, entry: str) -> bool:
+    """Whether a number is of a table, or moves others' tables, or is of rates by group.
+
+    The largest of these has a kink.
+    """
+    if match := _SHARE.match(entry):
+        shares = problem.phases[int(match[1])].mixture.values()
+        return any(isinstance(share, Schedule) for share in shares)
     return ".values[" in entry or ".times[" in entry or ".learning_rate[" in entry
 
 
@@ -116,16 +125,13 @@ def differentiate_in_lanes(
     """Derivatives at every point of a sweep; None at those that have to go by themselves."""
     found = axes(problem)
     first = at(problem, dict.fromkeys(found, 0))
-    Columns(first, points_of(first, asked.names), asked.names)  # refuses what nothing depends on
+    points = points_of(first, asked.names)
+    m = Columns(first, points, asked.names).m  # refuses what nothing depends on
     sizes = {dim: size for dim, (size, _) in found.items()}
     answers = np.full(tuple(sizes.values()), None, dtype=object)
-    n = 8 * problem.system.points(problem, found).start()[1].shape[1]
-    each = (
-        n
-        * (1 + sum(len(one.entries) for one in asked.names))
-        * (1 if times is None else times.size)
-    )
-    cut = Chunking(sizes, chunk_shape(sizes, min(MOST_RUNS, max(BYTES // each, 1))))
+    row = 8 * points.start()[1].shape[1] * (1 + m)
+    most = BYTES // (row if times is None else row * times.size)
+    cut = Chunking(sizes, chunk_shape(sizes, min(MOST_RUNS, max(most, 1))))
     for number in range(len(cut)):
         region = cut.region(number)
         try:
