@@ -181,7 +181,8 @@ INTERRUPT = """
     print("ready", flush=True)
     print(ok.Status(solve(1e6).status.item()).word)
 """
-SLOW = {"max_step": 2e-3, "method": "DOP853"}
+SLOW = {"max_step": 1e-4, "method": "DOP853"}
+"""A second or two: twice what twenty kills wait in all."""
 
 
 def slow_problem():
@@ -215,7 +216,7 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number):
     time.sleep(0.1)
     child.send_signal(number)
     out, err = child.communicate(timeout=20)
-    assert (out, err) in {("interrupted\n", ""), ("completed\n", "")}
+    assert (out, err) == ("interrupted\n", "")
     assert_same(ok.solve(slow_problem(), checkpoint=tmp_path, **SLOW), whole)
 
 
