@@ -23,18 +23,19 @@ from odekit_kernels._jit import SUFFIX, cache_directory, when_missing
 from odekit_kernels._parts import Part, file_of, parts_of
 
 NOTICE = (
-    "odekit: compiling kernels for this processor, once after an installation: usually half a "
-    "minute, up to two for sweeps"
+    "odekit: compiling kernels for this processor, once after an installation: usually some ten "
+    "seconds, up to a minute for sweeps"
 )
+
+Call = tuple[Any, tuple[Any, ...]]
+"""A kernel, and the arguments that it is going to have."""
 
 _local = threading.local()
 _lock = threading.Lock()
 _wanted = 0
 _said = False
 _helper: Helper | None = None
-
-Call = tuple[Any, tuple[Any, ...]]
-"""A kernel, and the arguments that it is going to have."""
+_following: Callable[[], Call] | None = None
 
 
 class _Listener(event.Listener):
@@ -49,8 +50,12 @@ class _Listener(event.Listener):
 
 def _stop() -> None:
     stop: Callable[[], None] | None = getattr(_local, "stop", None)
-    if stop is not None:
-        stop()
+    try:
+        if stop is not None:
+            stop()
+    except BaseException:
+        _dismiss()
+        raise
 
 
 def _say() -> None:
@@ -73,38 +78,38 @@ def _missing(function: Callable[..., Any], types: Any, file: Path) -> None:
         _helper.wait(file, _stop)
         return
     parts = parts_of(function, types) if _wanted else ()
-    if parts and begin():
-        assert _helper is not None
-        _helper.share(parts, _later())
-        for part in parts:
-            of = file_of(part)
-            if of is not None and not _helper.begun(of):
-                part.function.compile(part.types)
+    hired = begin() if parts else None
+    if hired is None:
+        return
+    hired.share(parts, _later())
+    for part in parts:
+        of = file_of(part)
+        if of is not None and not hired.begun(of):
+            part.function.compile(part.types)
 
 
-def begin() -> bool:
-    """Have a helper that waits for work, where that can be; whether there is one."""
+def begin() -> Helper | None:
+    """Have a helper that waits for work, where there can be one."""
     global _helper
     with _lock:
         if _helper is None or _helper.busy:
             _dismiss()
             with contextlib.suppress(OSError):
                 _helper = Helper() if helper.possible() else None
-        return _helper is not None
+        return _helper
 
 
 def _dismiss() -> None:
     global _helper
-    if _helper is not None:
-        _helper.close()
-    _helper = None
+    gone, _helper = _helper, None
+    if gone is not None:
+        gone.close()
 
 
 def _later() -> list[Part]:
-    make: Callable[[], Call] | None = getattr(_local, "later", None)
-    if make is None:
+    if _following is None:
         return []
-    function, arguments = make()
+    function, arguments = _following()
     return [Part(function, tuple(map(typeof, arguments)))]
 
 
@@ -117,7 +122,7 @@ def announced() -> Iterator[None]:
 
     A helper is at work within alone.
     """
-    global _wanted
+    global _wanted, _following
     with _lock:
         _wanted += 1
     try:
@@ -125,14 +130,15 @@ def announced() -> Iterator[None]:
     finally:
         with _lock:
             _wanted -= 1
-            _local.later = None
             if not _wanted:
+                _following = None
                 _dismiss()
 
 
 def ahead(make: Callable[[], Call]) -> None:
-    """Say what this thread is going to call after the next kernel: a helper may begin with it."""
-    _local.later = make
+    """Say what is going to be called after the next kernel: a helper may begin with it."""
+    global _following
+    _following = make
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from odekit_kernels._jit import alternatives, inner, kernel, outer
 from odekit_kernels._parts import Part, field, in_parts
 from odekit_kernels.committee import groups, one
+from odekit_kernels.committee.state import fill_state
 from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY, judged, reach
 from odekit_kernels.integrators.tables import rate_at
 
@@ -221,6 +222,6 @@ def parts_of_advance(
     given = (field(system, "p"), system, count, count, work)
     return [
         Part(one.assemble, (state, number, number, system, work, state)),
-        Part(one.fill_state, (state, system, count, count, work)),
+        Part(fill_state, (state, system, count, count, work)),
         Part(one.fill_moments, (number, number, *given)),
     ]

@@ -109,7 +109,16 @@ def register(
     """
     if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):
         raise TypeError(f"`plan` must be a type of named tuples, got {plan!r}")
-    given = (rhs, errors, jacobian, at_corner, tolerance, static, static_work, parts)
+    given: tuple[Any, ...] = (
+        rhs,
+        errors,
+        jacobian,
+        at_corner,
+        tolerance,
+        static,
+        static_work,
+        parts,
+    )
     found = Equations(*(getattr(f, "py_func", f) for f in given))
     if _known.setdefault(plan, found) != found:
         raise TypeError(f"plans of type {_name(plan)} have other equations already")
