@@ -99,10 +99,10 @@ PARTS = """
     print(len(told), len(told - asked))
 """
 RUNS = {
-    "single": ("ok.solve(committee())", 3),
-    "swept": ("ok.solve(sweep())", 7),
-    "grouped": ("ok.solve(grouped)", 7),
-    "stiff": ("ok.solve(sweep(), method='Rodas5P')", 9),
+    "single": ("ok.solve(committee())", 6),
+    "swept": ("ok.solve(sweep())", 9),
+    "grouped": ("ok.solve(grouped)", 9),
+    "stiff": ("ok.solve(sweep(), method='Rodas5P')", 10),
 }
 
 

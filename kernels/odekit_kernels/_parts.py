@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from numba.core.registry import cpu_target
+
 from odekit_kernels._jit import cache_directory
 
 __all__ = ["Order", "Part", "claim", "field", "file_of", "help_out", "in_parts", "parts_of"]
@@ -90,6 +92,8 @@ def claim(claims: str, number: int) -> bool:
 def help_out() -> None:
     """Do as another process says by standard input, and end when that process does."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    cpu_target.typing_context.refresh()  # a fifth of a second, best spent before there is work
+    cpu_target.target_context.refresh()
     source = sys.stdin.buffer
     try:
         order: Order = pickle.load(source)

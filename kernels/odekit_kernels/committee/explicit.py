@@ -213,9 +213,10 @@ def advance(
 
 @in_parts(advance)
 def parts_of_advance(
-    y: Any, _t: Any, _spans: Any, _pair: Any, _rates: Any, system: Any, work: Any, *_: Any
-) -> list[Part]:
-    """The steps of the right-hand side; none with groups of inputs."""
+    y: Any, _t: Any, _spans: Any, pair: Any, rates: Any, system: Any, work: Any, K: Any, _out: Any,
+    walk: Any,
+) -> list[Part]:  # fmt: skip
+    """The steps of the right-hand side, the longest last; none with groups of inputs."""
     if hasattr(field(system, "inputs"), "fields"):
         return []
     state, number, count = y.copy(ndim=1), types.float64, types.int64
@@ -223,5 +224,8 @@ def parts_of_advance(
     return [
         Part(one.assemble, (state, number, number, system, work, state)),
         Part(fill_state, (state, system, count, count, work)),
+        Part(is_plain, (state, state, walk)),
+        Part(judged, (state, state, number, K, pair, number, state)),
+        Part(rate_at, (rates[0], number)),
         Part(one.fill_moments, (number, number, *given)),
     ]

@@ -254,6 +254,7 @@ def parts_of_explicit(
         Part(find_events, group),
         *parts_around(*group, limits, queue),
         Part(choose_first_steps, (M, I, m, limits)),
+        Part(estimate, (M, m, tableau, limits)),
         Part(write_rows, group),
         *parts_of_rhs(M, m, b),
     ]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from numba import types
+
 from odekit_kernels._jit import inner, outer
 from odekit_kernels._parts import Part
 from odekit_kernels.integrators import batch as lane_of
@@ -315,4 +317,5 @@ def parts_around(
         Part(judge, (*group, tableau)),
         Part(commit, (*group, tableau, limits)),
         Part(refill, (*group, todo, todo)),
+        Part(set_driven, (*group, types.float64)),
     ]
