@@ -1,5 +1,6 @@
 """The disk cache of compiled kernels: never old code, never damaged code, never anyone else's."""
 
+import gc
 import json
 import os
 import shutil
@@ -10,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from numba.core import event
+from numba.core.errors import TypingError
 
 import odekit_kernels
+from odekit_kernels._jit import NO_JIT, OBJECTS, kernel
 
 HELPER = """
 from odekit_kernels._jit import inner, kernel
@@ -252,8 +256,6 @@ def test_without_jit_a_kernel_is_a_function(package):
 
 
 def test_kernels_of_others_are_compiled_and_not_cached(tmp_path, monkeypatch):
-    from odekit_kernels._jit import kernel
-
     @kernel
     def square(x):
         return x * x
@@ -261,3 +263,23 @@ def test_kernels_of_others_are_compiled_and_not_cached(tmp_path, monkeypatch):
     assert square(3.0) == 9.0
     assert square.stats.cache_path is None
     assert square.targetoptions["error_model"] == "numpy"
+
+
+@pytest.mark.skipif(NO_JIT, reason="nothing is compiled")
+def test_compiling_leaves_the_collector_as_it_was():
+    """Whether it succeeds or not."""
+    before, seen = gc.get_threshold(), []
+
+    class Seen(event.Listener):
+        def on_start(self, _event):
+            seen.append(gc.get_threshold()[0])
+
+        def on_end(self, _event):
+            pass
+
+    with event.install_listener("numba:compile", Seen()):
+        assert kernel(lambda x: x + 1)(1) == 2
+        with pytest.raises(TypingError):
+            kernel(lambda x: x + "a")(1)
+    assert min(seen) >= OBJECTS
+    assert gc.get_threshold() == before

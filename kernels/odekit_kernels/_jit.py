@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
 import os
 import pickle
@@ -20,15 +21,18 @@ import re
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any, cast, overload
 
 import llvmlite  # type: ignore[import-untyped]
 import numba
 import numpy as np
 from numba import extending, types
+from numba.core.compiler_lock import global_compiler_lock
 
 from odekit_kernels import _linked
 
@@ -43,6 +47,7 @@ __all__ = [
     "outer",
     "read_file",
     "sources_are_those_loaded",
+    "when_missing",
     "write_file",
 ]
 
@@ -230,6 +235,19 @@ def write_file(path: Path, payload: bytes) -> None:
         raise
 
 
+Missing = Callable[[Callable[..., Any], Any, Path], None]
+_missing: Missing | None = None
+
+
+def when_missing(call: Missing | None) -> None:
+    """Have a function called with what is not in the cache, its signature and where it would be.
+
+    What it leaves there is taken; what it raises is not heard.
+    """
+    global _missing
+    _missing = call
+
+
 def _cacheable(function: Callable[..., Any]) -> bool:
     """Whether the sources hashed above are all that `function` is made of."""
     ours = function.__module__ == _PACKAGE or function.__module__.startswith(_PACKAGE + ".")
@@ -262,7 +280,8 @@ def _make_cache(function: Callable[..., Any]) -> Any:
             directory = cache_directory()
             return None if directory is None else str(directory)
 
-        def _file(self, sig: Any, codegen: Any) -> Path | None:
+        def file(self, sig: Any, codegen: Any) -> Path | None:
+            """Where it is kept, None where it is not."""
             key = f"{function.__module__}:{function.__qualname__}:{sig}"
             # A function as an argument: its sources may lie outside the package.
             if "Dispatcher" in key or " at 0x" in key or not sources_are_those_loaded():
@@ -278,8 +297,11 @@ def _make_cache(function: Callable[..., Any]) -> Any:
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             with contextlib.suppress(Exception):
                 target_context.refresh()
-                path = self._file(sig, target_context.codegen())
+                path = self.file(sig, target_context.codegen())
                 payload = None if path is None else read_file(path)
+                if payload is None and path is not None and _missing is not None:
+                    _missing(function, sig, path)
+                    payload = read_file(path)
                 if payload is not None:
                     stored, reduced = pickle.loads(payload)
                     if stored == sig:
@@ -290,7 +312,7 @@ def _make_cache(function: Callable[..., Any]) -> Any:
             with contextlib.suppress(Exception):
                 if data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
                     return
-                path = self._file(sig, data.codegen)
+                path = self.file(sig, data.codegen)
                 if path is not None:
                     write_file(path, pickled((sig, data._reduce())))
 
@@ -304,6 +326,38 @@ def _make_cache(function: Callable[..., Any]) -> Any:
             """Nothing: a changed source has another directory."""
 
     return KernelCache()
+
+
+# -------------------------------------------------------------------------------------- compiling
+
+OBJECTS = 50_000
+"""Objects that a compilation makes before the collector looks for garbage among all others."""
+
+_local = threading.local()
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+# Python keeps frames in pieces of 16 kB, and makes and drops one at each call that crosses the end
+# of the last: 130,000 times in a compilation, whose calls lie deep. All fit behind a large frame.
+_in_one_piece = FunctionType(_call.__code__.replace(co_stacksize=2**17), globals())
+
+
+def _with_room(compile_one: Callable[[Any], Any], sig: Any) -> Any:
+    """Compile with few looks for garbage, a sixth of the time, and frames in one piece, a tenth."""
+    if getattr(_local, "compiling", False):
+        return compile_one(sig)
+    with global_compiler_lock:
+        before = gc.get_threshold()
+        _local.compiling = True
+        try:
+            gc.set_threshold(max(before[0], OBJECTS) if before[0] else 0, *before[1:])
+            return _in_one_piece(compile_one, sig)
+        finally:
+            gc.set_threshold(*before)
+            _local.compiling = False
 
 
 # -------------------------------------------------------------------------------------- decorator
@@ -327,6 +381,7 @@ def _compile(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     dispatcher = numba.njit(**{**FLAGS, **options})(function)
     if not NO_JIT:
         _take_numbers(dispatcher)
+        dispatcher.compile = functools.partial(_with_room, dispatcher.compile)
     if NO_JIT or not _cacheable(function):
         return dispatcher
     with contextlib.suppress(ImportError, AttributeError, TypeError):

@@ -67,6 +67,17 @@ def own_words() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """Where nothing has been compiled yet, have the helper begin while all else is read."""
+    from odekit.integrate.compiling import announced, begin, kept
+
+    with announced():
+        if not kept()[1]:
+            begin()
+        yield
+
+
 def check_targets(output: Path | None, picture: Path | None, overwrite: bool) -> None:
     """Refuse before anything is computed what could not be written after."""
     from odekit.store.files import check_folder_target, check_target

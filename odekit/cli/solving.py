@@ -20,6 +20,7 @@ from odekit.cli.group import (
     finish,
     load,
     own_words,
+    prepared,
     wants_progress,
     words,
 )
@@ -81,14 +82,15 @@ def run(
     if checkpoint is not None and output.suffix == ".zarr":
         raise click.UsageError("a Zarr folder is its own checkpoint: leave out --checkpoint")
     check_targets(output, picture, overwrite)
-    todo = load(scenario)
-    keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
     if checkpoint is not None:
         from odekit.store.checkpoint import Checkpoint
 
         every = {} if checkpoint_every is None else {"seconds": checkpoint_every}
-        keywords["checkpoint"] = Checkpoint(checkpoint, **every)
-    return _solve(todo, keywords, output, overwrite, picture, progress)
+        options["checkpoint"] = Checkpoint(checkpoint, **every)
+    with prepared():
+        todo = load(scenario)
+        keywords = {**todo.solver, **{k: v for k, v in options.items() if v is not None}}
+        return _solve(todo, keywords, output, overwrite, picture, progress)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.base.cores import cores
 from odekit.base.status import Outcome
 from odekit.dataset.common import sweep_dims
 from odekit.dataset.variable import named
@@ -15,7 +16,6 @@ from odekit.measures.curves import at_switch, change, trained_task
 from odekit.measures.logs import check_known, known_from
 from odekit.problem.axes import axes
 from odekit.sweeps.block import run_block
-from odekit.sweeps.jobs import cores
 
 if TYPE_CHECKING:
     import xarray as xr

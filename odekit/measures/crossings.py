@@ -9,11 +9,11 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
+from odekit.base.cores import cores
 from odekit.dataset.result import prepare
 from odekit.measures.again import Again, NotAgain, Patient, again
 from odekit.measures.summaries import clock
 from odekit.sweeps.block import run_block
-from odekit.sweeps.jobs import cores
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.base.cores import cores
 from odekit.dataset.common import sweep_dims
 from odekit.measures.again import NotAgain, Patient, again
 from odekit.measures.course import Course
 from odekit.problem.axes import axes
 from odekit.sweeps.block import run_block
-from odekit.sweeps.jobs import cores
 
 if TYPE_CHECKING:
     import xarray as xr

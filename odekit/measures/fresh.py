@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from odekit.base.cores import cores
 from odekit.base.errors import ProblemError
 from odekit.dataset.common import sweep_dims
 from odekit.dataset.variable import named
 from odekit.measures.again import NotAgain, Patient, again
 from odekit.measures.curves import at_switch, change, trained_task
 from odekit.sweeps.block import run_block
-from odekit.sweeps.jobs import cores
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.differentiate import derivative
 
+from odekit.base.cores import cores
 from odekit.dataset.common import sweep_dims
 from odekit.measures.again import Patient, again
 from odekit.problem.axes import at, axes, points
 from odekit.sweeps.block import end_states
-from odekit.sweeps.jobs import cores
 
 if TYPE_CHECKING:
     import xarray as xr

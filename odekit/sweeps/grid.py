@@ -13,6 +13,7 @@ import numpy as np
 
 from odekit.base.arrays import Floats
 from odekit.base.checks import is_labelled
+from odekit.base.cores import cores
 from odekit.base.errors import ProblemError, SweepError
 from odekit.base.interrupts import Asked
 from odekit.base.progress import Bar
@@ -31,7 +32,7 @@ from odekit.sweeps.chunks import (
     pilot,
     sample,
 )
-from odekit.sweeps.jobs import Done, Job, cores, measure
+from odekit.sweeps.jobs import Done, Job, measure
 from odekit.sweeps.targets import Target
 from odekit.sweeps.workers import Workers, call, run_here, run_on
 

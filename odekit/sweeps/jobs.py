@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.base.cores import cores
 from odekit.base.interrupts import Asked, Interrupts
 from odekit.base.status import Status
 from odekit.sweeps.block import run_block
@@ -140,8 +141,3 @@ def _dask_threads() -> int | None:
         return int(distributed.get_worker().state.nthreads)
     except ValueError:  # not in a task of a worker
         return None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,9 +15,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
+from odekit.base.cores import cores
 from odekit.base.errors import ProblemError
 from odekit.base.interrupts import Asked
-from odekit.sweeps.jobs import Done, Job, compute, cores, run_job, written
+from odekit.sweeps.jobs import Done, Job, compute, run_job, written
 
 TRIES = 3
 POLL = 0.25

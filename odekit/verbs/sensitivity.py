@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.checks import choice, count, flag
+from odekit.base.cores import cores
 from odekit.base.errors import ProblemError, Unreached
 from odekit.base.interrupts import Interrupts
 from odekit.base.status import Status
@@ -20,7 +21,6 @@ from odekit.integrate.options import SolverOptions, check_integrator, output_tim
 from odekit.problem.axes import at
 from odekit.problem.axes import points as grid_of
 from odekit.problem.base import AnyProblem
-from odekit.sweeps.jobs import cores
 from odekit.sweeps.pointwise import each_point
 
 if TYPE_CHECKING:

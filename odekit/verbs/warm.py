@@ -9,11 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
+from odekit.base.cores import cores
 from odekit.base.errors import NotCompletedWarning
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
 from odekit.problem.system import FIRST, system_of
-from odekit.sweeps.jobs import cores
 
 __all__ = ["Job", "Warmed", "runs_of", "usual", "warm"]
 

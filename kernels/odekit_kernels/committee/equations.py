@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from numba import types
+
 from odekit_kernels._jit import inner
+from odekit_kernels._parts import Part
 from odekit_kernels.committee import groups_in_lanes, lanes
 from odekit_kernels.committee.jacobian import fill as jacobian_of_one
 from odekit_kernels.committee.jacobian import fill_with_groups as jacobian_of_one_with_groups
@@ -24,6 +27,8 @@ __all__ = [
     "errors_of_groups",
     "jacobian",
     "jacobian_of_groups",
+    "parts",
+    "parts_of_groups",
     "rhs",
     "rhs_of_groups",
     "rhs_with_sizes",
@@ -98,6 +103,16 @@ def rhs_with_sizes(
 ) -> None:
     """See `registry.rhs`: of a `SizedPlan`."""
     lanes.rhs(M, with_sizes(m), w, y, dy, moves, trains, decays)
+
+
+def parts(M: Any, m: Any, w: Any) -> list[Part]:
+    """See `registry.register`."""
+    return [Part(lanes.rhs, (M, m, w, *(types.int64,) * 2, *(types.boolean,) * 3))]
+
+
+def parts_of_groups(M: Any, m: Any, w: Any) -> list[Part]:
+    """See `registry.register`."""
+    return [Part(groups_in_lanes.rhs, (M, m, w, *(types.int64,) * 2, *(types.boolean,) * 3))]
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import alternatives, inner, kernel, outer
+from odekit_kernels._parts import Part, field, in_parts
 from odekit_kernels.committee import groups, one
+from odekit_kernels.committee.state import fill_state
 from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY, judged, reach
 from odekit_kernels.integrators.tables import rate_at
 
@@ -200,11 +203,29 @@ def advance(
     """
     derive = pair.B.shape[0] == 0
     for i in range(t.shape[0] if derive else spans.shape[0]):
-        if derive:
-            stages(y[i], t[i], 0.0, pair, rates, system, work, K[i:], out[0])
-        else:
-            stages(y[0], t[0], spans[i], pair, rates, system, work, K[:], out[i])
+        at, to, h = (i, 0, 0.0) if derive else (0, i, spans[i])
+        stages(y[at], t[at], h, pair, rates, system, work, K[at:], out[to])
     tally = walk.tally
     while tally[1] < tally[0] and tally[3] < ROWS and walk.clock[0] < walk.bound:
         if not step_along(y[0], pair, rates, system, work, K, walk, out):
             break
+
+
+@in_parts(advance)
+def parts_of_advance(
+    y: Any, _t: Any, _spans: Any, pair: Any, rates: Any, system: Any, work: Any, K: Any, _out: Any,
+    walk: Any,
+) -> list[Part]:  # fmt: skip
+    """The steps of the right-hand side, the longest last; none with groups of inputs."""
+    if hasattr(field(system, "inputs"), "fields"):
+        return []
+    state, number, count = y.copy(ndim=1), types.float64, types.int64
+    given = (field(system, "p"), system, count, count, work)
+    return [
+        Part(one.assemble, (state, number, number, system, work, state)),
+        Part(fill_state, (state, system, count, count, work)),
+        Part(is_plain, (state, state, walk)),
+        Part(judged, (state, state, number, K, pair, number, state)),
+        Part(rate_at, (rates[0], number)),
+        Part(one.fill_moments, (number, number, *given)),
+    ]

@@ -15,6 +15,8 @@ from odekit_kernels.committee.equations import (
     errors_of_groups,
     jacobian,
     jacobian_of_groups,
+    parts,
+    parts_of_groups,
     rhs,
     rhs_of_groups,
     rhs_with_sizes,
@@ -175,6 +177,7 @@ register(
     jacobian=jacobian,
     at_corner=at_corner,
     tolerance=tolerance,
+    parts=parts,
 )
 register(
     SizedPlan,
@@ -183,12 +186,14 @@ register(
     jacobian=jacobian,
     at_corner=at_corner,
     tolerance=tolerance,
+    parts=parts,
 )
 register(
     GroupsPlan,
     rhs=rhs_of_groups,
     errors=errors_of_groups,
     jacobian=jacobian_of_groups,
+    parts=parts_of_groups,
 )
 
 

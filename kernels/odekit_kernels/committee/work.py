@@ -188,10 +188,10 @@ def make_work(K: int, P: int, H: int, S: int, G: int = 0) -> Work:
         "m": (S, L),
         "e": (S,),
     }
-    place = np.zeros((K, D), dtype=np.int64)
-    for k in range(K):
-        place[k, :K] = [upper_index(min(k, l), max(k, l), K) for l in range(K)]
-        place[k, K:] = K * (K + 1) // 2 + k * P + np.arange(P)
+    pairs, upper = K * (K + 1) // 2, np.zeros((K, K), dtype=np.int64)
+    upper[np.triu_indices(K)] = np.arange(pairs)
+    crossed = pairs + np.arange(K * P, dtype=np.int64).reshape(K, P)
+    place = np.concatenate([np.maximum(upper, upper.T), crossed], axis=1)
     of_groups = None
     if G:
         size = K * (K + 1) // 2 + K * P + H * K

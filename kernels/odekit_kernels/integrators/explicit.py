@@ -8,10 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
+from odekit_kernels._parts import Part, in_parts
 from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
-from odekit_kernels.integrators.registry import rhs, tolerance
-from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
+from odekit_kernels.integrators.registry import parts_of_rhs, rhs, tolerance
+from odekit_kernels.integrators.stepping import (
+    clip_steps,
+    commit,
+    judge,
+    parts_around,
+    refill,
+    set_driven,
+)
 from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
 
@@ -234,3 +242,19 @@ def advance_explicit(
         write_rows(M, I, m, b, tableau)
         commit(M, I, m, b, tableau, limits)
     return False
+
+
+@in_parts(advance_explicit)
+def parts_of_explicit(
+    M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any, queue: Any, *_: Any
+) -> list[Part]:
+    """The equations last: as much as all else."""
+    group = (M, I, m, b, tableau)
+    return [
+        Part(find_events, group),
+        *parts_around(*group, limits, queue),
+        Part(choose_first_steps, (M, I, m, limits)),
+        Part(estimate, (M, m, tableau, limits)),
+        Part(write_rows, group),
+        *parts_of_rhs(M, m, b),
+    ]

@@ -12,9 +12,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel, outer
+from odekit_kernels._parts import Part, field, in_parts
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
     CALLS,
@@ -28,9 +30,16 @@ from odekit_kernels.integrators.batch import (
 )
 from odekit_kernels.integrators.inside import find_events, write_rows
 from odekit_kernels.integrators.inverse import invert
-from odekit_kernels.integrators.registry import jacobian, rhs, tolerance
+from odekit_kernels.integrators.registry import jacobian, parts_of_rhs, rhs, tolerance
 from odekit_kernels.integrators.spectrum import spectrum
-from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
+from odekit_kernels.integrators.stepping import (
+    clip_steps,
+    commit,
+    judge,
+    parts_around,
+    refill,
+    set_driven,
+)
 from odekit_kernels.lanes.memory import make_memory
 from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import absolute, choose_less, root
@@ -347,3 +356,22 @@ def advance_implicit(
             differentiate(M, I, m, b, method, limits)
         commit(M, I, m, b, method, limits)
     return False
+
+
+@in_parts(advance_implicit)
+def parts_of_implicit(
+    M: Any, I: Any, m: Any, b: Any, method: Any, limits: Any, queue: Any, _todo: Any, _quota: Any,
+    scratch: Any, work: Any,
+) -> list[Part]:  # fmt: skip
+    """The equations and their Jacobian last: as much as all else."""
+    group = (M, I, m, b, method)
+    matrix = field(scratch, "A")
+    return [
+        Part(find_events, group),
+        *parts_around(*group, limits, queue),
+        Part(write_rows, group),
+        Part(invert, (matrix, matrix, types.int64)),
+        Part(look, (M, I, m, b, scratch, limits, types.int64)),
+        *parts_of_rhs(M, m, b),
+        Part(fill_jacobian, (M, I, m, b, work, scratch, types.int64)),
+    ]

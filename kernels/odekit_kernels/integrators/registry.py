@@ -9,10 +9,11 @@ does not compile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from odekit_kernels._jit import alternatives
+from odekit_kernels._parts import Part, field
 
 __all__ = [
     "Equations",
@@ -20,6 +21,7 @@ __all__ = [
     "equations_of",
     "errors",
     "jacobian",
+    "parts_of_rhs",
     "register",
     "rhs",
     "static",
@@ -38,6 +40,7 @@ class Equations(NamedTuple):
     tolerance: Callable[..., Any]
     static: Callable[[Any], Any]
     static_work: Callable[[Any], Any]
+    parts: Callable[..., Sequence[Part]]
 
 
 _known: dict[Any, Equations] = {}
@@ -58,6 +61,11 @@ def as_it_is(m: Any) -> Any:
     return m
 
 
+def no_parts(M: Any, m: Any, w: Any) -> Sequence[Part]:
+    """`parts` of equations that are compiled in one piece."""
+    return ()
+
+
 def register(
     plan: type,
     *,
@@ -68,6 +76,7 @@ def register(
     tolerance: Callable[..., Any] = one_tolerance,
     static: Callable[[Any], Any] = as_it_is,
     static_work: Callable[[Any], Any] = as_it_is,
+    parts: Callable[..., Sequence[Part]] = no_parts,
 ) -> None:
     """Say what the integrators advance where they are given a plan of this type.
 
@@ -83,6 +92,9 @@ def register(
     static_work : callable
         The memory for Jacobians as a device needs it: for one trajectory, without libraries of the
         host.
+    parts : callable
+        Parts of `rhs` that are compiled apart, by numba's types of the memory, the plan and what
+        trajectories share.
 
     Raises
     ------
@@ -97,7 +109,16 @@ def register(
     """
     if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):
         raise TypeError(f"`plan` must be a type of named tuples, got {plan!r}")
-    given = (rhs, errors, jacobian, at_corner, tolerance, static, static_work)
+    given: tuple[Any, ...] = (
+        rhs,
+        errors,
+        jacobian,
+        at_corner,
+        tolerance,
+        static,
+        static_work,
+        parts,
+    )
     found = Equations(*(getattr(f, "py_func", f) for f in given))
     if _known.setdefault(plan, found) != found:
         raise TypeError(f"plans of type {_name(plan)} have other equations already")
@@ -162,6 +183,11 @@ def at_corner(M: Any, m: Any, w: Any, small: Any, lane: Any) -> Any:
 def tolerance(m: Any, limits: Any, i: Any) -> Any:
     """Absolute tolerance of entry i of the state."""
     return equations_of(type(m)).tolerance(m, limits, i)
+
+
+def parts_of_rhs(M: Any, m: Any, b: Any) -> Sequence[Part]:
+    """Parts of the right-hand side, by types of the memory, the plan and the batch."""
+    return _compiled(m).parts(M, m, field(b, "wiring"))
 
 
 @alternatives(rhs, strict=False)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from numba import types
+
 from odekit_kernels._jit import inner, outer
+from odekit_kernels._parts import Part
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
     AT_CORNER,
@@ -41,7 +44,7 @@ from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, sm
 from odekit_kernels.normal import power
 from odekit_kernels.simd import choose_less
 
-__all__ = ["Limits", "clip_steps", "commit", "judge", "refill", "set_driven"]
+__all__ = ["Limits", "clip_steps", "commit", "judge", "parts_around", "refill", "set_driven"]
 
 SHRINK_LIMIT = 40
 LARGEST, LARGE = 1e100, 1e6
@@ -303,3 +306,16 @@ def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None
         lane_of.leave(M, I, m, b, lane, STALLED)
     elif limits.corner > 0.0 and at_corner(M, m, b.wiring, limits.corner, lane):
         lane_of.leave(M, I, m, b, lane, AT_CORNER)
+
+
+def parts_around(
+    M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any, todo: Any
+) -> list[Part]:
+    """What all integrators call between their stages, by types: parts of each."""
+    group = (M, I, m, b)
+    return [
+        Part(judge, (*group, tableau)),
+        Part(commit, (*group, tableau, limits)),
+        Part(refill, (*group, todo, todo)),
+        Part(set_driven, (*group, types.float64)),
+    ]

@@ -23,6 +23,7 @@ from odekit_kernels.committee.work import make_work
 from odekit_kernels.lanes.memory import make_memory, places_of
 
 if TYPE_CHECKING:
+    from odekit.integrate.compiling import Call
     from odekit.systems.committee.activations import Activation
     from odekit.systems.committee.seen import Seen
 
@@ -61,12 +62,25 @@ def closed_errors(
     code: int, rows: Floats, T: Floats, u: Floats, head: Any, K: int, which: Any
 ) -> Floats:
     """Errors (rows, tasks) in closed form; `which` is the entry of T and u that each row has."""
+    given = _given(code, rows, T, u, head, K, which)
+    errors_of_rows(*given)
+    return np.asarray(given[-1])
+
+
+def _given(
+    code: int, rows: Floats, T: Floats, u: Floats, head: Any, K: int, which: Any
+) -> tuple[Any, ...]:
+    """Arguments of `errors_of_rows`, the last of which receives the errors."""
     heads = np.ascontiguousarray(head, dtype=np.int64)
     plan = _plan_of_rows(code, rows.shape[1], T, u, K)
-    out = np.empty((len(rows), u.shape[1]))
-    given = (np.ascontiguousarray(x) for x in (rows, T, u))
-    errors_of_rows(make_memory(plan.size), plan, heads, *given, which, out)
-    return out
+    arrays = (np.ascontiguousarray(x) for x in (rows, T, u))
+    return make_memory(plan.size), plan, heads, *arrays, which, np.empty((len(rows), u.shape[1]))
+
+
+def closed_call(code: int, n: int, T: Floats, u: Floats, head: Any, K: int) -> Call:
+    """The kernel that finds errors of rows of n numbers, and its arguments for no row."""
+    none = np.zeros(0, dtype=np.int64)
+    return errors_of_rows, _given(code, np.empty((0, n)), T, u, head, K, none)
 
 
 def _plan_of_rows(code: int, n: int, T: Floats, u: Floats, K: int) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
+from odekit.integrate.compiling import ahead
 from odekit.integrate.packing import Reading, begun, driven
 from odekit.problem.points import one_of, rows_of
 from odekit.problem.schedule import Schedule
@@ -16,6 +17,7 @@ from odekit.systems.committee.committeestate import CommitteeState, Frame
 from odekit.systems.committee.drives import besides_rates, drives
 from odekit.systems.committee.equations import CommitteePhase, Now, QuadraturePhase
 from odekit.systems.committee.errors import (
+    closed_call,
     closed_errors,
     closed_reading,
     errors_by_law,
@@ -80,6 +82,7 @@ class CommitteePoints(CommitteeState):
     def batch(self, index: int, frame: Frame, plan: CommitteePlan, **state: Any) -> Batch:
         """The kernels' arguments for a phase."""
         phase = self.problem.phases[index]
+        self._say_what_follows()
         return Batch(
             **state,
             constants=self.constants(phase, frame, plan),
@@ -179,6 +182,7 @@ class CommitteePoints(CommitteeState):
     def equations(self, index: int, frame: Frame, begin: float) -> CommitteePhase:
         """The equations of a phase of the first point, as functions of time and state."""
         kind = CommitteePhase if self.moments is None else QuadraturePhase
+        self._say_what_follows()
         return kind(self, self.problem.phases[index], frame, begin)
 
     def now(self, phase: Phase, frame: Frame) -> Now:
@@ -242,12 +246,20 @@ class CommitteePoints(CommitteeState):
         """What gives the errors of rows where they are; None where moments need quadrature."""
         if self.moments is not None:
             return None
+        if self.G:
+            return reading_by_law(*self._asked(), self.seen, self.seen.law)
+        return closed_reading(*self._asked())
+
+    def _asked(self) -> tuple[int, int, Floats, Floats, Any, int]:
+        """Of errors of all tasks: activation, numbers of a row, T, readouts, heads and units."""
         triangle, H = len(self.upper[0]), len(self.heads)
         n = max(self.G, 1) * (triangle + self.K * self.P) + H * self.K
-        asked = (self.code, n, self.overlaps("T"), self.u, self.head_index, self.K)
-        if self.G:
-            return reading_by_law(*asked, self.seen, self.seen.law)
-        return closed_reading(*asked)
+        return self.code, n, self.overlaps("T"), self.u, self.head_index, self.K
+
+    def _say_what_follows(self) -> None:
+        """After the steps come errors of the rows."""
+        if self.moments is None and not self.G:
+            ahead(lambda: closed_call(*self._asked()))
 
     def arrays(self, rows: Floats, points: Any = None) -> dict[str, Any]:
         """Variables by name, from rows (points, times, n_visible); errors are asked for apart.

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtr, ndtri, owens_t
-from scipy.stats import qmc
 
 from odekit.base.arrays import Floats
 from odekit.base.checks import count
@@ -104,6 +103,8 @@ def _nodes(C: Floats, nodes: int) -> tuple[Floats, Floats]:
 def _grid(dims: int, nodes: int) -> tuple[Floats, Floats]:
     """Gauss's nodes and weights of so many standard normals, or a net of points where too many."""
     if nodes**dims > MOST:
+        from scipy.stats import qmc  # a fifth of a second
+
         points = qmc.Sobol(dims, scramble=True, seed=0).random(MOST)
         return ndtri(points), np.full(MOST, 1.0 / MOST)
     x, w = np.polynomial.hermite_e.hermegauss(nodes)
