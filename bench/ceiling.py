@@ -61,7 +61,7 @@ def alone(problem):
 
 def engine(problem):
     """µs of each right-hand side of a whole sweep, phases and rows included."""
-    options = SolverOptions(rtol=peer_work.RTOL, atol=peer_work.ATOL)
+    options = SolverOptions(**peer_work.tolerances())
 
     def go():
         run = Engine(problem, axes(problem), options, peer_work.TIMES, 1, Interrupts())

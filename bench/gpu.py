@@ -36,7 +36,7 @@ from odekit.problem.axes import axes
 SIZES = {2: 2**19, 3: 2**17, 4: 2**16, 8: 2**12}
 """Trajectories by K = M."""
 ROWS = {"50 rows": peer_work.TIMES, "one row": peer_work.TIMES[-1:]}
-TOLERANCE = {"rtol": peer_work.RTOL, "atol": peer_work.ATOL}
+TOLERANCE = peer_work.tolerances()
 CAPABILITY = (9, 0)
 
 

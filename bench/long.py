@@ -22,7 +22,7 @@ STILL, STANDS = 1e4, 1e-12  # from when on, and how fast at most, a solution tha
 
 def solve(method, n):
     problem = peer_work.problem(peer_work.first(2, n), SPAN)
-    tolerance = {"rtol": peer_work.RTOL, "atol": peer_work.ATOL}
+    tolerance = peer_work.tolerances()
     return ok.solve(problem, t_eval=TIMES, method=method, **tolerance)
 
 

@@ -14,6 +14,7 @@ from odekit_kernels.committee import one as committee
 from odekit_kernels.committee import work
 
 BATCH = 16
+EQUAL = {2: ("lsoda", 1.2e-9), 4: ("lsoda", 3e-9), 8: ("dop853", 1e-7)}
 
 
 def literal_rhs(K):
@@ -79,6 +80,9 @@ def loop_lsoda(address, y, times, scratch, rtol, atol, out):
         out[i] = lsoda(address, y[i], times, scratch[i], rtol, atol, 100_000)[0]
 
 
+LOOPS = {"dop853": loop_dop853, "lsoda": loop_lsoda}
+
+
 def evaluate(rhs, size, y):
     dy, scratch = np.zeros_like(y), np.zeros(size)
     pointer = lambda x: x.ctypes.data_as(rhs.ctypes.argtypes[1])  # noqa: E731
@@ -93,19 +97,24 @@ def candidates(K, threads):
         rhs, size = make(K)
         states = lambda y, r=rhs, s=size: [evaluate(r, s, x) for x in peer_work.with_heads(y)]  # noqa: E731
         peer_work.check(form, K, lambda y, f=states: np.array(f(y))[:, : peer_work.overlaps(K)])
-        for method, loop in (("dop853", loop_dop853), ("lsoda", loop_lsoda)):
-            found[f"numbalsoda {method}, {form}"] = prepare(loop, rhs, size, K)
+        for method, loop in LOOPS.items():
+            name = f"numbalsoda {method}, {form}"
+            found[name] = prepare(loop, rhs, size, K, peer_work.RTOL)
+            if method == EQUAL[K][0]:
+                found[name + peer_work.EQUAL] = prepare(loop, rhs, size, K, EQUAL[K][1])
     return found
 
 
-def prepare(loop, rhs, size, K):
+def prepare(loop, rhs, size, K, rtol):
+    both = tuple(peer_work.tolerances(rtol).values())
+
     def starting(n):
         y = peer_work.with_heads(peer_work.starts(K, n))
         scratch = np.zeros((n, 8 * math.ceil(size / 8)))
         out = np.empty((n, len(peer_work.TIMES), y.shape[1]))
 
         def go():
-            loop(rhs.address, y, peer_work.TIMES, scratch, peer_work.RTOL, peer_work.ATOL, out)
+            loop(rhs.address, y, peer_work.TIMES, scratch, *both, out)
             return out, None
 
         return go

@@ -1,7 +1,6 @@
 """odekit: one call of `solve` on a problem whose overlaps have the dim `draw`.
 
-By the method that it chooses at this tolerance, and by what takes least where its errors are to be
-no larger than heyoka's, which are far below the tolerance asked.
+By the method that it chooses at this tolerance, and by what takes least for heyoka's errors.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ from functools import partial
 import odekit as ok
 from bench import peer_work
 
-EXACT = {2: ("DOP853", 1e-5), 4: (None, 6e-8), 8: (None, 5e-7)}
-"""Method and rtol by which errors are below heyoka's, 3e-8 (6e-8 at K = 8)."""
+EQUAL = {2: ("DOP853", 1e-5), 4: (None, 6e-8), 8: (None, 5e-7)}
 
 
 def candidates(K, threads):
     def starting(method, rtol, n):
         problem = peer_work.problem(peer_work.first(K, n))
-        options = {"method": method, "rtol": rtol, "atol": rtol * peer_work.ATOL / peer_work.RTOL}
+        options = {"method": method, **peer_work.tolerances(rtol)}
 
         def go():
             found = ok.solve(problem, t_eval=peer_work.TIMES, **options)
@@ -28,5 +26,5 @@ def candidates(K, threads):
 
     return {
         "odekit": (8 * threads, partial(starting, None, peer_work.RTOL)),
-        "odekit, errors as heyoka's": (8 * threads, partial(starting, *EXACT[K])),
+        f"odekit{peer_work.EQUAL}": (8 * threads, partial(starting, *EQUAL[K])),
     }

@@ -96,14 +96,15 @@ def measure(K, threads, exact, peers, repeats):
             name: np.array([about[name]["n"] / seconds for seconds, _ in values])
             for name, values in times.items()
         }
-        ours = rates.get("odekit", np.full(repeats, np.nan))
+        absent = np.full(repeats, np.nan)
+        ours, equal = (rates.get(name, absent) for name in ("odekit", f"odekit{peer_work.EQUAL}"))
         rows = [
             {
                 "K": K,
                 "threads": threads,
                 "candidate": name,
                 **about[name],
-                **speeds(rates[name], ours),
+                **speeds(rates[name], ours, equal),
                 **counts(threads, rates[name], times[name][0][1], about[name]["n"]),
             }
             for name in timers
@@ -119,10 +120,11 @@ def measure(K, threads, exact, peers, repeats):
             worker.close()
 
 
-def speeds(rates, ours):
+def speeds(rates, ours, equal):
     """Quartiles of trajectories per second, and how many times odekit's is as high."""
     q1, median, q3 = quartiles(rates)
-    return {"q1": q1, "median": median, "q3": q3, "ratio": float(np.median(ours / rates))}
+    ratio, equal_ratio = (float(np.median(of / rates)) for of in (ours, equal))
+    return {"q1": q1, "median": median, "q3": q3, "ratio": ratio, "equal_ratio": equal_ratio}
 
 
 def counts(threads, rates, n_rhs, n):
@@ -190,22 +192,33 @@ def line(r):
 
 
 def summary(rows):
-    """Markdown for README: rates with errors, by candidate and size, on most threads."""
+    """Markdown for README, on most threads: rates at equal errors, and at equal tolerances."""
     most = max(r["threads"] for r in rows)
     timed = [r for r in rows if r["threads"] == most and "median" in r]
-    sizes = list(dict.fromkeys(r["K"] for r in timed))
-    by = {(r["candidate"], r["K"]): r for r in timed}
-    names = list(dict.fromkeys(r["candidate"] for r in timed))
-    names.sort(key=lambda name: -by[name, sizes[0]]["median"] if (name, sizes[0]) in by else 0.0)
-    lines = [
-        [name, *(rate(by[name, K]) if (name, K) in by else "not timed" for K in sizes)]
-        for name in names
+    equal = [
+        {**r, "candidate": r["candidate"].removesuffix(peer_work.EQUAL)}
+        for r in timed
+        if r["candidate"].endswith(peer_work.EQUAL) or r["candidate"].startswith("heyoka")
     ]
-    return markdown([" trajectories/s (largest error)", *(f"K = M = {K}" for K in sizes)], lines)
+    asked = [r for r in timed if not r["candidate"].endswith(peer_work.EQUAL)]
+    return "\n\n".join(
+        [
+            "Each with the largest tolerance at which its errors are no larger than heyoka's:",
+            by_size(equal, "odekit's ÷ theirs", lambda r: f"{r['equal_ratio']:.3g}"),
+            f"All at rtol {peer_work.RTOL:.0e}:",
+            by_size(asked, "largest error", lambda r: f"{r['error']:.0e}"),
+        ]
+    )
 
 
-def rate(r):
-    return f"{r['median']:,.0f} ({r['error']:.0e})"
+def by_size(rows, head, besides):
+    """Markdown: trajectories per second by candidate and size, with something else in brackets."""
+    sizes = list(dict.fromkeys(r["K"] for r in rows))
+    by = {(r["candidate"], r["K"]): f"{r['median']:,.0f} ({besides(r)})" for r in rows}
+    first = {r["candidate"]: r["median"] for r in rows if r["K"] == sizes[0]}
+    names = sorted(dict.fromkeys(r["candidate"] for r in rows), key=lambda n: -first.get(n, 0.0))
+    lines = [[name, *(by.get((name, K), "not timed") for K in sizes)] for name in names]
+    return markdown([f" trajectories/s ({head})", *(f"K = M = {K}" for K in sizes)], lines)
 
 
 def main():
