@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import odekit as ok
+from odekit.cli import main
 from odekit.testing import (
     Blocks,
     LawBroken,
@@ -171,6 +172,27 @@ def test_imbalance_of_the_layers_is_conserved(activation, data):
 @given(data=st.data())
 def test_what_no_rate_moves_stays(activation, data):
     assert_conserved(solved(data.draw(runs(activation))))
+
+
+@pytest.mark.parametrize("until", [None, 9.0])
+@pytest.mark.parametrize("first", [0, 1])
+def test_heads_that_are_copied_break_no_law(first, until, tmp_path):
+    """Neither as the first phase begins, nor as one does that has no length."""
+    flow = {"learning_rate": 0.3, "readout_learning_rate": 0.1, "gradient_flow": True}
+    phases = [ok.Phase("a", 2.0, **flow) for _ in range(3)]
+    problem = ok.Problem(
+        state=ok.OrderParameters([[0.5]], [[0.3]], [[1.0]]),
+        heads={"a": [0.9], "b": [-0.3]},
+        tasks={"a": ok.Task([1.0]), "b": ok.Task([0.5])},
+        phases=phases,
+        activation="relu",
+    ).replace_phase(first, copy_heads={"a": "b", "b": "a"}, until=until)
+    run = ok.solve(problem)
+    found = ok.measures.conserved(run)
+    for name in ("unit_imbalance_drift", "still_readout_drift"):
+        assert float(abs(found[name]).max()) < 1e-6
+    ok.save(run, tmp_path / "run.nc")
+    assert main(["validate", str(tmp_path / "run.nc")]) == 0
 
 
 @pytest.mark.parametrize("setting", ["online", "decay"])

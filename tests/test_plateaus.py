@@ -201,6 +201,12 @@ def test_plateau_grows_with_the_logarithm_of_the_symmetry():
     assert steps[1] == pytest.approx(steps[0], rel=0.02)
 
 
+def test_a_phase_that_ends_as_it_begins_has_no_plateau():
+    run = ok.solve(soft_committee(2, 10.0, weight_std=0.1).replace_phase(0, until=9.0))
+    assert run.phase_end[0] == 0.0
+    assert m.plateau(run).level.size == 0
+
+
 def test_no_plateau():
     found = m.plateau(ok.solve(soft_committee(1, 100.0, weight_std=0.1)))
     assert found.level.dims == ("plateau",)

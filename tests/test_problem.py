@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import odekit as ok
+from odekit.systems.committee.groups import fractions
 
 STATE = ok.OrderParameters(Q=np.eye(2), R=np.zeros((2, 3)), T=np.eye(3))
 
@@ -243,3 +244,23 @@ def test_units_in_another_order_are_refused():
     with pytest.raises(ok.ProblemError, match=r"drop_vars\('student'\)"):
         make(heads={"a": turned, "b": [1.0, 1.0]})
     make(heads={"a": turned.drop_vars("student"), "b": [1.0, 1.0]})
+
+
+@pytest.mark.parametrize("labels", [[1.0, 2.0], [1.0, 0.0], [0.0, 1.0, 2.0]])
+def test_labels_that_differ_are_refused_wherever_arrays_meet(labels):
+    """And not aligned, with points that are lost or NaN."""
+    one = xr.DataArray([0.3, 0.4], dims="x", coords={"x": [0.0, 1.0]})
+    other = xr.DataArray(np.linspace(0.5, 0.6, len(labels)), dims="x", coords={"x": labels})
+    T = xr.DataArray(np.ones((2, 1, 1)), dims=("x", "teacher", "teacher_other"), coords=one.coords)
+    meets = [
+        lambda: ok.polar(one, other),
+        lambda: ok.imbalance(one, other),
+        lambda: ok.Phase({"a": one, "b": other, "c": "rest"}, 1.0, 0.1),
+        lambda: ok.Phase({"a": one, "b": 1.0 - other}, 1.0, 0.1),
+        lambda: ok.linear.one_mode(1.0, one, other, 0.1),
+        lambda: ok.OrderParameters.draw(1, T, weight_std=other, input_dim=100, seed=0),
+        lambda: fractions("groups", {"g": one, "h": 1.0 - other}),
+    ]
+    for meet in meets:
+        with pytest.raises(ok.ProblemError, match="coordinates of the sweep axes that they share"):
+            meet()

@@ -288,6 +288,26 @@ def test_a_phase_that_ends_as_it_begins_changes_nothing(method):
     assert not ds.d_R[..., :2].values.any()
 
 
+@pytest.mark.parametrize("method", ["forward", "adjoint"])
+def test_a_phase_that_ends_as_it_begins_after_a_threshold_changes_nothing(method):
+    """The end before it is corrected, to an earlier time or a later one."""
+    names = [f"phases[{i}].until" for i in range(2)]
+    for R in np.linspace(0.1, 0.3, 6):
+        problem = ok.Problem(
+            state=ok.OrderParameters([[0.5]], [[R]], [[1.0]]),
+            heads={"main": [1.0]},
+            tasks={"main": ok.Task([1.0])},
+            phases=[*(ok.Phase("main", 20.0, 0.5, until=u) for u in (0.15, 0.25))],
+        )
+        how = {"wrt": names, "method": method, "estimate": False}
+        ds = ok.sensitivity(problem, of=["generalization_error[main]", "phase_end"], **how)
+        assert ds.phase_end[0] == ds.phase_end[1]
+        assert abs(ds.d_generalization_error_main - [1.0, 0.0]).max() < 1e-12
+        assert (ds.d_phase_end[0] == ds.d_phase_end[1]).all()
+        assert ds.d_phase_end[1, 0] < -1.0
+        assert ds.d_phase_end[1, 1] == 0.0
+
+
 def test_a_threshold_that_is_missed_changes_nothing():
     problem = everything(until=1e-4)
     ds = ok.sensitivity(problem, of=["phase_end", "R"], wrt="phases[0].until", estimate=False)

@@ -165,6 +165,17 @@ def test_measures_without_derivatives_are_refused(of, said):
     assert caught.value.argument == "of"
 
 
+def test_forgetting_after_a_mixture_that_moves():
+    """A task is trained where its probability is not zero throughout."""
+    problem = everything().replace_phase(0, tasks={"a": lambda t: 0.5 / (1.0 + t), "b": "rest"})
+    how = {"wrt": "state.R[1, 0]", "estimate": False}
+    ds = ok.sensitivity(problem, of=["forgetting[a]", "forgetting[b]"], **how)
+    assert np.isfinite(ds.d_forgetting_a)
+    assert np.isfinite(ds.d_forgetting_b)
+    with pytest.raises(ok.ProblemError, match="must name one of the tasks"):
+        ok.sensitivity(problem, of="forgetting", **how)
+
+
 def test_forgetting_needs_a_second_phase():
     problem = everything()
     alone = problem.replace(phases=problem.phases[:1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -51,6 +51,24 @@ def axis_name(argument: str, name: object) -> str:
 def is_labelled(value: object) -> TypeGuard[xr.DataArray]:
     """Whether a value is an `xarray.DataArray`, without importing xarray."""
     return hasattr(value, "dims") and hasattr(value, "coords") and hasattr(value, "transpose")
+
+
+def agree(argument: str, values: Iterable[Any], core: Collection[str] = ()) -> None:
+    """Refuse labelled arrays that xarray would align, with points that are lost or NaN."""
+    labelled = [value for value in values if is_labelled(value)]
+    if len(labelled) < 2:
+        return
+    import xarray as xr
+
+    try:
+        xr.align(*labelled, join="exact", copy=False, exclude=set(core))
+    except ValueError as error:
+        raise ProblemError(
+            argument,
+            "must agree in the lengths and coordinates of the sweep axes that they share",
+            str(error),
+            "Align the arrays, or rename a dim that is another axis.",
+        ) from None
 
 
 def has_core(value: Any, dim: str, rank: int) -> bool:

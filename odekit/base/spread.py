@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit.base.checks import is_labelled
+from odekit.base.checks import agree, is_labelled
 from odekit.base.errors import ProblemError
 
 MAX_COMBINATIONS = 10_000
@@ -36,6 +36,7 @@ def spread(
     swept = {name: v for name, v in given.items() if is_labelled(v)}
     if not swept:
         return list(function(**given))
+    agree(", ".join(swept), swept.values(), inner)
     import xarray as xr
 
     aligned = xr.broadcast(*swept.values(), exclude=inner)

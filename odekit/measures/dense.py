@@ -31,6 +31,7 @@ AGREE = 0.9
 """Share of a dataset's rows that must be found again."""
 RESOLVED = 10.0
 """Errors are accurate to about `rtol` of the largest one: those above ten times that are known."""
+OTHERWISE = "solving its problem again does not give its rows"
 PASSES, MOST_PARTS = 4, 64
 """Passes, and parts into which one divides an interval: 64³ parts of the first one's."""
 
@@ -78,15 +79,18 @@ def solved(
 def _check_same(course: Course, row: xr.Dataset, phase: int, threshold: float) -> None:
     """Refuse a course that is not that of the dataset's rows."""
     time, error = row["time"].values, row["generalization_error"].values
-    own = (row["phase"].values == phase) & np.isfinite(error)
+    # The row at time 0 is of the first phase, of no length too.
+    own = (row["phase"].values == phase) & np.isfinite(error) & (time > course.begin)
     if not own.any():
         return
+    if not course.t.size:
+        raise NotAgain(OTHERWISE)
     within = own & (time >= course.t.min(initial=np.inf)) & (time <= course.t.max(initial=-np.inf))
     y = np.log(np.maximum(error[within], course.floor))
     other = np.interp(time[within], course.t, np.log(np.maximum(course.error, course.floor)))
     close: Any = np.abs(y - other) <= np.log1p(threshold)
-    if not course.t.size or (close.size and close.mean() < AGREE):
-        raise NotAgain("solving its problem again does not give its rows")
+    if close.size and close.mean() < AGREE:
+        raise NotAgain(OTHERWISE)
 
 
 class _Block:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import is_labelled, label, mapping, number
+from odekit.base.checks import agree, is_labelled, label, mapping, number
 from odekit.base.errors import ProblemError
 from odekit.problem.schedule import Schedule, scheduled
 from odekit.problem.tabulation import TOLERANCE
@@ -46,6 +46,7 @@ def probabilities(tasks: Any, duration: Any) -> dict[str, Any]:
             raise _improbable(f"tasks[{name!r}]", p.largest)
     if len(left) > 1:
         raise ProblemError("tasks", "must have one rest at most", ", ".join(left), "")
+    agree("tasks", found.values())
     if left:
         found[left[0]] = _rest(f"tasks[{left[0]!r}]", list(found.values()))
     found = {name: found[name] for name in given}

@@ -39,12 +39,12 @@ def conserved(ds: xr.Dataset, problem: Problem) -> xr.Dataset:
 
     rows: dict[str, list[tuple[Any, Any, Any]]] = {name: [] for name in LAWS}
     for index, phase in enumerate(problem.phases):
-        mask = _rows(ds, problem, index)
+        own = rows_of(ds, problem, index)
+        mask = own | _start(ds, problem, index)
         for name, (value, size) in _quantities(ds, problem, index, phase).items():
             first = value.isel(time=mask.argmax("time").compute()).drop_vars(
                 "time", errors="ignore"
             )
-            own = ds.phase == index
             rows[name].append((value.where(own), (value - first).where(own), size.where(own)))
     found = {}
     for name, parts in rows.items():
@@ -72,12 +72,21 @@ def drift(found: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray]:
     return moved, size
 
 
-def _rows(ds: xr.Dataset, problem: Problem, index: int) -> Any:
-    """Rows of a phase, and the row at the switch, in which it starts."""
+def rows_of(ds: xr.Dataset, problem: Problem, index: int) -> Any:
+    """Rows of a phase; that of time 0 is not one where heads are copied from then on."""
     own = ds.phase == index
-    if index == 0 or problem.phases[index].copy_heads or "phase_end" not in ds:
-        return own
-    return own | (ds.time == ds.phase_end.isel(phase_index=index - 1, drop=True))
+    return own & (ds.time > 0.0) if index == 0 and problem.phases[0].copy_heads else own
+
+
+def _start(ds: xr.Dataset, problem: Problem, index: int) -> Any:
+    """The row in which a phase starts, unless heads were copied from then on."""
+    if index and "phase_end" not in ds:
+        return False
+    begins = [0.0, *(ds.phase_end.isel(phase_index=i, drop=True) for i in range(index))]
+    copied = False
+    for phase, begin in zip(problem.phases, begins, strict=False):  # one may have no length
+        copied = copied | (bool(phase.copy_heads) & (begin == begins[index]))
+    return (ds.time == begins[index]) & np.logical_not(copied)
 
 
 def _quantities(

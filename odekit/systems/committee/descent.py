@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.systems.committee.conserved import rows_of
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -25,7 +27,7 @@ def losses(ds: xr.Dataset, problem: Problem) -> list[tuple[int, Any, float]]:
         held = held or phase.consolidation is not None
         if phase.gradient_flow and not held and _descends(problem, phase):
             # Rows of one phase of a sweep may lie at other times than those of another point.
-            loss = _loss(ds, problem, phase).where(ds.phase == index)
+            loss = _loss(ds, problem, phase).where(rows_of(ds, problem, index))
             size = float(np.nanmax(np.abs(loss.values), initial=0.0))
             found.append((index, loss, max(size, _terms(ds, problem, phase))))
     return found

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import label, mapping, positive
+from odekit.base.checks import agree, label, mapping, positive
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.start import draw_overlaps, factor
 
@@ -29,6 +29,7 @@ def fractions(argument: str, groups: Any) -> dict[str, Any]:
         )
         for name, share in mapping(argument, groups).items()
     }
+    agree(argument, found.values())
     total: Any = sum(found.values())
     off = np.abs(np.asarray(total) - 1.0)
     if np.any(off > SUM_TOLERANCE):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import as_floats, count, is_labelled, positive
+from odekit.base.checks import agree, as_floats, count, is_labelled, positive
 from odekit.base.errors import ProblemError
 
 CORE = ("group", "student", "student_other", "teacher", "teacher_other")
@@ -98,6 +98,7 @@ def _swept_polar(radius: Any, angles: list[Any]) -> Any:
     import xarray as xr
 
     theta = [one for a in angles for one in _angles(a)]
+    agree("radius, angles", [radius, *theta])
     length, *theta = xr.broadcast(xr.DataArray(positive("radius", radius)), *theta)
     v, rest = [], length
     for one in theta:
@@ -147,4 +148,5 @@ def imbalance(scale: Any, gain: Any) -> tuple[Any, Any]:
     (1.0, 0.25)
     """
     sigma, upsilon = positive("scale", scale), positive("gain", gain)
+    agree("scale, gain", [sigma, upsilon])
     return sigma * upsilon, sigma / upsilon

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.base.checks import MAX_UNITS, array, as_floats, count, is_labelled, positive
+from odekit.base.checks import MAX_UNITS, agree, array, as_floats, count, is_labelled, positive
 from odekit.base.errors import ProblemError
 from odekit.base.html import as_table
 from odekit.base.spread import spread
@@ -428,18 +428,10 @@ def _broadcast(Q: Any, R: Any, T: Any) -> list[np.ndarray[Any, Any]]:
         for x, d in zip((Q, R, T), core, strict=True)
     ]
     exclude = {d for pair in core for d in pair}
-    try:
-        same = xr.align(*labelled, join="exact", copy=False, exclude=exclude)
-    except ValueError as error:
-        raise ProblemError(
-            "Q, R, T",
-            "must agree in the lengths and coordinates of the sweep axes that they share",
-            str(error),
-            "Align the arrays, or rename a dim that is another axis.",
-        ) from None
-    sizes = {d: n for x in same for d, n in x.sizes.items() if d not in exclude}
-    D = same[1].shape[-2] + same[1].shape[-1]
+    agree("Q, R, T", labelled, exclude)
+    sizes = {d: n for x in labelled for d, n in x.sizes.items() if d not in exclude}
+    D = labelled[1].shape[-2] + labelled[1].shape[-1]
     _check_memory("Q, R, T", D * D * (_groups(Q) or 1) * math.prod(sizes.values()))
-    spread = xr.broadcast(*same, exclude=exclude)
+    spread = xr.broadcast(*labelled, exclude=exclude)
     sweep = [d for d in spread[0].dims if d not in exclude]
     return [x.transpose(*sweep, *d).values for x, d in zip(spread, core, strict=True)]

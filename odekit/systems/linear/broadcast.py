@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import as_floats, is_labelled
+from odekit.base.checks import agree, as_floats, is_labelled
 from odekit.base.errors import ProblemError
 
 Solver = Callable[..., tuple[Any, ...]]
@@ -43,6 +43,7 @@ def broadcast(
     arrays = {name: _numbers(name, value, core.get(name, ())) for name, value in given.items()}
     if not any(map(is_labelled, given.values())):
         return tuple(np.asarray(found)[()] for found in solve(**arrays))
+    agree(", ".join(given), given.values(), {dim for dims in core.values() for dim in dims})
     import xarray as xr
 
     plain = [

@@ -111,10 +111,9 @@ class Taken:
         duration, ended_by, moved = float(phase.duration), None, True
         by_threshold = self.ends is not None and self.ends[i][1]
         if by_threshold:
-            duration = self.ends[i][0] - begin
+            # From the end of the phase before in the same run: `begin` is better by a correction.
+            duration = self.ends[i][0] - (self.ends[i - 1][0] if i else 0.0)
             moved = duration > 0.0
-            if not moved:
-                duration = 0.0
         steps, rows = self._record(i, kernels, started[0], begin, duration)
         if by_threshold:
             for _ in range(ROUNDS if moved else 0):

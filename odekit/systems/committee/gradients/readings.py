@@ -150,7 +150,8 @@ def _has_switch(name: str, base: str, phases: int) -> None:
 def _trained(problem: Any, name: str, base: str, keys: Sequence[str]) -> str:
     """The task whose error is followed: by default the one trained before, or after, the switch."""
     index = 0 if base == "forgetting" else 1
-    trained = [task for task, share in problem.phases[index].mixture.items() if float(share) > 0.0]
+    shares = problem.phases[index].mixture.items()
+    trained = [task for task, share in shares if getattr(share, "largest", share) > 0.0]
     if not keys and len(trained) > 1:
         rule = "must name one of the tasks that are trained there"
         raise ProblemError("of", rule, name, f"Write {base}[{trained[0]}].")
