@@ -26,6 +26,13 @@ settings.register_profile("thorough", deadline=None, max_examples=1000, suppress
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.fixture(autouse=True)
+def compiled_by_one_process(request, monkeypatch):
+    """Workers have the cores already: a helper of each would only be in their way."""
+    if request.module.__name__ != "test_helper":
+        monkeypatch.setattr("odekit.integrate.helper.possible", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """A folder with a user's file, which no file of odekit knows."""
