@@ -192,6 +192,13 @@ def test_units_that_the_problem_tells_apart_keep_their_places():
     assert ok.compare(ok.solve(problem), rearranged(sim, [1, 0])).aligned == 2
 
 
+def test_a_dropout_that_moves_tells_no_units_apart():
+    table = ok.Schedule([0.0, 20.0], [1.0, 0.8])
+    problem = plateau(R=0.1, keep_probability=table).replace_phase(0, duration=20.0)
+    sim = ok.simulate(problem, input_dim=500, seed=0, replicas=2)
+    assert ok.compare(ok.solve(problem), rearranged(sim, [1, 0])).aligned == 2
+
+
 def test_trained_readouts_are_exchanged_with_their_units():
     problem = plateau(heads=[1.0, 0.7], R=0.1, readout_learning_rate=0.3)
     problem = problem.replace_phase(0, duration=20.0)

@@ -102,6 +102,18 @@ def test_thresholds_sweep():
     assert ok.Problem.from_dict(quiet.to_dict()) == quiet
 
 
+def test_no_two_rows_differ_by_rounding():
+    """Where a shorter phase ends at a row of the longest, but for the last digit."""
+    for last in np.linspace(1.0, 5.0, 40):
+        duration = labelled("part", [1.0, 0.7, 0.3]) * last
+        some = problem(duration=4.630387621704017)
+        some = some.replace(phases=[*some.phases, ok.Phase("main", duration, 0.3)])
+        run = ok.solve(some, rtol=1e-3, atol=1e-6)
+        assert run.time.diff("time").min() > 1e-9
+        assert set(run.phase_end.values.ravel()) <= set(run.time.values)
+        assert run.time[0] == 0.0
+
+
 def test_the_rows_of_swept_durations_hold_every_end():
     spans = labelled("span", [3.0, 20.0, 77.7])
     swept = problem(duration=spans)

@@ -248,3 +248,16 @@ def test_a_narrow_feature_is_not_missed():
     for start in np.random.default_rng(1).uniform(0, 9_990, 20):
         table = ok.Schedule.from_function(lambda t, a=start: 2.0 if a < t < a + 10 else 0.1, 1e4)
         assert table(start + 5) == pytest.approx(2.0)
+
+
+def test_functions_whose_curvature_jumps_are_smooth():
+    """Where one half of an interval is straight, deviations fall late, and then as smooth ones."""
+    for corner in np.random.default_rng(0).uniform(0.3, 2.7, 30):
+
+        def function(t, corner=corner):
+            return max(0.0, t - corner) ** 2
+
+        table = ok.Schedule.from_function(function, 3.0)
+        times = np.linspace(0.0, 3.0, 1001)
+        exact = np.array([function(t) for t in times])
+        assert abs(table.at(times) - exact).max() < 2e-8 * exact.max()

@@ -159,7 +159,7 @@ class _Table:
             else:
                 left, a = middle, m
             seen.append(max(one, two))
-        if not _is_kink([x for x in seen[1:] if x > floor]):
+        if _is_smooth(seen) or not _is_kink([x for x in seen[1:] if x > floor]):
             return ()
         return self._place(0.5 * (left + right), abs(b - a) > TOLERANCE * self.largest)
 

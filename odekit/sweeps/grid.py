@@ -45,6 +45,8 @@ FEW = 16
 """Grids of at most so many points need no pilot: each point is a chunk."""
 DEFAULT_RATE = 10.0
 """Trajectories per second to be expected where there is no pilot's result."""
+ROUNDED = 1e-14
+"""Relative: rows as near as this to an end of a phase are meant to be it."""
 MOST_ENDS = 10_000
 """Most rows that the ends of phases may add."""
 
@@ -230,9 +232,13 @@ def common_times(problem: AnyProblem, found: dict[str, Axis]) -> Floats:
     for begin, end, duration in zip(begins, begins[1:], longest, strict=False):
         parts.append(begin + default_times(float(duration)))
         parts[-1][-1] = end
-    if any(is_labelled(phase.duration) for phase in problem.phases):
-        parts.append(_ends(problem, found))
-    return np.unique(np.concatenate(parts))
+    rows = np.unique(np.concatenate(parts))
+    if not any(is_labelled(phase.duration) for phase in problem.phases):
+        return rows
+    ends = _ends(problem, found)
+    after = np.minimum(np.searchsorted(ends, rows), ends.size - 1)
+    near = np.minimum(abs(rows - ends[after]), abs(rows - ends[np.maximum(after - 1, 0)]))
+    return np.union1d(rows[near >= ROUNDED * rows], ends)
 
 
 def _ends(problem: AnyProblem, found: dict[str, Axis]) -> Floats:

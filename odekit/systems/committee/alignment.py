@@ -136,7 +136,7 @@ def _rules(attrs: Mapping[Any, Any], K: int) -> Rules:
 def _of_each(given: Any, K: int) -> list[Any]:
     """Rows (K,) of what plain data say of each unit; none of one number for all."""
     if isinstance(given, Mapping):
-        given = given.get("values") if "student" in given["dims"] else None
+        given = given.get("values") if "student" in given.get("dims", ()) else None
     return [] if given is None or np.ndim(given) == 0 else list(np.reshape(given, (-1, K)))
 
 
