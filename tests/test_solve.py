@@ -65,6 +65,7 @@ REFUSED = {
     "decreasing times": ({"t_eval": [2.0, 1.0]}, "increase strictly"),
     "repeated times": ({"t_eval": [1.0, 1.0]}, "increase strictly"),
     "times with NaN": ({"t_eval": [0.0, np.nan]}, "finite"),
+    "masked times": ({"t_eval": np.ma.masked_array([0.0, 1.0], [False, True])}, "finite"),
     "times of text": ({"t_eval": "abc"}, "t_eval"),
     "times before the start": ({"t_eval": [-1.0, 1.0]}, "between 0"),
     "times after the end": ({"t_eval": [1.0, 51.0]}, "50"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from numpy.testing import assert_allclose
 
 import odekit as ok
@@ -94,6 +95,9 @@ def test_teachers_confined_to_the_relevant_inputs():
     assert_allclose(np.tensordot(f, world.teacher(T), 1), T)
 
 
+SWEPT = xr.DataArray([0.2, 0.3], dims="a")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -104,6 +108,8 @@ def test_teachers_confined_to_the_relevant_inputs():
         (lambda: ok.hidden_manifold(1.0, "step"), r"`nonlinearity` must be a function or one of"),
         (lambda: ok.power_law(-1.0), r"`exponent` must be >= 0"),
         (lambda: ok.curriculum_groups(1.0), r"`relevant` must be below 1"),
+        (lambda: ok.curriculum_groups(SWEPT), r"`relevant` must be one number, got .* \('a',\)"),
+        (lambda: ok.hidden_manifold(SWEPT, "relu"), r"`latent_ratio` must be one number"),
     ],
 )
 def test_mistakes_are_named(call, message):

@@ -130,6 +130,11 @@ BAD = {
         "Q",
         "symmetric",
     ),
+    "Q masked": (
+        {"Q": np.ma.masked_array([[1.0]], [[True]]), "R": [[0.0]], "T": [[1.0]]},
+        "Q",
+        "no masked entries",
+    ),
     "T complex": ({"Q": [[1.0]], "R": [[0.0]], "T": [[1j]]}, "T", "real numbers"),
     "Q negative": ({"Q": [[-1.0]], "R": [[0.0]], "T": [[1.0]]}, "Q, R, T", "semidefinite"),
     "Q a hair negative": ({"Q": [[-1e-12]], "R": [[0.0]], "T": [[1.0]]}, "Q, R, T", "semidefinite"),

@@ -101,6 +101,8 @@ def as_floats(argument: str, value: object, what: str) -> np.ndarray[Any, np.dty
     if getattr(raw, "size", 0) > MAX_NUMBERS:  # a broadcast view is small until it is copied
         size = f"an array of shape {raw.shape}"
         raise ProblemError(argument, f"must hold at most {MAX_NUMBERS} numbers", size, "")
+    if np.ma.is_masked(raw):
+        raise ProblemError(argument, "must have no masked entries", _short(raw), "Leave them out.")
     try:
         given = np.asarray(raw)
         if given.dtype.kind not in "iuf":
@@ -139,6 +141,18 @@ def number(
     if is_labelled(value) and array.ndim:
         return _relabel(argument, value, array, ())
     return float(array)
+
+
+def single(argument: str, found: Number) -> float:
+    """A number that is not swept."""
+    if is_labelled(found):
+        raise ProblemError(
+            argument,
+            "must be one number",
+            f"an array with dims {found.dims}",
+            "Call once for each of its values.",
+        )
+    return float(found)
 
 
 def nonnegative(argument: str, value: object, remedy: str = "") -> Number:

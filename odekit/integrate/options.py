@@ -162,7 +162,7 @@ def output_times(argument: str, times: Any, total: float) -> np.ndarray[Any, np.
         raw = np.asarray(times)
         # numpy makes numbers of truth values among numbers
         mixed = isinstance(times, list | tuple) and any(isinstance(t, bool) for t in times)
-        if raw.dtype.kind in "iuf" and not mixed:
+        if raw.dtype.kind in "iuf" and not (mixed or np.ma.is_masked(times)):
             given = raw.astype(np.float64)
     if given.ndim != 1 or not given.size or not np.isfinite(given).all():
         raise ProblemError(

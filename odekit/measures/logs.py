@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from odekit.base.checks import positive
+from odekit.base.checks import positive, single
 from odekit.base.errors import ProblemError
 from odekit.dataset.provenance import solver_option
 from odekit.integrate.options import SolverOptions
@@ -30,7 +30,7 @@ def logarithms(ds: xr.Dataset, floor: float | None = None) -> xr.Dataset:
     """
     names = [name for name in ERRORS if name in ds]
     if floor is not None:
-        lowest = float(np.asarray(positive("floor", floor)))
+        lowest = single("floor", positive("floor", floor))
         return ds.assign({name: np.log10(ds[name].clip(min=lowest)) for name in names})
     least = known_from(ds)
     return ds.assign({name: np.log10(ds[name].where(ds[name] > least)) for name in names})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.base.checks import positive
+from odekit.base.checks import positive, single
 from odekit.base.errors import ProblemError
 from odekit.dataset.common import no_clash, sweep_dims
 from odekit.measures.again import SIMULATION, NotAgain, from_rows
@@ -100,8 +100,8 @@ def plateau(
     array([0.0147])
     """
     limits = {
-        "threshold": float(np.asarray(positive("threshold", threshold))),
-        "contrast": float(np.asarray(positive("contrast", contrast))),
+        "threshold": single("threshold", positive("threshold", threshold)),
+        "contrast": single("contrast", positive("contrast", contrast)),
     }
     index("phase", phase, 0, int(ds.sizes.get("phase_index", int(ds["phase"].max()) + 1)) - 1)
     name = trained_task(ds, phase, "plateau") if task is None else task

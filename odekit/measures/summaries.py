@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import count, positive
+from odekit.base.checks import count, positive, single
 from odekit.base.errors import ProblemError
 from odekit.dataset.variable import named
 from odekit.measures.again import NotAgain, from_rows
@@ -96,7 +96,7 @@ def initial_rate(
     if rows is not None:
         return _rate_of_rows(curve, count("rows", rows, most=10**9), span, task, switch)
     order = count("degree", degree, most=12)
-    wide = None if span is None else float(np.asarray(positive("span", span)))
+    wide = None if span is None else single("span", positive("span", span))
     if isinstance(curve, xr.Dataset):
         return _rate_of_dataset(curve, wide, order, task, switch)
     _check_curve(curve)

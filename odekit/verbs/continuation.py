@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import count, flag, interval, number, positive
+from odekit.base.checks import count, flag, interval, number, positive, single
 from odekit.base.errors import NotCompletedWarning, ProblemError
 from odekit.base.interrupts import Interrupts
 from odekit.base.status import Convergence
@@ -136,7 +136,7 @@ def continuation(
     """
     task = _Task(problem, along, between, at, phase)
     points = count("max_points", max_points, most=10**6, least=2)
-    infinity = float(np.asarray(positive("bound", bound)))
+    infinity = single("bound", positive("bound", bound))
     most = count("max_branches", max_branches, most=1000)
     everywhere = flag("switch", switch)
     event, z, curve = task.begin(start)
@@ -173,7 +173,7 @@ class _Task:
     ) -> None:
         self.problem, self.along, self.phase = problem, along, phase
         self.between = interval("between", between)
-        self.at = None if at is None else float(np.asarray(number("at", at)))
+        self.at = None if at is None else single("at", number("at", at))
         self.said = at is not None
         if callable(along):
             problem_of, self.name = along, ""

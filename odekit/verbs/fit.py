@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odekit.base.checks import choice, count, positive
+from odekit.base.checks import choice, count, positive, single
 from odekit.base.errors import ProblemError
 from odekit.dataset.result import prepare
 from odekit.integrate.options import SolverOptions, check_integrator, output_times
@@ -233,7 +233,7 @@ def _errors(error: Any, data: xr.DataArray) -> Floats:
     if hasattr(error, "dims"):
         given = error.broadcast_like(data).transpose(*data.dims).values
     else:
-        given = np.full(data.shape, float(np.asarray(positive("error", error))))
+        given = np.full(data.shape, single("error", positive("error", error)))
     if not (np.asarray(given) > 0).all():
         raise ProblemError("error", "must be > 0", str(np.nanmin(given)))
     return np.asarray(given, dtype=float).reshape(data.sizes["time"], -1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import count, flag, nonnegative
+from odekit.base.checks import count, flag, nonnegative, single
 from odekit.base.errors import ProblemError
 from odekit.base.status import Convergence
 from odekit.dynamics.guess import given, solved_to
@@ -111,7 +111,7 @@ def fixed_point(
     """
     limit = count("max_steps", max_steps, most=10**6)
     keep = flag("eigenvectors", eigenvectors)
-    when = None if time is None else float(np.asarray(nonnegative("time", time)))
+    when = None if time is None else single("time", nonnegative("time", time))
     if isinstance(problem_or_run, AnyProblem):
         begin = _of_problem(problem_or_run, when, phase, guess)
     else:

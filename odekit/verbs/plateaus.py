@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import count, positive
+from odekit.base.checks import count, positive, single
 from odekit.base.status import Convergence
 from odekit.dataset.common import sweep_dims
 from odekit.dynamics.directions import Directions
@@ -109,7 +109,7 @@ def plateaus(
     (['symmetric plateau'], [1])
     """
     limits = {"threshold": threshold, "contrast": contrast}
-    reach = float(np.asarray(positive("size", size)))
+    reach = single("size", positive("size", size))
     rows = rows_of_run("run", run)
     problem = rows.problem
     refuse_clashes([*rows.axes, *problem.system.sizes(problem)], ["plateau", *TEXTS])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from odekit.base.arrays import Floats
-from odekit.base.checks import as_floats, is_labelled, nonnegative, positive
+from odekit.base.checks import as_floats, is_labelled, nonnegative, positive, single
 from odekit.base.errors import ProblemError
 from odekit.systems.committee.problem import Task
 
@@ -136,7 +136,7 @@ def xor_mixture(separation: float = 1.0, variance: Any = 1.0, *, head: str = "ma
     >>> {name: task.label for name, task in world.tasks.items()}
     {'++': 1.0, '+-': -1.0, '-+': -1.0, '--': 1.0}
     """
-    far = float(np.asarray(positive("separation", separation)))
+    far = single("separation", positive("separation", separation))
     corners = np.array(list(XOR.values()))
     labels = [float(y) for y in corners.prod(axis=1)]
     return gaussian_mixture(far * corners, labels, variance, names=list(XOR), head=head)
