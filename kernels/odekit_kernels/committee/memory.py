@@ -77,6 +77,8 @@ class CommitteePlan(NamedTuple):
         Time not to step over; length of the step, and where it ends once accepted.
     norm, large, ratio, lean, accepted, unit, theta, low, high, at_low, at_high, factor : int
         Of the step just tried: see `explicit`, `inside` and `stepping`.
+    busy, fresh, rejected, shrinks, steps, calls, stiff, easy, due, look, odd : int
+        Of the trajectory in a lane: see `batch.enter`.
     size : int
         Values of the whole memory.
     """
@@ -152,6 +154,17 @@ class CommitteePlan(NamedTuple):
     at_low: int
     at_high: int
     factor: int
+    busy: int
+    fresh: int
+    rejected: int
+    shrinks: int
+    steps: int
+    calls: int
+    stiff: int
+    easy: int
+    due: int
+    look: int
+    odd: int
     size: int
 
 

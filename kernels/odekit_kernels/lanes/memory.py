@@ -50,6 +50,17 @@ MACHINERY = [
     "at_low",
     "at_high",
     "factor",
+    "busy",
+    "fresh",
+    "rejected",
+    "shrinks",
+    "steps",
+    "calls",
+    "stiff",
+    "easy",
+    "due",
+    "look",
+    "odd",
     "size",
 ]
 """Fields that the integrators use: the plan of every system has them."""
