@@ -11,7 +11,7 @@ from odekit_kernels.committee import groups_in_lanes, lanes
 from odekit_kernels.committee.jacobian import fill as jacobian_of_one
 from odekit_kernels.committee.jacobian import fill_with_groups as jacobian_of_one_with_groups
 from odekit_kernels.committee.one import Committee, Inputs
-from odekit_kernels.committee.sized import with_sizes
+from odekit_kernels.committee.sized import with_places, with_sizes
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import pick, shaped
 
@@ -22,6 +22,7 @@ __all__ = [
     "decode_with_groups",
     "errors",
     "errors_of_groups",
+    "fixed",
     "jacobian",
     "jacobian_of_groups",
     "rhs",
@@ -98,6 +99,11 @@ def rhs_with_sizes(
 ) -> None:
     """See `registry.rhs`: of a `SizedPlan`."""
     lanes.rhs(M, with_sizes(m), w, y, dy, moves, trains, decays)
+
+
+def fixed(m: Any) -> Any:
+    """See `registry.fixed`: of a `SizedPlan`."""
+    return with_places(m)
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:

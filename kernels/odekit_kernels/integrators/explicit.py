@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels.integrators.inside import find_events, write_rows
-from odekit_kernels.integrators.registry import rhs, tolerance
+from odekit_kernels.integrators.registry import fixed, rhs, tolerance
 from odekit_kernels.integrators.stepping import clip_steps, commit, judge, refill, set_driven
 from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.simd import absolute, any_above, choose_less, root
@@ -205,6 +205,7 @@ def advance_explicit(
     bool
         Whether all is done.
     """
+    m = fixed(m)
     left, more = quota, False
     while left > 0 or more:
         if not more:

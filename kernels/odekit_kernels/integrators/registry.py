@@ -19,6 +19,7 @@ __all__ = [
     "at_corner",
     "equations_of",
     "errors",
+    "fixed",
     "jacobian",
     "register",
     "rhs",
@@ -38,6 +39,7 @@ class Equations(NamedTuple):
     tolerance: Callable[..., Any]
     static: Callable[[Any], Any]
     static_work: Callable[[Any], Any]
+    fixed: Callable[[Any], Any]
 
 
 _known: dict[Any, Equations] = {}
@@ -68,6 +70,7 @@ def register(
     tolerance: Callable[..., Any] = one_tolerance,
     static: Callable[[Any], Any] = as_it_is,
     static_work: Callable[[Any], Any] = as_it_is,
+    fixed: Callable[[Any], Any] = as_it_is,
 ) -> None:
     """Say what the integrators advance where they are given a plan of this type.
 
@@ -83,6 +86,8 @@ def register(
     static_work : callable
         The memory for Jacobians as a device needs it: for one trajectory, without libraries of the
         host.
+    fixed : callable
+        The plan with what all plans of the type have in common as constants.
 
     Raises
     ------
@@ -97,7 +102,7 @@ def register(
     """
     if not (isinstance(plan, type) and issubclass(plan, tuple) and hasattr(plan, "_fields")):
         raise TypeError(f"`plan` must be a type of named tuples, got {plan!r}")
-    given = (rhs, errors, jacobian, at_corner, tolerance, static, static_work)
+    given = (rhs, errors, jacobian, at_corner, tolerance, static, static_work, fixed)
     found = Equations(*(getattr(f, "py_func", f) for f in given))
     if _known.setdefault(plan, found) != found:
         raise TypeError(f"plans of type {_name(plan)} have other equations already")
@@ -128,6 +133,11 @@ def static(m: Any) -> Any:
 def static_work(m: Any, work: Any) -> Any:
     """The memory for Jacobians of a plan as a device needs it."""
     return equations_of(type(m)).static_work(work)
+
+
+def fixed(m: Any) -> Any:
+    """A plan with what all of its type have in common, in compiled kernels as constants."""
+    return equations_of(type(m)).fixed(m)
 
 
 def _name(plan: Any) -> str:
@@ -182,6 +192,11 @@ def _jacobian(M: Any, m: Any, *rest: Any) -> Any:
 @alternatives(at_corner, strict=False)
 def _at_corner(M: Any, m: Any, *rest: Any) -> Any:
     return _compiled(m).at_corner
+
+
+@alternatives(fixed, strict=False)
+def _fixed(m: Any) -> Any:
+    return _compiled(m).fixed
 
 
 @alternatives(tolerance, strict=False)

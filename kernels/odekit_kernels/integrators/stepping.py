@@ -22,7 +22,6 @@ from odekit_kernels.integrators.batch import (
     INDEX,
     NONFINITE,
     QUIET,
-    ROW,
     STALLED,
     STEP_BUDGET,
     THRESHOLD,
@@ -33,7 +32,6 @@ from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY
 from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.normal import power
 from odekit_kernels.simd import absolute, any_above, choose_at_most, choose_less, least, most, root
-
 
 __all__ = ["Limits", "clip_steps", "commit", "judge", "refill", "set_driven"]
 
