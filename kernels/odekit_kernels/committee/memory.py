@@ -46,8 +46,6 @@ class CommitteePlan(NamedTuple):
         tasks, groups of inputs (0 where all are alike), laws of the inputs, size of the state.
     y, new, trial : int
         (n,) State before a step, after it, and at a stage of it.
-    weights : int
-        (stages + 1,) Weights of the stages at a point inside the step.
     k : int
         (stages + 1, n) Derivatives at the stages; the first is that at y, the last that at `new`.
     C, coef, cbar, s, own, E, A : int
@@ -100,7 +98,6 @@ class CommitteePlan(NamedTuple):
     y: int
     new: int
     trial: int
-    weights: int
     k: int
     C: int
     coef: int
@@ -176,7 +173,7 @@ FIRST = (
     "power", "share", "pace", "ss", "st", "tt", "eta_w", "eta_v",
 )  # fmt: skip
 """Blocks that come first in memory, since no number of stages or of watched tasks moves them."""
-LAST = {"n", "W", "weights", "k", "level", "error", "size", *FIRST}
+LAST = {"n", "W", "k", "level", "error", "size", *FIRST}
 SECOND = tuple(name for name in MACHINERY if name not in LAST)
 """After them those of the integrators of which the same is true."""
 

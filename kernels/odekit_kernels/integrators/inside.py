@@ -22,16 +22,15 @@ def interpolate(M: Any, m: Any, tableau: Any) -> None:
     """Write the solution at θ of every lane's step to `m.trial`."""
     P, theta, unit = tableau.P, get(M, m.theta), get(M, m.unit)
     count, degree = P.shape
+    for i in range(m.n):
+        put(M, m.trial + i, get(M, m.y + i))
     for j in range(count):
         weight = fill(M, P[j, degree - 1])
         for q in range(degree - 2, -1, -1):
             weight = weight * theta + P[j, q]
-        put(M, m.weights + j, weight * theta * unit)
-    for i in range(m.n):
-        total = get(M, m.y + i)
-        for j in range(count):
-            total = total + get(M, m.weights + j) * get(M, m.k + j * m.n + i)
-        put(M, m.trial + i, total)
+        weight, stage = weight * theta * unit, m.k + j * m.n
+        for i in range(m.n):
+            put(M, m.trial + i, get(M, m.trial + i) + weight * get(M, stage + i))
 
 
 @inner

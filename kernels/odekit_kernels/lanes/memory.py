@@ -24,7 +24,6 @@ MACHINERY = [
     "y",
     "new",
     "trial",
-    "weights",
     "k",
     "eta_w",
     "eta_v",
@@ -68,7 +67,7 @@ MACHINERY = [
 
 def machinery(n: int, W: int, stages: int) -> dict[str, int]:
     """Sizes of the integrators' own blocks; all others of `MACHINERY` are single values."""
-    blocks = {"y": n, "new": n, "trial": n, "weights": stages + 1, "k": (stages + 1) * n}
+    blocks = {"y": n, "new": n, "trial": n, "k": (stages + 1) * n}
     return {**blocks, "level": W, "error": W}
 
 
