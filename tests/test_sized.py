@@ -17,7 +17,7 @@ from odekit_kernels.committee.memory import (
     constants,
     make_plan,
 )
-from odekit_kernels.committee.sized import SIZES, has_sizes, with_sizes
+from odekit_kernels.committee.sized import PLACES, SIZES, STEPS, has_sizes, with_places, with_sizes
 from odekit_kernels.integrators import registry
 from odekit_kernels.lanes.memory import firsts, make_memory
 
@@ -36,7 +36,7 @@ def of_its_size(M, m, w):
 
 def plan(**changed):
     sizes = {"K": 2, "P": 2, "H": 1, "S": 1, "c": 0, "W": 0, "activation": ERF, "online": True}
-    return make_plan(**{**sizes, **changed}, stages=1)
+    return make_plan(**{**sizes, "stages": 1, **changed})
 
 
 def group(m, seed=0):
@@ -75,6 +75,14 @@ def test_the_written_sizes_are_those_of_such_a_plan():
     assert type(m) is SizedPlan
     assert with_sizes(m) == m
     assert set(SIZES) < set(m._fields)
+
+
+@pytest.mark.parametrize("watched", [0, 1, 3])
+@pytest.mark.parametrize("stages", [0, 7, 16])
+def test_the_written_places_are_those_of_every_such_plan(watched, stages):
+    m = plan(W=watched, stages=stages)
+    assert with_sizes(m) == with_places(m) == m
+    assert min(len(PLACES), len(STEPS)) > 20
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,12 @@ __all__ = [
     "WIDTH",
     "absolute",
     "any_above",
+    "choose_at_most",
     "choose_less",
+    "least",
     "load",
     "minor",
+    "most",
     "over_root",
     "over_root_near",
     "root",
@@ -264,6 +267,11 @@ def choose_less(a: Any, b: Any, yes: Any, no: Any) -> Any:
     return np.where(a < b, yes, no)
 
 
+def choose_at_most(a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """`yes` where a ≤ b, else `no`; a comparison with NaN is false."""
+    return np.where(a <= b, yes, no)
+
+
 @native(splat, lambda x: vec8 if isinstance(x, types.Float) else None)
 def _splat(_context: Any, builder: Any, _kinds: Any, arguments: Any) -> Any:
     return spread(builder, arguments[0])
@@ -360,10 +368,27 @@ def _minor(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     return builder.fsub(_call(builder, "fma", a, b, minus), lost)
 
 
-@native(choose_less, lambda a, b, yes, no: _wide(a, b, yes, no))
-def _choose_less(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
-    a, b, yes, no = _alike(builder, kinds, arguments)
-    return builder.select(builder.fcmp_ordered("<", a, b), yes, no)
+def _define_choice(function: Any, comparison: str) -> None:
+    @native(function, lambda a, b, yes, no: _wide(a, b, yes, no))
+    def _generate(_context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+        a, b, yes, no = _alike(builder, kinds, arguments)
+        return builder.select(builder.fcmp_ordered(comparison, a, b), yes, no)
+
+
+_define_choice(choose_less, "<")
+_define_choice(choose_at_most, "<=")
+
+
+@inner
+def least(a: Any, b: Any) -> Any:
+    """The smaller of two values; b where one is NaN."""
+    return choose_less(a, b, a, b)
+
+
+@inner
+def most(a: Any, b: Any) -> Any:
+    """The larger of two values; b where one is NaN."""
+    return choose_less(b, a, a, b)
 
 
 @inner

@@ -14,7 +14,7 @@ from odekit_kernels.committee import groups_in_lanes, lanes
 from odekit_kernels.committee.jacobian import fill as jacobian_of_one
 from odekit_kernels.committee.jacobian import fill_with_groups as jacobian_of_one_with_groups
 from odekit_kernels.committee.one import Committee, Inputs
-from odekit_kernels.committee.sized import with_sizes
+from odekit_kernels.committee.sized import with_places, with_sizes
 from odekit_kernels.committee.work import upper_index
 from odekit_kernels.lanes.values import pick, shaped
 
@@ -25,6 +25,7 @@ __all__ = [
     "decode_with_groups",
     "errors",
     "errors_of_groups",
+    "fixed",
     "jacobian",
     "jacobian_of_groups",
     "parts",
@@ -113,6 +114,11 @@ def parts(M: Any, m: Any, w: Any) -> list[Part]:
 def parts_of_groups(M: Any, m: Any, w: Any) -> list[Part]:
     """See `registry.register`."""
     return [Part(groups_in_lanes.rhs, (M, m, w, *(types.int64,) * 2, *(types.boolean,) * 3))]
+
+
+def fixed(m: Any) -> Any:
+    """See `registry.fixed`: of a `SizedPlan`."""
+    return with_places(m)
 
 
 def errors(M: Any, m: Any, w: Any, y: Any) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odekit_kernels.committee.activations import Code, check, kind_of
+from odekit_kernels.committee.activations import ERF, Code, check, kind_of
 from odekit_kernels.committee.equations import (
     at_corner,
     errors,
     errors_of_groups,
+    fixed,
     jacobian,
     jacobian_of_groups,
     parts,
@@ -22,9 +24,9 @@ from odekit_kernels.committee.equations import (
     rhs_with_sizes,
     tolerance,
 )
-from odekit_kernels.committee.sized import has_sizes
+from odekit_kernels.committee.sized import PLACES, SIZES, STEPS, has_sizes
 from odekit_kernels.integrators.registry import register
-from odekit_kernels.lanes.memory import lay_out, machinery
+from odekit_kernels.lanes.memory import MACHINERY, lay_out, machinery
 
 __all__ = ["CommitteePlan", "First", "GroupsPlan", "SizedPlan", "Wiring", "constants", "make_plan"]
 
@@ -46,8 +48,6 @@ class CommitteePlan(NamedTuple):
         tasks, groups of inputs (0 where all are alike), laws of the inputs, size of the state.
     y, new, trial : int
         (n,) State before a step, after it, and at a stage of it.
-    weights : int
-        (stages + 1,) Weights of the stages at a point inside the step.
     k : int
         (stages + 1, n) Derivatives at the stages; the first is that at y, the last that at `new`.
     C, coef, cbar, s, own, E, A : int
@@ -79,6 +79,8 @@ class CommitteePlan(NamedTuple):
         Time not to step over; length of the step, and where it ends once accepted.
     norm, large, ratio, lean, accepted, unit, theta, low, high, at_low, at_high, factor : int
         Of the step just tried: see `explicit`, `inside` and `stepping`.
+    busy, fresh, rejected, shrinks, steps, calls, stiff, easy, due, look, odd : int
+        Of the trajectory in a lane: see `batch.enter`.
     size : int
         Values of the whole memory.
     """
@@ -98,7 +100,6 @@ class CommitteePlan(NamedTuple):
     y: int
     new: int
     trial: int
-    weights: int
     k: int
     C: int
     coef: int
@@ -154,7 +155,29 @@ class CommitteePlan(NamedTuple):
     at_low: int
     at_high: int
     factor: int
+    busy: int
+    fresh: int
+    rejected: int
+    shrinks: int
+    steps: int
+    calls: int
+    stiff: int
+    easy: int
+    due: int
+    look: int
+    odd: int
     size: int
+
+
+FIRST = (
+    "C", "coef", "cbar", "s", "own", "E", "A", "d", "p", "q", "sine", "weight_of_pair", "prob",
+    "sigma", "inverse_batch", "kappa_w", "kappa_v", "F", "F_v", "v_anchor", "overlaps", "weight",
+    "power", "share", "pace", "ss", "st", "tt", "eta_w", "eta_v",
+)  # fmt: skip
+"""Blocks that come first in memory, since no number of stages or of watched tasks moves them."""
+LAST = {"n", "W", "k", "level", "error", "size", *FIRST}
+SECOND = tuple(name for name in MACHINERY if name not in LAST)
+"""After them those of the integrators of which the same is true."""
 
 
 class GroupsPlan(CommitteePlan):
@@ -187,6 +210,7 @@ register(
     at_corner=at_corner,
     tolerance=tolerance,
     parts=parts,
+    fixed=fixed,
 )
 register(
     GroupsPlan,
@@ -323,7 +347,8 @@ def make_plan(
         "watched": W * D,
     }
     known = {"activation", "online", "K", "P", "D", "H", "S", "c", "W", "G", "V", "n", "size"}
-    places = lay_out((name for name in CommitteePlan._fields if name not in known), sizes)
+    rest = (x for x in CommitteePlan._fields if x not in known.union(FIRST, SECOND))
+    places = lay_out([*FIRST, *SECOND, *rest], sizes)
     if not G:
         places |= {"overlaps": places["C"], "weight": places["prob"]}
     kind = GroupsPlan if G else CommitteePlan
@@ -369,3 +394,14 @@ def _constants(m: CommitteePlan) -> dict[str, Indices]:
     for places in found.values():
         places.flags.writeable = False
     return found
+
+
+def _places(names: Iterable[str]) -> dict[str, int]:
+    """Where such blocks begin in every `SizedPlan`."""
+    sizes = {name: SIZES[name] for name in ("K", "P", "H", "S", "c", "online")}
+    plan = make_plan(**sizes, W=0, activation=ERF, stages=0)
+    return {name: getattr(plan, name) for name in names}
+
+
+PLACES.update(_places(FIRST))
+STEPS.update(_places(SECOND))

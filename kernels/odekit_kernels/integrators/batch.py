@@ -51,10 +51,11 @@ OUTCOMES = {
 TIME, BEGIN, END, WISH, MARK = range(5)
 NUMBERS = 5
 # Columns of `Batch.counts`, and rows of the whole numbers of a lane, which has more of them.
+# Those that change in every step are values in a group's memory instead: `m.steps` to `m.easy`.
 CODE, ROW, STEPS, CALLS, JACOBIANS, WAITS, CRAWLS, STIFF, EASY, QUIET = range(10)
 KEPT = 10
-INDEX, FRESH, SHRINKS, REJECTED, STOP, HIT, SINCE = range(10, 17)
-COUNTERS = 17
+INDEX, STOP, HIT, SINCE = range(10, 14)
+COUNTERS = 14
 
 
 class Driven(NamedTuple):
@@ -146,7 +147,13 @@ def make_counters(lanes: int) -> Indices:
 
 @outer
 def enter(M: Any, I: Any, m: Any, b: Any, i: int, lane: int) -> None:
-    """Put trajectory i into a lane."""
+    """Put trajectory i into a lane.
+
+    In a group's memory are besides: whether a lane is busy, its trajectory new, and its last step
+    rejected, all as 1 or 0; the counts that change in every step; steps in a row that were not
+    finite; the time of the next row, and the number of steps at which to look up; and which lanes
+    need something of their own (`m.busy` to `m.odd`).
+    """
     row = i if b.constants.shape[0] > 1 else 0
     for j in range(b.places.shape[0]):
         place(M, b.places[j], lane, b.constants[row, j])
@@ -157,8 +164,24 @@ def enter(M: Any, I: Any, m: Any, b: Any, i: int, lane: int) -> None:
     for j in range(COUNTERS):
         I[j, lane] = b.counts[i, j] if j < KEPT else 0
     I[INDEX, lane] = i
-    I[FRESH, lane] = 1
+    place(M, m.steps, lane, float(b.counts[i, STEPS]))
+    place(M, m.calls, lane, float(b.counts[i, CALLS]))
+    place(M, m.stiff, lane, float(b.counts[i, STIFF]))
+    place(M, m.easy, lane, float(b.counts[i, EASY]))
+    place(M, m.busy, lane, 1.0)
+    place(M, m.fresh, lane, 1.0)
+    place(M, m.rejected, lane, 0.0)
+    place(M, m.shrinks, lane, 0.0)
+    place(M, m.look, lane, 0.0)
+    set_due(M, I, m, b, lane)
     set_bound(M, I, m, b, lane)
+
+
+@inner
+def set_due(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
+    """The time of the next row; infinite after the last."""
+    row = I[ROW, lane]
+    place(M, m.due, lane, b.times[row] if row < b.times.shape[0] else np.inf)
 
 
 @inner
@@ -169,15 +192,15 @@ def set_bound(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
         I[STOP, lane] += 1
     if I[STOP, lane] < b.stops.shape[0]:
         bound = smaller(bound, begin + b.stops[I[STOP, lane]])
-    row = I[ROW, lane]
-    if b.lands and row < b.times.shape[0] and b.times[row] > t:
-        bound = smaller(bound, b.times[row])
+    due = pick(M, m.due, lane)
+    if b.lands and due > t:
+        bound = smaller(bound, due)
     place(M, m.bound, lane, bound)
 
 
 @outer
 def leave(M: Any, I: Any, m: Any, b: Any, lane: int, code: int) -> None:
-    """Write a lane back into the batch, and leave it idle."""
+    """Write a lane back into the batch, and leave it idle: at its bound, with no step to take."""
     i = I[INDEX, lane]
     for j in range(m.n):
         b.y[i, j] = pick(M, m.y + j, lane)
@@ -186,16 +209,25 @@ def leave(M: Any, I: Any, m: Any, b: Any, lane: int, code: int) -> None:
     for j in range(KEPT):
         b.counts[i, j] = I[j, lane]
     b.counts[i, CODE] = code
+    b.counts[i, STEPS] = int(pick(M, m.steps, lane))
+    b.counts[i, CALLS] = int(pick(M, m.calls, lane))
+    b.counts[i, STIFF] = int(pick(M, m.stiff, lane))
+    b.counts[i, EASY] = int(pick(M, m.easy, lane))
     I[INDEX, lane] = -1
+    place(M, m.busy, lane, 0.0)
+    place(M, m.fresh, lane, 0.0)
+    place(M, m.wish, lane, 0.0)
+    place(M, m.bound, lane, pick(M, m.time, lane))
 
 
 @outer
-def write_row(M: Any, I: Any, b: Any, state: int, lane: int) -> None:
+def write_row(M: Any, I: Any, m: Any, b: Any, state: int, lane: int) -> None:
     """Write the state at `state` as the next row."""
     i, row = I[INDEX, lane], I[ROW, lane]
     for j in range(b.shown.shape[0]):
         b.rows[i, row, j] = pick(M, state + b.shown[j], lane)
     I[ROW, lane] = row + 1
+    set_due(M, I, m, b, lane)
 
 
 @inner

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from odekit_kernels._jit import inner, kernel
 from odekit_kernels._parts import Part, in_parts
-from odekit_kernels.integrators.batch import CALLS, FRESH
 from odekit_kernels.integrators.inside import find_events, write_rows
-from odekit_kernels.integrators.registry import parts_of_rhs, rhs, tolerance
+from odekit_kernels.integrators.registry import fixed, parts_of_rhs, rhs, tolerance
 from odekit_kernels.integrators.stepping import (
     clip_steps,
     commit,
@@ -21,7 +20,7 @@ from odekit_kernels.integrators.stepping import (
     set_driven,
 )
 from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
-from odekit_kernels.simd import absolute, choose_less, root
+from odekit_kernels.simd import absolute, any_above, choose_less, root
 
 __all__ = ["Tableau", "advance_explicit"]
 
@@ -58,7 +57,7 @@ class Tableau(NamedTuple):
 
 
 @inner
-def choose_first_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
+def choose_first_steps(M: Any, m: Any, limits: Any) -> None:
     """Begin with a step that changes the state by a hundredth, measured in tolerances."""
     size, pace = fill(M, 0.0), fill(M, 0.0)
     for i in range(m.n):
@@ -69,7 +68,7 @@ def choose_first_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
     put(M, m.norm, root(size))
     put(M, m.ratio, root(pace))
     for lane in range(lanes(M)):
-        if I[FRESH, lane] == 1 and pick(M, m.wish, lane) <= 0.0:
+        if pick(M, m.fresh, lane) == 1.0 and pick(M, m.wish, lane) <= 0.0:
             d0, d1 = pick(M, m.norm, lane), pick(M, m.ratio, lane)
             h = 0.01 * d0 / d1 if d0 > 1e-5 and d1 > 1e-5 else 1e-6
             # NaN and infinity fail both comparisons: the step itself will tell.
@@ -78,13 +77,12 @@ def choose_first_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
 
 
 @inner
-def take_fresh(M: Any, I: Any, m: Any, last: int) -> None:
+def take_fresh(M: Any, m: Any, last: int) -> None:
     """Move f(y) of new trajectories, computed for all lanes, to the first stage of theirs."""
-    for lane in range(lanes(M)):
-        if I[FRESH, lane] == 1:
-            I[CALLS, lane] += 1
-            for i in range(m.n):
-                place(M, m.k + i, lane, pick(M, last + i, lane))
+    fresh = get(M, m.fresh)
+    put(M, m.calls, get(M, m.calls) + fresh)
+    for i in range(m.n):
+        put(M, m.k + i, choose_less(0.5, fresh, get(M, last + i), get(M, m.k + i)))
 
 
 @inner
@@ -123,18 +121,15 @@ def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any, more: bool
 
     With `more`, after them, those that only the dense output needs.
     """
-    count, fresh = tableau.W.shape[1], 0
-    if not more:
-        for lane in range(lanes(M)):
-            fresh += I[FRESH, lane]
+    count, fresh = tableau.W.shape[1], not more and any_above(get(M, m.fresh), 0.0)
     W, nodes, first, last = tableau.W, tableau.nodes, 0, count + 1
     if more:
         W, nodes, first, last = tableau.X, tableau.more_nodes, last, last + tableau.X.shape[0]
-    for s in range(0 if fresh > 0 else larger(first, 1), last):
+    for s in range(0 if fresh else larger(first, 1), last):
         if s == 1:
-            if fresh > 0:
-                choose_first_steps(M, I, m, limits)
-            clip_steps(M, I, m, limits)
+            if fresh:
+                choose_first_steps(M, m, limits)
+            clip_steps(M, m, limits)
         source, target = m.trial, m.k + s * m.n
         if s == 0:
             source, target = m.y, m.k + count * m.n
@@ -146,15 +141,13 @@ def stages(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any, more: bool
             set_driven(M, I, m, b, nodes[s - first])
         rhs(M, m, b.wiring, source, target, limits.moves, limits.trains, limits.decays)
         if s == 0:
-            take_fresh(M, I, m, target)
+            take_fresh(M, m, target)
 
 
 @inner
-def count_more(M: Any, I: Any, m: Any, tableau: Any) -> None:
+def count_more(M: Any, m: Any, tableau: Any) -> None:
     """Count the stages that only the dense output needs, of accepted steps."""
-    for lane in range(lanes(M)):
-        if pick(M, m.accepted, lane) == 1.0:
-            I[CALLS, lane] += tableau.X.shape[0]
+    put(M, m.calls, get(M, m.calls) + float(tableau.X.shape[0]) * get(M, m.accepted))
 
 
 @inner
@@ -220,20 +213,21 @@ def advance_explicit(
     bool
         Whether all is done.
     """
+    m = fixed(m)
     left, more = quota, False
     while left > 0 or more:
         if not more:
-            if refill(M, I, m, b, queue, todo) == 0:
+            if not refill(M, I, m, b, queue, todo):
                 return True
             left -= 1
         stages(M, I, m, b, tableau, limits, more)
         if not more:
             estimate(M, m, tableau, limits)
             put(M, m.unit, get(M, m.h))
-            if judge(M, I, m, b, tableau) == 0:
+            if not judge(M, I, m, b, tableau):
                 continue
             if m.W > 0 and tableau.X.shape[0] > 0:
-                count_more(M, I, m, tableau)
+                count_more(M, m, tableau)
                 more = True
                 continue
         more = False
@@ -253,7 +247,7 @@ def parts_of_explicit(
     return [
         Part(find_events, group),
         *parts_around(*group, limits, queue),
-        Part(choose_first_steps, (M, I, m, limits)),
+        Part(choose_first_steps, (M, m, limits)),
         Part(estimate, (M, m, tableau, limits)),
         Part(write_rows, group),
         *parts_of_rhs(M, m, b),

@@ -19,8 +19,6 @@ from odekit_kernels._jit import inner, kernel, outer
 from odekit_kernels._parts import Part, field, in_parts
 from odekit_kernels.integrators import batch as lane_of
 from odekit_kernels.integrators.batch import (
-    CALLS,
-    FRESH,
     HAND_OVER,
     INDEX,
     JACOBIANS,
@@ -130,7 +128,7 @@ def fill_jacobian(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, lane:
 @inner
 def due(M: Any, I: Any, m: Any, scratch: Any, limits: Any, lane: int) -> bool:
     """Whether state or step have changed so much that the spectrum must be looked at."""
-    if I[FRESH, lane] == 1:
+    if pick(M, m.fresh, lane) == 1.0:
         return True
     if pick(M, m.wish, lane) > STRETCHED * pick(scratch.stretch, 0, lane):
         return True
@@ -174,8 +172,9 @@ def look_around(M: Any, I: Any, m: Any, b: Any, work: Any, scratch: Any, limits:
         if I[INDEX, lane] < 0:
             place(scratch.cap, 0, lane, np.inf)
             continue
-        I[SINCE, lane] = 0 if I[FRESH, lane] == 1 else I[SINCE, lane] + 1
-        if I[FRESH, lane] == 1 or pick(M, m.accepted, lane) == 1.0:
+        fresh = pick(M, m.fresh, lane) == 1.0
+        I[SINCE, lane] = 0 if fresh else I[SINCE, lane] + 1
+        if fresh or pick(M, m.accepted, lane) == 1.0:
             fill_jacobian(M, I, m, b, work, scratch, lane)
             if due(M, I, m, scratch, limits, lane):
                 look(M, I, m, b, scratch, limits, lane)
@@ -242,10 +241,9 @@ def combine(M: Any, m: Any, method: Any, s: int, out: int) -> None:
 
 
 @inner
-def keep_difference(M: Any, I: Any, m: Any, scratch: Any) -> None:
+def keep_difference(M: Any, m: Any, scratch: Any) -> None:
     """Keep f a part of the step later, the first call, and count it."""
-    for lane in range(lanes(M)):
-        I[CALLS, lane] += 1
+    put(M, m.calls, get(M, m.calls) + 1.0)
     for i in range(m.n):
         put(scratch.f_t, i, get(M, m.k + i))
 
@@ -280,7 +278,7 @@ def stages(M: Any, I: Any, m: Any, b: Any, scratch: Any, method: Any, limits: An
         u = m.k + larger(s, 0) * m.n
         derivative(M, m, b, limits, m.new, u)
         if s < 0:
-            keep_difference(M, I, m, scratch)
+            keep_difference(M, m, scratch)
             continue
         if s == 0 and limits.scheduled:
             divide_difference(M, m, scratch)
@@ -304,12 +302,11 @@ def estimate(M: Any, m: Any, method: Any, limits: Any) -> None:
 
 
 @outer
-def differentiate(M: Any, I: Any, m: Any, b: Any, method: Any, limits: Any) -> None:
+def differentiate(M: Any, m: Any, b: Any, method: Any, limits: Any) -> None:
     """The derivative at the ends of the steps, where `commit` looks for it."""
     last = m.k + method.W.shape[1] * m.n
     derivative(M, m, b, limits, m.new, last)
-    for lane in range(lanes(M)):
-        I[CALLS, lane] += 1
+    put(M, m.calls, get(M, m.calls) + 1.0)
 
 
 @kernel(_nrt=False)
@@ -336,24 +333,24 @@ def advance_implicit(
         Scratch memory of one trajectory in this phase.
     """
     for _ in range(quota):
-        if refill(M, I, m, b, queue, todo) == 0:
+        if not refill(M, I, m, b, queue, todo):
             return True
         if limits.scheduled:
             set_driven(M, I, m, b, 0.0)
         look_around(M, I, m, b, work, scratch, limits)
-        clip_steps(M, I, m, limits)
+        clip_steps(M, m, limits)
         fill_iteration_matrix(M, m, scratch, method.gamma)
         invert(scratch.A, scratch.B, m.n)
         stages(M, I, m, b, scratch, method, limits)
         estimate(M, m, method, limits)
         put(M, m.unit, 1.0)
-        if judge(M, I, m, b, method) == 0:
+        if not judge(M, I, m, b, method):
             continue
         if m.W > 0:
             find_events(M, I, m, b, method)
         write_rows(M, I, m, b, method)
         if limits.steady > 0.0:
-            differentiate(M, I, m, b, method, limits)
+            differentiate(M, m, b, method, limits)
         commit(M, I, m, b, method, limits)
     return False
 

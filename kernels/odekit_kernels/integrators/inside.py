@@ -6,9 +6,10 @@ from typing import Any
 
 from odekit_kernels._jit import inner, outer
 from odekit_kernels.integrators import batch as lane_of
-from odekit_kernels.integrators.batch import HIT, ROW
+from odekit_kernels.integrators.batch import HIT
 from odekit_kernels.integrators.registry import errors
 from odekit_kernels.lanes.values import fill, get, lanes, larger, pick, place, put, smaller
+from odekit_kernels.simd import any_above, choose_less, least
 
 __all__ = ["find_events", "write_rows"]
 
@@ -21,16 +22,15 @@ def interpolate(M: Any, m: Any, tableau: Any) -> None:
     """Write the solution at θ of every lane's step to `m.trial`."""
     P, theta, unit = tableau.P, get(M, m.theta), get(M, m.unit)
     count, degree = P.shape
+    for i in range(m.n):
+        put(M, m.trial + i, get(M, m.y + i))
     for j in range(count):
         weight = fill(M, P[j, degree - 1])
         for q in range(degree - 2, -1, -1):
             weight = weight * theta + P[j, q]
-        put(M, m.weights + j, weight * theta * unit)
-    for i in range(m.n):
-        total = get(M, m.y + i)
-        for j in range(count):
-            total = total + get(M, m.weights + j) * get(M, m.k + j * m.n + i)
-        put(M, m.trial + i, total)
+        weight, stage = weight * theta * unit, m.k + j * m.n
+        for i in range(m.n):
+            put(M, m.trial + i, get(M, m.trial + i) + weight * get(M, stage + i))
 
 
 @inner
@@ -40,35 +40,35 @@ def fix_ends(M: Any, I: Any, m: Any) -> None:
     Kept, not computed where it is needed: by another rounding a row would be before the end of one
     step for `write_rows`, and after it for `stepping.advance_lane`.
     """
+    t, h, bound = get(M, m.time), get(M, m.h), get(M, m.bound)
+    put(M, m.after, choose_less(h, bound - t, least(t + h, bound), bound))
+    if m.W == 0:
+        return
     for lane in range(lanes(M)):
-        if pick(M, m.accepted, lane) == 1.0:
-            t, h, bound = pick(M, m.time, lane), pick(M, m.h, lane), pick(M, m.bound, lane)
-            end = bound if h >= bound - t else smaller(t + h, bound)
-            if m.W > 0 and I[HIT, lane] == 1:
-                end = smaller(t + pick(M, m.high, lane) * h, end)
+        if pick(M, m.accepted, lane) == 1.0 and I[HIT, lane] == 1:
+            end = pick(M, m.time, lane) + pick(M, m.high, lane) * pick(M, m.h, lane)
+            end = smaller(end, pick(M, m.after, lane))
             place(M, m.after, lane, end)
+            place(M, m.bound, lane, end)
 
 
 @inner
 def write_rows(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> None:
     """Write the rows inside the accepted steps, one of every lane in each pass."""
     fix_ends(M, I, m)
+    t, h = get(M, m.time), get(M, m.h)
     while True:
-        pending = 0
-        for lane in range(lanes(M)):
-            place(M, m.theta, lane, 0.0)
-            if pick(M, m.accepted, lane) == 0.0 or I[ROW, lane] >= b.times.shape[0]:
-                continue
-            t, wanted = pick(M, m.time, lane), b.times[I[ROW, lane]]
-            if t < wanted < pick(M, m.after, lane):
-                place(M, m.theta, lane, (wanted - t) / pick(M, m.h, lane))
-                pending += 1
-        if pending == 0:
+        due = get(M, m.due)
+        within = choose_less(
+            t, due, choose_less(due, get(M, m.after), get(M, m.accepted), 0.0), 0.0
+        )
+        if not any_above(within, 0.0):
             return
+        put(M, m.theta, choose_less(0.0, within, due - t, 0.0) / choose_less(0.0, h, h, 1.0))
         interpolate(M, m, tableau)
         for lane in range(lanes(M)):
             if pick(M, m.theta, lane) > 0.0:
-                lane_of.write_row(M, I, b, m.trial, lane)
+                lane_of.write_row(M, I, m, b, m.trial, lane)
 
 
 @outer

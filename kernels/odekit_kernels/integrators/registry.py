@@ -20,6 +20,7 @@ __all__ = [
     "at_corner",
     "equations_of",
     "errors",
+    "fixed",
     "jacobian",
     "parts_of_rhs",
     "register",
@@ -41,6 +42,7 @@ class Equations(NamedTuple):
     static: Callable[[Any], Any]
     static_work: Callable[[Any], Any]
     parts: Callable[..., Sequence[Part]]
+    fixed: Callable[[Any], Any]
 
 
 _known: dict[Any, Equations] = {}
@@ -77,6 +79,7 @@ def register(
     static: Callable[[Any], Any] = as_it_is,
     static_work: Callable[[Any], Any] = as_it_is,
     parts: Callable[..., Sequence[Part]] = no_parts,
+    fixed: Callable[[Any], Any] = as_it_is,
 ) -> None:
     """Say what the integrators advance where they are given a plan of this type.
 
@@ -95,6 +98,8 @@ def register(
     parts : callable
         Parts of `rhs` that are compiled apart, by numba's types of the memory, the plan and what
         trajectories share.
+    fixed : callable
+        The plan with what all plans of the type have in common as constants.
 
     Raises
     ------
@@ -118,6 +123,7 @@ def register(
         static,
         static_work,
         parts,
+        fixed,
     )
     found = Equations(*(getattr(f, "py_func", f) for f in given))
     if _known.setdefault(plan, found) != found:
@@ -149,6 +155,11 @@ def static(m: Any) -> Any:
 def static_work(m: Any, work: Any) -> Any:
     """The memory for Jacobians of a plan as a device needs it."""
     return equations_of(type(m)).static_work(work)
+
+
+def fixed(m: Any) -> Any:
+    """A plan with what all of its type have in common, in compiled kernels as constants."""
+    return equations_of(type(m)).fixed(m)
 
 
 def _name(plan: Any) -> str:
@@ -208,6 +219,11 @@ def _jacobian(M: Any, m: Any, *rest: Any) -> Any:
 @alternatives(at_corner, strict=False)
 def _at_corner(M: Any, m: Any, *rest: Any) -> Any:
     return _compiled(m).at_corner
+
+
+@alternatives(fixed, strict=False)
+def _fixed(m: Any) -> Any:
+    return _compiled(m).fixed
 
 
 @alternatives(tolerance, strict=False)

@@ -18,23 +18,15 @@ from odekit_kernels.integrators.batch import (
     AT_CORNER,
     AT_REST,
     BLOW_UP,
-    CALLS,
     CRAWLS,
     DONE,
-    EASY,
-    FRESH,
     HAND_OVER,
     HIT,
     INDEX,
     NONFINITE,
     QUIET,
-    REJECTED,
-    ROW,
-    SHRINKS,
     STALLED,
     STEP_BUDGET,
-    STEPS,
-    STIFF,
     THRESHOLD,
     WAITS,
 )
@@ -42,7 +34,7 @@ from odekit_kernels.integrators.registry import at_corner
 from odekit_kernels.integrators.runge_kutta import GREATEST, LEAST, SAFETY
 from odekit_kernels.lanes.values import get, lanes, larger, pick, place, put, smaller
 from odekit_kernels.normal import power
-from odekit_kernels.simd import choose_less
+from odekit_kernels.simd import absolute, any_above, choose_at_most, choose_less, least, most, root
 
 __all__ = ["Limits", "clip_steps", "commit", "judge", "parts_around", "refill", "set_driven"]
 
@@ -50,7 +42,8 @@ SHRINK_LIMIT = 40
 LARGEST, LARGE = 1e100, 1e6
 # h|λ| near where the pair of order 5 meets its stability limit of 3.3, and how often it must be
 # seen there before the integrator is changed (Hairer & Wanner IV.2).
-AT_LIMIT, SEEN, FORGET = 2.8, 15, 6
+AT_LIMIT, SEEN, FORGET = 2.8, 15, 6.0
+HELD = AT_LIMIT * AT_LIMIT
 # On a plateau errors see nothing of a mode that is still below the tolerance. At λ₊h = 5 the pair
 # of order 5 makes it grow by a quarter too little, at 0.5 it is right to 1e-5; and beyond the
 # stability limit other modes swell unseen. So steps whose error is so small, and the first, are
@@ -109,17 +102,15 @@ def claim(queue: Any, todo: Any) -> int:
 
 
 @inner
-def refill(M: Any, I: Any, m: Any, b: Any, queue: Any, todo: Any) -> int:
-    """Give every idle lane a trajectory; return how many lanes have one."""
-    busy = 0
-    for lane in range(lanes(M)):
-        if I[INDEX, lane] < 0:
-            i = claim(queue, todo)
-            if i >= 0:
-                lane_of.enter(M, I, m, b, i, lane)
-        if I[INDEX, lane] >= 0:
-            busy += 1
-    return busy
+def refill(M: Any, I: Any, m: Any, b: Any, queue: Any, todo: Any) -> bool:
+    """Give every idle lane a trajectory; return whether any lane has one."""
+    if any_above(1.0 - get(M, m.busy), 0.0):
+        for lane in range(lanes(M)):
+            if I[INDEX, lane] < 0:
+                i = claim(queue, todo)
+                if i >= 0:
+                    lane_of.enter(M, I, m, b, i, lane)
+    return any_above(get(M, m.busy), 0.0)
 
 
 @inner
@@ -132,35 +123,34 @@ def set_driven(M: Any, I: Any, m: Any, b: Any, node: float) -> None:
 
 
 @inner
-def clip_steps(M: Any, I: Any, m: Any, limits: Any) -> None:
+def clip_steps(M: Any, m: Any, limits: Any) -> None:
     """Keep every step within its bound, and stretch it there where that takes little."""
-    for lane in range(lanes(M)):
-        if I[INDEX, lane] < 0:
-            place(M, m.h, lane, 0.0)
-            continue
-        left = pick(M, m.bound, lane) - pick(M, m.time, lane)
-        h = smaller(pick(M, m.wish, lane), limits.max_step)
-        place(M, m.wish, lane, h)
-        if h * 1.01 >= left and left <= limits.max_step:
-            h = left
-        place(M, m.h, lane, h)
+    left, h = get(M, m.bound) - get(M, m.time), least(get(M, m.wish), limits.max_step)
+    put(M, m.wish, h)
+    within = choose_at_most(left, limits.max_step, left, h)
+    put(M, m.h, choose_at_most(left, h * 1.01, within, h))
 
 
 @inner
 def is_stiff(M: Any, I: Any, m: Any, limits: Any, lane: int) -> bool:
     """Whether the step has been held down by stability for long, and much is still to come."""
-    h = pick(M, m.h, lane)
     left = pick(M, m.end, lane) - pick(M, m.time, lane)
-    if not left > limits.worth * h:
+    if not (left > limits.worth * pick(M, m.h, lane) and pick(M, m.ratio, lane) > HELD):
         return False
-    if pick(M, m.ratio, lane) > AT_LIMIT * AT_LIMIT:
-        I[EASY, lane] = 0
-        I[STIFF, lane] += 1
-        return I[STIFF, lane] >= SEEN << 2 * smaller(I[WAITS, lane], 8)
-    I[EASY, lane] += 1
-    if I[EASY, lane] >= FORGET:
-        I[STIFF, lane] = 0
-    return False
+    return pick(M, m.stiff, lane) >= SEEN << 2 * smaller(I[WAITS, lane], 8)
+
+
+@inner
+def count_held(M: Any, m: Any, limits: Any, accepted: Any) -> Any:
+    """Count steps held down by stability, and those that were not; which lanes may be stiff."""
+    left = get(M, m.end) - get(M, m.time)
+    counts = choose_less(limits.worth * get(M, m.h), left, accepted, 0.0)
+    held = choose_less(HELD, get(M, m.ratio), counts, 0.0)
+    stiff, easy = get(M, m.stiff) + held, get(M, m.easy) + (counts - held)
+    put(M, m.easy, choose_less(0.5, held, 0.0, easy))
+    forgotten = choose_less(held, counts, choose_at_most(FORGET, easy, 0.0, stiff), stiff)
+    put(M, m.stiff, forgotten)
+    return choose_at_most(float(SEEN), stiff, held, 0.0)
 
 
 @inner
@@ -179,7 +169,7 @@ def stands(M: Any, I: Any, m: Any, limits: Any, lane: int) -> bool:
 @inner
 def crawls(M: Any, I: Any, m: Any, lane: int) -> bool:
     """Whether the pace of the last thousands of steps would never get to the end."""
-    if I[STEPS, lane] % PACE != 0:
+    if int(pick(M, m.steps, lane)) % PACE != 0:
         return False
     t = pick(M, m.time, lane)
     left = (pick(M, m.end, lane) - t) / larger(t - pick(M, m.mark, lane), 1e-300) * PACE
@@ -189,14 +179,19 @@ def crawls(M: Any, I: Any, m: Any, lane: int) -> bool:
 
 
 @outer
-def refuse(M: Any, I: Any, m: Any, b: Any, lane: int, error: float) -> None:
+def refuse(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
     """After a step that failed: try a shorter one, or give up."""
     t, h = pick(M, m.time, lane), pick(M, m.h, lane)
-    I[REJECTED, lane] = 1
-    if error - error != 0.0:
-        I[SHRINKS, lane] += 1
+    error, large = pick(M, m.norm, lane), pick(M, m.large, lane)
+    if error <= 1.0 and large - large == 0.0:
+        lane_of.leave(M, I, m, b, lane, BLOW_UP)
+        return
+    place(M, m.rejected, lane, 1.0)
+    if error - error != 0.0 or large - large != 0.0:
+        shrinks = pick(M, m.shrinks, lane) + 1.0
+        place(M, m.shrinks, lane, shrinks)
         place(M, m.wish, lane, 0.1 * h)
-        if I[SHRINKS, lane] > SHRINK_LIMIT or t + 0.1 * h <= t:
+        if shrinks > SHRINK_LIMIT or t + 0.1 * h <= t:
             lane_of.leave(M, I, m, b, lane, NONFINITE)
         return
     h *= larger(LEAST, pick(M, m.factor, lane))
@@ -210,62 +205,49 @@ def refuse(M: Any, I: Any, m: Any, b: Any, lane: int, error: float) -> None:
 
 
 @inner
-def longest(M: Any, m: Any, lane: int) -> float:
+def longest(lean: Any, ratio: Any) -> Any:
     """Factor to the step at which the mode that moves most is still followed."""
-    lean = pick(M, m.lean, lane)
-    most = STABLE / larger(math.sqrt(pick(M, m.ratio, lane)), 1e-300)
-    return smaller(most, FAST / lean) if lean > 0.0 else most
+    stable = STABLE / most(root(ratio), 1e-100)
+    fast = FAST / choose_less(0.0, lean, lean, 1.0)
+    return choose_less(0.0, lean, least(stable, fast), stable)
 
 
 @inner
-def is_blind(M: Any, m: Any, lane: int, error: float) -> bool:
-    """Whether a step went where its error does not see what it does to modes below tolerance."""
-    lean = pick(M, m.lean, lane)
-    first = pick(M, m.time, lane) == pick(M, m.begin, lane)
-    if lean == 0.0 or not (first or error < UNSEEN):
-        return False
-    return lean > TOO_FAST or pick(M, m.ratio, lane) > UNSTABLE * UNSTABLE
-
-
-@inner
-def next_step(M: Any, I: Any, m: Any, lane: int, error: float) -> float:
-    """Length of the step after an accepted one."""
-    factor = GREATEST if error == 0.0 else smaller(GREATEST, pick(M, m.factor, lane))
-    if I[REJECTED, lane] == 1:
-        factor = smaller(1.0, factor)
-    h, wish = pick(M, m.h, lane), pick(M, m.wish, lane)
-    if error < UNSEEN and pick(M, m.lean, lane) != 0.0:
-        most = longest(M, m, lane)
-        factor, wish = smaller(factor, most), smaller(wish, h * most)
+def judge(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> bool:
+    """Accept or refuse the step of every lane; return whether any is accepted."""
+    error, busy, h, wish = get(M, m.norm), get(M, m.busy), get(M, m.h), get(M, m.wish)
+    factor = SAFETY * power(error, tableau.exponent)
+    put(M, m.factor, factor)
+    put(M, m.fresh, 0.0)
+    put(M, m.calls, get(M, m.calls) + float(tableau.W.shape[1]))
+    sound = choose_at_most(get(M, m.large), LARGEST, busy, 0.0)
+    sound = choose_at_most(error, 1.0, sound, 0.0)
+    # Steps whose error does not see what they do to modes below the tolerance.
+    lean, ratio = get(M, m.lean), get(M, m.ratio)
+    unseen = choose_less(error, UNSEEN, absolute(lean), 0.0)
+    doubted = choose_at_most(get(M, m.time), get(M, m.begin), absolute(lean), unseen)
+    blind = choose_less(TOO_FAST, lean, sound, choose_less(UNSTABLE * UNSTABLE, ratio, sound, 0.0))
+    blind = choose_less(0.0, doubted, blind, 0.0)
+    accepted = sound - blind
+    put(M, m.accepted, accepted)
+    put(M, m.high, 1.0)
+    # The steps after those that are accepted.
+    rejected, followed = get(M, m.rejected), longest(lean, ratio)
+    put(M, m.rejected, choose_less(0.5, blind, 1.0, rejected))
+    factor = choose_less(0.0, error, least(GREATEST, factor), GREATEST)
+    factor = choose_less(0.5, rejected, least(1.0, factor), factor)
+    factor = choose_less(0.0, unseen, least(factor, followed), factor)
+    meant = choose_less(0.0, unseen, least(wish, h * followed), wish)
     # A step that its bound cut short says little about the next: keep the one that was meant.
-    return larger(h * factor, wish) if h < wish else h * factor
-
-
-@inner
-def judge(M: Any, I: Any, m: Any, b: Any, tableau: Any) -> int:
-    """Accept or refuse the step of every lane; return how many are accepted."""
-    accepted = 0
-    put(M, m.factor, SAFETY * power(get(M, m.norm), tableau.exponent))
-    for lane in range(lanes(M)):
-        place(M, m.accepted, lane, 0.0)
-        I[FRESH, lane] = 0
-        if I[INDEX, lane] < 0:
-            continue
-        I[CALLS, lane] += tableau.W.shape[1]
-        error, large = pick(M, m.norm, lane), pick(M, m.large, lane)
-        if not (error <= 1.0 and large - large == 0.0):
-            refuse(M, I, m, b, lane, error if large - large == 0.0 else large - large)
-        elif large > LARGEST:
-            lane_of.leave(M, I, m, b, lane, BLOW_UP)
-        elif is_blind(M, m, lane, error):
-            I[REJECTED, lane] = 1
-            place(M, m.wish, lane, pick(M, m.h, lane) * longest(M, m, lane))
-        else:
-            place(M, m.accepted, lane, 1.0)
-            place(M, m.high, lane, 1.0)
-            place(M, m.wish, lane, next_step(M, I, m, lane, error))
-            accepted += 1
-    return accepted
+    following = choose_less(h, meant, most(h * factor, meant), h * factor)
+    wish = choose_less(0.5, blind, h * followed, wish)
+    put(M, m.wish, choose_less(0.5, accepted, following, wish))
+    put(M, m.odd, busy - sound)
+    if any_above(busy - sound, 0.0):
+        for lane in range(lanes(M)):
+            if pick(M, m.odd, lane) > 0.0:
+                refuse(M, I, m, b, lane)
+    return any_above(accepted, 0.0)
 
 
 @inner
@@ -275,37 +257,66 @@ def commit(M: Any, I: Any, m: Any, b: Any, tableau: Any, limits: Any) -> None:
     for i in range(m.n):
         put(M, m.y + i, choose_less(0.5, accepted, get(M, m.new + i), get(M, m.y + i)))
         put(M, m.k + i, choose_less(0.5, accepted, get(M, last + i), get(M, m.k + i)))
-    for lane in range(lanes(M)):
-        if pick(M, m.accepted, lane) == 1.0:
-            advance_lane(M, I, m, b, limits, lane)
+    t = choose_less(0.5, accepted, get(M, m.after), get(M, m.time))
+    put(M, m.time, t)
+    put(M, m.steps, get(M, m.steps) + accepted)
+    put(M, m.shrinks, choose_less(0.5, accepted, 0.0, get(M, m.shrinks)))
+    put(M, m.rejected, choose_less(0.5, accepted, 0.0, get(M, m.rejected)))
+    there = choose_at_most(least(get(M, m.bound), get(M, m.due)), t, accepted, 0.0)
+    put(M, m.odd, there)
+    if any_above(there, 0.0):
+        for lane in range(lanes(M)):
+            if pick(M, m.odd, lane) > 0.0:
+                arrive(M, I, m, b, lane)
+    if limits.steady > 0.0:
+        for lane in range(lanes(M)):
+            if is_on_its_way(M, I, m, lane) and stands(M, I, m, limits, lane):
+                lane_of.leave(M, I, m, b, lane, AT_REST)
+    accepted = choose_less(0.5, accepted, get(M, m.busy), 0.0)
+    doubtful = choose_at_most(get(M, m.look), get(M, m.steps), accepted, 0.0)
+    if limits.worth < math.inf:
+        doubtful = most(doubtful, count_held(M, m, limits, accepted))
+    put(M, m.odd, doubtful)
+    if any_above(doubtful, 0.0):
+        for lane in range(lanes(M)):
+            if pick(M, m.odd, lane) > 0.0:
+                look_up(M, I, m, b, limits, lane)
+    if limits.corner > 0.0:
+        for lane in range(lanes(M)):
+            if is_on_its_way(M, I, m, lane) and at_corner(M, m, b.wiring, limits.corner, lane):
+                lane_of.leave(M, I, m, b, lane, AT_CORNER)
 
 
 @inner
-def advance_lane(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None:
-    """Time, counters and rows after an accepted step of one lane."""
-    t = pick(M, m.after, lane)
-    hit = m.W > 0 and I[HIT, lane] == 1
-    place(M, m.time, lane, t)
-    I[STEPS, lane] += 1
-    I[SHRINKS, lane] = 0
-    I[REJECTED, lane] = 0
-    if I[ROW, lane] < b.times.shape[0] and b.times[I[ROW, lane]] == t:
-        lane_of.write_row(M, I, b, m.y, lane)
+def is_on_its_way(M: Any, I: Any, m: Any, lane: int) -> bool:
+    """Whether the step of a lane was accepted and its trajectory is not over."""
+    return pick(M, m.accepted, lane) == 1.0 and I[INDEX, lane] >= 0
+
+
+@outer
+def arrive(M: Any, I: Any, m: Any, b: Any, lane: int) -> None:
+    """At a row, at the bound, or at the end of the phase."""
+    t, hit = pick(M, m.time, lane), m.W > 0 and I[HIT, lane] == 1
+    if pick(M, m.due, lane) == t:
+        lane_of.write_row(M, I, m, b, m.y, lane)
     if hit or t >= pick(M, m.end, lane):
         lane_of.leave(M, I, m, b, lane, THRESHOLD if hit else DONE)
-        return
-    if t >= pick(M, m.bound, lane):
+    elif t >= pick(M, m.bound, lane):
         lane_of.set_bound(M, I, m, b, lane)
-    if limits.steady > 0.0 and stands(M, I, m, limits, lane):
-        lane_of.leave(M, I, m, b, lane, AT_REST)
-    elif is_stiff(M, I, m, limits, lane):
+
+
+@outer
+def look_up(M: Any, I: Any, m: Any, b: Any, limits: Any, lane: int) -> None:
+    """Give up what takes too many steps, for good or to the other integrator."""
+    steps = int(pick(M, m.steps, lane))
+    if is_stiff(M, I, m, limits, lane):
         lane_of.leave(M, I, m, b, lane, HAND_OVER)
-    elif I[STEPS, lane] >= limits.max_steps:
+    elif steps >= limits.max_steps:
         lane_of.leave(M, I, m, b, lane, STEP_BUDGET)
     elif crawls(M, I, m, lane):
         lane_of.leave(M, I, m, b, lane, STALLED)
-    elif limits.corner > 0.0 and at_corner(M, m, b.wiring, limits.corner, lane):
-        lane_of.leave(M, I, m, b, lane, AT_CORNER)
+    else:
+        place(M, m.look, lane, float(smaller((steps // PACE + 1) * PACE, limits.max_steps)))
 
 
 def parts_around(

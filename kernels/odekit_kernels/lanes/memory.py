@@ -24,7 +24,6 @@ MACHINERY = [
     "y",
     "new",
     "trial",
-    "weights",
     "k",
     "eta_w",
     "eta_v",
@@ -50,6 +49,17 @@ MACHINERY = [
     "at_low",
     "at_high",
     "factor",
+    "busy",
+    "fresh",
+    "rejected",
+    "shrinks",
+    "steps",
+    "calls",
+    "stiff",
+    "easy",
+    "due",
+    "look",
+    "odd",
     "size",
 ]
 """Fields that the integrators use: the plan of every system has them."""
@@ -57,7 +67,7 @@ MACHINERY = [
 
 def machinery(n: int, W: int, stages: int) -> dict[str, int]:
     """Sizes of the integrators' own blocks; all others of `MACHINERY` are single values."""
-    blocks = {"y": n, "new": n, "trial": n, "weights": stages + 1, "k": (stages + 1) * n}
+    blocks = {"y": n, "new": n, "trial": n, "k": (stages + 1) * n}
     return {**blocks, "level": W, "error": W}
 
 

@@ -147,7 +147,8 @@ class CommitteeState(Points):
         blocks = (*lead, self.G) if self.G else lead
         size = end // max(self.G, 1)
         both = y[..., :end].reshape(*blocks, size)
-        Q = np.take(both, self.square, axis=-1, mode="clip")
+        # Q comes first: of whole states, that lie side by side, it is taken without a copy of them.
+        Q = np.take(both if self.G else y, self.square, axis=-1, mode="clip")
         R = both[..., triangle:].reshape(*blocks, K, (size - triangle) // K)
         v = y[..., end:]
         return Q, R, v.reshape(*lead, len(self.heads), K)
