@@ -4,6 +4,8 @@ import numpy as np
 import xarray as xr
 
 import odekit as ok
+from odekit.base import memory
+from odekit.base.memory import lent
 from odekit.dataset.result import prepare
 from odekit.integrate.record import Record
 from odekit.integrate.results import Results
@@ -15,14 +17,18 @@ from odekit.sweeps.targets import MemoryTarget
 TIMES = np.array([0.0, 1.0])
 
 
-def target(points):
+def swept(points):
     etas = xr.DataArray(np.linspace(0.1, 1.0, points), dims="eta")
-    problem = ok.Problem(
+    return ok.Problem(
         state=ok.OrderParameters(Q=[[0.3]], R=[[0.1]], T=[[1.0]]),
         heads={"a": [1.0]},
         tasks={"a": ok.Task([1.0])},
         phases=[ok.Phase("a", 1.0, etas)],
     )
+
+
+def target(points):
+    problem = swept(points)
     found = MemoryTarget(prepare(problem, ("odekit_solver", {})), TIMES, {"eta": points}, None)
     found.start(Chunking({"eta": points}, {"eta": 2}))
     return found
@@ -58,6 +64,43 @@ def test_memory_is_used_again_and_never_by_two_at_once():
         assert not np.may_share_memory(first, second)
     with room((2, 5)) as third:
         assert np.may_share_memory(third, first) or np.may_share_memory(third, second)
+
+
+def test_memory_of_results_is_used_again_once_nobody_holds_it():
+    first = lent((300, 100), float)
+    first[:] = 1.0
+    place, part = first.ctypes.data, first.reshape(100, 300)[3:5].T
+    assert not np.may_share_memory(first, lent((300, 100), float))
+    del first
+    assert not np.may_share_memory(part, lent((300, 100), float))
+    assert (part == 1.0).all()
+    del part
+    held = [lent((300, 100), float) for _ in range(3)]
+    assert place in [one.ctypes.data for one in held]
+    assert lent((3, 2), float).flags.owndata
+    assert lent((300, 100), np.int32).dtype == np.int32
+
+
+def test_little_memory_is_kept_for_results(monkeypatch):
+    monkeypatch.setattr(memory, "MOST_KEPT", 500_000)
+    monkeypatch.setattr(memory, "_store", memory._Store())
+    held = [lent((25_000,), float) for _ in range(5)]
+    del held
+    assert sum(block.size for block in memory._store._free.values()) == 400_000
+
+
+def test_datasets_stay_what_they_are_while_others_are_solved():
+    problem = swept(400)
+    first = ok.solve(problem, t_eval=np.linspace(0.0, 1.0, 60))
+    kept, before = first.Q[3:9], first.copy(deep=True)
+    for _ in range(3):
+        again = ok.solve(problem, t_eval=np.linspace(0.0, 1.0, 60))
+        again.Q[:] = 7.0
+        again.generalization_error[:] = 7.0
+    xr.testing.assert_identical(first, before)
+    del first
+    ok.solve(problem, t_eval=np.linspace(0.0, 1.0, 60)).Q[:] = 7.0
+    xr.testing.assert_identical(kept, before.Q[3:9])
 
 
 def test_results_are_written_where_they_belong_if_they_fit():

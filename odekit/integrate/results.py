@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from odekit.base.memory import lent
+
 
 class Results:
     """Variables of a dataset by name, of many trajectories.
@@ -35,7 +37,7 @@ class Results:
             if name not in self.arrays:
                 there = self._into.get(name)
                 fits = there is not None and there.shape[1:] == shape
-                self.arrays[name] = there if fits else np.empty((self.size, *shape), dtype)
+                self.arrays[name] = there if fits else lent((self.size, *shape), dtype)
             return self.arrays[name]
 
     def put(self, part: slice, found: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odekit.base.memory import lent
 from odekit.base.status import Status
 from odekit.dataset.assemble import variables_of
 from odekit.dataset.common import SWEPT_TEXT
@@ -150,7 +151,7 @@ def empty(problem: AnyProblem, shape: Sequence[int], rows: int) -> dict[str, Any
     """Arrays of the same types whatever they hold, texts as short as can be."""
     found = {name: ((*shape, *s.shape), s.dtype) for name, s in specs(problem, rows).items()}
     return {
-        name: np.zeros(size, "U1") if kind[0] == "U" else np.empty(size, kind)
+        name: np.zeros(size, "U1") if kind[0] == "U" else lent(size, kind)
         for name, (size, kind) in found.items()
     }
 
