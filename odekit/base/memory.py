@@ -31,8 +31,8 @@ class _Store:
         self._free: dict[int, Any] = {}
 
     def take(self, nbytes: int) -> Any:
-        """A block of this size, whatever it holds."""
-        for key, block in list(self._free.items()):
+        """A block of this size, the last that came back, whatever it holds."""
+        for key, block in reversed(list(self._free.items())):
             if block.size == nbytes and self._free.pop(key, None) is not None:
                 return block
         return np.empty(nbytes, np.uint8)
