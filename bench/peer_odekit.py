@@ -10,7 +10,7 @@ from functools import partial
 import odekit as ok
 from bench import peer_work
 
-EQUAL = {2: ("DOP853", 1e-5), 4: (None, 6e-8), 8: (None, 5e-7)}
+EQUAL = {2: ("DOP853", 2e-5), 4: (None, 6e-8), 8: (None, 5e-7)}
 
 
 def candidates(K, threads):
