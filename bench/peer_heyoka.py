@@ -67,7 +67,8 @@ def starting(run, integrator, width, K, threads):
         y = peer_work.starts(K, n).reshape(n // width, width, -1)
 
         def go():
-            return np.concatenate([np.moveaxis(x, 2, 0) for x in run(integrator, y, threads)]), None
+            found = run(integrator, y, threads)
+            return lambda: np.concatenate([np.moveaxis(x, 2, 0) for x in found]), None
 
         return go
 

@@ -20,7 +20,7 @@ def candidates(K, threads):
 
         def go():
             found = ok.solve(problem, t_eval=peer_work.TIMES, **options)
-            return found, int(found.n_rhs.sum())
+            return lambda: peer_work.flat(found.Q.values, found.R.values), int(found.n_rhs.sum())
 
         return go
 

@@ -116,6 +116,7 @@ def shared(mapped, run, make_starts, K, count, n):
 
     def go():
         found = list(mapped(run, parts))
-        return np.concatenate([rows for rows, _ in found]), sum(calls for _, calls in found)
+        count = sum(calls for _, calls in found)
+        return lambda: np.concatenate([rows for rows, _ in found]), count
 
     return go

@@ -50,13 +50,9 @@ def errors(batch, starting, exact):
     """Largest error in Q and R of the compared trajectories."""
     import numpy as np
 
-    from bench import peer_work
-
-    found = starting(batch * -(-len(exact) // batch))()[0]
-    rows = (
-        found if isinstance(found, np.ndarray) else peer_work.flat(found.Q.values, found.R.values)
-    )
-    return float(np.abs(rows[: len(exact), :, : exact.shape[-1]] - exact).max())
+    join, _ = starting(batch * -(-len(exact) // batch))()
+    rows = join()[: len(exact), :, : exact.shape[-1]]
+    return float(np.abs(rows - exact).max())
 
 
 def serve(pipe, name, K, threads):
