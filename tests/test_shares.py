@@ -86,6 +86,7 @@ def test_little_memory_is_kept_for_results(monkeypatch):
     monkeypatch.setattr(memory, "_store", memory._Store())
     held = [lent((25_000,), float) for _ in range(5)]
     del held
+    assert lent((70_000,), float).nbytes == 560_000  # too large to be kept in place of others
     assert sum(block.size for block in memory._store._free.values()) == 400_000
 
 

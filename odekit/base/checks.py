@@ -143,8 +143,9 @@ def number(
     return float(array)
 
 
-def single(argument: str, found: Number) -> float:
-    """A number that is not swept."""
+def single(check: Callable[..., Number], argument: str, value: object, *rule: Any) -> float:
+    """What a check of numbers lets pass, if it is not swept."""
+    found = check(argument, value, *rule)
     if is_labelled(found):
         raise ProblemError(
             argument,

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _open_streams()
     before = gc.get_threshold()
-    gc.set_threshold(OBJECTS, *before[1:])
+    gc.set_threshold(max(before[0], OBJECTS) if before[0] else 0, *before[1:])
     try:
         return int(cli.main(arguments, prog_name="odekit", standalone_mode=False) or DONE)
     except click.ClickException as error:

@@ -138,7 +138,8 @@ def announced() -> Iterator[None]:
 def ahead(make: Callable[[], Call]) -> None:
     """Say what is going to be called after the next kernel: a helper may begin with it."""
     global _following
-    _following = make
+    if _wanted:  # else nothing would let go of it
+        _following = make
 
 
 @contextlib.contextmanager

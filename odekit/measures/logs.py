@@ -30,7 +30,7 @@ def logarithms(ds: xr.Dataset, floor: float | None = None) -> xr.Dataset:
     """
     names = [name for name in ERRORS if name in ds]
     if floor is not None:
-        lowest = single("floor", positive("floor", floor))
+        lowest = single(positive, "floor", floor)
         return ds.assign({name: np.log10(ds[name].clip(min=lowest)) for name in names})
     least = known_from(ds)
     return ds.assign({name: np.log10(ds[name].where(ds[name] > least)) for name in names})

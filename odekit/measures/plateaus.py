@@ -100,8 +100,8 @@ def plateau(
     array([0.0147])
     """
     limits = {
-        "threshold": single("threshold", positive("threshold", threshold)),
-        "contrast": single("contrast", positive("contrast", contrast)),
+        "threshold": single(positive, "threshold", threshold),
+        "contrast": single(positive, "contrast", contrast),
     }
     index("phase", phase, 0, int(ds.sizes.get("phase_index", int(ds["phase"].max()) + 1)) - 1)
     name = trained_task(ds, phase, "plateau") if task is None else task

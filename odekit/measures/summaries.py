@@ -96,7 +96,7 @@ def initial_rate(
     if rows is not None:
         return _rate_of_rows(curve, count("rows", rows, most=10**9), span, task, switch)
     order = count("degree", degree, most=12)
-    wide = None if span is None else single("span", positive("span", span))
+    wide = None if span is None else single(positive, "span", span)
     if isinstance(curve, xr.Dataset):
         return _rate_of_dataset(curve, wide, order, task, switch)
     _check_curve(curve)

@@ -136,7 +136,7 @@ def continuation(
     """
     task = _Task(problem, along, between, at, phase)
     points = count("max_points", max_points, most=10**6, least=2)
-    infinity = single("bound", positive("bound", bound))
+    infinity = single(positive, "bound", bound)
     most = count("max_branches", max_branches, most=1000)
     everywhere = flag("switch", switch)
     event, z, curve = task.begin(start)
@@ -173,7 +173,7 @@ class _Task:
     ) -> None:
         self.problem, self.along, self.phase = problem, along, phase
         self.between = interval("between", between)
-        self.at = None if at is None else single("at", number("at", at))
+        self.at = None if at is None else single(number, "at", at)
         self.said = at is not None
         if callable(along):
             problem_of, self.name = along, ""

@@ -233,7 +233,7 @@ def _errors(error: Any, data: xr.DataArray) -> Floats:
     if hasattr(error, "dims"):
         given = error.broadcast_like(data).transpose(*data.dims).values
     else:
-        given = np.full(data.shape, single("error", positive("error", error)))
+        given = np.full(data.shape, single(positive, "error", error))
     if not (np.asarray(given) > 0).all():
         raise ProblemError("error", "must be > 0", str(np.nanmin(given)))
     return np.asarray(given, dtype=float).reshape(data.sizes["time"], -1)

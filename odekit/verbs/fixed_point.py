@@ -111,7 +111,7 @@ def fixed_point(
     """
     limit = count("max_steps", max_steps, most=10**6)
     keep = flag("eigenvectors", eigenvectors)
-    when = None if time is None else single("time", nonnegative("time", time))
+    when = None if time is None else single(nonnegative, "time", time)
     if isinstance(problem_or_run, AnyProblem):
         begin = _of_problem(problem_or_run, when, phase, guess)
     else:

@@ -109,7 +109,7 @@ def plateaus(
     (['symmetric plateau'], [1])
     """
     limits = {"threshold": threshold, "contrast": contrast}
-    reach = single("size", positive("size", size))
+    reach = single(positive, "size", size)
     rows = rows_of_run("run", run)
     problem = rows.problem
     refuse_clashes([*rows.axes, *problem.system.sizes(problem)], ["plateau", *TEXTS])

@@ -136,7 +136,7 @@ def xor_mixture(separation: float = 1.0, variance: Any = 1.0, *, head: str = "ma
     >>> {name: task.label for name, task in world.tasks.items()}
     {'++': 1.0, '+-': -1.0, '-+': -1.0, '--': 1.0}
     """
-    far = single("separation", positive("separation", separation))
+    far = single(positive, "separation", separation)
     corners = np.array(list(XOR.values()))
     labels = [float(y) for y in corners.prod(axis=1)]
     return gaussian_mixture(far * corners, labels, variance, names=list(XOR), head=head)

@@ -9,7 +9,8 @@ import numpy as np
 
 from odekit.base.checks import MAX_UNITS
 from odekit.base.errors import ProblemError
-from odekit.problem.phase import Phase, placed
+from odekit.problem.phase import Phase
+from odekit.problem.phases import placed
 from odekit.systems.committee.activations import node_counts, on_quadrature
 from odekit.systems.committee.problem import WHITE, Task
 from odekit.systems.committee.structure import check_structure

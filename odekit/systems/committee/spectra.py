@@ -84,7 +84,7 @@ def curriculum_groups(relevant: float = 0.5) -> InputGroups:
     relevant : float
         Fraction of the relevant inputs, > 0 and < 1.
     """
-    share = single("relevant", positive("relevant", relevant))
+    share = single(positive, "relevant", relevant)
     if share >= 1.0:
         raise ProblemError("relevant", "must be below 1", f"{share:g}", "Leave out the groups.")
     groups = {"relevant": share, "irrelevant": 1.0 - share}
@@ -199,7 +199,7 @@ def hidden_manifold(
     >>> list(world.groups)[-1], round(world.groups["outside"], 12)
     ('outside', 0.6)
     """
-    delta = single("latent_ratio", positive("latent_ratio", latent_ratio))
+    delta = single(positive, "latent_ratio", latent_ratio)
     b, zeta = _moments(nonlinearity)
     wide = max(delta, 1.0)
     rho, w = _marchenko_pastur(min(delta, 1.0 / delta), count("nodes", nodes, most=MOST_NODES))

@@ -85,7 +85,7 @@ def context_share(
         rule = f"must hold one context for each of {len(x)} samples"
         raise ProblemError("contexts", rule, f"shape {labels.shape}", "")
     kinds = list(dict.fromkeys(labels.tolist()))
-    part = single("least", number("least", least, "be in [0, 1)", lambda s: (s >= 0) & (s < 1)))
+    part = single(number, "least", least, "be in [0, 1)", lambda s: (s >= 0) & (s < 1))
     within = np.array([labels == kind for kind in kinds])
     g = UNITS[problem.activation].g
     subsets = [s for k in range(len(kinds) + 1) for s in combinations(range(len(kinds)), k)]

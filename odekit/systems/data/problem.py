@@ -13,7 +13,8 @@ from odekit.base.checks import array, as_floats, choice, label, text
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import Phase, check_phases
+from odekit.problem.phase import Phase
+from odekit.problem.phases import check_phases
 from odekit.systems.data.activations import UNITS
 from odekit.systems.data.initial import nodes
 from odekit.systems.data.layers import Layers

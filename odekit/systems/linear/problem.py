@@ -10,7 +10,8 @@ from odekit.base.checks import array, text
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import Phase, check_phases
+from odekit.problem.phase import Phase
+from odekit.problem.phases import check_phases
 from odekit.systems.linear.correlations import Correlations, checked
 from odekit.systems.linear.network import Network
 from odekit.systems.linear.rates import check_rates

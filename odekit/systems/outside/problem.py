@@ -14,7 +14,8 @@ from odekit.base.checks import array, is_labelled, label, number, text
 from odekit.base.errors import ProblemError
 from odekit.problem.axes import axes
 from odekit.problem.base import AnyProblem
-from odekit.problem.phase import Phase, check_phases
+from odekit.problem.phase import Phase
+from odekit.problem.phases import check_phases
 from odekit.systems.outside.declaration import Declaration
 from odekit.systems.outside.probe import check_functions
 
